@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Why bytes or a listing could not be had.
+ * Two domains: FETCH_ERROR for what the remote side did, LOCAL_ERROR for what
+ * the local side answered (its code is the errno). A GError's message names
+ * the file or URL and the cause on one line and never a credential.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+
+#define FETCH_ERROR fetch_error_quark()
+#define LOCAL_ERROR local_error_quark()
+
+enum fetch_error {
+	FETCH_UNREACHABLE, /* no connection, no name, TLS refused */
+	FETCH_TIMEOUT,     /* a deadline passed */
+	FETCH_DENIED,      /* 401, 403, EACCES at the source */
+	FETCH_MISSING,     /* 404, 410, ENOENT at the source */
+	FETCH_CHANGED,     /* another version than the pinned one */
+	FETCH_PROTOCOL,    /* the answer is not what was asked for */
+	FETCH_SERVER,      /* 5xx, 429, EIO at the source */
+	FETCH_CANCELLED,   /* the mount is going away, or the waiter was */
+	FETCH_USAGE,       /* a URL, a scheme or an option that cannot work */
+};
+
+GQuark fetch_error_quark(void);
+GQuark local_error_quark(void);
+
+/* The positive errno a file system caller sees: EACCES for DENIED, ENOENT for
+ * MISSING where `listing`, the code itself for LOCAL_ERROR, EIO otherwise. */
+int fetch_error_errno(const GError *error, bool listing);
+
+/* Whether the same request may succeed in a moment. */
+bool fetch_error_transient(const GError *error);

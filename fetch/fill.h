@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Making bytes present: who fetches what, who waits.
+ *
+ *        absent ──fetch──▶ fetching ──publish──▶ present
+ *           ▲                  │ error: every waiter gets it
+ *           └──────────────────┘
+ *        doubtful ──verify──▶ present | absent        (after an unclean stop)
+ *
+ * Shape:   a chunk is fetched by one transfer at a time, adjacent misses by one
+ *          request; a transfer may deliver more than it was asked for
+ * Owns:    the engine borrows store, source, pool and clock; a content is
+ *          reference counted, and a transfer under way holds a reference
+ * Locking: one mutex for all transfers and waiters, never held across I/O or a
+ *          callback; presence is read without it
+ * Errors:  positive errno to waiters; the cause is logged once with file and
+ *          range, and kept for status
+ */
+#pragma once
+#include <sys/types.h>
+#include "fetch/pool.h"
+#include "fetch/source/source.h"
+#include "fetch/store/store.h"
+
+struct fill;
+struct content;
+struct json_builder;
+
+struct fill_options {
+	unsigned wait_ms;        /* a reader's whole wait; 0 = 30,000 */
+	uint64_t prefetch_bytes; /* budget of what nobody waits for; 0 = 64 MiB */
+	/* A transfer found another version at the source than the listing told. */
+	void (*changed)(void *user, struct content *c);
+	/* The last chunk is in (on a source or pool thread). */
+	void (*completed)(void *user, struct content *c);
+	void *user;
+};
+
+struct fill *fill_new(struct store *store, struct source *source, struct pool *disk,
+		      struct alarm_clock *clock, const struct fill_options *options);
+/* After source_close(): nothing is under way any more; waiters have been answered. */
+void fill_free(struct fill *f);
+
+/* One regular file. `path` is both the remote and the local one for now; `owner` is
+ * handed back through content_owner(). No I/O. */
+struct content *content_new(struct fill *f, const char *path, const struct store_origin *origin,
+			    void *owner);
+struct content *content_ref(struct content *c);
+void content_unref(struct content *c);
+void *content_owner(const struct content *c);
+/* Looks for the local file: small local I/O. 0 also where there is none yet; -errno
+ * where the store is broken. Idempotent, any thread. */
+int content_open(struct content *c);
+/* The local file's O_RDWR descriptor, -1 while there is none. Stays open as long as the
+ * caller's reference. */
+int content_fd(struct content *c);
+uint64_t content_size(const struct content *c);
+const char *content_path(const struct content *c);
+
+/* Every byte of the range present? Lock-free. Ranges past the end count as present. */
+bool content_present(struct content *c, uint64_t offset, uint64_t length);
+bool content_complete(struct content *c);
+
+struct fill_wait { /* the caller's, until `done` or a successful fill_cancel() */
+	uint64_t offset, length;
+	pid_t pid; /* who waits, for status; 0 = the daemon */
+	/* error: 0 or a positive errno. No lock held; may reply, may free the wait. */
+	void (*done)(struct fill_wait *w, int error);
+	struct content *content; /* private from here on */
+	uint64_t missing;
+	int64_t since_ns, until_ns;
+	GList link, queue_link;
+	int error;
+};
+
+/* 0: all present, `done` is not called. -EINPROGRESS: `done` comes once. `ahead`: bytes
+ * after the range worth fetching too (read-ahead), within the budget. */
+int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead);
+/* true: `w` is the caller's again and `done` will not be called. false: it was or is
+ * being called. */
+bool fill_cancel(struct fill *f, struct fill_wait *w);
+/* The whole file, for nobody in particular. false: no budget now, or nothing to do. */
+bool fill_prefetch(struct content *c);
+
+struct fill_counters {
+	uint64_t bytes_fetched, chunks_fetched, chunks_verified;
+	uint64_t requests, errors, waiters, transfers;
+};
+void fill_counters(struct fill *f, struct fill_counters *out);
+
+/* For status: one call per transfer under way, and per waiter of it; no lock is held by
+ * the time the callback runs (a snapshot). */
+struct fill_transfer_info {
+	const char *path;
+	uint64_t offset, length, arrived;
+	int64_t since_ns, retry_ns;
+	unsigned attempt;
+	GArray *waiters; /* of struct fill_waiter_info */
+};
+struct fill_waiter_info {
+	pid_t pid;
+	uint64_t offset, length;
+	int64_t since_ns, until_ns;
+};
+void fill_foreach_transfer(struct fill *f, void (*fn)(const struct fill_transfer_info *, void *),
+			   void *user);
+
+struct content_info {
+	uint64_t size, chunk_size, chunks, present, doubtful;
+	bool local_file, complete;
+	int error;            /* last failure: positive errno, 0 = none */
+	char *cause;          /* its message, owned by the caller; NULL */
+	int64_t error_ns;     /* CLOCK_REALTIME */
+	GByteArray *bar;      /* 0 absent … 255 present, per equal slice; as many as asked for */
+};
+void content_info(struct content *c, unsigned slices, struct content_info *out);
+void content_info_clear(struct content_info *info);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Making directories listed: who asks the source, who waits, and what is fresh.
+ *
+ *        unlisted ──load from store──▶ listed ──ttl──▶ stale ──conditional──▶ listed
+ *            └──────ask the source───────┘               └─ unreachable: stays, and is
+ *                                                           asked again after a while
+ * Shape:   one request per directory at a time; listings are replaced whole
+ * Owns:    borrows store, source, pool, clock; a directory holds its listing
+ * Locking: one mutex, never held across I/O or a callback
+ * Errors:  positive errno to waiters; logged once
+ */
+#pragma once
+#include <sys/types.h>
+#include "fetch/pool.h"
+#include "fetch/source/source.h"
+#include "fetch/store/store.h"
+
+struct lister;
+struct directory;
+
+struct lister_options {
+	unsigned wait_ms; /* 0 = 30,000 */
+	unsigned ttl_ms;  /* 0 = 300,000; UINT_MAX = never asked again */
+	/* The source told something new; runs before waiters get it. `before` may be NULL. */
+	void (*changed)(void *user, struct directory *d, struct listing *before,
+			struct listing *after);
+	void *user;
+};
+
+struct lister *lister_new(struct store *store, struct source *source, struct pool *disk,
+			  struct alarm_clock *clock, const struct lister_options *options);
+void lister_free(struct lister *l); /* after source_close(); saves what is unsaved */
+
+struct directory *directory_new(struct lister *l, const char *path, uint64_t ino, void *owner);
+struct directory *directory_ref(struct directory *d);
+void directory_unref(struct directory *d); /* a listing on its way holds a reference */
+void *directory_owner(const struct directory *d);
+const char *directory_path(const struct directory *d);
+
+/* The listing as it is now, with a reference; NULL where unlisted. Stale ones too:
+ * `fresh` says which. Never waits. */
+struct listing *directory_listing(struct directory *d, bool *fresh);
+/* A copy of one entry as it is now (attributes may have been resolved since). */
+void directory_entry(struct directory *d, struct listing *l, uint32_t index,
+		     struct listing_entry *out);
+
+struct lister_wait { /* the caller's, until `done` or a successful lister_cancel() */
+	pid_t pid;
+	/* error 0: `listing` is borrowed for the call (NULL for attributes) */
+	void (*done)(struct lister_wait *w, struct listing *listing, int error);
+	struct directory *directory; /* private from here on */
+	int64_t since_ns, until_ns;
+	uint64_t ino; /* whose attributes, 0 = the listing */
+	GList link, queue_link;
+};
+
+/* 0: fresh already, *listing has a reference, `done` is not called. -EINPROGRESS. */
+int lister_want(struct directory *d, struct lister_wait *w, struct listing **listing);
+/* The exact size of entry `index` of `l` (HEAD). 0: known, -EINPROGRESS. Siblings that
+ * come next in the listing are asked for side by side once a second one is wanted. */
+int lister_want_attributes(struct directory *d, struct listing *l, uint32_t index,
+			   struct lister_wait *w);
+bool lister_cancel(struct lister *l, struct lister_wait *w);
+/* Marks it stale: the next want asks the source. */
+void directory_expire(struct directory *d);
+
+struct lister_counters {
+	uint64_t listings, listings_unchanged, attributes, errors;
+	bool source_down; /* the last request did not reach the source */
+};
+void lister_counters(struct lister *l, struct lister_counters *out);
+
+struct lister_wait_info {
+	const char *path;
+	pid_t pid;
+	int64_t since_ns, until_ns;
+	bool attributes;
+};
+void lister_foreach_wait(struct lister *l, void (*fn)(const struct lister_wait_info *, void *),
+			 void *user);

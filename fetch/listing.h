@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The content of one remote directory, as a source told it.
+ * Shape:   one flat blob (the same in memory and in the store): header, entries
+ *          in order of cookie, an index by name, then names, link targets,
+ *          xattrs and the validator
+ * Units:   sizes in bytes; times in ns since 1970 UTC
+ * Owns:    its blob; reference counted (atomic)
+ * Locking: immutable but for what listing_resolve() sets (size, mtime, flags of
+ *          one entry); the directory that holds it serialises that against
+ *          listing_get(), which returns a copy
+ * Errors:  bool + GError (FETCH_PROTOCOL); outputs untouched on failure
+ * Trust:   names come from outside: listing_builder_add() refuses empty, ".",
+ *          "..", '/', NUL, > 255 bytes, control characters; bytes ≥ 0x80 are
+ *          passed as they are (a POSIX name is bytes). A duplicate name: the
+ *          first stays. A blob from disk is checked whole (checksum, bounds,
+ *          order) before use.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum listing_flags {
+	LISTING_SIZE_EXACT = 1,  /* size is the exact number of bytes */
+	LISTING_MTIME_KNOWN = 2, /* mtime_ns comes from the source */
+	LISTING_RESOLVED = 4,    /* attributes were asked for one by one (HEAD) */
+};
+
+struct listing_entry {
+	uint64_t ino;      /* hash of the remote identity: st_ino; never 0 */
+	uint64_t size;     /* best guess where not LISTING_SIZE_EXACT */
+	int64_t mtime_ns;
+	uint32_t cookie;   /* > 0, rising, stable across refreshes: readdir offset */
+	uint32_t mode;     /* S_IFMT | permissions */
+	uint32_t uid, gid;
+	uint32_t nlink;
+	uint32_t rdev;     /* Linux's 32-bit encoding: (major << 20) | minor */
+	uint32_t name_off; /* offsets into the blob; a NUL follows the bytes */
+	uint32_t target_off; /* symlink's target, 0 = none */
+	uint32_t xattr_off;  /* 0 = none, else see listing_xattrs() */
+	uint16_t name_len;
+	uint16_t flags;    /* enum listing_flags */
+};
+
+struct listing;
+
+struct listing *listing_ref(struct listing *l);
+void listing_unref(struct listing *l);
+
+uint32_t listing_count(const struct listing *l);
+const struct listing_entry *listing_at(const struct listing *l, uint32_t index);
+const char *listing_name(const struct listing *l, const struct listing_entry *e);
+const char *listing_target(const struct listing *l, const struct listing_entry *e);
+bool listing_find(const struct listing *l, const char *name, uint32_t *index);
+/* Index of the first entry whose cookie is > `cookie`; listing_count() at the end. */
+uint32_t listing_after(const struct listing *l, uint32_t cookie);
+/* What to send back to the source for a conditional request; "" where there is none. */
+const char *listing_validator(const struct listing *l);
+/* When the source last said so: ns since 1970. Set again by a "not modified". */
+int64_t listing_checked(const struct listing *l);
+void listing_set_checked(struct listing *l, int64_t now_ns);
+/* The value of xattr `name` (borrowed), NULL where there is none; and all names,
+ * NUL-separated as listxattr(2) gives them. */
+const void *listing_xattr(const struct listing *l, const struct listing_entry *e, const char *name,
+			  size_t *size);
+const char *listing_xattr_names(const struct listing *l, const struct listing_entry *e,
+				size_t *size);
+/* Exact attributes of one entry arrived. */
+void listing_resolve(struct listing *l, uint32_t index, uint64_t size, bool mtime_known,
+		     int64_t mtime_ns);
+
+struct listing_builder;
+struct listing_builder *listing_builder_new(void);
+void listing_builder_free(struct listing_builder *b);
+/* `e`: all but cookie and the *_off/name_len fields. `target`: symlinks only.
+ * `xattrs`: GVariant-free flat form made by listing_xattrs_pack(), or NULL.
+ * false: the name was refused (`error` says why); the builder goes on. */
+bool listing_builder_add(struct listing_builder *b, const char *name, size_t name_len,
+			 const struct listing_entry *e, const char *target, GBytes *xattrs,
+			 GError **error);
+/* Frees the builder. `previous` (may be NULL): surviving names keep their cookie,
+ * and their resolved attributes where the source still says the same. */
+struct listing *listing_builder_finish(struct listing_builder *b, const char *validator,
+				       int64_t checked_ns, const struct listing *previous);
+
+/* To and from the store; a blob that does not check out is refused. */
+GBytes *listing_to_bytes(struct listing *l);
+struct listing *listing_from_bytes(GBytes *bytes, GError **error);

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* A source: where a tree comes from. It lists a directory, tells one entry's
+ * exact attributes, and reads a range; all else (retry, faults) wraps a source.
+ * Paths:   relative to the source's root, no leading or trailing '/', "" is the
+ *          root; bytes as in the listing, never URL-encoded
+ * Units:   bytes; times in ns since 1970 UTC; durations in ms
+ * Owns:    requests belong to the caller, who keeps them until `done`
+ * Locking: a source is called from any thread, with no lock held. Callbacks run
+ *          on a thread of the source, never inside the call that submitted, one
+ *          at a time per request; the order for a read is begin, data…, done.
+ *          `done` comes exactly once, and is the last touch of the request.
+ *          Callbacks do not block on the network and may submit new requests.
+ * Errors:  FETCH_ERROR, LOCAL_ERROR (fetch/error.h); logged by nobody here
+ */
+#pragma once
+#include "fetch/error.h"
+#include "fetch/listing.h"
+
+struct source;
+
+/* One version of one remote file: a 64-bit hash of everything the source says of
+ * it (ETag, Last-Modified, size; for a directory device, inode, size, mtime,
+ * ctime). 0 = none. */
+typedef uint64_t source_version;
+
+struct source_request {
+	char *path;          /* owned by the caller */
+	int64_t started_ns;  /* CLOCK_MONOTONIC; set by source_submit() */
+	unsigned attempt;    /* 0 first; for status */
+	int64_t retry_ns;    /* CLOCK_MONOTONIC of the next attempt, 0 = under way now */
+	void (*done)(struct source_request *req, const GError *error);
+};
+
+struct source_list {
+	struct source_request base;
+	struct listing *previous; /* for a conditional request; NULL = unconditional */
+	struct listing *listing;  /* out, owned by the caller after done: NULL on error;
+				   * == previous (with a reference) on "not modified" */
+};
+
+struct source_stat {
+	struct source_request base;
+	uint64_t size;          /* out */
+	int64_t mtime_ns;       /* out */
+	bool mtime_known;       /* out */
+	source_version version; /* out */
+};
+
+struct source_read {
+	struct source_request base;
+	uint64_t offset, length; /* in: wanted, length > 0. Before begin() they become what
+				  * will be delivered: a server that ignores Range
+				  * delivers the whole file from 0 */
+	uint64_t size;           /* in: the file's size as listed; another size at the source
+				  * is FETCH_CHANGED */
+	source_version pinned;   /* in: 0 = any; another is FETCH_CHANGED, before any data */
+	source_version version;  /* out, valid from begin() on */
+	int fd;                  /* in: -1, or (set at latest in begin()) the local file, for
+				  * sources that can place bytes themselves */
+	/* Headers are checked; data follows. != 0: -errno, the read ends with it. */
+	int (*begin)(struct source_read *req);
+	/* `length` bytes of the file from `offset`, in order, never past what begin()
+	 * announced. `buffer` NULL: they are in `fd` already. != 0: -errno, as begin(). */
+	int (*data)(struct source_read *req, uint64_t offset, const void *buffer, size_t length);
+};
+
+struct source_ops {
+	const char *name;
+	void (*list)(struct source *s, struct source_list *req);
+	void (*stat)(struct source *s, struct source_stat *req);
+	void (*read)(struct source *s, struct source_read *req);
+	/* Ends everything under way with FETCH_CANCELLED, waits for the callbacks, frees. */
+	void (*close)(struct source *s);
+	/* A name for logs and status of `path`, without credentials: a URL or a path. */
+	char *(*describe)(struct source *s, const char *path);
+};
+
+/* Every source begins with this. */
+struct source {
+	const struct source_ops *ops;
+};
+
+/* Options of all sources; 0/NULL = default. Borrowed by source_open(). */
+struct source_options {
+	unsigned connect_ms;   /* 5,000 */
+	unsigned stall_ms;     /* no progress, 10,000 */
+	unsigned retries;      /* after the first attempt, 3; UINT_MAX = none */
+	unsigned connections;  /* per host, 16 */
+	uint32_t file_mode, dir_mode; /* permissions where the source has none; 0755 */
+	uint32_t uid, gid;     /* owner where the source has none */
+	char **headers;        /* NULL-terminated "Name: value" */
+	char *token_file;      /* bearer token, read again for each request */
+	char *ca_file;         /* extra trust anchors, PEM */
+	bool no_netrc;
+};
+
+/* `url`: a path, dir:PATH, http://…, https://…; anything else is FETCH_USAGE.
+ * Credentials in the URL are taken out of it. No network is touched. The result
+ * is already wrapped in retries. */
+struct source *source_open(const char *url, const struct source_options *options, GError **error);
+/* The same URL in one canonical form without credentials: the store's identity. */
+char *source_canonical(const char *url, GError **error);
+
+/* The only callers of the ops; they assert the contract above before and after. */
+void source_list(struct source *s, struct source_list *req);
+void source_stat(struct source *s, struct source_stat *req);
+void source_read(struct source *s, struct source_read *req);
+void source_close(struct source *s);
+char *source_describe(struct source *s, const char *path);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The store: the local side. STORE/tree is the local tree, STORE/state what is
+ * known of it; format.h has the on-disk grammar.
+ * Locking: a store is used from any thread; a store_file's presence is read
+ *          without a lock and changed by one writer at a time (fill.c's lock)
+ * Errors:  -errno; GError (LOCAL_ERROR, message is one line for the user) in
+ *          store_open()
+ * Paths:   as in source.h; never followed outside STORE/tree, symlinks never
+ *          followed (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+ */
+#pragma once
+#include "fetch/listing.h"
+
+struct store;
+
+struct store_settings {
+	const char *source;  /* canonical, without credentials */
+	unsigned chunk_shift; /* of new files: log2 of bytes; 0 = 16 (64 KiB) */
+	bool end_epoch;      /* tests: treat the last session's epoch as dead */
+};
+
+/* Creates or opens. Refused with one clear line: in use by another daemon (names its
+ * pid), of another source, of a newer format, not a store, no user xattrs here. */
+struct store *store_open(const char *path, const struct store_settings *settings, GError **error);
+/* syncfs, then the clean mark; -errno where the sync failed (the store stays unclean). */
+int store_close(struct store *s);
+int store_root_fd(const struct store *s); /* of STORE/tree, borrowed */
+const char *store_path(const struct store *s);
+/* Bytes used by tree and state; free bytes: for statfs and status */
+int store_usage(struct store *s, uint64_t *free_bytes, uint64_t *total_bytes);
+
+/* Directory listings, by the directory's st_ino. */
+GBytes *store_listing_load(struct store *s, uint64_t ino); /* NULL: none */
+int store_listing_save(struct store *s, uint64_t ino, GBytes *listing);
+
+/* What a remote file looks like when it gets its local file. */
+struct store_origin {
+	uint64_t ino;     /* remote identity; the key by which hard links find one another */
+	uint64_t size;
+	int64_t mtime_ns;
+	uint64_t version; /* source_version the chunks are pinned to */
+	uint32_t mode, uid, gid;
+	uint32_t nlink;   /* > 1: indexed by ino */
+};
+
+struct store_file;
+
+/* What is on disk at `path` (else, by hard-link index, at `ino`): one look, no
+ * descriptor kept. -ENOENT: nothing local. */
+struct store_probe {
+	uint64_t size;
+	uint64_t version;
+	int64_t mtime_ns;
+	bool complete; /* every chunk present and trusted */
+};
+int store_probe(struct store *s, const char *path, uint64_t ino, struct store_probe *out);
+
+/* Opens an existing local file; -ENOENT where there is none, -ESTALE where what is
+ * there is not bound to its map (it is set aside, as if there were none). */
+int store_file_open(struct store *s, const char *path, uint64_t ino, struct store_file **out);
+/* Makes it, with every chunk absent (parents too). A file that is there already is opened. */
+int store_file_create(struct store *s, const char *path, const struct store_origin *origin,
+		      struct store_file **out);
+void store_file_close(struct store_file *f);
+/* Nothing present: removes the local file, so that a new version can take the name. */
+int store_file_discard(struct store *s, const char *path, struct store_file *f);
+
+int store_file_fd(const struct store_file *f);   /* O_RDWR, borrowed */
+uint64_t store_file_size(const struct store_file *f);
+uint64_t store_file_version(const struct store_file *f);
+int64_t store_file_mtime(const struct store_file *f);
+unsigned store_file_chunk_shift(const struct store_file *f);
+uint64_t store_file_chunks(const struct store_file *f);         /* 0 for an empty file */
+uint64_t store_file_chunks_present(const struct store_file *f); /* trusted ones */
+bool store_file_complete(const struct store_file *f);           /* all, trusted */
+
+/* Lock-free: every chunk in [first, last] is present and trusted. */
+bool store_file_present(const struct store_file *f, uint64_t first, uint64_t last);
+/* Lock-free: `chunk` has a hash but belongs to a dead epoch: verify before use. */
+bool store_file_doubtful(const struct store_file *f, uint64_t chunk);
+/* Reads the chunk's local bytes and compares: 0 = it is present now, -ESTALE = it is
+ * absent now, else -errno of the read. Blocks on the disk. */
+int store_file_verify(struct store_file *f, uint64_t chunk);
+/* Data first: */
+int store_file_write(struct store_file *f, uint64_t offset, const void *buffer, size_t length);
+/* then the map: `hash` is XXH3-64 of the chunk's bytes. On the last chunk the file's
+ * mtime is set and it is recorded complete. -errno: the chunk stays absent. */
+int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The control socket of a mount: include/lacuna/control.h is the protocol.
+ * One thread accepts; one thread per client, few and checked by peer credentials
+ * (the mount's owner and root). A slow or dead client holds up nobody else. */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+
+struct server;
+struct control;
+
+/* `dev`: st_dev of the mount. */
+struct control *control_new(struct server *server, unsigned dev_major, unsigned dev_minor,
+			    GError **error);
+/* Stops listening, ends every client, removes the socket. */
+void control_free(struct control *c);
+/* $XDG_RUNTIME_DIR/lacunafs, /run/lacunafs for root, /tmp/lacunafs-UID elsewhere (0700, checked
+ * to be ours): the directory of MAJOR:MINOR sockets of `uid`. Caller frees. */
+char *control_directory(unsigned uid, bool create, GError **error);

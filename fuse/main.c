@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+int main(void) { return 0; }

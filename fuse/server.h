@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* One mount: everything the worker holds, in the order it is made and unmade. */
+#pragma once
+#define FUSE_USE_VERSION 318
+#include <fuse_lowlevel.h>
+#include "fetch/fill.h"
+#include "fetch/lister.h"
+#include "fuse/settings.h"
+
+struct server {
+	const struct settings *settings; /* borrowed */
+	struct store *store;
+	struct source *source;
+	struct pool *disk;
+	struct alarm_clock *clock;
+	struct lister *lister;
+	struct fill *fill;
+	struct inode_table *inodes;
+	struct backing *backing;   /* passthrough registration */
+	struct notifier *notifier; /* kernel cache invalidation */
+	struct control *control;
+	struct fuse_session *session;
+	int64_t started_ns; /* CLOCK_REALTIME */
+	uint32_t uid, gid;  /* who mounted */
+	uint64_t bytes_from_store; /* answered READs; atomic */
+};
+
+/* Mounts, writes one byte to `ready_fd` (or closes it with nothing on failure) when
+ * the mount answers, serves until unmounted or SIGINT/SIGTERM/SIGHUP. 0, or 1 with
+ * `error`, one line. */
+int server_run(const struct settings *settings, int ready_fd, GError **error);

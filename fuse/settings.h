@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What `lacunafs mount` was told. Filled by settings_parse(), then read-only.
+ * Units: ms, bytes; 0/NULL = default unless said otherwise
+ * Owns:  every string
+ */
+#pragma once
+#include "fetch/source/source.h"
+
+struct settings {
+	char *url;        /* as given: may hold credentials, never printed */
+	char *source;     /* canonical, without credentials */
+	char *mountpoint; /* absolute */
+	char *store;      /* absolute */
+	bool foreground;
+	bool debug;               /* libfuse's request log */
+	bool passthrough;         /* auto (true) or no */
+	bool end_epoch;           /* -o end_epoch: tests */
+	GPtrArray *fuse_options;  /* of char *: what is passed through to libfuse */
+	struct source_options source_options;
+	unsigned chunk_shift;     /* log2, 12…22 */
+	unsigned wait_ms;         /* a reader's whole wait */
+	unsigned listing_ttl_ms;
+	uint64_t readahead_max;   /* bytes, of one sequential reader */
+	uint64_t prefetch_bytes;  /* budget of all read-ahead */
+	unsigned threads;         /* session threads, 0 = by the machine */
+	unsigned spin_us;         /* how long a session thread spins before it sleeps */
+	char *log;                /* log file in background mode; default STORE/state/log */
+};
+
+/* argv after the verb. NULL: one line in `error` (FETCH_USAGE). */
+struct settings *settings_parse(int argc, char **argv, GError **error);
+void settings_free(struct settings *s);
