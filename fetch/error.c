@@ -1,2 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
+#include "fetch/error.h"
+#include <errno.h>
+
+G_DEFINE_QUARK(lacuna - fetch - error, fetch_error)
+G_DEFINE_QUARK(lacuna - local - error, local_error)
+
+int fetch_error_errno(const GError *error, bool listing)
+{
+	if (error == NULL)
+		return 0;
+	/* a code that is no errno would read as success, or as another call's result */
+	if (error->domain == LOCAL_ERROR)
+		return error->code > 0 && error->code < 4096 ? error->code : EIO;
+	if (error->domain != FETCH_ERROR)
+		return EIO;
+	switch ((enum fetch_error)error->code) {
+	case FETCH_DENIED:
+		return EACCES;
+	case FETCH_MISSING:
+		return listing ? ENOENT : EIO;
+	default:
+		return EIO;
+	}
+}
+
+bool fetch_error_transient(const GError *error)
+{
+	return g_error_matches(error, FETCH_ERROR, FETCH_UNREACHABLE) ||
+	       g_error_matches(error, FETCH_ERROR, FETCH_TIMEOUT) ||
+	       g_error_matches(error, FETCH_ERROR, FETCH_SERVER);
+}

@@ -33,6 +33,7 @@ struct listing_entry {
 	uint64_t ino;      /* hash of the remote identity: st_ino; never 0 */
 	uint64_t size;     /* best guess where not LISTING_SIZE_EXACT */
 	int64_t mtime_ns;
+	uint64_t told;     /* private: hash of what the source's own listing says of both */
 	uint32_t cookie;   /* > 0, rising, stable across refreshes: readdir offset */
 	uint32_t mode;     /* S_IFMT | permissions */
 	uint32_t uid, gid;
@@ -72,17 +73,23 @@ const char *listing_xattr_names(const struct listing *l, const struct listing_en
 void listing_resolve(struct listing *l, uint32_t index, uint64_t size, bool mtime_known,
 		     int64_t mtime_ns);
 
+/* The xattrs of one entry, for listing_builder_add(). NULL: none, or beyond Linux's limits. */
+GBytes *listing_xattrs_pack(unsigned count, const char *const *names, const void *const *values,
+			    const size_t *sizes);
+
 struct listing_builder;
 struct listing_builder *listing_builder_new(void);
 void listing_builder_free(struct listing_builder *b);
-/* `e`: all but cookie and the *_off/name_len fields. `target`: symlinks only.
+/* `e`: all but cookie, told and the *_off/name_len fields. `target`: symlinks only.
  * `xattrs`: GVariant-free flat form made by listing_xattrs_pack(), or NULL.
- * false: the name was refused (`error` says why); the builder goes on. */
+ * false: the name was refused (FETCH_PROTOCOL says why) and the builder goes on, or the
+ * listing would pass 2 GiB (LOCAL_ERROR EFBIG) and finish will be NULL. */
 bool listing_builder_add(struct listing_builder *b, const char *name, size_t name_len,
 			 const struct listing_entry *e, const char *target, GBytes *xattrs,
 			 GError **error);
 /* Frees the builder. `previous` (may be NULL): surviving names keep their cookie,
- * and their resolved attributes where the source still says the same. */
+ * and their resolved attributes where the source still says the same; a name whose ino or
+ * type changed is new. A cookie is never given out twice. NULL: too large, no memory. */
 struct listing *listing_builder_finish(struct listing_builder *b, const char *validator,
 				       int64_t checked_ns, const struct listing *previous);
 
