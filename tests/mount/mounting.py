@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""One lacunafs under test, and its mounts.
+
+Readiness: the exit status of `lacunafs mount`; nothing is polled
+Insists:   that umount succeeds, that the daemon ends with 0, and that neither it nor a
+           sanitizer complained
+Users:     `user` is a uid; commands then run as it, without privileges
+"""
+import json
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+
+import processes
+
+# What a log may never hold. G_LOG levels, sanitizers, assertions.
+COMPLAINTS = re.compile(r"CRITICAL|\(process:\d+\).*(ERROR|WARNING)|runtime error:|Sanitizer|"
+                        r"Assertion|data race|double free|corrupted")
+
+
+class Program:
+    """The binary of one build, run in an environment of its own under `scratch`."""
+
+    def __init__(self, build, variant, scratch):
+        self.path = pathlib.Path(build).resolve() / "fuse" / "lacunafs"
+        self.variant, self.scratch = variant, pathlib.Path(scratch)
+        self.commands, self.mounts = [], []
+        self.reports = self.scratch / "sanitizer"
+        for name in ("cache", "run", "home", "sanitizer"):
+            (self.scratch / name).mkdir()
+            (self.scratch / name).chmod(0o1777 if name == "sanitizer" else 0o755)
+        common = f"log_path={self.reports}/r:exitcode=99"
+        self.env = {
+            "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "HOME": f"{self.scratch}/home",
+            "XDG_CACHE_HOME": f"{self.scratch}/cache", "XDG_RUNTIME_DIR": f"{self.scratch}/run",
+            "LC_ALL": "C.UTF-8",
+            "ASAN_OPTIONS": common + ":detect_leaks=1:detect_stack_use_after_return=1",
+            "UBSAN_OPTIONS": common + ":print_stacktrace=1:halt_on_error=1",
+            "TSAN_OPTIONS": common + ":second_deadlock_stack=1"}
+
+    def give(self, uid):
+        """Makes the environment's directories `uid`'s."""
+        for name in ("cache", "run", "home"):
+            os.chown(self.scratch / name, uid, uid)
+
+    def argv(self, *args, user=None):
+        # Thread sanitizers of 2022 know no kernel with so much address randomness.
+        before = ["setarch", "-R"] if self.variant == "tsan" else []
+        if user is not None:
+            before += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups",
+                       "--inh-caps=-all", "--bounding-set=-all"]
+        return before + [str(self.path)] + [str(a) for a in args]
+
+    def run(self, *args, user=None, env=None, timeout=90, input=None, prefix=()):
+        argv = list(prefix) + self.argv(*args, user=user)
+        shown = " ".join(f"{k}={shlex.quote(v)}" for k, v in (env or {}).items())
+        self.commands.append(f"{shown} {shlex.join(argv)}".strip())
+        # Output to files: a daemon that inherits a pipe would keep it open
+        with open(self.scratch / "out", "w+b") as out, open(self.scratch / "err", "w+b") as err:
+            status = subprocess.run(argv, env={**self.env, **(env or {})}, stdout=out, stderr=err,
+                                    input=input, timeout=timeout,
+                                    stdin=None if input else subprocess.DEVNULL,
+                                    cwd=self.scratch).returncode
+            out.seek(0), err.seek(0)
+            return subprocess.CompletedProcess(argv, status, out.read().decode(errors="replace"),
+                                               err.read().decode(errors="replace"))
+
+    def start(self, *args, user=None, env=None, **options):
+        """The same in the background, with pipes."""
+        argv = self.argv(*args, user=user)
+        self.commands.append(shlex.join(argv) + " &")
+        return subprocess.Popen(argv, env={**self.env, **(env or {})}, text=True,
+                                stdin=subprocess.DEVNULL, **options)
+
+    def mount(self, source, *args, point=None, store=None, **options):
+        m = Mount(self, source, args, point, store, **options)
+        self.mounts.append(m)
+        return m
+
+    def repeat(self):
+        env = " ".join(f"{k}={shlex.quote(v)}" for k, v in self.env.items() if k != "PATH")
+        return "\n".join([f"export {env}"] + self.commands)
+
+    def complaints(self):
+        found = []
+        for report in sorted(self.reports.iterdir()):
+            found.append(f"{report.name}:\n{report.read_text(errors='replace')[:6000]}")
+        for m in self.mounts:
+            found += [line for line in m.log().splitlines() if COMPLAINTS.search(line)]
+        return found
+
+    def close(self):
+        """Ends every mount; what was wrong, as text. For the end of a test."""
+        wrong = []
+        for m in reversed(self.mounts):
+            if m.pid is not None:
+                try:
+                    m.umount()
+                except AssertionError as e:
+                    wrong.append(str(e))
+                finally:
+                    m.abandon()
+        return wrong + self.complaints()
+
+
+class Mount:
+    def __init__(self, program, source, args, point, store, user=None, env=None, prefix=()):
+        self.program, self.source, self.args = program, source, [str(a) for a in args]
+        number = len(program.mounts)
+        self.path = pathlib.Path(point or program.scratch / f"m{number}")
+        self.store = pathlib.Path(store or program.scratch / f"s{number}")
+        self.user, self.env, self.prefix, self.pid = user, env, prefix, None
+        for made in (self.path, self.store):
+            if not made.exists():
+                made.mkdir(mode=0o700 if made == self.store else 0o755)
+                if user is not None:
+                    os.chown(made, user, user)
+        self.start()
+
+    def start(self):
+        before = processes.children()
+        done = self.program.run("mount", self.source, self.path, "--store", self.store,
+                                *self.args, user=self.user, env=self.env, prefix=self.prefix)
+        assert done.returncode == 0, f"mount: {done.returncode}: {done.stderr}{self.log()}"
+        new = [p for p in processes.children() - before
+               if processes.executable(p) == str(self.program.path)]
+        assert len(new) == 1, f"not one daemon but {new}"
+        self.pid = new[0]
+
+    def again(self, *args, **changes):
+        """Another mount of this store, where this one was."""
+        return self.program.mount(changes.pop("source", self.source), *(args or self.args),
+                                  point=self.path, store=self.store, user=self.user,
+                                  env=self.env, **changes)
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    def log(self):
+        try:
+            return (self.store / "state" / "log").read_text(errors="surrogateescape")
+        except OSError:
+            return ""
+
+    def status(self, name=None):
+        """`status --json` of the mount, or of one file in it."""
+        what = self.path if name is None else self.path / name
+        done = self.program.run("status", "--json", what, user=self.user, env=self.env)
+        assert done.returncode == 0, f"status: {done.returncode}: {done.stderr}"
+        return json.loads(done.stdout)
+
+    def fill(self, *names):
+        return self.program.run("fill", *(self.path / n for n in names), user=self.user,
+                                env=self.env)
+
+    def umount(self, seconds=30):
+        done = self.program.run("umount", self.path, user=self.user, env=self.env)
+        assert done.returncode == 0, f"umount: {done.returncode}: {done.stderr}"
+        status = processes.reap(self.pid, seconds)
+        assert status is not None, f"the daemon still runs {seconds} s after umount"
+        self.pid = None
+        assert status == 0, f"the daemon ended with {status}: {self.log()[-3000:]}"
+
+    def kill(self):
+        """As a crash would."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.abandon()
+
+    def abandon(self):
+        """Leaves nothing behind, whatever happened."""
+        if self.pid is None:
+            return
+        subprocess.run(["umount", "-l", str(self.path)], capture_output=True)
+        subprocess.run(["fusermount3", "-u", "-z", str(self.path)], capture_output=True)
+        processes.end(self.pid)
+        self.pid = None
