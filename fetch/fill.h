@@ -34,6 +34,8 @@ struct fill_options {
 	void (*changed)(void *user, struct content *c);
 	/* The last chunk is in (on a source or pool thread). */
 	void (*completed)(void *user, struct content *c);
+	/* The last reference to a content is gone: `owner` is no longer pointed to. */
+	void (*released)(void *user, struct content *c, void *owner);
 	void *user;
 };
 
@@ -47,6 +49,9 @@ void fill_free(struct fill *f);
 struct content *content_new(struct fill *f, const char *path, const struct store_origin *origin,
 			    void *owner);
 struct content *content_ref(struct content *c);
+/* For an owner that keeps an uncounted pointer, cleared by released() under the owner's
+ * lock: a reference, or false where the last one has just gone. */
+bool content_try_ref(struct content *c);
 void content_unref(struct content *c);
 void *content_owner(const struct content *c);
 /* Looks for the local file: small local I/O. 0 also where there is none yet; -errno

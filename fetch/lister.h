@@ -63,6 +63,8 @@ int lister_want(struct directory *d, struct lister_wait *w, struct listing **lis
 int lister_want_attributes(struct directory *d, struct listing *l, uint32_t index,
 			   struct lister_wait *w);
 bool lister_cancel(struct lister *l, struct lister_wait *w);
+/* Why the source was last asked in vain, one line; NULL: it was not. Caller frees. */
+char *directory_cause(struct directory *d);
 /* Marks it stale: the next want asks the source. */
 void directory_expire(struct directory *d);
 

@@ -3,68 +3,95 @@
 
 /* The inode table: one node per file (hard links share it), found by node id or by
  * st_ino. A node id is index + generation, never a pointer.
- * Shape:   an array of slots; a hash table st_ino → inode (borrowed)
+ * Shape:   an array of slots; a hash set by st_ino (borrowed)
  * Owns:    an inode lives while the kernel's lookup count (untrusted, in the ledger)
  *          or our own references are above zero; it holds a reference on its parent
  * Locking: the table's mutex, then one inode's. Find-or-insert is one critical
  *          section. Name and parent are fixed in this version.
  * Units:   bytes; ns since 1970
- * Memory:  ≤ 400 bytes an inode, listing entry included (tests/bench/memory)
+ * Memory:  ≤ 400 bytes an inode, listing entry included (tests/bench)
  */
 #pragma once
 #include <pthread.h>
 #include "fetch/fill.h"
 #include "fetch/lister.h"
+#include "fetch/readahead.h"
+
+struct server;
 
 enum iomode_kind { IOMODE_NONE, IOMODE_CACHED, IOMODE_PASSTHROUGH };
 
-/* The open side of a regular file: made by its first open, dropped when nothing is open,
- * nothing under way and no backing id kept. */
 struct inode {
 	pthread_mutex_t lock;
-	uint32_t index, generation;
 	uint64_t ino;
-	struct inode *parent; /* a reference; NULL for the root */
-	char *name;           /* owned; "" for the root */
-	int refs;             /* ours; under the table's lock */
+	struct inode *parent;        /* a reference; NULL for the root */
+	uint32_t index, generation;  /* inode_id() */
+	uint32_t refs;               /* ours; under the table's lock */
 
-	/* Attributes as reported, under `lock` */
+	/* As reported. mode's type, nlink > 1 and rdev never change; the rest under `lock`. */
+	uint32_t mode, uid, gid, nlink, rdev;
 	uint64_t size;
 	int64_t mtime_ns;
-	uint32_t mode, uid, gid, nlink, rdev;
 
-	/* Directory: made by the first lookup in it. Regular file: by its first open. */
-	struct directory *directory;
-	struct content *content;
-	/* I/O mode, under `lock` (iomode.h) */
+	/* Made when first needed; under `lock`. */
+	union {
+		struct directory *directory; /* S_ISDIR: a reference, until the inode goes */
+		struct content *content;     /* S_ISREG: not counted; there while open (cached) or
+					      * while bytes are on their way, and holds us */
+	};
+	union {
+		struct { /* S_ISREG: I/O mode (iomode.h) */
+			GList *backing_link;   /* in backing's queue of kept ids */
+			int32_t backing_id;    /* 0 = none; one an inode (backing.h) */
+			int32_t backing_errno; /* the last registration that failed, 0 = none */
+		};
+		struct walkahead walk; /* S_ISDIR: who reads one child after the other */
+	};
+	uint32_t handles;       /* open in this mode */
 	uint8_t iomode;         /* enum iomode_kind */
-	bool complete;          /* known to be whole, also while content is NULL */
-	bool probed;            /* the store was looked at */
-	bool keep_cache;        /* the kernel's pages are of this version */
-	int backing_errno;      /* last failed registration, 0 = none */
-	uint32_t handles;       /* in this mode */
-	int32_t backing_id;     /* 0 = none; one an inode (backing.h) */
-	GList backing_link;     /* in backing's recently-used queue */
+	bool complete : 1;      /* whole and trusted, also while content is NULL */
+	bool keep_cache : 1;    /* the kernel's pages are of this version */
+	bool outdated : 1;      /* the listing tells of a newer version */
+	bool hashed : 1;        /* found by st_ino; under the table's lock */
+	char name[];            /* "" for the root */
 };
 
 struct inode_table;
-struct ledger;
 
 struct inode_table *inode_table_new(void);
-void inode_table_free(struct inode_table *t);
+void inode_table_free(struct inode_table *t, struct server *s);
 /* Node id → inode with a reference; NULL: the kernel sent an id that is not alive. */
 struct inode *inode_get(struct inode_table *t, uint64_t nodeid);
 uint64_t inode_id(const struct inode *i);
 struct inode *inode_ref(struct inode_table *t, struct inode *i);
-void inode_put(struct inode_table *t, struct inode *i);
+void inode_put(struct server *s, struct inode *i);
 /* By st_ino, with a reference; NULL: not known. */
 struct inode *inode_find(struct inode_table *t, uint64_t ino);
 /* Finds or makes the inode of `entry`, with a reference of ours. `lookup`: one kernel lookup
  * is counted, in the ledger, before this returns. */
 struct inode *inode_intern(struct inode_table *t, struct inode *parent, const char *name,
 			   const struct listing_entry *entry, bool lookup);
-void inode_forget(struct inode_table *t, uint64_t nodeid, uint64_t nlookup);
+void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup);
 /* The path from the root, no leading '/'; caller frees. */
-char *inode_path(struct inode_table *t, struct inode *i);
+char *inode_path(const struct inode *i);
 uint64_t inode_count(struct inode_table *t);
-void inode_foreach(struct inode_table *t, void (*fn)(struct inode *i, void *user), void *user);
+
+/* fuse/content.c: the open side of a regular file and the listed side of a directory */
+
+/* The content of `i`, made where there is none yet; a reference. No I/O. */
+struct content *inode_open_content(struct server *s, struct inode *i);
+/* The directory of `i`, borrowed: lives as long as the inode. No I/O. */
+struct directory *inode_open_directory(struct server *s, struct inode *i);
+/* `entry` is what the listing says now. */
+enum adoption {
+	ADOPTED, /* the inode says the same */
+	ADOPT_LATER, /* the old version is open: `outdated` until it is closed */
+	ADOPT_NEVER, /* bytes of the old version are here: the inode stays with them */
+};
+enum adoption inode_adopt(struct server *s, struct inode *i, const struct listing_entry *entry);
+/* fill_options and lister_options callbacks; `user` is the server. */
+void content_completed(void *user, struct content *c);
+void content_changed(void *user, struct content *c);
+void content_released(void *user, struct content *c, void *owner);
+void directory_changed(void *user, struct directory *d, struct listing *before,
+		       struct listing *after);

@@ -2,20 +2,18 @@
  * Copyright the lacunafs authors */
 
 /* The I/O mode of an inode: none, cached(n handles), passthrough(n handles, one backing
- * id). It changes only at n = 0 (kernel-facts D1): a mode the kernel would refuse is EIO.
+ * id). It changes only at n = 0; the kernel answers EIO to an open in another mode.
  * Locking: the inode's lock, taken inside
  */
 #pragma once
-#include "fuse/inode.h"
+#include "fuse/server.h"
 
-struct server;
-struct fuse_file_info;
+struct inode;
 
-/* Chooses the mode of a new open of `i` and counts it. Fills fi's flags and backing id.
- * 0 or a positive errno. */
-int iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi);
-/* A RELEASE, or an open whose reply failed. `fi->fh`'s mode is the inode's. */
+/* Chooses the mode of a new open of `i` and counts it: fills fi's flags and backing id. */
+enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi);
+/* A RELEASE, or an open whose reply failed. */
 void iomode_release(struct server *s, struct inode *i);
-/* One phrase for people: why `i` is not passthrough (yet); NULL: it is, or will be at
- * the next open. Static string, or owned by the caller through *owned. */
-const char *iomode_reason(struct server *s, struct inode *i, char **owned);
+/* Why `i` is not passthrough (yet), for people; NULL: it is, or the next open will be. Caller
+ * frees. */
+char *iomode_reason(struct server *s, struct inode *i);

@@ -18,10 +18,12 @@ struct server {
 	struct lister *lister;
 	struct fill *fill;
 	struct inode_table *inodes;
+	struct handle_table *handles;
 	struct backing *backing;   /* passthrough registration */
 	struct notifier *notifier; /* kernel cache invalidation */
 	struct control *control;
-	struct fuse_session *session;
+	struct session *loop;
+	struct fuse_session *session; /* NULL until mounted */
 	int64_t started_ns; /* CLOCK_REALTIME */
 	uint32_t uid, gid;  /* who mounted */
 	uint64_t bytes_from_store; /* answered READs; atomic */

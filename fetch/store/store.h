@@ -28,6 +28,8 @@ struct store *store_open(const char *path, const struct store_settings *settings
 int store_close(struct store *s);
 int store_root_fd(const struct store *s); /* of STORE/tree, borrowed */
 const char *store_path(const struct store *s);
+/* Does the store lie on a stacking file system (overlayfs)? */
+bool store_stacked(const struct store *s);
 /* Bytes used by tree and state; free bytes: for statfs and status */
 int store_usage(struct store *s, uint64_t *free_bytes, uint64_t *total_bytes);
 
@@ -67,6 +69,8 @@ void store_file_close(struct store_file *f);
 /* Nothing present: removes the local file, so that a new version can take the name. */
 int store_file_discard(struct store *s, const char *path, struct store_file *f);
 
+/* A new O_RDONLY descriptor of the local file, for passthrough; -ENOENT, -errno. */
+int store_open_readonly(struct store *s, const char *path, uint64_t ino);
 int store_file_fd(const struct store_file *f);   /* O_RDWR, borrowed */
 uint64_t store_file_size(const struct store_file *f);
 uint64_t store_file_version(const struct store_file *f);

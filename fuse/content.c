@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Where the inode table meets fetch/: the content of a file, the listing of a directory,
+ * and what becomes of an inode when the source tells something new. */
+#include <string.h>
+#include <sys/stat.h>
+#include "fuse/inode.h"
+#include "fuse/notify.h"
+#include "fuse/server.h"
+
+struct content *inode_open_content(struct server *s, struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	struct content *c = i->content;
+	if (!c || !content_try_ref(c)) {
+		g_autofree char *path = inode_path(i);
+		struct store_origin origin = {
+			.ino = i->ino,
+			.size = i->size,
+			.mtime_ns = i->mtime_ns,
+			.mode = i->mode,
+			.uid = i->uid,
+			.gid = i->gid,
+			.nlink = i->nlink,
+		};
+		c = i->content =
+			content_new(s->fill, path, &origin, inode_ref(s->inodes, i));
+	}
+	pthread_mutex_unlock(&i->lock);
+	return c;
+}
+
+void content_released(void *user, struct content *c, void *owner)
+{
+	struct inode *i = owner;
+	pthread_mutex_lock(&i->lock);
+	if (i->content == c)
+		i->content = NULL;
+	pthread_mutex_unlock(&i->lock);
+	inode_put(user, i);
+}
+
+void content_completed(void *user, struct content *c)
+{
+	struct inode *i = content_owner(c);
+	pthread_mutex_lock(&i->lock);
+	i->complete = true;
+	pthread_mutex_unlock(&i->lock);
+}
+
+/* The listing is older than the file: whoever looks next shall see the newer one. */
+void content_changed(void *user, struct content *c)
+{
+	struct server *s = user;
+	struct inode *i = content_owner(c), *parent = i->parent;
+	pthread_mutex_lock(&i->lock);
+	i->outdated = true;
+	pthread_mutex_unlock(&i->lock);
+	directory_expire(inode_open_directory(s, parent));
+	notifier_inode(s->notifier, inode_id(parent), false);
+}
+
+struct directory *inode_open_directory(struct server *s, struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	if (!i->directory) {
+		g_autofree char *path = inode_path(i);
+		/* A listing under way may outlive the inode: it is told the number. */
+		i->directory = directory_new(s->lister, path, i->ino, (void *)(uintptr_t)i->ino);
+	}
+	struct directory *d = i->directory;
+	pthread_mutex_unlock(&i->lock);
+	return d;
+}
+
+static bool same_attributes(const struct inode *i, const struct listing_entry *e)
+{
+	return i->size == e->size && i->mtime_ns == e->mtime_ns && i->mode == e->mode &&
+	       i->uid == e->uid && i->gid == e->gid && i->nlink == e->nlink;
+}
+
+enum adoption inode_adopt(struct server *s, struct inode *i, const struct listing_entry *e)
+{
+	bool regular = S_ISREG(i->mode);
+	pthread_mutex_lock(&i->lock);
+	bool same = same_attributes(i, e);
+	bool same_bytes = !regular || (i->size == e->size && i->mtime_ns == e->mtime_ns);
+	bool busy = regular && (i->handles > 0 || i->content);
+	i->outdated = !same_bytes && busy;
+	pthread_mutex_unlock(&i->lock);
+	if (same)
+		return ADOPTED;
+	if (!same_bytes) {
+		if (busy)
+			return ADOPT_LATER;
+		g_autofree char *path = inode_path(i);
+		struct store_probe probe;
+		if (store_probe(s->store, path, i->ino, &probe) == 0)
+			return ADOPT_NEVER;
+	}
+	pthread_mutex_lock(&i->lock);
+	busy = !same_bytes && (i->handles > 0 || i->content);
+	if (busy) {
+		i->outdated = true;
+	} else {
+		i->mode = (i->mode & S_IFMT) | (e->mode & ~S_IFMT);
+		i->uid = e->uid;
+		i->gid = e->gid;
+		i->nlink = e->nlink;
+		i->size = e->size;
+		i->mtime_ns = e->mtime_ns;
+		if (!same_bytes) {
+			i->complete = e->size == 0;
+			i->keep_cache = false;
+		}
+	}
+	pthread_mutex_unlock(&i->lock);
+	return busy ? ADOPT_LATER : ADOPTED;
+}
+
+static bool same_entry(const struct listing_entry *a, const struct listing_entry *b)
+{
+	return a->ino == b->ino && a->size == b->size && a->mtime_ns == b->mtime_ns &&
+	       a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->nlink == b->nlink;
+}
+
+/* An entry differs from what it was. A file of which something is present keeps what it
+ * says of itself: the listing is made to agree, so that the next look-up does too. */
+static void entry_changed(struct server *s, struct inode *dir, struct listing *after,
+			  uint32_t index)
+{
+	const struct listing_entry *e = listing_at(after, index);
+	const char *name = listing_name(after, e);
+	struct inode *i = inode_find(s->inodes, e->ino);
+	if (i && (i->mode & S_IFMT) == (e->mode & S_IFMT)) {
+		if (inode_adopt(s, i, e) == ADOPT_NEVER)
+			listing_resolve(after, index, i->size, true, i->mtime_ns);
+		else if (s->session)
+			notifier_inode(s->notifier, inode_id(i), true);
+	} else if (S_ISREG(e->mode)) {
+		g_autofree char *path = inode_path(dir);
+		g_autofree char *full = path[0] ? g_strconcat(path, "/", name, NULL)
+						: g_strdup(name);
+		struct store_probe probe;
+		if (store_probe(s->store, full, e->ino, &probe) == 0)
+			listing_resolve(after, index, probe.size, true, probe.mtime_ns);
+	}
+	inode_put(s, i);
+}
+
+void directory_changed(void *user, struct directory *d, struct listing *before,
+		       struct listing *after)
+{
+	struct server *s = user;
+	if (!before)
+		return;
+	struct inode *dir = inode_find(s->inodes, (uintptr_t)directory_owner(d));
+	if (!dir)
+		return;
+	uint64_t id = inode_id(dir);
+	bool names_changed = false;
+	for (uint32_t n = 0; n < listing_count(after); n++) {
+		const struct listing_entry *e = listing_at(after, n);
+		uint32_t old;
+		bool known = listing_find(before, listing_name(after, e), &old);
+		if (known && same_entry(listing_at(before, old), e))
+			continue;
+		if (known)
+			entry_changed(s, dir, after, n);
+		bool other_kind =
+			known && ((listing_at(before, old)->mode ^ e->mode) & S_IFMT) != 0;
+		if ((!known || other_kind) && s->session) {
+			notifier_entry(s->notifier, id, listing_name(after, e));
+			names_changed = true;
+		}
+	}
+	for (uint32_t n = 0; n < listing_count(before); n++) {
+		const char *name = listing_name(before, listing_at(before, n));
+		uint32_t index;
+		if (!listing_find(after, name, &index) && s->session) {
+			notifier_entry(s->notifier, id, name);
+			names_changed = true;
+		}
+	}
+	/* The kernel's copy of the directory goes before anybody hears of the new listing:
+	 * this takes no lock that a waiting request could hold. */
+	if (names_changed)
+		fuse_lowlevel_notify_inval_inode(s->session, id, 0, 0);
+	inode_put(s, dir);
+}

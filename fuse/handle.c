@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/handle.h"
+#include "fuse/server.h"
+
+struct handle_table {
+	pthread_mutex_t lock;
+	GPtrArray *slots;    /* index → struct handle, owned; a free one has no inode */
+	GArray *free_slots;  /* of uint32_t */
+};
+
+struct handle_table *handle_table_new(void)
+{
+	struct handle_table *t = g_new0(struct handle_table, 1);
+	pthread_mutex_init(&t->lock, NULL);
+	t->slots = g_ptr_array_new_with_free_func(g_free);
+	t->free_slots = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+	return t;
+}
+
+void handle_table_free(struct handle_table *t, struct server *s)
+{
+	for (guint n = 0; n < t->slots->len; n++) {
+		struct handle *h = t->slots->pdata[n];
+		if (h->inode)
+			handle_close(s, h);
+		pthread_mutex_destroy(&h->lock);
+	}
+	g_ptr_array_unref(t->slots);
+	g_array_unref(t->free_slots);
+	pthread_mutex_destroy(&t->lock);
+	g_free(t);
+}
+
+uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c, bool exec)
+{
+	struct handle *h;
+	pthread_mutex_lock(&t->lock);
+	if (t->free_slots->len > 0) {
+		uint32_t index = g_array_index(t->free_slots, uint32_t, t->free_slots->len - 1);
+		g_array_set_size(t->free_slots, t->free_slots->len - 1);
+		h = t->slots->pdata[index];
+	} else {
+		h = g_new0(struct handle, 1);
+		pthread_mutex_init(&h->lock, NULL);
+		h->index = t->slots->len;
+		g_ptr_array_add(t->slots, h);
+	}
+	h->inode = i;
+	h->content = c;
+	h->ra = (struct readahead){0};
+	h->exec = exec;
+	uint64_t fh = ((uint64_t)h->generation << 32) | h->index;
+	pthread_mutex_unlock(&t->lock);
+	return fh;
+}
+
+struct handle *handle_get(struct handle_table *t, uint64_t fh)
+{
+	struct handle *h = NULL;
+	uint32_t index = (uint32_t)fh;
+	pthread_mutex_lock(&t->lock);
+	if (index < t->slots->len)
+		h = t->slots->pdata[index];
+	if (h && (!h->inode || h->generation != fh >> 32))
+		h = NULL;
+	pthread_mutex_unlock(&t->lock);
+	return h;
+}
+
+void handle_close(struct server *s, struct handle *h)
+{
+	struct handle_table *t = s->handles;
+	pthread_mutex_lock(&t->lock);
+	struct inode *i = g_steal_pointer(&h->inode);
+	struct content *c = g_steal_pointer(&h->content);
+	h->generation++;
+	g_array_append_val(t->free_slots, h->index);
+	pthread_mutex_unlock(&t->lock);
+	if (c)
+		content_unref(c);
+	inode_put(s, i);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/iomode.h"
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "fuse/backing.h"
+#include "fuse/inode.h"
+
+/* The kernel opens the backing file anew for each open, with our credentials; a
+ * registered O_RDONLY descriptor keeps a direct exec of the local file possible. */
+static int local_open(struct server *s, struct inode *i)
+{
+	g_autofree char *path = inode_path(i);
+	return store_open_readonly(s->store, path, i->ino);
+}
+
+enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi)
+{
+	int fd = -1, err = 0;
+	/* An empty file has no local one, and nothing to pass through. */
+	bool wanted = !backing_unusable(s->backing) && i->size > 0;
+	pthread_mutex_lock(&i->lock);
+	bool whole = wanted && i->complete && i->iomode != IOMODE_CACHED;
+	pthread_mutex_unlock(&i->lock);
+	if (whole && !backing_kept(s->backing, i)) {
+		fd = local_open(s, i);
+		if (fd < 0)
+			err = -fd;
+	}
+
+	pthread_mutex_lock(&i->lock);
+	enum iomode_kind mode = i->iomode;
+	if (mode == IOMODE_NONE) {
+		mode = IOMODE_CACHED;
+		if (whole && !err) {
+			/* Between the look above and here a kept id may have gone. */
+			err = fd < 0 && !backing_kept(s->backing, i)
+				      ? EAGAIN
+				      : backing_acquire(s->backing, i, fd);
+			if (!err)
+				mode = IOMODE_PASSTHROUGH;
+		}
+		i->backing_errno = err;
+		i->iomode = mode;
+	}
+	i->handles++;
+	if (mode == IOMODE_PASSTHROUGH) {
+		fi->backing_id = i->backing_id;
+	} else {
+		fi->keep_cache = i->keep_cache;
+		i->keep_cache = true;
+	}
+	pthread_mutex_unlock(&i->lock);
+	if (fd >= 0)
+		close(fd);
+	return mode;
+}
+
+void iomode_release(struct server *s, struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	g_assert(i->handles > 0);
+	if (--i->handles == 0) {
+		if (i->iomode == IOMODE_PASSTHROUGH)
+			backing_release(s->backing, i);
+		i->iomode = IOMODE_NONE;
+	}
+	pthread_mutex_unlock(&i->lock);
+}
+
+char *iomode_reason(struct server *s, struct inode *i)
+{
+	const char *unusable = backing_unusable(s->backing);
+	pthread_mutex_lock(&i->lock);
+	enum iomode_kind mode = i->iomode;
+	bool complete = i->complete;
+	uint32_t handles = i->handles;
+	int err = i->backing_errno;
+	uint64_t size = i->size;
+	pthread_mutex_unlock(&i->lock);
+
+	if (mode == IOMODE_PASSTHROUGH)
+		return NULL;
+	if (!S_ISREG(i->mode))
+		return g_strdup("not a regular file");
+	if (size == 0)
+		return g_strdup("empty: there is nothing to pass through");
+	if (unusable)
+		return g_strdup(unusable);
+	if (!complete)
+		return g_strdup("not every chunk is present");
+	if (mode == IOMODE_CACHED)
+		return g_strdup_printf("%u handle%s opened before it was whole %s still open", handles,
+				       handles == 1 ? "" : "s", handles == 1 ? "is" : "are");
+	if (err)
+		return g_strdup_printf("the kernel refused to register the file: %s",
+				       g_strerror(err));
+	return NULL;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/ledger.h"
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define LEDGER_BYTES ((size_t)LEDGER_ENTRIES * sizeof(struct ledger_entry))
+
+int ledger_open(struct ledger *l)
+{
+	int fd = memfd_create("lacunafs-ledger", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	void *p = MAP_FAILED;
+	if (ftruncate(fd, LEDGER_BYTES) == 0)
+		p = mmap(NULL, LEDGER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+			 0);
+	if (p == MAP_FAILED) {
+		int err = -errno;
+		close(fd);
+		return err;
+	}
+	*l = (struct ledger){.fd = fd, .entries = p};
+	return 0;
+}
+
+void ledger_close(struct ledger *l)
+{
+	munmap(l->entries, LEDGER_BYTES);
+	close(l->fd);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What a new worker needs to go on where this one died: which node ids the kernel
+ * holds, and how often. Plain memory in a memfd, which whoever holds the descriptor
+ * can hand to the next worker; written before the reply that tells the kernel.
+ * Shape:   entry i belongs to the inode of index i; names come from the listing of the
+ *          parent, by st_ino
+ * Locking: the inode table's
+ */
+#pragma once
+#include <stdint.h>
+
+struct ledger_entry {
+	uint64_t nlookup;    /* the kernel's lookup count; 0: the slot is free */
+	uint64_t ino;
+	uint32_t parent;     /* index */
+	uint32_t generation; /* of this slot: grows each time it is given out */
+};
+
+#define LEDGER_ENTRIES (UINT32_C(1) << 26) /* address space only: touched pages count */
+
+struct ledger {
+	int fd;
+	struct ledger_entry *entries;
+};
+
+int ledger_open(struct ledger *l); /* 0 or -errno */
+void ledger_close(struct ledger *l);

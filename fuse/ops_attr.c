@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include "fuse/ops.h"
+#include "fuse/parked.h"
+
+#define NS 1000000000
+
+void inode_stat(struct inode *i, struct stat *st)
+{
+	pthread_mutex_lock(&i->lock);
+	struct timespec mtime = {.tv_sec = i->mtime_ns / NS, .tv_nsec = i->mtime_ns % NS};
+	if (mtime.tv_nsec < 0) {
+		mtime.tv_sec--;
+		mtime.tv_nsec += NS;
+	}
+	uint64_t size = S_ISDIR(i->mode) && i->size == 0 ? 4096 : i->size;
+	*st = (struct stat){
+		.st_ino = i->ino,
+		.st_mode = i->mode,
+		.st_nlink = i->nlink,
+		.st_uid = i->uid,
+		.st_gid = i->gid,
+		.st_rdev = makedev(i->rdev >> 20, i->rdev & 0xfffff),
+		.st_size = size,
+		.st_blksize = 4096,
+		/* Absence is no hole: GNU tar -S takes 0 blocks for an empty file */
+		.st_blocks = (size + 511) / 512,
+		.st_atim = mtime,
+		.st_mtim = mtime,
+		.st_ctim = mtime,
+	};
+	pthread_mutex_unlock(&i->lock);
+}
+
+double directory_timeout(struct server *s, struct inode *i)
+{
+	if (s->settings->listing_ttl_ms == UINT_MAX)
+		return TIMEOUT_FOREVER;
+	double ttl = s->settings->listing_ttl_ms / 1e3, left = ttl;
+	pthread_mutex_lock(&i->lock);
+	struct directory *d = i->directory;
+	pthread_mutex_unlock(&i->lock);
+	struct listing *l = d ? directory_listing(d, NULL) : NULL;
+	if (l) {
+		left = ttl - (clock_realtime() - listing_checked(l)) / 1e9;
+		listing_unref(l);
+	}
+	/* One that stays stale, because the source is out of reach, is asked for again soon. */
+	return CLAMP(left, MIN(ttl, 1.0), ttl);
+}
+
+void inode_entry(struct server *s, struct inode *i, struct fuse_entry_param *e)
+{
+	*e = (struct fuse_entry_param){.ino = inode_id(i), .entry_timeout = TIMEOUT_FOREVER};
+	e->attr_timeout = S_ISDIR(i->mode) ? directory_timeout(s, i) : TIMEOUT_FOREVER;
+	inode_stat(i, &e->attr);
+}
+
+static void attr_reply(struct parked *p, struct listing *listing)
+{
+	struct inode *i = p->inode;
+	struct stat st;
+	inode_stat(i, &st);
+	fuse_reply_attr(p->req, &st,
+			S_ISDIR(i->mode) ? directory_timeout(p->server, i) : TIMEOUT_FOREVER);
+	parked_free(p);
+}
+
+/* What the directory's own attributes are does not hang on its listing. */
+static void attr_fail(struct parked *p, int error)
+{
+	struct stat st;
+	inode_stat(p->inode, &st);
+	if (error == EINTR)
+		fuse_reply_err(p->req, EINTR);
+	else
+		fuse_reply_attr(p->req, &st, directory_timeout(p->server, p->inode));
+}
+
+/* With default_permissions the kernel asks for a directory's attributes before it uses any
+ * name in it, once they have timed out: this is what keeps names as fresh as the listing. */
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *i = inode_get(s->inodes, ino);
+	if (!i) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	struct parked *p = parked_new(s, req, i, NULL);
+	p->resume = attr_reply;
+	p->fail = attr_fail;
+	struct listing *l = NULL;
+	bool fresh = true;
+	if (S_ISDIR(i->mode)) {
+		pthread_mutex_lock(&i->lock);
+		struct directory *d = i->directory;
+		pthread_mutex_unlock(&i->lock);
+		l = d ? directory_listing(d, &fresh) : NULL;
+		if (l && !fresh)
+			parked_list(p, d);
+	}
+	if (!l || fresh)
+		attr_reply(p, NULL);
+	if (l)
+		listing_unref(l);
+}
+
+void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct statvfs st;
+	if (fstatvfs(store_root_fd(s->store), &st) < 0) {
+		fuse_reply_err(req, errno);
+		return;
+	}
+	st.f_namemax = 255;
+	fuse_reply_statfs(req, &st);
+}

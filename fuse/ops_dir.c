@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "fuse/ops.h"
+#include "fuse/parked.h"
+
+/* Offsets: 1 is past ".", 2 past "..", cookie + 2 past an entry */
+#define DOTS 2
+
+/* One entry into the buffer; its size, which may be more than is left. An entry without an
+ * inode leaves the kernel to ask for its attributes when somebody wants them. */
+static size_t entry_add(struct parked *p, char *buf, size_t left, struct listing *l, uint32_t n)
+{
+	struct server *s = p->server;
+	struct listing_entry entry;
+	directory_entry(inode_open_directory(s, p->inode), l, n, &entry);
+	const char *name = listing_name(l, &entry);
+	off_t next = (off_t)entry.cookie + DOTS;
+	if (!p->plus) {
+		struct stat st = {.st_ino = entry.ino, .st_mode = entry.mode};
+		return fuse_add_direntry(p->req, buf, left, name, &st, next);
+	}
+	struct fuse_entry_param e = {
+		.attr = {.st_ino = entry.ino, .st_mode = entry.mode},
+	};
+	size_t size = fuse_add_direntry_plus(p->req, NULL, 0, name, &e, next);
+	if (size > left)
+		return size;
+	if (!S_ISREG(entry.mode) || (entry.flags & LISTING_SIZE_EXACT)) {
+		struct inode *i = inode_intern(s->inodes, p->inode, name, &entry, true);
+		if (i) {
+			inode_adopt(s, i, &entry);
+			inode_entry(s, i, &e);
+			inode_put(s, i);
+		}
+	}
+	return fuse_add_direntry_plus(p->req, buf, left, name, &e, next);
+}
+
+static size_t dot_add(struct parked *p, char *buf, size_t left, int n)
+{
+	struct inode *i = n == 1 || !p->inode->parent ? p->inode : p->inode->parent;
+	struct fuse_entry_param e = {.attr = {.st_ino = i->ino, .st_mode = S_IFDIR}};
+	const char *name = n == 1 ? "." : "..";
+	return p->plus ? fuse_add_direntry_plus(p->req, buf, left, name, &e, n)
+		       : fuse_add_direntry(p->req, buf, left, name, &e.attr, n);
+}
+
+static void readdir_listed(struct parked *p, struct listing *l)
+{
+	g_autofree char *buf = g_try_malloc(p->size);
+	size_t used = 0;
+	if (!buf) {
+		fuse_reply_err(p->req, ENOMEM);
+		parked_free(p);
+		return;
+	}
+	bool full = false;
+	for (int n = p->offset + 1; n <= DOTS && !full; n++) {
+		size_t size = dot_add(p, buf + used, p->size - used, n);
+		full = size > p->size - used;
+		used += full ? 0 : size;
+	}
+	uint32_t cookie = p->offset > DOTS ? (uint32_t)MIN(p->offset - DOTS, UINT32_MAX) : 0;
+	for (uint32_t n = listing_after(l, cookie); n < listing_count(l) && !full; n++) {
+		size_t size = entry_add(p, buf + used, p->size - used, l, n);
+		full = size > p->size - used;
+		used += full ? 0 : size;
+	}
+	fuse_reply_buf(p->req, buf, used);
+	parked_free(p);
+}
+
+static void readdir_start(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *i = inode_get(s->inodes, ino);
+	if (!i) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	struct parked *p = parked_new(s, req, i, NULL);
+	p->resume = readdir_listed;
+	p->size = size;
+	p->offset = offset;
+	p->plus = plus;
+	struct directory *d = inode_open_directory(s, i);
+	bool fresh;
+	struct listing *l = directory_listing(d, &fresh);
+	/* A walk under way goes on with what it began with. */
+	if (l && (fresh || offset > 0))
+		readdir_listed(p, l);
+	else
+		parked_list(p, d);
+	if (l)
+		listing_unref(l);
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		struct fuse_file_info *fi)
+{
+	readdir_start(req, ino, size, offset, false);
+}
+
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		    struct fuse_file_info *fi)
+{
+	readdir_start(req, ino, size, offset, true);
+}

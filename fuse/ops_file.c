@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include "fuse/handle.h"
+#include "fuse/iomode.h"
+#include "fuse/notify.h"
+#include "fuse/ops.h"
+#include "fuse/parked.h"
+
+#define FMODE_EXEC 0x20 /* the kernel's own flag, seen in OPEN and RELEASE (kernel-facts B4) */
+#define READ_MAX (1u << 20)
+
+/* The content of `i` for reading, a reference; a negative errno in *err where the store fails. */
+static struct content *content_get(struct server *s, struct inode *i, int *err)
+{
+	struct content *c = inode_open_content(s, i);
+	*err = content_open(c);
+	pthread_mutex_lock(&i->lock);
+	if (*err == 0 && content_size(c) != i->size)
+		*err = -ESTALE; /* a newer version was listed than the one we hold */
+	else if (*err == 0 && content_complete(c))
+		i->complete = true;
+	pthread_mutex_unlock(&i->lock);
+	if (*err == 0)
+		return c;
+	content_unref(c);
+	return NULL;
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *i = inode_get(s->inodes, ino);
+	int err = 0;
+	if (!i || !S_ISREG(i->mode))
+		err = i ? EINVAL : ESTALE;
+	else if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC))
+		err = EROFS;
+	struct content *c = NULL;
+	if (!err) {
+		pthread_mutex_lock(&i->lock);
+		bool complete = i->complete;
+		pthread_mutex_unlock(&i->lock);
+		if (!complete) {
+			c = content_get(s, i, &err);
+			err = -err;
+		}
+	}
+	if (err) {
+		fuse_reply_err(req, err);
+		inode_put(s, i);
+		return;
+	}
+	if (iomode_open(s, i, fi) == IOMODE_PASSTHROUGH && c) {
+		content_unref(c);
+		c = NULL;
+	}
+	fi->fh = handle_open(s->handles, i, c, fi->flags & FMODE_EXEC);
+	if (fuse_reply_open(req, fi) == -ENOENT) {
+		/* Interrupted: no RELEASE will come */
+		iomode_release(s, i);
+		handle_close(s, handle_get(s->handles, fi->fh));
+	}
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct handle *h = handle_get(s->handles, fi->fh);
+	if (h) {
+		struct inode *i = h->inode;
+		iomode_release(s, i);
+		pthread_mutex_lock(&i->lock);
+		bool outdated = i->outdated && i->handles == 0;
+		pthread_mutex_unlock(&i->lock);
+		/* Looked up anew, it can take the newer version. */
+		if (outdated)
+			notifier_entry(s->notifier, inode_id(i->parent), i->name);
+		handle_close(s, h);
+	}
+	fuse_reply_err(req, h ? 0 : EBADF);
+}
+
+/* Replies with bytes that are present. `wait`: this thread may block on the disk. */
+static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint64_t offset,
+		       size_t size, bool wait)
+{
+	static __thread char *buffer;
+	if (!buffer)
+		buffer = g_malloc(READ_MAX);
+	int fd = content_fd(c);
+	size_t done = 0;
+	while (done < size) {
+		struct iovec iov = {.iov_base = buffer + done, .iov_len = size - done};
+		ssize_t n = preadv2(fd, &iov, 1, offset + done, wait ? 0 : RWF_NOWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			if (!wait)
+				return false;
+			/* Present, but the disk cannot give it: never a short reply, which would
+			 * be a false end of file. */
+			fuse_reply_err(req, n < 0 ? errno : EIO);
+			return true;
+		}
+		done += n;
+	}
+	__atomic_add_fetch(&s->bytes_from_store, size, __ATOMIC_RELAXED);
+	fuse_reply_buf(req, buffer, size);
+	return true;
+}
+
+static void read_present(struct parked *p, struct listing *none)
+{
+	read_reply(p->server, p->req, p->content, p->offset, p->size, true);
+	parked_free(p);
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct handle *h = handle_get(s->handles, fi->fh);
+	if (!h || offset < 0 || size > READ_MAX) {
+		fuse_reply_err(req, h ? EINVAL : EBADF);
+		return;
+	}
+	struct inode *i = h->inode;
+	pthread_mutex_lock(&h->lock);
+	int err = 0;
+	if (!h->content)
+		h->content = content_get(s, i, &err);
+	struct content *c = h->content;
+	uint64_t total = c ? content_size(c) : 0;
+	if (c && (uint64_t)offset < total) {
+		size = MIN(size, total - offset);
+	} else {
+		pthread_mutex_unlock(&h->lock);
+		if (c)
+			fuse_reply_buf(req, NULL, 0);
+		else
+			fuse_reply_err(req, -err);
+		return;
+	}
+	uint64_t ahead = 0;
+	if (!content_complete(c))
+		ahead = readahead_next(&h->ra, offset, size, s->settings->readahead_max);
+	pthread_mutex_unlock(&h->lock);
+
+	bool present = content_present(c, offset, size);
+	if (present && ahead == 0 && read_reply(s, req, c, offset, size, false))
+		return;
+	struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
+	p->content = content_ref(c);
+	p->offset = offset;
+	p->size = size;
+	p->resume = read_present;
+	bool first = !present && offset == 0;
+	if ((present && ahead == 0) || parked_fill(p, ahead)) {
+		if (ahead > 0 && read_reply(s, req, c, offset, size, false))
+			parked_free(p);
+		else
+			parked_to_disk(p);
+	}
+	if (first)
+		prefetch_siblings(s, i);
+}
+
+/* What is absent is no hole: data up to the end (cp --sparse would lose it otherwise). */
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct handle *h = handle_get(s->handles, fi->fh);
+	if (!h) {
+		fuse_reply_err(req, EBADF);
+		return;
+	}
+	pthread_mutex_lock(&h->inode->lock);
+	off_t size = h->inode->size;
+	pthread_mutex_unlock(&h->inode->lock);
+	if (offset < 0 || offset >= size)
+		fuse_reply_err(req, ENXIO);
+	else
+		fuse_reply_lseek(req, whence == SEEK_HOLE ? size : offset);
+}

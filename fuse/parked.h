@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* A request that waits for bytes or a listing. The session's thread goes on; whoever makes
+ * them present resumes the request, on a thread of the disk pool where that may block.
+ * Owns:    the request and a reference on the inode
+ * Errors:  EINTR at once after a fatal signal, and after any signal where `interruptible`:
+ *          a cached READ is not, for EINTR to a fault would become EFAULT (kernel-facts D5)
+ */
+#pragma once
+#include "fuse/inode.h"
+#include "fuse/server.h"
+
+struct parked {
+	struct server *server;
+	fuse_req_t req;
+	struct inode *inode;
+	struct content *content; /* what a READ waits for: a reference */
+	/* What was wanted is there: answer, then parked_free(). `listing` is borrowed. */
+	void (*resume)(struct parked *p, struct listing *listing);
+	/* Waited in vain: answers; NULL: the errno. */
+	void (*fail)(struct parked *p, int error);
+	uint64_t offset, size;
+	bool plus, interruptible;
+	union {
+		struct fill_wait fill;
+		struct lister_wait list;
+	};
+	bool listing;                /* which of the two */
+	struct pool_job job;
+	int refs;                    /* atomic: who parks, who resumes */
+	int interrupted;             /* atomic */
+	char name[];
+};
+
+/* `i`: a reference is taken over. */
+struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, const char *name);
+/* After the reply. */
+void parked_free(struct parked *p);
+/* Bytes: true: all present, `p` is the caller's again. false: `p` is resumed on a thread of
+ * the disk pool, or failed; the caller does not touch it again. */
+bool parked_fill(struct parked *p, uint64_t ahead);
+/* A listing, or an entry's attributes: resumes `p` now or later, or fails it. */
+void parked_list(struct parked *p, struct directory *d);
+void parked_attributes(struct parked *p, struct directory *d, struct listing *l, uint32_t index);
+/* Resumes `p` on a thread of the disk pool. */
+void parked_to_disk(struct parked *p);

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/server.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "fuse/backing.h"
+#include "fuse/control.h"
+#include "fuse/handle.h"
+#include "fuse/inode.h"
+#include "fuse/notify.h"
+#include "fuse/ops.h"
+#include "fuse/session.h"
+
+#define DISK_THREADS 4
+
+/* What libfuse said last: it prints its causes instead of returning them. */
+static __thread char fuse_said[256];
+
+static void fuse_log_line(enum fuse_log_level level, const char *format, va_list ap)
+{
+	char line[sizeof(fuse_said)];
+	vsnprintf(line, sizeof(line), format, ap);
+	g_strchomp(line);
+	if (level <= FUSE_LOG_WARNING) {
+		g_strlcpy(fuse_said, g_str_has_prefix(line, "fuse: ") ? line + 6 : line,
+			  sizeof(fuse_said));
+		g_message("libfuse: %s", line);
+	} else {
+		g_debug("libfuse: %s", line);
+	}
+}
+
+static bool fuse_failed(GError **error, const char *what)
+{
+	g_set_error(error, FETCH_ERROR, FETCH_USAGE, "%s: %s", what,
+		    fuse_said[0] ? fuse_said : "libfuse gives no reason");
+	return false;
+}
+
+static void fsname_append(GString *args, const char *source)
+{
+	g_string_append(args, "fsname=");
+	for (const char *c = source; *c; c++) {
+		if (*c == ',' || *c == '\\')
+			g_string_append_c(args, '\\');
+		g_string_append_c(args, *c);
+	}
+}
+
+static bool session_new(struct server *s, GError **error)
+{
+	const struct settings *settings = s->settings;
+	g_autoptr(GString) options = g_string_new("subtype=lacunafs,default_permissions,ro,");
+	bool named = false;
+	for (guint n = 0; settings->fuse_options && n < settings->fuse_options->len; n++) {
+		const char *option = settings->fuse_options->pdata[n];
+		named |= g_str_has_prefix(option, "fsname=");
+		g_string_append_printf(options, "%s,", option);
+	}
+	if (!named)
+		fsname_append(options, settings->source);
+	if (settings->debug)
+		g_string_append(options, ",debug");
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	fuse_opt_add_arg(&args, "lacunafs");
+	fuse_opt_add_arg(&args, "-o");
+	fuse_opt_add_arg(&args, options->str);
+	fuse_set_log_func(fuse_log_line);
+	s->session = fuse_session_new(&args, &server_ops, sizeof(server_ops), s);
+	fuse_opt_free_args(&args);
+	return s->session || fuse_failed(error, "bad mount options");
+}
+
+struct root_wait {
+	struct lister_wait wait;
+	pthread_mutex_t lock;
+	pthread_cond_t answered;
+	bool done;
+	int error;
+};
+
+static void root_listed(struct lister_wait *w, struct listing *listing, int error)
+{
+	struct root_wait *r = (struct root_wait *)w;
+	pthread_mutex_lock(&r->lock);
+	r->done = true;
+	r->error = error;
+	pthread_cond_signal(&r->answered);
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* A wrong URL or a dead server is told at mount time, not by the first `ls`. */
+static bool root_list(struct server *s, struct inode *root, GError **error)
+{
+	struct directory *d = inode_open_directory(s, root);
+	struct root_wait r = {
+		.wait.done = root_listed,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.answered = PTHREAD_COND_INITIALIZER,
+	};
+	struct listing *l = NULL;
+	r.error = -lister_want(d, &r.wait, &l);
+	if (r.error == EINPROGRESS) {
+		pthread_mutex_lock(&r.lock);
+		while (!r.done)
+			pthread_cond_wait(&r.answered, &r.lock);
+		pthread_mutex_unlock(&r.lock);
+	}
+	if (l)
+		listing_unref(l);
+	if (r.error == 0)
+		return true;
+	g_autofree char *cause = directory_cause(d);
+	g_set_error(error, LOCAL_ERROR, r.error, "%s: %s", s->settings->source,
+		    cause ? cause : g_strerror(r.error));
+	return false;
+}
+
+static struct inode *root_new(struct server *s)
+{
+	const struct source_options *o = &s->settings->source_options;
+	struct listing_entry e = {
+		.ino = 1,
+		.mode = S_IFDIR | (o->dir_mode ? o->dir_mode : 0755),
+		.uid = o->uid,
+		.gid = o->gid,
+		.nlink = 1,
+		.mtime_ns = s->started_ns,
+	};
+	struct stat st;
+	const char *source = s->settings->source;
+	if (g_str_has_prefix(source, "dir:") && stat(source + 4, &st) == 0) {
+		e.mode = st.st_mode;
+		e.uid = st.st_uid;
+		e.gid = st.st_gid;
+		e.nlink = st.st_nlink;
+		e.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	}
+	return inode_intern(s->inodes, NULL, "", &e, false);
+}
+
+static bool engine_start(struct server *s, GError **error)
+{
+	const struct settings *settings = s->settings;
+	struct store_settings ss = {
+		.source = settings->source,
+		.chunk_shift = settings->chunk_shift,
+		.end_epoch = settings->end_epoch,
+	};
+	s->source = source_open(settings->url, &settings->source_options, error);
+	if (!s->source)
+		return false;
+	s->store = store_open(settings->store, &ss, error);
+	if (!s->store)
+		return false;
+	s->disk = pool_new("disk", DISK_THREADS);
+	s->clock = alarm_clock_new();
+	struct lister_options lo = {
+		.wait_ms = settings->wait_ms,
+		.ttl_ms = settings->listing_ttl_ms,
+		.changed = directory_changed,
+		.user = s,
+	};
+	s->lister = lister_new(s->store, s->source, s->disk, s->clock, &lo);
+	struct fill_options fo = {
+		.wait_ms = settings->wait_ms,
+		.prefetch_bytes = settings->prefetch_bytes,
+		.changed = content_changed,
+		.completed = content_completed,
+		.released = content_released,
+		.user = s,
+	};
+	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);
+	s->inodes = inode_table_new();
+	s->handles = handle_table_new();
+	if (s->inodes)
+		return true;
+	g_set_error(error, LOCAL_ERROR, ENOMEM, "no memory for the inode table");
+	return false;
+}
+
+/* In the order in which nothing points to what is gone: whoever waits is answered by the end
+ * of the source, and then nobody comes any more. */
+static void engine_stop(struct server *s)
+{
+	if (s->source)
+		source_close(s->source);
+	if (s->disk)
+		pool_free(s->disk);
+	if (s->handles)
+		handle_table_free(s->handles, s);
+	if (s->inodes)
+		inode_table_free(s->inodes, s);
+	if (s->fill)
+		fill_free(s->fill);
+	if (s->lister)
+		lister_free(s->lister);
+	if (s->clock)
+		alarm_clock_free(s->clock);
+	if (s->notifier)
+		notifier_free(s->notifier);
+	int err = s->store ? store_close(s->store) : 0;
+	if (err)
+		g_critical("the store could not be synced, and will be verified by the next mount: %s",
+			   g_strerror(-err));
+}
+
+/* Until unmounted or told to stop. */
+static void serve(struct server *s, int signals)
+{
+	struct pollfd fds[] = {
+		{.fd = signals, .events = POLLIN},
+		{.fd = session_ended_fd(s->loop), .events = POLLIN},
+	};
+	while (poll(fds, G_N_ELEMENTS(fds), -1) < 0 && errno == EINTR)
+		;
+	if (fds[0].revents)
+		g_message("told to stop by a signal");
+}
+
+static bool mounted_run(struct server *s, int ready_fd, int signals, GError **error)
+{
+	s->notifier = notifier_new(s->session);
+	session_start(s);
+	struct stat st;
+	if (!session_wait_connected(s->loop))
+		g_set_error(error, LOCAL_ERROR, ENOTCONN, "the kernel did not accept the mount");
+	else if (stat(s->settings->mountpoint, &st) < 0)
+		g_set_error(error, LOCAL_ERROR, errno, "%s: %s", s->settings->mountpoint,
+			    g_strerror(errno));
+	else
+		s->control = control_new(s, major(st.st_dev), minor(st.st_dev), error);
+	bool ok = s->control != NULL;
+	if (ok) {
+		g_message("mounted %s at %s", s->settings->source, s->settings->mountpoint);
+		if (ready_fd >= 0 && write(ready_fd, "", 1) < 0)
+			g_debug("nobody waits for us to be ready");
+		serve(s, signals);
+	}
+	g_clear_pointer(&s->control, control_free);
+	session_stop(s->loop);
+	if (s->backing)
+		backing_free(g_steal_pointer(&s->backing));
+	fuse_session_unmount(s->session); /* closes the device: whoever waits gets ENOTCONN */
+	return ok;
+}
+
+int server_run(const struct settings *settings, int ready_fd, GError **error)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	int signals = signalfd(-1, &set, SFD_CLOEXEC);
+
+	struct server s = {
+		.settings = settings,
+		.started_ns = clock_realtime(),
+		.uid = getuid(),
+		.gid = getgid(),
+	};
+	bool ok = engine_start(&s, error);
+	struct inode *root = ok ? root_new(&s) : NULL;
+	ok = ok && root_list(&s, root, error) && session_new(&s, error);
+	if (ok && fuse_session_mount(s.session, settings->mountpoint) < 0)
+		ok = fuse_failed(error, settings->mountpoint);
+	if (ok)
+		ok = mounted_run(&s, ready_fd, signals, error);
+	if (root)
+		inode_put(&s, root);
+	engine_stop(&s);
+	if (s.session)
+		fuse_session_destroy(s.session);
+	close(signals);
+	return ok ? 0 : 1;
+}
