@@ -21,11 +21,17 @@ static struct content *content_get(struct server *s, struct inode *i, int *err)
 	struct content *c = inode_open_content(s, i);
 	*err = content_open(c);
 	pthread_mutex_lock(&i->lock);
-	if (*err == 0 && content_size(c) != i->size)
-		*err = -ESTALE; /* a newer version was listed than the one we hold */
-	else if (*err == 0 && content_complete(c))
+	bool other_version = *err == 0 && content_size(c) != i->size;
+	if (other_version) {
+		/* What we hold counts, not what was listed since: the kernel looks it up again. */
+		i->size = content_size(c);
+		*err = -ESTALE;
+	} else if (*err == 0 && content_complete(c)) {
 		i->complete = true;
+	}
 	pthread_mutex_unlock(&i->lock);
+	if (other_version)
+		notifier_inode(s->notifier, inode_id(i), true);
 	if (*err == 0)
 		return c;
 	content_unref(c);
