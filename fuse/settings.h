@@ -26,7 +26,8 @@ struct settings {
 	uint64_t prefetch_bytes;  /* budget of all read-ahead */
 	unsigned threads;         /* session threads, 0 = by the machine */
 	unsigned spin_us;         /* how long a session thread spins before it sleeps */
-	char *log;                /* log file in background mode; default STORE/state/log */
+	char *log;                /* file; NULL: STORE/state/log, in the foreground stderr */
+	int ready_fd;             /* --foreground: written to when the mount answers; -1 */
 };
 
 /* argv after the verb. NULL: one line in `error` (FETCH_USAGE). */

@@ -3,20 +3,28 @@
 
 /* The control socket of a mount, for programs that watch or steer one.
  *
- * A stream socket DIR/MAJOR:MINOR, named by the st_dev of the mount, DIR being
- * $XDG_RUNTIME_DIR/lacunafs, /run/lacunafs for root, or /tmp/lacunafs-UID. Only
- * the mount's owner and root are answered (SO_PEERCRED).
+ * A stream socket DIR/MAJOR:MINOR, named by the st_dev of the mount; DIR is the first of
+ * /run/lacunafs (root), $XDG_RUNTIME_DIR/lacunafs, /run/user/UID/lacunafs and
+ * /tmp/lacunafs-UID that the mount's owner could make. Only the owner and root are
+ * answered (SO_PEERCRED).
  *
  * A request is one line of JSON, ≤ LACUNA_CONTROL_LINE bytes; the answer is one or more
- * lines of JSON, then end of file. Errors: {"error": "…"}.
+ * lines of JSON, then end of file. One request a connection. Errors: {"error": "…"}.
  *
  *   {"verb": "status"}                     one line: the mount
- *   {"verb": "file", "ino": N, "bar": N}   one line: the file whose st_ino is N
- *   {"verb": "fill", "ino": [N, …]}        a line as each file ends and at least one a
- *                                          second: {"ino": N, "bytes": N, "error": "…"}
- *                                          or {"bytes": N}, bytes arrived so far in all
+ *   {"verb": "file", "ino": "N", "bar": N} one line: the file whose st_ino is N, with its
+ *                                          chunks in `bar` slices (≤ 4096)
+ *   {"verb": "fill", "ino": ["N", …]}      fetches these files, whole. A line as each one
+ *                                          ends: {"ino": "N", "bytes": N, "fetched": N},
+ *                                          with "error" and "errno" if it is not whole;
+ *                                          and one at least every second:
+ *                                          {"bytes": N, "fetched": N}
  *
- * The members of the answers are documented in lacunafs(1).
+ * bytes: present, of the file or of all that were asked for; fetched: of these, how many
+ * arrived since the request. Inode numbers are strings, since JSON's numbers lose the low
+ * bits of 64; plain numbers are understood too. Closing the connection ends a fill.
+ *
+ * The members of the other answers are documented in lacunafs(1).
  */
 #pragma once
 

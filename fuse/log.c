@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <fcntl.h>
+#include <glib.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "fuse/log.h"
+
+enum { PENDING_MAX = 65536 };
+
+static struct {
+	pthread_mutex_t lock;
+	char *file, *store; /* owned; file NULL: stderr */
+	int fd;             /* -1: not open yet */
+	GString *pending;   /* lines from before the file was there */
+	bool take_stderr;
+} writer = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
+
+void log_redact(char *text)
+{
+	for (char *p = text; (p = strstr(p, "://"));) {
+		p += 3;
+		size_t length = strcspn(p, "/?# \t\n\"'<>");
+		char *at = memrchr(p, '@', length);
+		for (; at && p < at; p++)
+			*p = 'x';
+	}
+}
+
+static const char *level_name(GLogLevelFlags level)
+{
+	if (level & G_LOG_LEVEL_ERROR)
+		return "fatal";
+	if (level & G_LOG_LEVEL_CRITICAL)
+		return "critical";
+	if (level & G_LOG_LEVEL_WARNING)
+		return "warning";
+	if (level & G_LOG_LEVEL_MESSAGE)
+		return "notice";
+	return level & G_LOG_LEVEL_INFO ? "info" : "debug";
+}
+
+static char *format_line(GLogLevelFlags level, const char *message)
+{
+	struct timespec now;
+	struct tm tm;
+	char stamp[32];
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
+	g_autofree char *clean = g_strchomp(g_strdup(message));
+	for (char *p = clean; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = ' ';
+	log_redact(clean);
+	return g_strdup_printf("%s.%03uZ %s: %s\n", stamp, (unsigned)(now.tv_nsec / 1000000),
+	                       level_name(level), clean);
+}
+
+static void write_all(int fd, const char *text, size_t length)
+{
+	while (length) {
+		ssize_t n = write(fd, text, length);
+		if (n <= 0)
+			return; /* a full disk must not stop what is being logged about */
+		text += n;
+		length -= (size_t)n;
+	}
+}
+
+static bool store_is_there(void)
+{
+	if (!writer.store)
+		return true;
+	g_autofree char *tree = g_build_filename(writer.store, "tree", NULL);
+	g_autofree char *state = g_build_filename(writer.store, "state", NULL);
+	return access(tree, F_OK) == 0 && access(state, F_OK) == 0;
+}
+
+static void open_locked(void)
+{
+	if (writer.fd >= 0 || !writer.file || !store_is_there())
+		return;
+	int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
+	writer.fd = open(writer.file, writer.store ? flags | O_NOFOLLOW : flags, 0600);
+	if (writer.fd < 0)
+		return;
+	write_all(writer.fd, writer.pending->str, writer.pending->len);
+	g_string_truncate(writer.pending, 0);
+	if (writer.take_stderr) {
+		dup2(writer.fd, STDOUT_FILENO);
+		dup2(writer.fd, STDERR_FILENO);
+	}
+}
+
+static void write_line(const char *line)
+{
+	size_t length = strlen(line);
+	pthread_mutex_lock(&writer.lock);
+	open_locked();
+	if (!writer.file)
+		write_all(STDERR_FILENO, line, length);
+	else if (writer.fd >= 0)
+		write_all(writer.fd, line, length);
+	else if (writer.pending->len + length <= PENDING_MAX)
+		g_string_append_len(writer.pending, line, (gssize)length);
+	pthread_mutex_unlock(&writer.lock);
+}
+
+static bool dropped(GLogLevelFlags level, const char *domain)
+{
+	if (level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING))
+		return false;
+	if ((level & G_LOG_LEVEL_MESSAGE) && writer.file)
+		return false;
+	if (level & G_LOG_LEVEL_MESSAGE) /* stderr: as talkative as for an info */
+		level = G_LOG_LEVEL_INFO;
+	return g_log_writer_default_would_drop(level, domain);
+}
+
+static GLogWriterOutput write_fields(GLogLevelFlags level, const GLogField *fields, gsize count,
+                                     gpointer user)
+{
+	const char *message = NULL, *domain = NULL;
+	for (gsize i = 0; i < count; i++) {
+		if (strcmp(fields[i].key, "MESSAGE") == 0 && fields[i].length < 0)
+			message = fields[i].value;
+		else if (strcmp(fields[i].key, "GLIB_DOMAIN") == 0 && fields[i].length < 0)
+			domain = fields[i].value;
+	}
+	if (!message || dropped(level, domain))
+		return G_LOG_WRITER_HANDLED;
+	g_autofree char *line = format_line(level, message);
+	write_line(line);
+	return G_LOG_WRITER_HANDLED;
+}
+
+void log_start(const char *file, const char *store)
+{
+	writer.file = g_strdup(file);
+	writer.store = g_strdup(store);
+	writer.pending = g_string_new(NULL);
+	pthread_mutex_lock(&writer.lock);
+	open_locked();
+	pthread_mutex_unlock(&writer.lock);
+	g_log_set_writer_func(write_fields, NULL, NULL);
+}
+
+void log_take_stderr(void)
+{
+	pthread_mutex_lock(&writer.lock);
+	writer.take_stderr = true;
+	if (writer.fd >= 0) {
+		dup2(writer.fd, STDOUT_FILENO);
+		dup2(writer.fd, STDERR_FILENO);
+	}
+	pthread_mutex_unlock(&writer.lock);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Which mounts there are, from /proc/self/mountinfo: asks no file system, so that a dead
+ * or a hanging mount can be looked up too.
+ * Source: proc(5), fs/proc_namespace.c: octal escapes of space, tab, newline, '\', '#'
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+
+#define MOUNT_TYPE "fuse.lacunafs"
+
+struct mount {
+	unsigned major, minor; /* st_dev */
+	char *point;           /* owned */
+	char *type;            /* owned */
+	char *source;          /* owned */
+	unsigned uid;          /* user_id= of a FUSE mount, 0 elsewhere */
+};
+
+/* Array of struct mount *, in the order mounted. */
+GPtrArray *mounts_read(GError **error);
+/* Lines that make no sense are left out. */
+GPtrArray *mounts_parse(const char *text);
+/* The topmost at exactly `point` (absolute, no symbolic links); NULL: none. Borrowed. */
+const struct mount *mounts_at(const GPtrArray *mounts, const char *point);
+/* One of ours with that st_dev. */
+const struct mount *mounts_of_device(const GPtrArray *mounts, unsigned major, unsigned minor);
+bool mount_is_ours(const struct mount *m);
+/* `path` absolute and without symbolic links; works for a dead mount, whose root is not
+ * asked for anything. Caller frees. */
+char *mount_point_resolve(const char *path);

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Where a mount and its clients meet: the directories that control sockets lie in. */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+/* Candidates for mounts of `uid`, the preferred first; absolute, NULL-terminated; they need
+ * not exist. Caller frees with g_strfreev(). */
+char **rendezvous_directories(unsigned uid);
+/* `directory` is there (made, with `create`), a directory, of `uid` and closed to others. */
+bool rendezvous_check(const char *directory, unsigned uid, bool create, GError **error);
+/* false: the name is too long for a socket. */
+bool rendezvous_address(const char *directory, unsigned major, unsigned minor,
+                        struct sockaddr_un *out);

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <string.h>
+#include "fetch/error.h"
+#include "fuse/request.h"
+#include "lacuna/control.h"
+
+/* json-glib recurses at each '[' and '{': a line of them would take the stack. A request
+ * has two; brackets inside strings are counted too, no request needs any. */
+enum { BRACKETS_MAX = 64 };
+
+static bool refuse(GError **error, const char *why)
+{
+	g_set_error_literal(error, FETCH_ERROR, FETCH_USAGE, why);
+	return false;
+}
+
+static bool nesting_bounded(const char *line, size_t length)
+{
+	unsigned brackets = 0;
+	for (size_t i = 0; i < length; i++)
+		if ((line[i] == '[' || line[i] == '{') && ++brackets > BRACKETS_MAX)
+			return false;
+	return true;
+}
+
+bool request_ino(JsonNode *node, uint64_t *out)
+{
+	if (!node || !JSON_NODE_HOLDS_VALUE(node))
+		return false;
+	GType type = json_node_get_value_type(node);
+	if (type == G_TYPE_INT64 && json_node_get_int(node) > 0) {
+		*out = (uint64_t)json_node_get_int(node);
+		return true;
+	}
+	guint64 value;
+	if (type != G_TYPE_STRING || !g_ascii_string_to_unsigned(json_node_get_string(node), 10, 1,
+	                                                         UINT64_MAX, &value, NULL))
+		return false;
+	*out = value;
+	return true;
+}
+
+static bool file_parse(JsonObject *object, struct request *r, GError **error)
+{
+	if (!request_ino(json_object_get_member(object, "ino"), &r->ino))
+		return refuse(error, "file: expects an inode number as \"ino\"");
+	JsonNode *bar = json_object_get_member(object, "bar");
+	if (!bar)
+		return true;
+	if (!JSON_NODE_HOLDS_VALUE(bar) || json_node_get_value_type(bar) != G_TYPE_INT64 ||
+	    json_node_get_int(bar) < 0 || json_node_get_int(bar) > REQUEST_BAR_MAX)
+		return refuse(error, "file: expects a number from 0 to 4096 as \"bar\"");
+	r->bar = (unsigned)json_node_get_int(bar);
+	return true;
+}
+
+static bool fill_parse(JsonObject *object, struct request *r, GError **error)
+{
+	JsonNode *node = json_object_get_member(object, "ino");
+	if (!node || !JSON_NODE_HOLDS_ARRAY(node))
+		return refuse(error, "fill: expects an array of inode numbers as \"ino\"");
+	JsonArray *list = json_node_get_array(node);
+	unsigned count = json_array_get_length(list);
+	g_autoptr(GArray) inos = g_array_sized_new(FALSE, FALSE, sizeof(uint64_t), count);
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t ino;
+		if (!request_ino(json_array_get_element(list, i), &ino))
+			return refuse(error, "fill: expects inode numbers in \"ino\"");
+		g_array_append_val(inos, ino);
+	}
+	r->inos = g_steal_pointer(&inos);
+	return true;
+}
+
+static bool object_parse(JsonObject *object, struct request *r, GError **error)
+{
+	JsonNode *node = json_object_get_member(object, "verb");
+	const char *verb = node && JSON_NODE_HOLDS_VALUE(node) ? json_node_get_string(node) : NULL;
+	if (!verb)
+		return refuse(error, "expects a \"verb\"");
+	if (strcmp(verb, "status") == 0) {
+		r->verb = REQUEST_STATUS;
+		return true;
+	}
+	if (strcmp(verb, "file") == 0) {
+		r->verb = REQUEST_FILE;
+		return file_parse(object, r, error);
+	}
+	if (strcmp(verb, "fill") == 0) {
+		r->verb = REQUEST_FILL;
+		return fill_parse(object, r, error);
+	}
+	return refuse(error, "unknown verb: expects status, file or fill");
+}
+
+bool request_parse(const char *line, size_t length, struct request *out, GError **error)
+{
+	if (length > LACUNA_CONTROL_LINE)
+		return refuse(error, "the request is too long");
+	if (!nesting_bounded(line, length))
+		return refuse(error, "the request is nested too deeply");
+	g_autoptr(JsonParser) parser = json_parser_new();
+	if (!length || !json_parser_load_from_data(parser, line, (gssize)length, NULL))
+		return refuse(error, "the request is not JSON");
+	JsonNode *root = json_parser_get_root(parser);
+	if (!root || !JSON_NODE_HOLDS_OBJECT(root))
+		return refuse(error, "the request is not a JSON object");
+	struct request r = {0};
+	if (!object_parse(json_node_get_object(root), &r, error))
+		return false;
+	*out = r;
+	return true;
+}
+
+void request_clear(struct request *r)
+{
+	if (r->inos)
+		g_array_unref(r->inos);
+	r->inos = NULL;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* One line from a client of the control socket, checked.
+ * Shape:  lacuna/control.h; unknown members are ignored, unknown verbs are errors
+ * Trust:  comes from outside: nesting is bounded before the parser recurses, sizes by
+ *         LACUNA_CONTROL_LINE
+ */
+#pragma once
+#include <glib.h>
+#include <json-glib/json-glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum request_verb { REQUEST_STATUS, REQUEST_FILE, REQUEST_FILL };
+
+struct request {
+	enum request_verb verb;
+	uint64_t ino; /* of FILE */
+	unsigned bar; /* of FILE: slices, ≤ REQUEST_BAR_MAX */
+	GArray *inos; /* of FILL: uint64_t, owned; else NULL */
+};
+
+#define REQUEST_BAR_MAX 4096
+
+/* `line` without its newline. `error`: one line; `out` untouched on failure. */
+bool request_parse(const char *line, size_t length, struct request *out, GError **error);
+void request_clear(struct request *r);
+/* An inode number, as decimal string or as number. */
+bool request_ino(JsonNode *node, uint64_t *out);

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <stdlib.h>
+#include <string.h>
+#include "fuse/option.h"
+
+struct words { /* of the command line, as GOption hands them over; owned */
+	char **options, **headers, **rest;
+	char *store, *token_file, *ca_file, *log;
+	int ready_fd;
+	gboolean foreground;
+};
+
+static void words_clear(struct words *w)
+{
+	g_strfreev(w->options);
+	g_strfreev(w->headers);
+	g_strfreev(w->rest);
+	g_free(w->store);
+	g_free(w->token_file);
+	g_free(w->ca_file);
+	g_free(w->log);
+}
+
+static bool usage(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static bool usage(GError **error, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	g_autofree char *message = g_strdup_vprintf(format, args);
+	va_end(args);
+	g_set_error_literal(error, FETCH_ERROR, FETCH_USAGE, message);
+	return false;
+}
+
+static bool words_parse(int argc, char **argv, struct words *w, GError **error)
+{
+	const GOptionEntry entries[] = {
+	        {"options", 'o', 0, G_OPTION_ARG_FILENAME_ARRAY, &w->options},
+	        {"store", 0, 0, G_OPTION_ARG_FILENAME, &w->store},
+	        {"foreground", 'f', 0, G_OPTION_ARG_NONE, &w->foreground},
+	        {"header", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &w->headers},
+	        {"token-file", 0, 0, G_OPTION_ARG_FILENAME, &w->token_file},
+	        {"ca-file", 0, 0, G_OPTION_ARG_FILENAME, &w->ca_file},
+	        {"log", 0, 0, G_OPTION_ARG_FILENAME, &w->log},
+	        {"ready-fd", 0, 0, G_OPTION_ARG_INT, &w->ready_fd},
+	        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &w->rest},
+	        {NULL},
+	};
+	g_autoptr(GPtrArray) words = g_ptr_array_new();
+	g_ptr_array_add(words, g_strdup("lacunafs"));
+	for (int i = 0; i < argc; i++)
+		g_ptr_array_add(words, g_strdup(argv[i]));
+	g_ptr_array_add(words, NULL);
+	char **list = (char **)g_ptr_array_free(g_steal_pointer(&words), FALSE);
+	g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+	g_option_context_set_help_enabled(context, FALSE);
+	g_option_context_add_main_entries(context, entries, NULL);
+	g_autoptr(GError) cause = NULL;
+	bool parsed = g_option_context_parse_strv(context, &list, &cause);
+	g_strfreev(list);
+	return parsed || usage(error, "mount: %s", cause->message);
+}
+
+static char *absolute(const char *path)
+{
+	g_autofree char *cwd = g_path_is_absolute(path) ? NULL : g_get_current_dir();
+	/* ".." is left as it is: behind a symbolic link it is not what it looks like */
+	g_autofree char *whole = cwd ? g_build_filename(cwd, path, NULL) : g_strdup(path);
+	size_t length = strlen(whole);
+	while (length > 1 && whole[length - 1] == '/')
+		whole[--length] = '\0';
+	return g_steal_pointer(&whole);
+}
+
+/* A path or dir:PATH made absolute; another scheme's URL as it is. */
+static char *absolute_url(const char *url)
+{
+	size_t scheme = strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	                            "0123456789+.-");
+	if (g_str_has_prefix(url, "dir:")) {
+		g_autofree char *path = absolute(url + 4);
+		return g_strconcat("dir:", path, NULL);
+	}
+	return g_ascii_isalpha(url[0]) && url[scheme] == ':' ? g_strdup(url) : absolute(url);
+}
+
+static char *resolved(const char *path)
+{
+	g_autofree char *whole = absolute(path);
+	char *real = realpath(whole, NULL);
+	if (!real)
+		return g_steal_pointer(&whole);
+	char *copy = g_strdup(real);
+	free(real);
+	return copy;
+}
+
+/* CACHE/lacunafs/http_mirror.example_tree-0123456789abcdef */
+static char *default_store(const char *source)
+{
+	const char *cache = g_getenv("XDG_CACHE_HOME");
+	g_autofree char *home = g_build_filename(g_get_home_dir(), ".cache", NULL);
+	GString *name = g_string_new(NULL);
+	for (const char *p = source; *p && name->len < 80; p++)
+		if (g_ascii_isalnum(*p) || strchr(".-", *p))
+			g_string_append_c(name, *p);
+		else if (name->len && name->str[name->len - 1] != '_')
+			g_string_append_c(name, '_');
+	g_autofree char *hash = g_compute_checksum_for_string(G_CHECKSUM_SHA256, source, -1);
+	g_string_append_printf(name, "-%.16s", hash);
+	g_autofree char *file = g_string_free(name, FALSE);
+	return g_build_filename(cache && g_path_is_absolute(cache) ? cache : home, "lacunafs", file,
+	                        NULL);
+}
+
+static bool header_check(const char *header, GError **error)
+{
+	const char *colon = strchr(header, ':');
+	bool ok = colon && colon > header;
+	for (const char *p = header; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f || (p < colon && *p == ' '))
+			ok = false;
+	return ok || usage(error, "--header: expects \"NAME: VALUE\" on one line");
+}
+
+static bool words_take(struct words *w, struct settings *s, GError **error)
+{
+	unsigned count = w->rest ? g_strv_length(w->rest) : 0;
+	if (count != 2)
+		return usage(error, count < 2 ? "mount: expects SOURCE and MOUNTPOINT"
+		                              : "mount: expects SOURCE and MOUNTPOINT only");
+	for (char **o = w->options; o && *o; o++)
+		if (!option_parse(s, *o, error))
+			return false;
+	for (char **h = w->headers; h && *h; h++)
+		if (!header_check(*h, error))
+			return false;
+	if (!w->rest[0][0] || !w->rest[1][0])
+		return usage(error, "mount: SOURCE and MOUNTPOINT must not be empty");
+	s->url = absolute_url(w->rest[0]);
+	s->source = source_canonical(s->url, error);
+	if (!s->source)
+		return false;
+	s->mountpoint = resolved(w->rest[1]);
+	s->store = w->store && w->store[0] ? resolved(w->store) : default_store(s->source);
+	s->foreground = w->foreground;
+	s->ready_fd = w->ready_fd;
+	s->source_options.headers = g_steal_pointer(&w->headers);
+	s->source_options.token_file = w->token_file ? absolute(w->token_file) : NULL;
+	s->source_options.ca_file = w->ca_file ? absolute(w->ca_file) : NULL;
+	s->log = w->log ? absolute(w->log) : NULL;
+	return true;
+}
+
+struct settings *settings_parse(int argc, char **argv, GError **error)
+{
+	struct settings *s = g_new0(struct settings, 1);
+	s->fuse_options = g_ptr_array_new_with_free_func(g_free);
+	option_defaults(s);
+	struct words words = {.ready_fd = -1};
+	bool ok = words_parse(argc, argv, &words, error) && words_take(&words, s, error);
+	words_clear(&words);
+	if (ok)
+		return s;
+	settings_free(s);
+	return NULL;
+}
+
+void settings_free(struct settings *s)
+{
+	if (!s)
+		return;
+	g_free(s->url);
+	g_free(s->source);
+	g_free(s->mountpoint);
+	g_free(s->store);
+	g_free(s->log);
+	g_ptr_array_unref(s->fuse_options);
+	g_strfreev(s->source_options.headers);
+	g_free(s->source_options.token_file);
+	g_free(s->source_options.ca_file);
+	g_free(s);
+}
