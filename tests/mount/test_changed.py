@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""A file that changes at the source: the old version or the new one, never a mixture."""
+import errno
+import os
+import time
+
+import pytest
+
+import lying
+import trees
+
+CHUNK = trees.CHUNK
+QUICK = ("-o", "retries=0,wait_timeout=3s,readahead=0")
+
+
+@pytest.fixture
+def source(scratch):
+    root = scratch / "source"
+    trees.put(root / "f", trees.noise(1, 1 << 20), 1_600_000_000)
+    return root
+
+
+def error_of(call):
+    try:
+        call()
+    except OSError as e:
+        return e.errno
+    return 0
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) - 5000, (1 << 20) + 5000])
+def test_partial_file(mount, serve, source, size):
+    server = serve(source)
+    m = mount(server.url, *QUICK)
+    old = (source / "f").read_bytes()
+    with open(m / "f", "rb", buffering=0) as f:
+        assert os.pread(f.fileno(), 100, 0) == old[:100]
+        trees.put(source / "f", trees.noise(2, size), 1_600_001_000)
+        assert error_of(lambda: os.pread(f.fileno(), 100, 8 * CHUNK)) == errno.EIO
+        # what was there stays
+        assert os.pread(f.fileno(), 100, 200) == old[200:300]
+    assert "f" in m.log()
+
+
+def test_back_again(mount, serve, source):
+    """The old version comes back: the missing chunks can be had."""
+    server = serve(source)
+    m = mount(server.url, *QUICK)
+    old = (source / "f").read_bytes()
+    with open(m / "f", "rb", buffering=0) as f:
+        os.pread(f.fileno(), 100, 0)
+        trees.put(source / "f", trees.noise(2, 1 << 20), 1_600_001_000)
+        assert error_of(lambda: os.pread(f.fileno(), 100, 8 * CHUNK)) == errno.EIO
+        (source / "f").write_bytes(old)
+        os.utime(source / "f", (1_600_000_000, 1_600_000_000))
+    assert (m / "f").read_bytes() == old
+
+
+def test_etag_alone(mount, serve, source):
+    """Same size, same time: an ETag is enough to tell."""
+    server = serve(source)
+    m = mount(server.url, *QUICK)
+    with open(m / "f", "rb", buffering=0) as f:
+        os.pread(f.fileno(), 100, 0)
+        server.lie("/f", lying.header("ETag", '"new"'))
+        assert error_of(lambda: os.pread(f.fileno(), 100, 8 * CHUNK)) == errno.EIO
+
+
+def test_nothing_present_takes_the_new_version(mount, serve, source):
+    server = serve(source)
+    m = mount(server.url, "-o", "retries=0,wait_timeout=3s,readahead=0,listing_ttl=0")
+    assert os.stat(m / "f").st_size == 1 << 20
+    new = trees.noise(3, 700_000)
+    trees.put(source / "f", new, 1_600_002_000)
+    os.listdir(m.path)
+    time.sleep(0.1)
+    assert os.stat(m / "f").st_size == len(new)
+    assert (m / "f").read_bytes() == new
+
+
+def test_new_version_behind_the_listing(mount, serve, source):
+    """The listing is still fresh, the file is not: no mixture, and the new version in the end."""
+    server = serve(source)
+    m = mount(server.url, *QUICK)
+    old, new = (source / "f").read_bytes(), trees.noise(4, (1 << 20) + 1000)
+    assert os.stat(m / "f").st_size == len(old)
+    trees.put(source / "f", new, 1_600_003_000)
+    for _ in range(20):
+        try:
+            got = (m / "f").read_bytes()
+        except OSError as e:
+            assert e.errno == errno.EIO
+        else:
+            assert got == new
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the new version never came")
+
+
+def test_in_the_middle_of_a_transfer(mount, serve, source):
+    """Versions alternate from request to request."""
+    server = serve(source)
+    truth = {0: trees.noise(5, 4 << 20), 1: trees.noise(6, 4 << 20)}
+    trees.put(source / "f", truth[0], 1_600_000_000)
+    m = mount(server.url, "-o", "retries=1,wait_timeout=3s,readahead=0")
+    for i in range(6):
+        trees.put(source / "f", truth[i % 2], 1_600_000_000 + i % 2)
+        with open(m / "f", "rb", buffering=0) as f:
+            try:
+                os.pread(f.fileno(), 100, (i * 7 % 60) * CHUNK)
+            except OSError as e:
+                assert e.errno == errno.EIO
+    seen = {0: 0, 1: 0}
+    with open(m / "f", "rb", buffering=0) as f:
+        for offset in range(0, 4 << 20, CHUNK):
+            try:
+                piece = os.pread(f.fileno(), CHUNK, offset)
+            except OSError:
+                continue
+            for which, bytes_ in truth.items():
+                seen[which] += piece == bytes_[offset:offset + CHUNK]
+    assert 0 in seen.values() and sum(seen.values()) > 0
+
+
+def test_complete_file_stays_until_listed_anew(mount, serve, source):
+    server = serve(source)
+    m = mount(server.url, "-o", "listing_ttl=never")
+    old = (m / "f").read_bytes()
+    trees.put(source / "f", trees.noise(7, 1 << 20), 1_600_004_000)
+    assert (m / "f").read_bytes() == old
+
+
+def test_appear_and_vanish(mount, serve, source):
+    trees.put(source / "d" / "one", b"1")
+    server = serve(source)
+    m = mount(server.url, "-o", "listing_ttl=300ms")
+    assert os.listdir(m / "d") == ["one"]
+    assert error_of(lambda: os.stat(m / "d" / "two")) == errno.ENOENT
+    trees.put(source / "d" / "two", b"22")
+    (source / "d" / "one").unlink()
+    time.sleep(0.5)
+    seen = lambda: sorted(os.listdir(m / "d")) == ["two"]
+    until = time.monotonic() + 3
+    while not seen() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert seen()
+    assert (m / "d" / "two").read_bytes() == b"22"
+    assert error_of(lambda: os.stat(m / "d" / "one")) == errno.ENOENT
+
+
+def test_open_file_outlives_its_name(mount, serve, source):
+    trees.put(source / "d" / "one", b"1" * 1000)
+    server = serve(source)
+    m = mount(server.url, "-o", "listing_ttl=200ms")
+    with open(m / "d" / "one", "rb") as f:
+        assert f.read() == b"1" * 1000
+        (source / "d" / "one").unlink()
+        time.sleep(0.4)
+        os.listdir(m / "d")
+        time.sleep(0.2)
+        f.seek(0)
+        assert f.read() == b"1" * 1000
+
+
+def test_revalidation_is_conditional(mount, serve, source):
+    server = serve(source)
+    m = mount(server.url, "-o", "listing_ttl=200ms")
+    os.listdir(m.path)
+    time.sleep(0.4)
+    server.forget()
+    os.listdir(m.path)
+    time.sleep(0.3)
+    asked = server.asked("/", "GET")
+    assert asked and all(r.status == 304 for r in asked), [r.headers for r in asked]
+
+
+def test_fresh_listing_is_not_asked_again(mount, serve, source):
+    server = serve(source)
+    m = mount(server.url)
+    for _ in range(5):
+        os.listdir(m.path)
+    assert len(server.asked("/")) == 1
+    m.umount()
+    os.listdir(m.again().path)
+    assert len(server.asked("/")) == 1

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""A server that lies is noticed; nothing wrong is ever given out or kept."""
+import errno
+import os
+
+import pytest
+
+import lying
+import trees
+
+QUICK = ("-o", "retries=1,connect_timeout=1s,stall_timeout=1s,wait_timeout=5s")
+CHUNK = trees.CHUNK
+
+
+def read_all(path):
+    """The bytes, or the errno."""
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        return e.errno
+
+
+def store_is_true(m, tree):
+    """After the mount is gone: what the store gives out without the network is the truth."""
+    m.umount()
+    again = m.again("-o", "retries=0,connect_timeout=200ms,wait_timeout=1s")
+    wrong = []
+    for path in sorted((m.store / "tree").rglob("*")):
+        if not path.is_file():
+            continue
+        name = path.relative_to(m.store / "tree")
+        truth = (tree / name).read_bytes()
+        with open(again / name, "rb", buffering=0) as f:
+            for offset in range(0, len(truth), CHUNK):
+                try:
+                    piece = os.pread(f.fileno(), CHUNK, offset)
+                except OSError as e:
+                    assert e.errno == errno.EIO
+                    continue
+                if piece != truth[offset:offset + CHUNK]:
+                    wrong.append((str(name), offset))
+    assert wrong == []
+
+
+# What must be survived: the answer is right all the same.
+HARMLESS = {
+    "Range is ignored": lying.ignore_range,
+    "no Content-Type": lying.header("Content-Type", None),
+    "no Accept-Ranges": lying.header("Accept-Ranges", None),
+    "no validators": lying.together(lying.header("ETag", None), lying.header("Last-Modified", None)),
+    "a weak ETag": lying.header("ETag", 'W/"{path}"'),
+}
+
+# What cannot be believed: an error.
+HARMFUL = {
+    "another range": lying.wrong_range,
+    "another range, unsaid size": lying.together(lying.wrong_range,
+                                                 lying.header("Content-Length", "{path}")),
+    "206 without Content-Range": lying.no_content_range,
+    "another size": lying.wrong_total,
+    "a page in place of a file": lying.page,
+    "gzip": lying.gzipped,
+    "cut short": lying.truncate(100),
+    "cut at once": lying.truncate(0),
+    "401": lying.status(401),
+    "403": lying.status(403),
+    "404": lying.status(404),
+    "410": lying.status(410),
+    "500": lying.status(500),
+    "204": lying.status(204),
+    "304": lying.status(304),
+    "416": lying.status(416),
+    "closed": lying.drop,
+    "redirect to itself": lying.redirect("{path}"),
+    "redirect to nothing": lying.status(302),
+    "redirect to a file on this machine": lying.redirect("file:///etc/passwd"),
+    "redirect to another protocol": lying.redirect("gopher://127.0.0.1/"),
+    "garbage in Content-Range": lying.header("Content-Range", "bytes many"),
+    "huge Content-Range": lying.header("Content-Range", "bytes 0-99999999999999999999/1"),
+}
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("name", HARMLESS)
+def test_harmless(mount, serve, tree, name):
+    server = serve(tree)
+    server.lie("/big", HARMLESS[name])
+    server.lie("/sizes/*", HARMLESS[name])
+    m = mount(server.url, *QUICK)
+    for file in ["big", *(f"sizes/{n}" for n in os.listdir(tree / "sizes"))]:
+        assert (m / file).read_bytes() == (tree / file).read_bytes(), file
+    server.stop()
+    store_is_true(m, tree)
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("name", HARMFUL)
+def test_harmful(mount, serve, tree, name):
+    server = serve(tree)
+    server.lie("/big", HARMFUL[name])
+    m = mount(server.url, *QUICK)
+    got = read_all(m / "big")
+    assert got in (errno.EIO, errno.EACCES), got if isinstance(got, int) else "bytes"
+    server.stop()
+    store_is_true(m, tree)
+    # nothing is latched
+    server.honest()
+    server.start()
+    m.umount() if m.pid else None
+    assert (mount(server.url, point=m.path, store=m.store) / "big").read_bytes() == \
+        (tree / "big").read_bytes()
+
+
+@pytest.mark.parametrize("lie", [lying.too_much, lying.too_much_unsaid, lying.short_honest])
+def test_more_or_less_than_asked(mount, serve, tree, lie):
+    """Right bytes in the wrong amount: used or refused, never misplaced."""
+    server = serve(tree)
+    server.lie("/big", lie)
+    m = mount(server.url, *QUICK)
+    truth = (tree / "big").read_bytes()
+    with open(m / "big", "rb", buffering=0) as f:
+        for offset in (0, 10 * CHUNK, 40 * CHUNK, 3 * CHUNK):
+            try:
+                got = os.pread(f.fileno(), 1000, offset)
+            except OSError as e:
+                assert e.errno == errno.EIO
+                continue
+            assert got == truth[offset:offset + 1000]
+    server.stop()
+    store_is_true(m, tree)
+
+
+def test_lies_now_and_then(mount, serve, tree):
+    """Each kind for one request in turn; retries make up for all of them."""
+    server = serve(tree)
+    for lie in (lying.truncate(5000), lying.drop, lying.status(500), lying.stall(70000)):
+        server.lie("/big", lie, times=1)
+    m = mount(server.url, "-o", "retries=5,stall_timeout=500ms,wait_timeout=25s")
+    assert (m / "big").read_bytes() == (tree / "big").read_bytes()
+
+
+def test_nothing_is_asked_compressed(mount, serve, tree):
+    server = serve(tree)
+    m = mount(server.url)
+    (m / "big").read_bytes()
+    for r in server.asked("/big", "GET"):
+        assert r.headers.get("accept-encoding", "identity") in ("identity", "")
+
+
+def test_ignored_range_is_not_thrown_away(mount, serve, tree):
+    """A server without ranges is read once."""
+    server = serve(tree)
+    server.lie("/big", lying.ignore_range)
+    m = mount(server.url)
+    assert (m / "big").read_bytes() == (tree / "big").read_bytes()
+    assert server.bytes_sent("/big") <= 2 * (tree / "big").stat().st_size
+
+
+@pytest.mark.parametrize("lie", [lying.page, lying.status(401), lying.status(403), lying.status(404),
+                                 lying.status(500), lying.drop, lying.truncate(20), lying.gzipped,
+                                 lying.redirect("{path}")])
+def test_listing(mount, serve, tree, lie):
+    """What is no index gives an error, or at worst no names; never a name that is not there."""
+    server = serve(tree)
+    server.lie("/many/", lie)
+    m = mount(server.url, *QUICK)
+    try:
+        got = set(os.listdir(m / "many"))
+    except OSError as e:
+        assert e.errno in (errno.EIO, errno.EACCES, errno.ENOENT)
+    else:
+        assert got <= set(os.listdir(tree / "many"))
+    server.honest()
+    m.umount()
+    again = m.again("-o", "listing_ttl=0")
+    assert len(os.listdir(again / "many")) == 200
+
+
+def test_error_of_the_root(lacunafs, serve, tree, scratch):
+    """A root that is refused: mounting may succeed, since the store may hold all; looking fails."""
+    server = serve(tree)
+    server.lie("/", lying.status(403))
+    (scratch / "m").mkdir()
+    done = lacunafs.run("mount", server.url, scratch / "m", "--store", scratch / "s", *QUICK)
+    if done.returncode == 0:
+        with pytest.raises(OSError) as e:
+            os.listdir(scratch / "m")
+        assert e.value.errno in (errno.EACCES, errno.EIO)
+        assert lacunafs.run("umount", scratch / "m").returncode == 0
+    else:
+        assert len(done.stderr.splitlines()) == 1 and "403" in done.stderr
