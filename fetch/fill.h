@@ -41,7 +41,11 @@ struct fill_options {
 
 struct fill *fill_new(struct store *store, struct source *source, struct pool *disk,
 		      struct alarm_clock *clock, const struct fill_options *options);
-/* After source_close(): nothing is under way any more; waiters have been answered. */
+/* Before source_close(): nothing is asked of the source from here on, what would need it
+ * fails. Returns when no call to the source is under way. */
+void fill_stop(struct fill *f);
+/* After fill_stop(), source_close() and pool_free(): nothing is under way any more; waiters
+ * have been answered. */
 void fill_free(struct fill *f);
 
 /* One regular file. `path` is both the remote and the local one for now; `owner` is

@@ -31,7 +31,8 @@ struct lister_options {
 
 struct lister *lister_new(struct store *store, struct source *source, struct pool *disk,
 			  struct alarm_clock *clock, const struct lister_options *options);
-void lister_free(struct lister *l); /* after source_close(); saves what is unsaved */
+void lister_stop(struct lister *l); /* before source_close(), as fill_stop() */
+void lister_free(struct lister *l); /* after source_close() and pool_free(); saves what is unsaved */
 
 struct directory *directory_new(struct lister *l, const char *path, uint64_t ino, void *owner);
 struct directory *directory_ref(struct directory *d);

@@ -28,6 +28,7 @@ struct store *store_open(const char *path, const struct store_settings *settings
 int store_close(struct store *s);
 int store_root_fd(const struct store *s); /* of STORE/tree, borrowed */
 const char *store_path(const struct store *s);
+unsigned store_chunk_shift(const struct store *s); /* of new files: log2 of bytes */
 /* Does the store lie on a stacking file system (overlayfs)? */
 bool store_stacked(const struct store *s);
 /* Bytes used by tree and state; free bytes: for statfs and status */
