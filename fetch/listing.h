@@ -87,6 +87,10 @@ void listing_builder_free(struct listing_builder *b);
 bool listing_builder_add(struct listing_builder *b, const char *name, size_t name_len,
 			 const struct listing_entry *e, const char *target, GBytes *xattrs,
 			 GError **error);
+/* Gives every entry so far the ino that `identify` makes of its name. */
+void listing_builder_identify(struct listing_builder *b,
+			      uint64_t (*identify)(const char *name, size_t name_len, void *user),
+			      void *user);
 /* Frees the builder. `previous` (may be NULL): surviving names keep their cookie,
  * and their resolved attributes where the source still says the same; a name whose ino or
  * type changed is new. A cookie is never given out twice. NULL: too large, no memory. */

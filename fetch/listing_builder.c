@@ -118,6 +118,17 @@ bool listing_builder_add(struct listing_builder *b, const char *name, size_t nam
 	return true;
 }
 
+void listing_builder_identify(struct listing_builder *b,
+                              uint64_t (*identify)(const char *name, size_t name_len, void *user),
+                              void *user)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		struct listing_entry *e = &b->entries[i];
+		e->ino = identify(b->heap + e->name_off, e->name_len, user);
+		g_assert(e->ino != 0);
+	}
+}
+
 static int key_compare(const void *one, const void *two, void *user)
 {
 	const struct key *a = one, *z = two;

@@ -2,8 +2,8 @@
  * Copyright the lacunafs authors */
 
 /* The index page of a web server, HTML or JSON, becomes a listing.
- * Shape:   fed as it arrives. HTML is parsed as a stream; JSON is gathered first
- *          (≤ 512 MiB) and then read entry by entry
+ * Shape:   fed as it arrives and parsed as a stream: memory beside the listing is
+ *          constant. A page is at most 1 GiB
  * Reads:   nginx autoindex (HTML, JSON), Apache mod_autoindex (list, pre, table),
  *          lighttpd mod_dirlisting, Caddy file_server browse (HTML, JSON), Python's
  *          http.server; and what looks alike. A row is a link to a direct child of
@@ -23,11 +23,11 @@ struct index_parser;
 /* `content_type`: of the answer, NULL where there is none: then the first byte tells.
  * `base_url`: of the page, after redirects; as all strings copied. `options`: borrowed. */
 struct index_parser *index_parser_new(const char *content_type, const char *base_url,
-				      const struct source_options *options);
+                                      const struct source_options *options);
 bool index_parser_feed(struct index_parser *p, const char *data, size_t length, GError **error);
 /* Frees the parser, also on error. `remote_path`: of the directory in the tree, "" = root:
  * an entry's ino is XXH3-64 of "remote_path/name". The others: as listing_builder_finish(). */
 struct listing *index_parser_finish(struct index_parser *p, const char *validator,
-				    int64_t checked_ns, const struct listing *previous,
-				    const char *remote_path, GError **error);
+                                    int64_t checked_ns, const struct listing *previous,
+                                    const char *remote_path, GError **error);
 void index_parser_free(struct index_parser *p);

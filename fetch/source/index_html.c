@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* HTML index pages, by libxml2's push parser and SAX.
+ * What it is fed is ASCII: bytes ≥ 0x80 and NUL go in as "%XX", which in a link means the
+ * same byte, and leaves nothing for an encoding, declared or guessed, to change. */
+#include "fetch/source/index_page.h"
+#include <libxml/HTMLparser.h>
+#include <pthread.h>
+#include <string.h>
+
+#define DEPTH_MAX 256         /* libxml2 searches its stack at every end tag */
+#define BACKLOG_MAX (1 << 20) /* one tag, comment or run of text */
+#define PIECE 8192            /* of input, before it is escaped */
+
+struct html {
+	struct index_page *page; /* borrowed */
+	htmlParserCtxtPtr parser;
+	const char *wrong; /* static; the parse has been stopped */
+	unsigned depth;
+	bool in_link, in_time, in_heading;
+
+	bool row_open;
+	struct index_row row;
+	bool row_symlink; /* size and time shown are the link's own */
+	char text[512];   /* of the row, after its link; blanks are ' ' */
+	size_t text_length;
+	bool cell_value_known;
+	uint64_t cell_value; /* the number behind a cell's text */
+	size_t cell_start;   /* in text */
+
+	char heading[64];
+	size_t heading_length;
+	unsigned columns; /* bits of enum column */
+};
+
+enum column { COLUMN_NAME = 1, COLUMN_SIZE = 2, COLUMN_TIME = 4 };
+
+static void html_stop(struct html *h, const char *wrong)
+{
+	if (h->wrong == NULL)
+		h->wrong = wrong;
+	xmlStopParser(h->parser);
+}
+
+/* Appends with every run of blanks (no-break spaces too) as one ' '. */
+static size_t text_append(char *to, size_t length, size_t room, const char *from, size_t count)
+{
+	for (size_t i = 0; i < count && length + 1 < room; i++) {
+		char c = from[i];
+		if (c == '\xc2' && i + 1 < count && from[i + 1] == '\xa0') {
+			c = ' ';
+			i++;
+		}
+		if (g_ascii_isspace(c) || g_ascii_iscntrl(c))
+			c = ' ';
+		if (c != ' ' || (length > 0 && to[length - 1] != ' '))
+			to[length++] = c;
+	}
+	to[length] = '\0';
+	return length;
+}
+
+static void row_text(struct html *h, const char *text, size_t length)
+{
+	if (h->row_open)
+		h->text_length = text_append(h->text, h->text_length, sizeof h->text, text, length);
+}
+
+/* The number in an attribute counts as the size only if the text says the same, rounded. */
+static void cell_end(struct html *h)
+{
+	struct index_size shown;
+	if (!h->row_open || !h->cell_value_known)
+		return;
+	h->cell_value_known = false;
+	const char *text = h->text + MIN(h->cell_start, h->text_length);
+	text += strspn(text, " ");
+	if (index_size_parse(text, &shown) == 0)
+		return;
+	uint64_t off = shown.bytes > h->cell_value ? shown.bytes - h->cell_value
+	                                           : h->cell_value - shown.bytes;
+	if (off > (shown.exact ? 0 : shown.step))
+		return;
+	h->row.size = h->cell_value;
+	h->row.size_known = h->row.size_exact = true;
+}
+
+/* `whole`: only if nothing else is there. */
+static void row_take_size(struct html *h, const char *text, bool whole)
+{
+	struct index_size size;
+	size_t used = h->row.size_known ? 0 : index_size_parse(text, &size);
+	if (used == 0 || (whole && text[used + strspn(text + used, " ")] != '\0'))
+		return;
+	h->row.size = size.bytes;
+	h->row.size_exact = size.exact;
+	h->row.size_known = true;
+}
+
+/* "[/] time size …", or "size time". Without a time no number is taken for a size. */
+static void row_read_text(struct html *h)
+{
+	char *text = h->text + strspn(h->text, " ");
+	if (text[0] == '/' && text[1] == ' ')
+		text += 2;
+	if (h->row.dated) {
+		row_take_size(h, text, false);
+		return;
+	}
+	for (char *at = text; *at != '\0'; at += strcspn(at, " "), at += strspn(at, " ")) {
+		int64_t ns;
+		size_t used = index_time_parse(at, &ns);
+		if (used == 0)
+			continue;
+		h->row.mtime_ns = ns;
+		h->row.mtime_known = h->row.dated = true;
+		const char *after = at + used + strspn(at + used, " ");
+		row_take_size(h, after, false);
+		*at = '\0';
+		if (*after == '\0')
+			row_take_size(h, text, true);
+		return;
+	}
+}
+
+static void row_end(struct html *h)
+{
+	if (!h->row_open)
+		return;
+	cell_end(h);
+	row_read_text(h);
+	if (h->row_symlink)
+		h->row.size_known = h->row.mtime_known = false;
+	h->row_open = false;
+	index_page_add(h->page, &h->row);
+}
+
+static void row_begin(struct html *h, const struct index_child *child)
+{
+	/* an icon that links to the same */
+	if (h->row_open && h->text[strspn(h->text, " ")] == '\0' &&
+	    h->row.child.length == child->length &&
+	    memcmp(h->row.child.name, child->name, child->length) == 0) {
+		h->row.child.directory |= child->directory;
+		return;
+	}
+	row_end(h);
+	h->row = (struct index_row){.child = *child};
+	h->row_open = true;
+	h->row_symlink = h->cell_value_known = false;
+	h->text_length = 0;
+	h->text[0] = '\0';
+}
+
+static const char *attribute(const xmlChar **attributes, const char *name)
+{
+	for (; attributes != NULL && attributes[0] != NULL; attributes += 2)
+		if (g_ascii_strcasecmp((const char *)attributes[0], name) == 0)
+			return (const char *)attributes[1];
+	return NULL;
+}
+
+static void link_begin(struct html *h, const char *href)
+{
+	struct index_child child;
+	const char *why = NULL;
+	h->in_link = true;
+	if (href == NULL)
+		return;
+	switch (index_link_resolve(index_page_base(h->page), href, &child, &why)) {
+	case INDEX_LINK_CHILD:
+		row_begin(h, &child);
+		break;
+	case INDEX_LINK_PARENT:
+		row_end(h);
+		index_page_recognise(h->page);
+		break;
+	case INDEX_LINK_SORT:
+		index_page_recognise(h->page);
+		break;
+	case INDEX_LINK_BAD:
+		row_end(h);
+		index_page_refuse(h->page, href, why);
+		break;
+	case INDEX_LINK_ELSEWHERE:
+		index_page_elsewhere(h->page);
+		break;
+	case INDEX_LINK_HERE:
+		break;
+	}
+}
+
+static void cell_begin(struct html *h, const xmlChar **attributes)
+{
+	static const char *const names[] = {"data-order", "data-size", "data-sort",
+	                                    "data-sort-value"};
+	cell_end(h);
+	row_text(h, " ", 1);
+	for (unsigned i = 0; i < G_N_ELEMENTS(names) && !h->cell_value_known; i++) {
+		const char *value = attribute(attributes, names[i]);
+		h->cell_value_known =
+		        value != NULL && g_ascii_isdigit(value[0]) &&
+		        g_ascii_string_to_unsigned(value, 10, 0, INT64_MAX, &h->cell_value, NULL);
+	}
+	h->cell_start = h->text_length;
+}
+
+static void time_begin(struct html *h, const char *datetime)
+{
+	h->in_time = true;
+	if (datetime == NULL || !h->row_open)
+		return;
+	int64_t ns;
+	if (index_time_parse(datetime + strspn(datetime, " "), &ns) > 0) {
+		h->row.mtime_ns = ns;
+		h->row.mtime_known = h->row.dated = true;
+	}
+}
+
+static bool name_is(const xmlChar *name, const char *const *set)
+{
+	for (; *set != NULL; set++)
+		if (strcmp((const char *)name, *set) == 0)
+			return true;
+	return false;
+}
+
+static const char *const row_ends[] = {"tr", "li", "ul", "ol", "pre", "table", "hr", NULL};
+static const char *const headings[] = {"title", "h1", "h2", "th", NULL};
+
+static void element_start(void *user, const xmlChar *name, const xmlChar **attributes)
+{
+	struct html *h = user;
+	if (++h->depth > DEPTH_MAX) {
+		html_stop(h, "an index page with elements nested too deep");
+		return;
+	}
+	if (strcmp((const char *)name, "a") == 0) {
+		link_begin(h, attribute(attributes, "href"));
+	} else if (strcmp((const char *)name, "td") == 0) {
+		cell_begin(h, attributes);
+	} else if (strcmp((const char *)name, "time") == 0) {
+		time_begin(h, attribute(attributes, "datetime"));
+	} else if (strcmp((const char *)name, "use") == 0) { /* Caddy's icons */
+		const char *icon = attribute(attributes, "xlink:href");
+		if (icon == NULL)
+			icon = attribute(attributes, "href");
+		h->row_symlink |= icon != NULL && g_str_has_suffix(icon, "-shortcut");
+	} else if (name_is(name, headings)) {
+		h->in_heading = true;
+		h->heading_length = 0;
+		h->heading[0] = '\0';
+	} else if (name_is(name, row_ends)) {
+		row_end(h);
+	} else {
+		row_text(h, " ", 1);
+	}
+}
+
+static void heading_end(struct html *h)
+{
+	const char *text = h->heading;
+	if (!h->in_heading)
+		return;
+	h->in_heading = false;
+	if (g_ascii_strncasecmp(text, "Index of ", 9) == 0 ||
+	    g_ascii_strncasecmp(text, "Directory listing ", 18) == 0)
+		index_page_recognise(h->page);
+	if (g_ascii_strncasecmp(text, "Name", 4) == 0 ||
+	    g_ascii_strncasecmp(text, "File Name", 9) == 0)
+		h->columns |= COLUMN_NAME;
+	else if (g_ascii_strncasecmp(text, "Size", 4) == 0 ||
+	         g_ascii_strncasecmp(text, "File Size", 9) == 0)
+		h->columns |= COLUMN_SIZE;
+	else if (g_ascii_strncasecmp(text, "Last modified", 13) == 0 ||
+	         g_ascii_strncasecmp(text, "Modified", 8) == 0 ||
+	         g_ascii_strncasecmp(text, "Date", 4) == 0)
+		h->columns |= COLUMN_TIME;
+	if ((h->columns & COLUMN_NAME) != 0 && (h->columns & ~COLUMN_NAME) != 0)
+		index_page_recognise(h->page);
+}
+
+static void element_end(void *user, const xmlChar *name)
+{
+	struct html *h = user;
+	if (h->depth > 0)
+		h->depth--;
+	if (strcmp((const char *)name, "a") == 0)
+		h->in_link = false;
+	else if (strcmp((const char *)name, "time") == 0)
+		h->in_time = false;
+	else if (strcmp((const char *)name, "td") == 0)
+		cell_end(h);
+	else if (name_is(name, headings))
+		heading_end(h);
+	else if (name_is(name, row_ends))
+		row_end(h);
+}
+
+static void characters(void *user, const xmlChar *text, int length)
+{
+	struct html *h = user;
+	if (h->in_heading)
+		h->heading_length = text_append(h->heading, h->heading_length, sizeof h->heading,
+		                                (const char *)text, length);
+	if (!h->in_link && !h->in_time)
+		row_text(h, (const char *)text, length);
+}
+
+static void cdata_ignore(void *user, const xmlChar *text, int length)
+{
+}
+
+static void G_GNUC_PRINTF(2, 3) message_ignore(void *user, const char *format, ...)
+{
+}
+
+static void *html_new(struct index_page *page)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, xmlInitParser);
+	htmlSAXHandler sax = {
+	        .startElement = element_start,
+	        .endElement = element_end,
+	        .characters = characters,
+	        .cdataBlock = cdata_ignore, /* script, style */
+	        .warning = message_ignore,
+	        .error = message_ignore,
+	        .fatalError = message_ignore,
+	};
+	struct html *h = g_new0(struct html, 1);
+	h->page = page;
+	h->parser = htmlCreatePushParserCtxt(&sax, h, NULL, 0, NULL, XML_CHAR_ENCODING_NONE);
+	if (h->parser == NULL)
+		g_error("no memory for an HTML parser");
+	htmlCtxtUseOptions(h->parser, HTML_PARSE_RECOVER | HTML_PARSE_NOERROR |
+	                                      HTML_PARSE_NOWARNING | HTML_PARSE_NONET |
+	                                      HTML_PARSE_IGNORE_ENC);
+	return h;
+}
+
+static void html_free(void *state)
+{
+	struct html *h = state;
+	xmlFreeDoc(h->parser->myDoc);
+	htmlFreeParserCtxt(h->parser);
+	g_free(h);
+}
+
+static bool html_check(struct html *h, GError **error)
+{
+	if (h->wrong == NULL && h->parser->input != NULL &&
+	    h->parser->input->end - h->parser->input->cur > BACKLOG_MAX)
+		html_stop(h, "an index page with a tag or text of more than 1 MiB");
+	if (h->wrong == NULL)
+		return true;
+	g_set_error_literal(error, FETCH_ERROR, FETCH_PROTOCOL, h->wrong);
+	return false;
+}
+
+static bool html_feed(void *state, const char *data, size_t length, GError **error)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	struct html *h = state;
+	char escaped[3 * PIECE];
+	while (length > 0) {
+		size_t piece = MIN(length, PIECE), n = 0;
+		for (size_t i = 0; i < piece; i++) {
+			unsigned char c = data[i];
+			if (c != 0 && c < 0x80) {
+				escaped[n++] = c;
+				continue;
+			}
+			escaped[n++] = '%';
+			escaped[n++] = digits[c >> 4];
+			escaped[n++] = digits[c & 15];
+		}
+		htmlParseChunk(h->parser, escaped, n, 0);
+		if (!html_check(h, error))
+			return false;
+		data += piece;
+		length -= piece;
+	}
+	return true;
+}
+
+static bool html_end(void *state, GError **error)
+{
+	struct html *h = state;
+	htmlParseChunk(h->parser, NULL, 0, 1);
+	row_end(h);
+	return html_check(h, error);
+}
+
+const struct index_syntax index_html = {html_new, html_feed, html_end, html_free};

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What the index parsers share; private to index*.c. */
+#pragma once
+#include "fetch/source/index.h"
+
+/* ---- index_link.c: which name a link gives, if any */
+
+struct index_base {      /* of the page; every string owned */
+	char *scheme;    /* lower case */
+	char *authority; /* as in the URL */
+	char **path;     /* decoded segments of its directory; NULL-terminated */
+};
+
+enum index_link {
+	INDEX_LINK_CHILD,     /* a direct child */
+	INDEX_LINK_HERE,      /* the page itself, a query or fragment of it, an ancestor */
+	INDEX_LINK_PARENT,    /* literally ".." */
+	INDEX_LINK_SORT,      /* the page in another order: only an index has that */
+	INDEX_LINK_ELSEWHERE, /* another scheme, host or path, or deeper than a child */
+	INDEX_LINK_BAD,       /* would be a child, but names none */
+};
+
+struct index_child {
+	char name[256]; /* may still hold what listing_builder_add() refuses */
+	uint16_t length;
+	bool directory; /* the link ends in '/' */
+};
+
+bool index_base_parse(struct index_base *base, const char *url);
+void index_base_clear(struct index_base *base);
+/* `why`: set (static) where the link is BAD. */
+enum index_link index_link_resolve(const struct index_base *base, const char *href,
+                                   struct index_child *child, const char **why);
+
+/* ---- index_text.c: times and sizes as servers print them */
+
+/* At the start of `text` (NUL-terminated): how many bytes were a time, 0 = none. Without a
+ * zone it is UTC. */
+size_t index_time_parse(const char *text, int64_t *ns);
+
+struct index_size {
+	uint64_t bytes;
+	uint64_t step; /* of the last digit shown */
+	bool exact;    /* the number of bytes itself */
+};
+size_t index_size_parse(const char *text, struct index_size *size);
+
+/* ---- index.c: the listing that comes of it */
+
+struct index_row {
+	struct index_child child;
+	bool mtime_known, size_known, size_exact;
+	bool dated; /* the page shows a time for it, be it the right one or not */
+	int64_t mtime_ns;
+	uint64_t size;
+};
+
+struct index_page;
+void index_page_add(struct index_page *page, const struct index_row *row);
+/* A link or an entry that is none. `name`: as it was, for the log. */
+void index_page_refuse(struct index_page *page, const char *name, const char *why);
+void index_page_elsewhere(struct index_page *page);
+/* It is a directory index, not just any document. */
+void index_page_recognise(struct index_page *page);
+const struct index_base *index_page_base(const struct index_page *page);
+
+/* ---- index_html.c, index_json.c: one syntax each */
+
+struct index_syntax {
+	void *(*new)(struct index_page *page);
+	bool (*feed)(void *state, const char *data, size_t length, GError **error);
+	bool (*end)(void *state, GError **error);
+	void (*free)(void *state);
+};
+extern const struct index_syntax index_html, index_json;

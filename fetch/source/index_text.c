@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fetch/source/index_page.h"
+#include <string.h>
+#include <time.h>
+
+/* Y m d H M: number; b: month's name; a: weekday's; blank: one or more; else itself.
+ * ":seconds", a fraction and a zone may follow each. */
+static const char *const time_formats[] = {
+        "d-b-Y H:M",    /* nginx */
+        "Y-m-d H:M",    /* Apache */
+        "Y-b-d H:M",    /* lighttpd */
+        "Y-m-dTH:M",    /* ISO 8601: Caddy */
+        "a, d b Y H:M", /* RFC 9110: nginx's JSON */
+};
+
+static bool number_read(const char **at, unsigned least, unsigned most, int *value)
+{
+	int n = 0;
+	unsigned digits = 0;
+	for (; digits < most && g_ascii_isdigit((*at)[digits]); digits++)
+		n = n * 10 + ((*at)[digits] - '0');
+	if (digits < least || g_ascii_isdigit((*at)[digits]))
+		return false;
+	*at += digits;
+	*value = n;
+	return true;
+}
+
+static bool month_read(const char **at, int *month)
+{
+	static const char names[] = "janfebmaraprmayjunjulaugsepoctnovdec";
+	for (int i = 0; i < 12; i++) {
+		if (g_ascii_strncasecmp(*at, names + 3 * i, 3) == 0) {
+			*at += 3;
+			*month = i + 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool field_read(char field, const char **at, struct tm *tm)
+{
+	switch (field) {
+	case 'Y':
+		return number_read(at, 4, 4, &tm->tm_year);
+	case 'm':
+		return number_read(at, 2, 2, &tm->tm_mon);
+	case 'd':
+		return number_read(at, 1, 2, &tm->tm_mday);
+	case 'H':
+		return number_read(at, 2, 2, &tm->tm_hour);
+	case 'M':
+		return number_read(at, 2, 2, &tm->tm_min);
+	case 'b':
+		return month_read(at, &tm->tm_mon);
+	case 'a':
+		for (unsigned i = 0; i < 3; i++, (*at)++)
+			if (!g_ascii_isalpha(**at))
+				return false;
+		return true;
+	case ' ':
+		if (**at != ' ')
+			return false;
+		*at += strspn(*at, " ");
+		return true;
+	default:
+		return *(*at)++ == field;
+	}
+}
+
+static int64_t fraction_read(const char **at)
+{
+	if (**at != '.' || !g_ascii_isdigit((*at)[1]))
+		return 0;
+	int64_t ns = 0, unit = 100000000;
+	for ((*at)++; g_ascii_isdigit(**at); (*at)++, unit /= 10)
+		ns += unit * (**at - '0');
+	return ns;
+}
+
+/* Seconds east of UTC. */
+static int zone_read(const char **at)
+{
+	const char *p = *at;
+	int hours, minutes, sign = *p == '-' ? -1 : 1;
+	if (*p == 'Z') {
+		(*at)++;
+		return 0;
+	}
+	if (g_str_has_prefix(p, " GMT") || g_str_has_prefix(p, " UTC")) {
+		*at += 4;
+		return 0;
+	}
+	if (*p != '+' && *p != '-')
+		return 0;
+	p++;
+	if (!number_read(&p, 2, 2, &hours) || *p++ != ':' || !number_read(&p, 2, 2, &minutes) ||
+	    hours > 14 || minutes > 59)
+		return 0;
+	*at = p;
+	return sign * (hours * 3600 + minutes * 60);
+}
+
+static size_t format_match(const char *format, const char *text, int64_t *ns)
+{
+	const char *at = text;
+	struct tm tm = {0};
+	for (; *format != '\0'; format++)
+		if (!field_read(*format, &at, &tm))
+			return 0;
+	if (*at == ':') {
+		at++;
+		if (!number_read(&at, 2, 2, &tm.tm_sec))
+			return 0;
+	}
+	int64_t fraction = fraction_read(&at);
+	int east = zone_read(&at);
+	if (*at != '\0' && *at != ' ')
+		return 0;
+	/* what 64 bits of nanoseconds can hold, with room for a zone */
+	if (tm.tm_year < 1900 || tm.tm_year > 2261 || tm.tm_mon < 1 || tm.tm_mon > 12 ||
+	    tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
+	    tm.tm_sec > 60)
+		return 0;
+	tm.tm_year -= 1900;
+	tm.tm_mon -= 1;
+	*ns = ((int64_t)timegm(&tm) - east) * 1000000000 + fraction;
+	return at - text;
+}
+
+size_t index_time_parse(const char *text, int64_t *ns)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(time_formats); i++) {
+		size_t used = format_match(time_formats[i], text, ns);
+		if (used > 0)
+			return used;
+	}
+	return 0;
+}
+
+/* The unit after a number, 0 = what follows makes it no size. A unit apart from its number
+ * ends in B: "7 K…" may be the start of a description. Moves *at past it. */
+static uint64_t unit_read(const char **at, bool *plain)
+{
+	static const char prefixes[] = "KMGTPE";
+	bool apart = **at == ' ';
+	const char *p = *at + apart;
+	const char *prefix = *p != '\0' ? strchr(prefixes, g_ascii_toupper(*p)) : NULL;
+	uint64_t unit = 1;
+	bool ends_in_b = false;
+	*plain = prefix == NULL;
+	if (prefix != NULL) {
+		unit = UINT64_C(1) << (10 * (prefix - prefixes + 1));
+		p += p[1] == 'i' ? 2 : 1;
+	}
+	if (*p == 'B' || *p == 'b') {
+		ends_in_b = true;
+		p += prefix == NULL && g_ascii_strncasecmp(p, "bytes", 5) == 0 ? 5 : 1;
+	}
+	if ((*p == '\0' || *p == ' ') && (ends_in_b || (prefix != NULL && !apart))) {
+		*at = p;
+		return unit;
+	}
+	*plain = true;
+	return apart || **at == '\0' ? 1 : 0;
+}
+
+size_t index_size_parse(const char *text, struct index_size *size)
+{
+	const char *at = text;
+	uint64_t whole = 0, fraction = 0, scale = 1;
+	bool plain;
+	if (!g_ascii_isdigit(*at))
+		return 0;
+	for (; g_ascii_isdigit(*at); at++) {
+		if (whole > INT64_MAX / 10 - 1)
+			return 0;
+		whole = whole * 10 + (*at - '0');
+	}
+	if (*at == '.') {
+		for (at++; g_ascii_isdigit(*at) && scale < 1000000; at++, scale *= 10)
+			fraction = fraction * 10 + (*at - '0');
+		if (scale == 1)
+			return 0;
+	}
+	uint64_t unit = unit_read(&at, &plain);
+	if (unit == 0 || (plain && scale > 1) || whole > INT64_MAX / unit - 1)
+		return 0;
+	size->bytes = whole * unit + (uint64_t)((double)fraction / (double)scale * (double)unit);
+	size->step = MAX(unit / scale, 1);
+	size->exact = plain;
+	return at - text;
+}
