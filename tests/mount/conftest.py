@@ -148,9 +148,7 @@ def web(scratch):
 @pytest.fixture(scope="session")
 def tls(session_scratch):
     """(ca, chain, key)"""
-    directory = session_scratch / "tls"
-    directory.mkdir()
-    return servers.certificate(directory)
+    return servers.certificate(session_scratch / "tls")
 
 
 @pytest.fixture

@@ -21,16 +21,17 @@ def free_port():
         return s.getsockname()[1]
 
 
-def certificate(directory):
-    """A CA and a certificate for 127.0.0.1 and localhost: (ca, chain, key)."""
+def certificate(directory, names="IP:127.0.0.1,DNS:localhost"):
+    """A CA and a certificate for `names`: (ca, chain, key)."""
     d = pathlib.Path(directory)
+    d.mkdir(exist_ok=True)
     ca, key, request, chain, extra = (d / n for n in ("ca.pem", "key.pem", "r.csr", "c.pem", "e"))
     run = lambda *argv: subprocess.run(argv, check=True, capture_output=True)
     run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
         "-keyout", d / "ca.key", "-out", ca, "-days", "30", "-subj", "/CN=lacunafs test CA")
     run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
         "-keyout", key, "-out", request, "-subj", "/CN=localhost")
-    extra.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    extra.write_text(f"subjectAltName={names}\n")
     run("openssl", "x509", "-req", "-in", request, "-CA", ca, "-CAkey", d / "ca.key",
         "-CAcreateserial", "-days", "30", "-extfile", extra, "-out", chain)
     return ca, chain, key

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""Credentials reach their host and nothing else: no log, no status, no other host."""
+import base64
+import os
+import subprocess
+
+import pytest
+
+import lying
+import trees
+
+SECRET = "s3cr3t-v4lue"
+
+
+def basic(user):
+    return "Basic " + base64.b64encode(f"{user}:{SECRET}".encode()).decode()
+
+
+def require(server, value, name="authorization"):
+    """401 unless the header is there."""
+    def lie(request, answer):
+        if request.headers.get(name) != value:
+            lying.status(401)(request, answer)
+    server.lie("*", lie)
+
+
+def forms(value=SECRET):
+    return [value, base64.b64encode(value.encode()).decode().rstrip("="),
+            base64.b64encode(b"u:" + value.encode()).decode().rstrip("=")]
+
+
+def nowhere(m, lacunafs, *also):
+    """The secret is in no output, log, store file name or content."""
+    texts = [m.log(), str(m.status()), str(m.status("big")),
+             lacunafs.run("status", m.path).stdout, lacunafs.run("status").stdout]
+    texts += [p.read_bytes().decode("latin-1") for p in (m.store / "state").rglob("*") if p.is_file()]
+    texts += [str(p) for p in m.store.rglob("*")] + list(also)
+    texts += [open("/proc/self/mountinfo", encoding="latin-1").read()]
+    for text in texts:
+        for form in forms():
+            assert form not in text
+
+
+def test_header(mount, serve, tree, lacunafs):
+    server = serve(tree)
+    require(server, SECRET, "x-key")
+    m = mount(server.url, "--header", f"X-Key: {SECRET}")
+    assert trees.differences(tree / "sizes", m / "sizes") == []
+    (m / "big").read_bytes()
+    nowhere(m, lacunafs)
+
+
+def test_url(mount, serve, tree, lacunafs):
+    server = serve(tree)
+    require(server, basic("u"))
+    m = mount(server.url.replace("://", f"://u:{SECRET}@"))
+    (m / "big").read_bytes()
+    assert m.status()["source"].rstrip("/") == server.url.rstrip("/")
+    nowhere(m, lacunafs)
+    # and the store belongs to the URL without them
+    m.umount()
+    m = mount(server.url, point=m.path, store=m.store)
+    assert (m / "big").read_bytes() == (tree / "big").read_bytes()
+
+
+def test_netrc(mount, serve, tree, lacunafs):
+    server = serve(tree)
+    require(server, basic("u"))
+    netrc = lacunafs.scratch / "home" / ".netrc"
+    netrc.write_text(f"machine {server.host} login u password {SECRET}\n")
+    netrc.chmod(0o600)
+    m = mount(server.url)
+    (m / "big").read_bytes()
+    nowhere(m, lacunafs)
+    m.umount()
+    refused = mount(server.url, "-o", "netrc=no,retries=0")
+    with pytest.raises(OSError):
+        (refused / "big").read_bytes()
+
+
+@pytest.mark.sanitize
+def test_token_file_is_read_again(mount, serve, tree, lacunafs):
+    token = lacunafs.scratch / "token"
+    token.write_text(SECRET + "\n")
+    server = serve(tree)
+    require(server, f"Bearer {SECRET}")
+    m = mount(server.url, "--token-file", token, "-o", "retries=0")
+    (m / "sizes" / "f4096").read_bytes()
+    server.honest()
+    require(server, "Bearer renewed")
+    with pytest.raises(OSError):
+        (m / "sizes" / "f4097").read_bytes()
+    token.write_text("renewed\n")
+    assert (m / "big").read_bytes() == (tree / "big").read_bytes()
+    nowhere(m, lacunafs)
+
+
+def test_token_file_without_end_of_line(mount, serve, tree, lacunafs):
+    token = lacunafs.scratch / "token"
+    token.write_text(SECRET)
+    server = serve(tree)
+    require(server, f"Bearer {SECRET}")
+    assert (mount(server.url, "--token-file", token) / "sizes" / "f1").read_bytes()
+
+
+def test_token_file_is_gone(mount, serve, tree, lacunafs):
+    token = lacunafs.scratch / "token"
+    token.write_text(SECRET)
+    m = mount(serve(tree).url, "--token-file", token, "-o", "retries=0")
+    (m / "sizes" / "f1").read_bytes()
+    token.unlink()
+    with pytest.raises(OSError):
+        (m / "big").read_bytes()
+    assert "token" in m.log()
+
+
+CREDENTIALS = {
+    "header": (("--header", f"X-Key: {SECRET}"), "x-key"),
+    "authorization header": (("--header", f"Authorization: Bearer {SECRET}"), "authorization"),
+    "cookie header": (("--header", f"Cookie: id={SECRET}"), "cookie"),
+    "token": (("--token-file", "token"), "authorization"),
+    "url": ((), "authorization"),
+}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "127.0.0.1"])
+@pytest.mark.parametrize("kind", CREDENTIALS)
+def test_redirect_to_another_host(mount, serve, tree, lacunafs, kind, host):
+    """Another host or another port gets the request, not the credentials."""
+    options, name = CREDENTIALS[kind]
+    (lacunafs.scratch / "token").write_text(SECRET)
+    options = [str(lacunafs.scratch / o) if o == "token" else o for o in options]
+    server, other = serve(tree), serve(tree, host=host)
+    server.lie("/big", lying.redirect(f"http://{host}:{other.port}{{path}}"))
+    url = server.url.replace("://", f"://u:{SECRET}@") if kind == "url" else server.url
+    m = mount(url, *options)
+    (m / "big").read_bytes()
+    assert other.asked("/big"), "the redirect was not followed"
+    assert any(SECRET in r.headers.get(name, "") or r.headers.get(name) == basic("u")
+               for r in server.asked("/big"))
+    for r in other.asked():
+        assert name not in r.headers, r.headers
+        for form in forms():
+            assert form not in str(r.headers)
+
+
+def test_redirect_on_the_same_host_keeps_them(mount, serve, tree):
+    server = serve(tree)
+    require(server, SECRET, "x-key")
+    server.lie("/big", lying.redirect("/sizes/f65536"), times=1)
+    server.pages["/moved"] = server.pages.get("/moved", ("application/octet-stream", b""))
+    m = mount(server.url, "--header", f"X-Key: {SECRET}", "-o", "retries=0")
+    try:
+        (m / "big").read_bytes()
+    except OSError:
+        pass
+    assert [r.status for r in server.asked("/sizes/f65536")] != [401]
+    assert server.asked("/sizes/f65536")
+
+
+def test_wrong_credentials(mount, serve, tree, lacunafs):
+    server = serve(tree)
+    m = mount(server.url.replace("://", f"://u:{SECRET}@"), "-o", "retries=0")
+    os.listdir(m.path)
+    require(server, "something else")
+    done = subprocess.run(["cat", m / "big"], capture_output=True, text=True)
+    assert done.returncode != 0 and "Permission denied" in done.stderr
+    assert "401" in m.log()
+    nowhere(m, lacunafs, done.stderr)
+
+
+def test_errors_of_mount_do_not_show_them(lacunafs, serve, tree, scratch):
+    (scratch / "m").mkdir()
+    for url in (f"http://u:{SECRET}@127.0.0.1:99999/", f"ftp://u:{SECRET}@127.0.0.1/",
+                f"http://u:{SECRET}@/", f"https://u:{SECRET}@bad host/"):
+        done = lacunafs.run("mount", url, scratch / "m", "--store", scratch / "s")
+        assert done.returncode != 0
+        assert SECRET not in done.stderr + done.stdout
+        assert len(done.stderr.splitlines()) == 1

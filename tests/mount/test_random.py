@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""random_io.py for a minute; the seed is printed, and taken with --seed."""
+import random
+
+import pytest
+
+import random_io
+
+
+@pytest.mark.sanitize
+@pytest.mark.patience(300)
+def test_random(lacunafs, serve, request, variant):
+    seed = request.config.getoption("seed")
+    if seed is None:
+        seed = random.SystemRandom().randrange(1 << 31)
+    print(f"seed {seed}: random_io.py --seed {seed}")
+    seconds = 60 if variant == "plain" else 20
+    assert random_io.torture(lacunafs, serve, seed, seconds) >= 2

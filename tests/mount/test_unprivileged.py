@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""Without root: by fusermount3, and in a user namespace."""
+import os
+import subprocess
+
+import pytest
+
+import trees
+
+BECOME = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
+          "--bounding-set=-all"]
+
+
+def become(*argv, **options):
+    return subprocess.run([*BECOME, *map(str, argv)], capture_output=True, text=True, **options)
+
+
+@pytest.mark.sanitize
+def test_fusermount(mount, lacunafs, serve, tree, nobody):
+    lacunafs.give(nobody)
+    server = serve(tree)
+    m = mount(server.url, user=nobody)
+    done = become("diff", "-r", tree, m.path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not m.status()["passthrough"]["usable"]
+    assert m.status()["passthrough"]["reason"]
+    assert become("stat", "-c", "%u", m / "big").stdout.strip() == str(nobody)
+    # twice, and offline
+    m.umount()
+    server.stop()
+    m = m.again()
+    assert become("cmp", tree / "big", m / "big").returncode == 0
+
+
+def test_others_are_kept_out(mount, lacunafs, serve, tree, nobody):
+    lacunafs.give(nobody)
+    m = mount(serve(tree).url, user=nobody)
+    with pytest.raises(PermissionError):
+        os.listdir(m.path)
+    m.umount()
+
+
+def test_root_may_ask_for_status(mount, lacunafs, serve, tree, nobody):
+    """Another user may not."""
+    lacunafs.give(nobody)
+    m = mount(serve(tree).url)
+    done = lacunafs.run("status", m.path, user=nobody)
+    assert done.returncode != 0 and len(done.stderr.splitlines()) == 1
+
+
+def test_user_namespace(lacunafs, serve, tree, scratch, nobody):
+    """A mount as unshare -Ur gives it: no fusermount3, no passthrough, the same bytes."""
+    lacunafs.give(nobody)
+    os.chown(scratch, nobody, nobody)
+    server = serve(tree)
+    script = """set -e
+mkdir $S/m
+$L mount $U $S/m --store $S/store
+diff -r $T $S/m
+$L status --json $S/m > $S/status
+$L umount $S/m
+"""
+    try:
+        done = become("unshare", "-Ur", "--mount", "sh", "-c", script, timeout=100, env={
+            **lacunafs.env, "S": str(scratch), "L": str(lacunafs.path), "U": server.url,
+            "T": str(tree)})
+    finally:
+        os.chown(scratch, 0, 0)
+    if "unshare: unshare failed" in done.stderr:
+        pytest.skip("user namespaces are closed here")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert '"usable" : false' in (scratch / "status").read_text() or \
+        '"usable":false' in (scratch / "status").read_text()
+
+
+def test_program(mount, lacunafs, big_program, serve, nobody):
+    program, byte = big_program
+    lacunafs.give(nobody)
+    m = mount(serve(program.parent).url, user=nobody)
+    done = become(m / "program", str(77 << 20))
+    assert done.stdout.splitlines()[1] == str(byte(77 << 20)), done.stderr
+
+
+def test_privileges_are_not_kept(mount, serve, tree):
+    """A root daemon keeps no more than it needs."""
+    m = mount(serve(tree).url)
+    assert (m / "big").read_bytes() == (tree / "big").read_bytes()
+    with open(f"/proc/{m.pid}/status", encoding="ascii") as f:
+        text = f.read()
+    assert "CapEff" in text
+
+
+def test_allow_other_as_root(mount, serve, tree, nobody):
+    m = mount(serve(tree).url, "-o", "allow_other")
+    assert become("cmp", tree / "big", m / "big").returncode == 0
