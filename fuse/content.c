@@ -82,7 +82,7 @@ static bool same_attributes(const struct inode *i, const struct listing_entry *e
 
 enum adoption inode_adopt(struct server *s, struct inode *i, const struct listing_entry *e)
 {
-	bool regular = S_ISREG(i->mode);
+	bool regular = S_ISREG(i->type);
 	pthread_mutex_lock(&i->lock);
 	bool same = same_attributes(i, e);
 	bool same_bytes = !regular || (i->size == e->size && i->mtime_ns == e->mtime_ns);
@@ -104,10 +104,10 @@ enum adoption inode_adopt(struct server *s, struct inode *i, const struct listin
 	if (busy) {
 		i->outdated = true;
 	} else {
-		i->mode = (i->mode & S_IFMT) | (e->mode & ~S_IFMT);
+		i->mode = i->type | (e->mode & ~S_IFMT);
 		i->uid = e->uid;
 		i->gid = e->gid;
-		i->nlink = e->nlink;
+		__atomic_store_n(&i->nlink, e->nlink, __ATOMIC_RELAXED);
 		i->size = e->size;
 		i->mtime_ns = e->mtime_ns;
 		if (!same_bytes) {
@@ -133,7 +133,7 @@ static void entry_changed(struct server *s, struct inode *dir, struct listing *a
 	const struct listing_entry *e = listing_at(after, index);
 	const char *name = listing_name(after, e);
 	struct inode *i = inode_find(s->inodes, e->ino);
-	if (i && (i->mode & S_IFMT) == (e->mode & S_IFMT)) {
+	if (i && i->type == (e->mode & S_IFMT)) {
 		if (inode_adopt(s, i, e) == ADOPT_NEVER)
 			listing_resolve(after, index, i->size, true, i->mtime_ns);
 		else if (s->session)

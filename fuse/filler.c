@@ -141,7 +141,7 @@ static void slot_start(struct slot *slot, uint64_t ino)
 {
 	struct filler *f = slot->filler;
 	struct inode *inode = inode_find(f->server->inodes, ino);
-	if (!inode || !S_ISREG(inode->mode)) {
+	if (!inode || !S_ISREG(inode->type)) {
 		if (inode)
 			inode_put(f->server, inode);
 		tell(f, &(struct filler_line){.ino = ino,

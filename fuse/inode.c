@@ -111,6 +111,7 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 	i->ino = ino;
 	i->index = index;
 	i->generation = t->ledger.entries[index].generation;
+	i->type = e->mode & S_IFMT;
 	i->mode = e->mode;
 	i->uid = e->uid;
 	i->gid = e->gid;
@@ -140,7 +141,7 @@ struct inode *inode_intern(struct inode_table *t, struct inode *parent, const ch
 	struct inode *i;
 	while ((i = find_locked(t, ino))) {
 		bool same_name = i->parent == parent && strcmp(i->name, name) == 0;
-		if ((i->mode & S_IFMT) != (e->mode & S_IFMT)) {
+		if (i->type != (e->mode & S_IFMT)) {
 			/* The name is another kind of file now; the old one lives on until it is
 			 * forgotten. */
 			g_hash_table_remove(t->by_ino, i);
@@ -148,7 +149,8 @@ struct inode *inode_intern(struct inode_table *t, struct inode *parent, const ch
 			i = NULL;
 			break;
 		}
-		if (same_name || e->nlink > 1 || i->nlink > 1)
+		if (same_name || e->nlink > 1 ||
+		    __atomic_load_n(&i->nlink, __ATOMIC_RELAXED) > 1)
 			break;
 		/* Two files, one 64-bit hash: never one inode for both. Expected once in
 		 * 10^5 trees of 10^7 files. */
@@ -178,9 +180,9 @@ static void release_locked(struct server *s, struct inode_table *t, struct inode
 		g_array_append_val(t->free_slots, i->index);
 		/* Out of the table: nobody can find it, and its lock is free. Leaving it for
 		 * after the table's lock would need a list; all that follows is short. */
-		if (s->backing && S_ISREG(i->mode) && i->backing_id)
+		if (s->backing && S_ISREG(i->type) && i->backing_id)
 			backing_drop(s->backing, i);
-		if (S_ISDIR(i->mode) && i->directory)
+		if (S_ISDIR(i->type) && i->directory)
 			directory_unref(i->directory);
 		pthread_mutex_destroy(&i->lock);
 		g_free(i);

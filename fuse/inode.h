@@ -6,7 +6,7 @@
  * Shape:   an array of slots; a hash set by st_ino (borrowed)
  * Owns:    an inode lives while the kernel's lookup count (untrusted, in the ledger)
  *          or our own references are above zero; it holds a reference on its parent
- * Locking: the table's mutex, then one inode's. Find-or-insert is one critical
+ * Locking: one inode's mutex, then the table's. Find-or-insert is one critical
  *          section. Name and parent are fixed in this version.
  * Units:   bytes; ns since 1970
  * Memory:  ≤ 400 bytes an inode, listing entry included (tests/bench)
@@ -28,8 +28,10 @@ struct inode {
 	uint32_t index, generation;  /* inode_id() */
 	uint32_t refs;               /* ours; under the table's lock */
 
-	/* As reported. mode's type, nlink > 1 and rdev never change; the rest under `lock`. */
-	uint32_t mode, uid, gid, nlink, rdev;
+	uint32_t type;               /* S_IFMT of the mode: never changes, as rdev */
+	uint32_t rdev;
+	/* As reported, under `lock`; nlink atomic */
+	uint32_t mode, uid, gid, nlink;
 	uint64_t size;
 	int64_t mtime_ns;
 

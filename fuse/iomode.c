@@ -83,7 +83,7 @@ char *iomode_reason(struct server *s, struct inode *i)
 
 	if (mode == IOMODE_PASSTHROUGH)
 		return NULL;
-	if (!S_ISREG(i->mode))
+	if (!S_ISREG(i->type))
 		return g_strdup("not a regular file");
 	if (size == 0)
 		return g_strdup("empty: there is nothing to pass through");

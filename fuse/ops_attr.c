@@ -18,7 +18,7 @@ void inode_stat(struct inode *i, struct stat *st)
 		mtime.tv_sec--;
 		mtime.tv_nsec += NS;
 	}
-	uint64_t size = S_ISDIR(i->mode) && i->size == 0 ? 4096 : i->size;
+	uint64_t size = S_ISDIR(i->type) && i->size == 0 ? 4096 : i->size;
 	*st = (struct stat){
 		.st_ino = i->ino,
 		.st_mode = i->mode,
@@ -57,7 +57,7 @@ double directory_timeout(struct server *s, struct inode *i)
 void inode_entry(struct server *s, struct inode *i, struct fuse_entry_param *e)
 {
 	*e = (struct fuse_entry_param){.ino = inode_id(i), .entry_timeout = TIMEOUT_FOREVER};
-	e->attr_timeout = S_ISDIR(i->mode) ? directory_timeout(s, i) : TIMEOUT_FOREVER;
+	e->attr_timeout = S_ISDIR(i->type) ? directory_timeout(s, i) : TIMEOUT_FOREVER;
 	inode_stat(i, &e->attr);
 }
 
@@ -67,7 +67,7 @@ static void attr_reply(struct parked *p, struct listing *listing)
 	struct stat st;
 	inode_stat(i, &st);
 	fuse_reply_attr(p->req, &st,
-			S_ISDIR(i->mode) ? directory_timeout(p->server, i) : TIMEOUT_FOREVER);
+			S_ISDIR(i->type) ? directory_timeout(p->server, i) : TIMEOUT_FOREVER);
 	parked_free(p);
 }
 
@@ -97,7 +97,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	p->fail = attr_fail;
 	struct listing *l = NULL;
 	bool fresh = true;
-	if (S_ISDIR(i->mode)) {
+	if (S_ISDIR(i->type)) {
 		pthread_mutex_lock(&i->lock);
 		struct directory *d = i->directory;
 		pthread_mutex_unlock(&i->lock);

@@ -43,7 +43,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, ino);
 	int err = 0;
-	if (!i || !S_ISREG(i->mode))
+	if (!i || !S_ISREG(i->type))
 		err = i ? EINVAL : ESTALE;
 	else if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC))
 		err = EROFS;

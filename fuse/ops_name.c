@@ -124,7 +124,7 @@ struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index)
 		return NULL;
 	struct listing *l = directory_listing(inode_open_directory(s, i->parent), NULL);
 	if (l && listing_find(l, i->name, index) &&
-	    ((listing_at(l, *index)->mode ^ i->mode) & S_IFMT) == 0)
+	    (listing_at(l, *index)->mode & S_IFMT) == i->type)
 		return l;
 	if (l)
 		listing_unref(l);

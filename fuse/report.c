@@ -275,8 +275,8 @@ bool report_file(struct server *s, uint64_t ino, unsigned bar, JsonBuilder *b)
 	add_text(b, "ino", number);
 	add_text(b, "path", path);
 	add_text(b, "url", url);
-	add_text(b, "kind", kind_name(i->mode));
-	if (S_ISREG(i->mode)) {
+	add_text(b, "kind", kind_name(i->type));
+	if (S_ISREG(i->type)) {
 		add_content(s, i, bar, b);
 		add_transfers(s, path, b);
 	}

@@ -191,6 +191,10 @@ static bool engine_start(struct server *s, GError **error)
  * of the source, and then nobody comes any more. */
 static void engine_stop(struct server *s)
 {
+	if (s->fill)
+		fill_stop(s->fill);
+	if (s->lister)
+		lister_stop(s->lister);
 	if (s->source)
 		source_close(s->source);
 	if (s->disk)
