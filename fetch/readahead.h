@@ -14,8 +14,10 @@ struct readahead {
 	uint64_t window; /* 0 = random so far */
 	uint64_t edge;   /* fetched ahead up to here */
 };
-/* A read of [offset, +length) misses or touches the edge: how many bytes after it are
- * worth fetching; 0 for random access. Doubles from 256 KiB up to `max`. */
+/* For every read, in order: how many bytes after [offset, +length) are worth fetching, of
+ * which most may be there or on their way; 0: none, or none beyond what was said before.
+ * Grows from 256 KiB up to `max`, to about twice what was read in sequence; random access
+ * brings it down to 0. */
 uint64_t readahead_next(struct readahead *ra, uint64_t offset, uint64_t length, uint64_t max);
 
 /* One directory's walkers. Zeroed = nothing seen yet. */
@@ -24,6 +26,7 @@ struct walkahead {
 	uint32_t window; /* siblings */
 	uint32_t edge;   /* fetched ahead up to this index */
 };
-/* Sibling `index` of `count` misses: the half-open range [*from, *to) worth fetching. */
+/* Sibling `index` of `count` is read from its start, best told of those, too, that are here
+ * thanks to this: the half-open range [*from, *to) of later siblings worth fetching. */
 void walkahead_next(struct walkahead *w, uint32_t index, uint32_t count, uint32_t max,
 		    uint32_t *from, uint32_t *to);
