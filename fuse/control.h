@@ -16,6 +16,6 @@ struct control *control_new(struct server *server, unsigned dev_major, unsigned 
 			    GError **error);
 /* Stops listening, ends every client, removes the socket. */
 void control_free(struct control *c);
-/* $XDG_RUNTIME_DIR/lacunafs, /run/lacunafs for root, /tmp/lacunafs-UID elsewhere (0700, checked
- * to be ours): the directory of MAJOR:MINOR sockets of `uid`. Caller frees. */
+/* The directory of the MAJOR:MINOR sockets of `uid`, 0700 and checked to be theirs: the first
+ * that can be had of those in lacuna/control.h. Caller frees. */
 char *control_directory(unsigned uid, bool create, GError **error);

@@ -31,10 +31,8 @@ void log_redact(char *text)
 
 static const char *level_name(GLogLevelFlags level)
 {
-	if (level & G_LOG_LEVEL_ERROR)
-		return "fatal";
-	if (level & G_LOG_LEVEL_CRITICAL)
-		return "critical";
+	if (level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL))
+		return "CRITICAL";
 	if (level & G_LOG_LEVEL_WARNING)
 		return "warning";
 	if (level & G_LOG_LEVEL_MESSAGE)

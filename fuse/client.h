@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The other end of the control socket.
+ * Owns:   one connection, which is one request
+ * Errors: LOCAL_ERROR; the message does not name the mount
+ * Trust:  the peer must be root or the mount's owner: others may make files in /tmp
+ */
+#pragma once
+#include <json-glib/json-glib.h>
+#include <stdbool.h>
+#include <sys/types.h>
+#include "fuse/mounts.h"
+
+struct client;
+
+struct client *client_open(const struct mount *m, GError **error);
+void client_close(struct client *c);
+pid_t client_peer(const struct client *c); /* the daemon's */
+int client_fd(const struct client *c);     /* for poll */
+/* Takes over `request`. */
+bool client_send(struct client *c, JsonBuilder *request, GError **error);
+/* The next line, within `timeout_ms`. *answer NULL: end of file. An answer of the form
+ * {"error": …} and no more is an error. */
+bool client_receive(struct client *c, int timeout_ms, JsonObject **answer, GError **error);
+/* Open, send, one answer, close. `request` is taken over. */
+JsonObject *client_ask(const struct mount *m, JsonBuilder *request, GError **error);
+
+enum { CLIENT_TIMEOUT_MS = 10000 };

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* How far a fill is: a bar in place on a terminal, a line every few seconds elsewhere.
+ * Units: bytes; times are taken here
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+struct progress {
+	uint64_t files, bytes;        /* in all */
+	uint64_t files_done, present; /* so far */
+	uint64_t fetched;             /* of present: arrived since the start */
+	unsigned failures;
+	bool looking;          /* the walk goes on: files and bytes still grow */
+	struct screen *screen; /* the rest is private */
+	bool terminal, utf8;
+	int64_t started_ns, shown_ns, sampled_ns;
+	uint64_t sampled;
+	double rate; /* bytes a second, smoothed */
+};
+
+void progress_open(struct progress *p);
+/* Shows what changed, if it is time to. */
+void progress_update(struct progress *p);
+/* Makes room for a line of somebody else's. */
+void progress_clear(struct progress *p);
+/* `summary`: with a last line, which says what is there now. */
+void progress_close(struct progress *p, bool summary, bool interrupted);
+bool progress_interrupted(const struct progress *p);

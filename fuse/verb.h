@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The verbs of the command line. argv is what follows the verb; the result is the exit
+ * status. Errors are one line on stderr, "lacunafs: …". */
+#pragma once
+#include <glib.h>
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+struct verb {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+};
+
+extern const struct verb verb_mount, verb_umount, verb_status, verb_fill;
+
+/* One line to stderr, without control characters and credentials. */
+void verb_complain(const char *format, ...) G_GNUC_PRINTF(1, 2);
+/* Options and what remains of argv (NULL-terminated, to be freed with g_strfreev(); may be
+ * NULL). false: it has been complained about. */
+gboolean verb_options(const struct verb *v, int argc, char **argv, const GOptionEntry *entries,
+                      char ***rest);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "fuse/daemon.h"
+#include "fuse/log.h"
+#include "fuse/mounts.h"
+#include "fuse/server.h"
+#include "fuse/verb.h"
+
+static const char help[] =
+        "Usage: lacunafs mount SOURCE MOUNTPOINT [OPTION]...\n"
+        "SOURCE: a path, dir:PATH, http://... or https://...\n"
+        "  --store DIR        keep what arrives in DIR, not below ~/.cache/lacunafs\n"
+        "  -f, --foreground   stay in the foreground\n"
+        "  --header \"N: V\"    send this with every request; may be repeated\n"
+        "  --token-file FILE  bearer token, read again for each request\n"
+        "  --ca-file FILE     trust these certificates too\n"
+        "  --log FILE         log to FILE, not to DIR/state/log\n"
+        "  --ready-fd FD      with -f: write a byte to FD when the mount answers\n"
+        "  -o, --options X,Y  what is not below is for libfuse: allow_other, nosuid...\n"
+        "    chunk_size=64K        of new files     passthrough=auto    or no\n"
+        "    readahead=8M          one reader's     prefetch=64M        of all readers\n"
+        "    connect_timeout=5s    to a server      stall_timeout=10s   no bytes arrive\n"
+        "    wait_timeout=30s      a reader's wait  retries=3           of each request\n"
+        "    listing_ttl=300s      then ask again   connections=16      to one host\n"
+        "    filemode=0755         where the source dirmode=0755        has no modes\n"
+        "    uid=N, gid=N          or owners        netrc=yes           or no\n"
+        "    threads=0             0: by machine    spin=20us           before a sleep\n"
+        "    end_epoch             verify all that is present, as after a crash\n";
+
+static bool fail(GError **error, int code, const char *what, const char *why)
+{
+	g_set_error(error, LOCAL_ERROR, code, "%s: %s", what, why);
+	return false;
+}
+
+static bool below(const char *path, const char *directory)
+{
+	size_t length = strlen(directory);
+	return strncmp(path, directory, length) == 0 &&
+	       (path[length] == '/' || path[length] == '\0' || directory[length - 1] == '/');
+}
+
+static bool mountpoint_check(const struct settings *s, GError **error)
+{
+	struct stat st;
+	if (stat(s->mountpoint, &st) != 0) {
+		if (errno == ENOTCONN)
+			return fail(error, errno, s->mountpoint,
+			            "a dead mount is still there; lacunafs umount removes it");
+		return fail(error, errno, s->mountpoint, g_strerror(errno));
+	}
+	if (!S_ISDIR(st.st_mode))
+		return fail(error, ENOTDIR, s->mountpoint, "not a directory");
+	g_autoptr(GPtrArray) mounts = mounts_read(error);
+	if (!mounts)
+		return false;
+	const struct mount *m = mounts_at(mounts, s->mountpoint);
+	if (m) {
+		g_autofree char *why = g_strdup_printf("busy: %s is mounted there", m->source);
+		return fail(error, EBUSY, s->mountpoint, why);
+	}
+	if (below(s->store, s->mountpoint))
+		return fail(error, EINVAL, s->store,
+		            "the store would lie under the mountpoint, out of its own reach");
+	return true;
+}
+
+static bool file_check(const char *file, GError **error)
+{
+	return !file || access(file, R_OK) == 0 || fail(error, errno, file, g_strerror(errno));
+}
+
+static bool device_check(GError **error)
+{
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return fail(error, errno, "/dev/fuse", g_strerror(errno));
+	close(fd);
+	if (geteuid() == 0)
+		return true;
+	g_autofree char *helper = g_find_program_in_path("fusermount3");
+	return helper || fail(error, ENOENT, "fusermount3",
+	                      "not found; without root it does the mounting (package fuse3)");
+}
+
+static bool places_check(const struct settings *s, GError **error)
+{
+	g_autofree char *parent = g_path_get_dirname(s->store);
+	if (g_mkdir_with_parents(parent, 0700) != 0)
+		return fail(error, errno, parent, g_strerror(errno));
+	if (!s->log)
+		return true;
+	int fd = open(s->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fail(error, errno, s->log, g_strerror(errno));
+	close(fd);
+	return true;
+}
+
+/* ps(1) shows argv to everybody. */
+static void argv_hide(int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++) {
+		char *value = NULL;
+		log_redact(argv[i]);
+		if (g_str_has_prefix(argv[i], "--header="))
+			value = argv[i] + strlen("--header=");
+		else if (i > 0 && strcmp(argv[i - 1], "--header") == 0)
+			value = argv[i];
+		if (value)
+			memset(value, 'x', strlen(value));
+	}
+}
+
+static int run(int argc, char **argv)
+{
+	g_autoptr(GError) error = NULL;
+	struct settings *s = settings_parse(argc, argv, &error);
+	argv_hide(argc, argv);
+	if (!s) {
+		verb_complain("%s", error->message);
+		return EXIT_USAGE;
+	}
+	bool ok = mountpoint_check(s, &error) && file_check(s->source_options.token_file, &error) &&
+	          file_check(s->source_options.ca_file, &error) && device_check(&error) &&
+	          places_check(s, &error);
+	if (ok && s->foreground)
+		ok = daemon_foreground(s, &error);
+	else if (ok)
+		ok = daemon_background(s, &error);
+	if (!ok)
+		verb_complain("%s", error->message);
+	settings_free(s);
+	return ok ? EXIT_OK : EXIT_FAILED;
+}
+
+const struct verb verb_mount = {"mount", run, help};

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "fuse/client.h"
+#include "fuse/mounts.h"
+#include "fuse/users.h"
+#include "fuse/verb.h"
+
+static const char help[] =
+        "Usage: lacunafs umount [OPTION] MOUNT...\n"
+        "\n"
+        "Unmounts, and returns when the daemon has written back and left its store, so that\n"
+        "it can be mounted again at once.\n"
+        "\n"
+        "  -l, --lazy   out of sight now, gone when nobody uses it any more\n"
+        "\n"
+        "A mount that is busy stays; the processes that use it are named.\n";
+
+enum { WAIT_MS = 60000, LAZY_WAIT_MS = 1000 };
+
+/* The daemon, as something that its end can be waited for; -1: there is none. */
+static int daemon_open(const struct mount *m, pid_t *pid)
+{
+	struct client *c = client_open(m, NULL);
+	if (!c)
+		return -1;
+	*pid = client_peer(c);
+	int fd = *pid > 0 ? (int)syscall(SYS_pidfd_open, *pid, 0) : -1;
+	client_close(c);
+	return fd;
+}
+
+/* 0 or a positive errno; `said`: what fusermount3 had to say where it is not an errno. */
+static int unmount_helped(const char *point, bool lazy, char **said)
+{
+	const char *argv[] = {"fusermount3", lazy ? "-uz" : "-u", "--", point, NULL};
+	g_autofree char *text = NULL;
+	g_autoptr(GError) error = NULL;
+	int status = 0;
+	if (!g_spawn_sync("/", (char **)argv, NULL,
+	                  G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &text,
+	                  &status, &error)) {
+		*said = g_strdup(error->message);
+		return EIO;
+	}
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	g_strchomp(text);
+	if (strstr(text, g_strerror(EBUSY)))
+		return EBUSY;
+	*said = g_strdup(*text ? text : "fusermount3 failed");
+	return EIO;
+}
+
+static int unmount(const char *point, bool lazy, char **said)
+{
+	if (umount2(point, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
+		return 0;
+	return errno == EPERM ? unmount_helped(point, lazy, said) : errno;
+}
+
+static void complain_busy(const char *point)
+{
+	g_autoptr(GPtrArray) users = users_of(point, 3);
+	GString *names = g_string_new(NULL);
+	for (unsigned i = 0; i < users->len; i++)
+		g_string_append_printf(names, "%s%s", i ? ", " : ": used by ",
+		                       (const char *)users->pdata[i]);
+	verb_complain("%s: busy%s", point, names->str);
+	g_string_free(names, TRUE);
+}
+
+static bool daemon_wait(int fd, int timeout_ms)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int n;
+	while ((n = poll(&p, 1, timeout_ms)) < 0 && errno == EINTR)
+		;
+	return n > 0;
+}
+
+static bool umount_one(const char *path, bool lazy)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GPtrArray) mounts = mounts_read(&error);
+	if (!mounts) {
+		verb_complain("%s", error->message);
+		return false;
+	}
+	g_autofree char *point = mount_point_resolve(path);
+	g_autofree char *said = NULL;
+	const struct mount *m = mounts_at(mounts, point);
+	if (!m || !mount_is_ours(m)) {
+		verb_complain("%s: not a lacunafs mount", path);
+		return false;
+	}
+	pid_t pid = 0;
+	int daemon = daemon_open(m, &pid);
+	int code = unmount(point, lazy, &said);
+	bool gone = code != 0 || daemon < 0 || daemon_wait(daemon, lazy ? LAZY_WAIT_MS : WAIT_MS);
+	if (daemon >= 0)
+		close(daemon);
+	if (code == EBUSY)
+		complain_busy(point);
+	else if (code)
+		verb_complain("%s: %s", point, said ? said : g_strerror(code));
+	else if (!gone && !lazy)
+		verb_complain("%s: unmounted, but its daemon (pid %d) still holds the store", point,
+		              (int)pid);
+	return !code && (gone || lazy);
+}
+
+static int run(int argc, char **argv)
+{
+	gboolean lazy = FALSE;
+	g_auto(GStrv) paths = NULL;
+	const GOptionEntry entries[] = {{"lazy", 'l', 0, G_OPTION_ARG_NONE, &lazy}, {NULL}};
+	if (!verb_options(&verb_umount, argc, argv, entries, &paths))
+		return EXIT_USAGE;
+	if (!paths || !paths[0]) {
+		verb_complain("umount: expects a MOUNT");
+		return EXIT_USAGE;
+	}
+	bool ok = true;
+	for (char **path = paths; *path; path++)
+		ok = umount_one(*path, lazy) && ok;
+	return ok ? EXIT_OK : EXIT_FAILED;
+}
+
+const struct verb verb_umount = {"umount", run, help};
