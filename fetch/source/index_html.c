@@ -22,7 +22,7 @@ struct html {
 
 	bool row_open;
 	struct index_row row;
-	bool row_symlink; /* size and time shown are the link's own */
+	bool row_symlink; /* the time shown is the link's own, the size perhaps */
 	char text[512];   /* of the row, after its link; blanks are ' ' */
 	size_t text_length;
 	bool cell_value_known;
@@ -131,7 +131,7 @@ static void row_end(struct html *h)
 	cell_end(h);
 	row_read_text(h);
 	if (h->row_symlink)
-		h->row.size_known = h->row.mtime_known = false;
+		h->row.size_exact = h->row.mtime_known = false;
 	h->row_open = false;
 	index_page_add(h->page, &h->row);
 }

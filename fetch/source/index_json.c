@@ -156,18 +156,18 @@ static bool object_read(struct json *j, JsonObject *object, GError **error)
 	}
 	row.child.directory =
 	        type != NULL ? strcmp(type, "directory") == 0 : json_node_get_boolean(is_dir);
-	/* size and time shown for a symlink are its own */
-	if (!member_true(object, "is_symlink")) {
-		JsonNode *size = member(object, "size", G_TYPE_INT64);
-		if (size != NULL && json_node_get_int(size) >= 0) {
-			row.size = json_node_get_int(size);
-			row.size_known = row.size_exact = true;
-		}
-		g_autofree char *mtime = member_string(object, "mtime");
-		if (mtime == NULL)
-			mtime = member_string(object, "mod_time");
-		row.mtime_known = mtime != NULL && index_time_parse(mtime, &row.mtime_ns) > 0;
+	/* the time shown for a symlink is its own, the size perhaps */
+	bool symlink = member_true(object, "is_symlink");
+	JsonNode *size = member(object, "size", G_TYPE_INT64);
+	if (size != NULL && json_node_get_int(size) >= 0) {
+		row.size = json_node_get_int(size);
+		row.size_known = true;
+		row.size_exact = !symlink;
 	}
+	g_autofree char *mtime = member_string(object, "mtime");
+	if (mtime == NULL)
+		mtime = member_string(object, "mod_time");
+	row.mtime_known = mtime != NULL && !symlink && index_time_parse(mtime, &row.mtime_ns) > 0;
 	index_page_add(j->page, &row);
 	return true;
 }
