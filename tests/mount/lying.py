@@ -159,13 +159,6 @@ def page(request, answer):
     answer.set_body(b"<html><body><h1>Please log in</h1></body></html>")
 
 
-def page_ranged(request, answer):
-    """The same, dressed as the range that was asked for."""
-    length, size = answer.length, size_of(answer)
-    answer.set_body((b"<html>Please log in</html>" * (length // 20 + 1))[:length])
-    answer.headers["Content-Range"] = f"bytes {request.start}-{request.start + length - 1}/{size}"
-
-
 def gzipped(request, answer):
     """Compresses although nobody said it may."""
     if answer.file:
