@@ -26,18 +26,20 @@ struct source;
 typedef uint64_t source_version;
 
 struct source_request {
-	char *path;          /* owned by the caller */
-	int64_t started_ns;  /* CLOCK_MONOTONIC; set by source_submit() */
-	unsigned attempt;    /* 0 first; for status */
-	int64_t retry_ns;    /* CLOCK_MONOTONIC of the next attempt, 0 = under way now */
+	char *path;         /* owned by the caller */
+	int64_t started_ns; /* CLOCK_MONOTONIC; set by source_submit() */
+	unsigned attempt;   /* 0 first; for status */
+	int64_t retry_ns;   /* CLOCK_MONOTONIC of the next attempt, 0 = under way now */
 	void (*done)(struct source_request *req, const GError *error);
+	/* private: the caller's own, while source.c holds the source to the contract */
+	void (*guard_done)(struct source_request *req, const GError *error);
 };
 
 struct source_list {
 	struct source_request base;
 	struct listing *previous; /* for a conditional request; NULL = unconditional */
 	struct listing *listing;  /* out, owned by the caller after done: NULL on error;
-				   * == previous (with a reference) on "not modified" */
+	                           * == previous (with a reference) on "not modified" */
 };
 
 struct source_stat {
@@ -51,19 +53,27 @@ struct source_stat {
 struct source_read {
 	struct source_request base;
 	uint64_t offset, length; /* in: wanted, length > 0. Before begin() they become what
-				  * will be delivered: a server that ignores Range
-				  * delivers the whole file from 0 */
+	                          * will be delivered: a server that ignores Range
+	                          * delivers the whole file from 0 */
 	uint64_t size;           /* in: the file's size as listed; another size at the source
-				  * is FETCH_CHANGED */
+	                          * is FETCH_CHANGED */
 	source_version pinned;   /* in: 0 = any; another is FETCH_CHANGED, before any data */
 	source_version version;  /* out, valid from begin() on */
 	int fd;                  /* in: -1, or (set at latest in begin()) the local file, for
-				  * sources that can place bytes themselves */
+	                          * sources that can place bytes themselves */
 	/* Headers are checked; data follows. != 0: -errno, the read ends with it. */
 	int (*begin)(struct source_read *req);
 	/* `length` bytes of the file from `offset`, in order, never past what begin()
 	 * announced. `buffer` NULL: they are in `fd` already. != 0: -errno, as begin(). */
 	int (*data)(struct source_read *req, uint64_t offset, const void *buffer, size_t length);
+	struct { /* private: as in base */
+		int (*begin)(struct source_read *req);
+		int (*data)(struct source_read *req, uint64_t offset, const void *buffer,
+		            size_t length);
+		uint64_t offset, end; /* wanted */
+		uint64_t next;        /* of data() */
+		bool begun, refused;
+	} guard;
 };
 
 struct source_ops {
@@ -84,15 +94,15 @@ struct source {
 
 /* Options of all sources; 0/NULL = default. Borrowed by source_open(). */
 struct source_options {
-	unsigned connect_ms;   /* 5,000 */
-	unsigned stall_ms;     /* no progress, 10,000 */
-	unsigned retries;      /* after the first attempt, 3; UINT_MAX = none */
-	unsigned connections;  /* per host, 16 */
+	unsigned connect_ms;          /* 5,000 */
+	unsigned stall_ms;            /* no progress, 10,000 */
+	unsigned retries;             /* after the first attempt, 3; UINT_MAX = none */
+	unsigned connections;         /* per host, 16 */
 	uint32_t file_mode, dir_mode; /* permissions where the source has none; 0755 */
-	uint32_t uid, gid;     /* owner where the source has none */
-	char **headers;        /* NULL-terminated "Name: value" */
-	char *token_file;      /* bearer token, read again for each request */
-	char *ca_file;         /* extra trust anchors, PEM */
+	uint32_t uid, gid;            /* owner where the source has none */
+	char **headers;               /* NULL-terminated "Name: value" */
+	char *token_file;             /* bearer token, read again for each request */
+	char *ca_file;                /* extra trust anchors, PEM */
 	bool no_netrc;
 };
 

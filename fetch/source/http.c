@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fetch/source/http.h"
+#include "fetch/source/http_op.h"
+#include <string.h>
+
+static void http_close(struct source *s)
+{
+	struct http *h = (struct http *)s;
+	if (h->transport != NULL)
+		transport_free(h->transport);
+	credentials_free(h->credentials);
+	url_clear(&h->root);
+	g_free(h->root_text);
+	g_free(h);
+}
+
+static char *http_describe(struct source *s, const char *path)
+{
+	struct http *h = (struct http *)s;
+	GString *out = g_string_new(h->root_text);
+	url_append_path(out, path);
+	return g_string_free(out, FALSE);
+}
+
+static const struct source_ops http_ops = {
+        .name = "http",
+        .list = http_list,
+        .stat = http_stat,
+        .read = http_read,
+        .close = http_close,
+        .describe = http_describe,
+};
+
+/* A tree's root: a directory, so its path ends in '/'. */
+static bool root_parse(const char *url, struct url *out, GError **error)
+{
+	g_auto(url_auto) u = {0};
+	if (!url_parse(url, &u, error))
+		return false;
+	if (u.query != NULL || strchr(url, '#') != NULL) {
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
+		            "a source's URL has neither a query nor a fragment");
+		return false;
+	}
+	if (!g_str_has_suffix(u.path, "/")) {
+		char *path = g_strconcat(u.path, "/", NULL);
+		g_free(u.path);
+		u.path = path;
+	}
+	*out = u;
+	u = (struct url){0};
+	return true;
+}
+
+char *http_source_canonical(const char *url, GError **error)
+{
+	g_auto(url_auto) u = {0};
+	return root_parse(url, &u, error) ? url_text(&u) : NULL;
+}
+
+struct source *http_source_open(const char *url, const struct source_options *options,
+                                GError **error)
+{
+	struct transport_options limits = {
+	        .connect_ms = options->connect_ms,
+	        .stall_ms = options->stall_ms,
+	        .connections = options->connections,
+	};
+	g_auto(url_auto) root = {0};
+	if (!root_parse(url, &root, error))
+		return NULL;
+	struct http *h = g_new0(struct http, 1);
+	h->base.ops = &http_ops;
+	h->options = *options;
+	h->options.headers = NULL;
+	h->options.token_file = h->options.ca_file = NULL;
+	h->root_text = url_text(&root);
+	h->credentials = credentials_new(g_steal_pointer(&root.user),
+	                                 g_steal_pointer(&root.password), options, error);
+	h->root = root;
+	root = (struct url){0};
+	if (h->credentials != NULL)
+		h->transport = transport_new(h->credentials, &limits, error);
+	if (h->transport != NULL)
+		return &h->base;
+	http_close(&h->base);
+	return NULL;
+}

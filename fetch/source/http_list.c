@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fetch/source/http_op.h"
+#include "fetch/source/index.h"
+#include "fetch/pool.h"
+#include <string.h>
+#include <xxhash.h>
+
+#define BODY_MAX (UINT64_C(256) << 20)
+#define VALIDATOR_MAX 1024u
+
+/* A listing's validator: up to four lines.
+ *   E<ETag>            sent back as If-None-Match
+ *   M<Last-Modified>   sent back as If-Modified-Since
+ *   O<hex>             hash of the options that went into the listing: where they are
+ *                      others now, nothing of the rest counts
+ *   P<hex>             hash of the page and its URL: most servers' pages carry no
+ *                      validator, and are often the same page
+ */
+struct list_op {
+	struct http_op op; /* first */
+	struct index_parser *parser;
+	XXH3_state_t *hash;
+	uint64_t received;
+	char *etag, *modified, *page; /* of the previous listing; NULL */
+	bool unchanged;
+};
+
+static uint64_t options_hash(const struct source_options *o)
+{
+	uint32_t made_with[4] = {o->file_mode, o->dir_mode, o->uid, o->gid};
+	return XXH3_64bits(made_with, sizeof(made_with));
+}
+
+static void validator_split(struct list_op *l, const char *validator)
+{
+	g_auto(GStrv) lines = g_strsplit(validator, "\n", 5);
+	uint64_t options = options_hash(&l->op.http->options);
+	bool same = false;
+	for (char **line = lines; *line != NULL; line++)
+		same = same || (**line == 'O' && g_ascii_strtoull(*line + 1, NULL, 16) == options);
+	for (char **line = lines; same && *line != NULL; line++) {
+		char **kept = **line == 'E'   ? &l->etag
+		              : **line == 'M' ? &l->modified
+		              : **line == 'P' ? &l->page
+		                              : NULL;
+		if (kept != NULL && *kept == NULL)
+			*kept = g_strdup(*line + 1);
+	}
+}
+
+/* Fit to be kept and to be sent back. */
+static bool is_plain(const char *value)
+{
+	if (value == NULL || strlen(value) > VALIDATOR_MAX)
+		return false;
+	for (const unsigned char *c = (const unsigned char *)value; *c != '\0'; c++)
+		if (*c < 0x20 || *c == 0x7f)
+			return false;
+	return *value != '\0';
+}
+
+static char *validator_join(const struct list_op *l, const char *page)
+{
+	const struct reply *r = &l->op.x.reply;
+	g_autoptr(GString) out = g_string_new(NULL);
+	if (is_plain(r->etag))
+		g_string_append_printf(out, "E%s\n", r->etag);
+	if (is_plain(r->modified))
+		g_string_append_printf(out, "M%s\n", r->modified);
+	g_string_append_printf(out, "O%016" G_GINT64_MODIFIER "x\nP%s",
+	                       (guint64)options_hash(&l->op.http->options), page);
+	return g_string_free(g_steal_pointer(&out), FALSE);
+}
+
+static void hash_begin(struct list_op *l, const char *base)
+{
+	l->hash = XXH3_createState();
+	XXH3_64bits_reset(l->hash);
+	XXH3_64bits_update(l->hash, base, strlen(base) + 1);
+}
+
+/* Links are resolved against where the page came from in the end; its query is no
+ * business of theirs, and may hold a secret. */
+static char *base_url(const struct http_op *op)
+{
+	g_auto(url_auto) u = {0};
+	if (!url_parse(op->url, &u, NULL))
+		return g_strdup(op->url);
+	g_clear_pointer(&u.query, g_free);
+	return url_text(&u);
+}
+
+static bool list_head(struct http_op *op, GError **error)
+{
+	struct list_op *l = (struct list_op *)op;
+	const struct source_list *req = (const struct source_list *)op->request;
+	const struct reply *r = &op->x.reply;
+	if (r->status == 304 && req->previous != NULL && (l->etag != NULL || l->modified != NULL)) {
+		l->unchanged = true;
+		op_enough(op);
+		return true;
+	}
+	if (r->status != 200)
+		return op_refused(op, error);
+	if (!reply_type_is(r, "text/html") && !reply_type_is(r, "application/xhtml+xml") &&
+	    !reply_type_is(r, "application/json")) {
+		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
+		            "not an index page: neither HTML nor JSON came");
+		return false;
+	}
+	if (reply_is_coded(r)) {
+		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
+		            "its bytes are coded, though identity was asked for");
+		return false;
+	}
+	g_autofree char *base = base_url(op);
+	hash_begin(l, base);
+	l->parser = index_parser_new(r->type, base, &op->http->options);
+	return true;
+}
+
+static bool list_body(struct http_op *op, const char *data, size_t length, GError **error)
+{
+	struct list_op *l = (struct list_op *)op;
+	l->received += length;
+	if (l->received > BODY_MAX) {
+		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
+		            "an index page of more than 256 MiB");
+		return false;
+	}
+	XXH3_64bits_update(l->hash, data, length);
+	return index_parser_feed(l->parser, data, length, error);
+}
+
+static struct listing *listing_same(struct listing *previous)
+{
+	listing_set_checked(previous, clock_realtime());
+	return listing_ref(previous);
+}
+
+static struct listing *list_result(struct list_op *l, struct source_list *req, GError **error)
+{
+	if (l->unchanged)
+		return listing_same(req->previous);
+	g_autofree char *page =
+	        g_strdup_printf("%016" G_GINT64_MODIFIER "x", (guint64)XXH3_64bits_digest(l->hash));
+	g_autofree char *validator = validator_join(l, page);
+	if (req->previous != NULL && g_strcmp0(l->page, page) == 0 &&
+	    strcmp(listing_validator(req->previous), validator) == 0)
+		return listing_same(req->previous);
+	return index_parser_finish(g_steal_pointer(&l->parser), validator, clock_realtime(),
+	                           req->previous, req->base.path, error);
+}
+
+static void list_free(struct list_op *l)
+{
+	if (l->parser != NULL)
+		index_parser_free(l->parser);
+	XXH3_freeState(l->hash);
+	g_free(l->etag);
+	g_free(l->modified);
+	g_free(l->page);
+	op_free(&l->op);
+}
+
+static void list_finish(struct http_op *op, const GError *error)
+{
+	struct list_op *l = (struct list_op *)op;
+	struct source_list *req = (struct source_list *)op->request;
+	g_autoptr(GError) wrong = NULL;
+	if (error == NULL) {
+		req->listing = list_result(l, req, &wrong);
+		if (req->listing == NULL)
+			op_name_error(op, &wrong);
+	}
+	list_free(l);
+	req->base.done(&req->base, wrong != NULL ? wrong : error);
+}
+
+void http_list(struct source *s, struct source_list *req)
+{
+	static const struct http_kind kind = {list_head, list_body, list_finish};
+	struct list_op *l = g_new0(struct list_op, 1);
+	op_init(&l->op, (struct http *)s, &kind, &req->base, "/");
+	if (req->previous != NULL)
+		validator_split(l, listing_validator(req->previous));
+	l->op.x.accept = "application/json, text/html;q=0.9"; /* Caddy has both */
+	l->op.x.if_none_match = l->etag;
+	l->op.x.if_modified_since = l->modified;
+	req->listing = NULL;
+	op_submit(&l->op);
+}

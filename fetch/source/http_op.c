@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fetch/source/http_op.h"
+#include "fetch/pool.h"
+#include <string.h>
+
+#define HOPS_MAX 8u
+#define DRAIN_MAX 65536u /* less than a new connection costs */
+#define RETRY_AFTER_MAX_S 5u
+#define SECOND_NS INT64_C(1000000000)
+
+static bool op_head(struct exchange *x, GError **error);
+static bool op_body(struct exchange *x, const char *data, size_t length, GError **error);
+static void op_done(struct exchange *x, const GError *error);
+
+void op_init(struct http_op *op, struct http *http, const struct http_kind *kind,
+             struct source_request *request, const char *suffix)
+{
+	g_autoptr(GString) url =
+	        g_string_sized_new(strlen(http->root_text) + strlen(request->path) + 32);
+	g_string_append(url, http->root_text);
+	url_append_path(url, request->path);
+	if (request->path[0] != '\0')
+		g_string_append(url, suffix);
+	op->http = http;
+	op->kind = kind;
+	op->request = request;
+	op->url = g_string_free(g_steal_pointer(&url), FALSE);
+	op->x.trusted = true;
+	op->x.head = op_head;
+	op->x.body = op_body;
+	op->x.done = op_done;
+}
+
+void op_submit(struct http_op *op)
+{
+	op->x.url = op->url;
+	transport_submit(op->http->transport, &op->x);
+}
+
+void op_free(struct http_op *op)
+{
+	reply_clear(&op->x.reply);
+	g_free(op->url);
+	g_free(op->next_url);
+	g_clear_error(&op->verdict);
+	g_free(op);
+}
+
+void op_again(struct http_op *op)
+{
+	op->again = op->draining = true;
+}
+
+void op_enough(struct http_op *op)
+{
+	op->draining = true;
+}
+
+void op_name_error(const struct http_op *op, GError **error)
+{
+	g_auto(url_auto) u = {0};
+	g_autofree char *shown = url_parse(op->url, &u, NULL) ? url_display(&u) : NULL;
+	g_prefix_error(error, "%s: ", shown != NULL ? shown : "a URL that cannot be shown");
+}
+
+static const char *status_words(unsigned status)
+{
+	static const struct {
+		unsigned status;
+		const char *words;
+	} known[] = {
+	        {400, " Bad Request"},
+	        {401, " Unauthorized"},
+	        {403, " Forbidden"},
+	        {404, " Not Found"},
+	        {405, " Method Not Allowed"},
+	        {407, " Proxy Authentication Required"},
+	        {408, " Request Timeout"},
+	        {410, " Gone"},
+	        {416, " Range Not Satisfiable"},
+	        {421, " Misdirected Request"},
+	        {429, " Too Many Requests"},
+	        {500, " Internal Server Error"},
+	        {501, " Not Implemented"},
+	        {502, " Bad Gateway"},
+	        {503, " Service Unavailable"},
+	        {504, " Gateway Timeout"},
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(known); i++)
+		if (known[i].status == status)
+			return known[i].words;
+	return "";
+}
+
+static enum fetch_error status_code(unsigned status)
+{
+	switch (status) {
+	case 401:
+	case 403:
+	case 407:
+		return FETCH_DENIED;
+	case 404:
+	case 410:
+		return FETCH_MISSING;
+	case 408:
+	case 421:
+	case 425:
+	case 429:
+		return FETCH_SERVER;
+	default:
+		return status >= 500 ? FETCH_SERVER : FETCH_PROTOCOL;
+	}
+}
+
+bool op_refused(struct http_op *op, GError **error)
+{
+	unsigned status = op->x.reply.status;
+	g_set_error(error, FETCH_ERROR, (gint)status_code(status), "HTTP %u%s", status,
+	            status_words(status));
+	return false;
+}
+
+static bool is_redirect(unsigned status)
+{
+	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+static bool op_redirect(struct http_op *op, GError **error)
+{
+	g_auto(url_auto) here = {0};
+	g_auto(url_auto) there = {0};
+	g_autoptr(GError) cause = NULL;
+	const struct reply *r = &op->x.reply;
+	if (r->location == NULL) {
+		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "HTTP %u without a Location",
+		            r->status);
+		return false;
+	}
+	if (!url_parse(op->url, &here, &cause) ||
+	    !url_resolve(&here, r->location, &there, &cause)) {
+		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "redirected to what is %s",
+		            cause->message);
+		return false;
+	}
+	if (url_equal(&here, &there) || op->hops >= HOPS_MAX) {
+		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
+		            "redirected in a loop, or more than %u times", HOPS_MAX);
+		return false;
+	}
+	/* once outside it stays outside: a redirect back proves nothing about who asks */
+	op->x.trusted = op->x.trusted && url_trusts(&op->http->root, &there);
+	op->next_url = url_text(&there);
+	op->hops++;
+	op_again(op);
+	return true;
+}
+
+static bool op_head(struct exchange *x, GError **error)
+{
+	struct http_op *op = (struct http_op *)x;
+	bool good = is_redirect(x->reply.status) ? op_redirect(op, &op->verdict)
+	                                         : op->kind->head(op, &op->verdict);
+	if (good)
+		return true;
+	op->draining = true;
+	if (x->reply.length <= (int64_t)DRAIN_MAX || x->head_only)
+		return true;
+	g_propagate_error(error, g_error_copy(op->verdict));
+	return false;
+}
+
+static bool op_body(struct exchange *x, const char *data, size_t length, GError **error)
+{
+	struct http_op *op = (struct http_op *)x;
+	if (!op->draining)
+		return op->kind->body(op, data, length, error);
+	op->drained += length;
+	if (op->drained <= DRAIN_MAX)
+		return true;
+	g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "a body nobody wants");
+	return false;
+}
+
+static void op_next(struct http_op *op)
+{
+	if (op->next_url != NULL) {
+		g_free(op->url);
+		op->url = g_steal_pointer(&op->next_url);
+	}
+	op->again = op->draining = false;
+	op->drained = 0;
+	op_submit(op);
+}
+
+/* The caller's retry waits as long as the server asks for, within reason. */
+static void op_note_retry(struct http_op *op, const GError *error)
+{
+	unsigned seconds = MIN(op->x.reply.retry_after_s, RETRY_AFTER_MAX_S);
+	if (seconds > 0 && g_error_matches(error, FETCH_ERROR, FETCH_SERVER))
+		op->request->retry_ns = clock_now() + seconds * SECOND_NS;
+}
+
+static void op_done(struct exchange *x, const GError *error)
+{
+	struct http_op *op = (struct http_op *)x;
+	bool cancelled = g_error_matches(error, FETCH_ERROR, FETCH_CANCELLED);
+	if (op->again && !cancelled) {
+		op_next(op);
+		return;
+	}
+	if (op->draining && !cancelled)
+		error = op->verdict; /* NULL where the head was enough */
+	if (error == NULL) {
+		op->kind->finish(op, NULL);
+		return;
+	}
+	GError *named = g_error_copy(error);
+	op_name_error(op, &named);
+	op_note_retry(op, named);
+	op->kind->finish(op, named);
+	g_error_free(named);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The head of one HTTP answer, as far as a source has use for it.
+ * Shape:   fed line by line; a status line begins a new head (after 1xx)
+ * Owns:    its strings; NULL = the header did not come
+ * Trust:   every byte comes from outside: numbers that are not plain decimal or
+ *          pass 2^63 count as not told, a header that contradicts itself as bad
+ * Source:  RFC 9110
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum reply_range { RANGE_NONE, RANGE_GOOD, RANGE_UNSATISFIED, RANGE_BAD };
+
+struct reply {
+	unsigned status;
+	int64_t length;         /* Content-Length; -1 = not told */
+	enum reply_range range; /* Content-Range */
+	uint64_t first, last;   /* RANGE_GOOD */
+	uint64_t total;         /* RANGE_GOOD, RANGE_UNSATISFIED; UINT64_MAX = not told */
+	unsigned retry_after_s; /* 0 = not told, or a date */
+	char *etag, *modified, *type, *location, *encoding;
+};
+
+void reply_clear(struct reply *r);
+/* One line as it came, line end included. true: the head ends here. */
+bool reply_feed(struct reply *r, const char *line, size_t length);
+
+/* See source.h; never 0. */
+uint64_t reply_version(const struct reply *r, uint64_t size);
+/* Last-Modified in ns since 1970; false: there is none that can be read. */
+bool reply_mtime(const struct reply *r, int64_t *ns);
+/* "text/html" for "Text/HTML; charset=…". */
+bool reply_type_is(const struct reply *r, const char *type);
+/* The body is coded (gzip, …): its bytes are not the file's. */
+bool reply_is_coded(const struct reply *r);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* HTTP exchanges on one network thread. Nothing here knows of files or listings.
+ *
+ *        submitted ──slot──▶ connecting ──▶ sent ──head()──▶ body()… ──▶ done()
+ *            └────────────── any failure, close ─────────────────────────▶ done()
+ *
+ * Shape:   first in, first out; at most `connections` are under way while the
+ *          servers speak HTTP/1, 100 once one has answered in HTTP/2
+ * Units:   durations in ms; times in ns, CLOCK_MONOTONIC
+ * Owns:    an exchange is its submitter's, who keeps it until done()
+ * Locking: transport_submit() from any thread, callbacks included; the queue is
+ *          under `lock`, all else belongs to the network thread. Callbacks run
+ *          there with no lock held and must not block on the network
+ * Errors:  FETCH_ERROR; the messages hold the cause and never a URL
+ * Trust:   redirects are not followed here: who submits decides what may be sent
+ *          where, by `trusted`
+ */
+#pragma once
+#include "fetch/source/credentials.h"
+#include "fetch/source/reply.h"
+
+struct transport;
+
+struct exchange {
+	/* in; fixed while under way */
+	const char *url; /* without credentials */
+	bool head_only;  /* HEAD instead of GET */
+	bool trusted;    /* credentials and the user's headers go with it */
+	bool ranged;     /* Range: bytes=first-last */
+	uint64_t first, last;
+	const char *accept;            /* NULL = any */
+	const char *if_none_match;     /* NULL = none; no control characters */
+	const char *if_modified_since; /* the same */
+	/* The head is in `reply`. false ends the exchange with *error. */
+	bool (*head)(struct exchange *x, GError **error);
+	/* The library's own buffer. false: as head(). */
+	bool (*body)(struct exchange *x, const char *data, size_t length, GError **error);
+	/* NULL: the whole answer came. The last touch. */
+	void (*done)(struct exchange *x, const GError *error);
+
+	struct reply reply; /* out; the submitter clears it */
+
+	/* private */
+	GError *error;
+	struct easy *easy;
+	struct exchange *next, *previous;
+	bool sent, head_seen;
+	uint64_t bytes, window_bytes;
+	int64_t progress_ns, window_ns;
+};
+
+struct transport_options {
+	unsigned connect_ms, stall_ms, connections; /* none is 0 */
+};
+
+/* Borrows `credentials`, which outlive it. */
+struct transport *transport_new(const struct credentials *credentials,
+                                const struct transport_options *options, GError **error);
+void transport_submit(struct transport *t, struct exchange *x);
+/* Ends what is under way and queued with FETCH_CANCELLED, waits for the callbacks, frees. */
+void transport_free(struct transport *t);
