@@ -47,6 +47,11 @@ struct listing *directory_listing(struct directory *d, bool *fresh);
 void directory_entry(struct directory *d, struct listing *l, uint32_t index,
 		     struct listing_entry *out);
 
+/* Says what the entry is from now on, whatever the source told: for one whose older version
+ * is kept. For changed(), too. */
+void directory_resolve(struct directory *d, struct listing *l, uint32_t index, uint64_t size,
+		       bool mtime_known, int64_t mtime_ns);
+
 struct lister_wait { /* the caller's, until `done` or a successful lister_cancel() */
 	pid_t pid;
 	/* error 0: `listing` is borrowed for the call (NULL for attributes) */

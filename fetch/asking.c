@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* A directory's listing: from the store where it was not looked for yet, then from the
+ * source where that is not good enough. */
+#include <errno.h>
+#include "fetch/lister_private.h"
+
+static void asking_load(struct pool_job *job);
+static void asking_done(struct source_request *r, const GError *error);
+
+struct asking *asking_new_locked(struct directory *d)
+{
+	struct asking *a = g_new0(struct asking, 1);
+
+	d->asking = true;
+	a->directory = directory_ref(d);
+	a->job.run = asking_load;
+	a->request.base.path = d->path;
+	a->request.base.done = asking_done;
+	d->lister->submitting++;
+	return a;
+}
+
+static void asking_free(struct asking *a)
+{
+	listing_unref(a->request.previous);
+	directory_unref(a->directory);
+	g_free(a);
+}
+
+void lister_submitted(struct lister *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->submitting--;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->lock);
+}
+
+static void asking_source(struct asking *a)
+{
+	struct directory *d = a->directory;
+	struct lister *l = d->lister;
+
+	pthread_mutex_lock(&l->lock);
+	a->request.previous = d->listing ? listing_ref(d->listing) : NULL;
+	a->was_expired = d->expired;
+	d->expired = false;
+	pthread_mutex_unlock(&l->lock);
+	source_list(l->source, &a->request);
+}
+
+void asking_submit(struct asking *a)
+{
+	struct lister *l = a->directory->lister;
+	bool looked;
+
+	pthread_mutex_lock(&l->lock);
+	looked = a->directory->looked;
+	pthread_mutex_unlock(&l->lock);
+	if (looked)
+		asking_source(a);
+	else
+		pool_submit(l->disk, &a->job);
+	lister_submitted(l);
+}
+
+static struct listing *listing_load(struct directory *d)
+{
+	g_autoptr(GBytes) bytes = store_listing_load(d->lister->store, d->ino);
+	g_autoptr(GError) error = NULL;
+	struct listing *listing;
+
+	if (bytes == NULL)
+		return NULL;
+	listing = listing_from_bytes(bytes, &error);
+	if (listing == NULL)
+		g_message("the kept listing of /%s is unusable: %s", d->path, error->message);
+	return listing;
+}
+
+static void asking_load(struct pool_job *job)
+{
+	struct asking *a = (struct asking *)((char *)job - offsetof(struct asking, job));
+	struct directory *d = a->directory;
+	struct lister *l = d->lister;
+	struct listing *listing = listing_load(d);
+	GArray *answers = answers_new();
+	bool ask;
+
+	pthread_mutex_lock(&l->lock);
+	d->looked = true;
+	if (d->listing == NULL)
+		d->listing = g_steal_pointer(&listing);
+	ask = !l->stopped && !directory_fresh_locked(d);
+	d->asking = ask;
+	l->submitting += ask;
+	if (!ask || stale_will_do_locked(d))
+		answers_take_locked(answers, d, 0, EIO);
+	pthread_mutex_unlock(&l->lock);
+	listing_unref(listing);
+	answers_give(answers);
+	if (ask) {
+		asking_source(a);
+		lister_submitted(l);
+	} else {
+		asking_free(a);
+	}
+}
+
+/* Under the lock; a new listing is put in place, and what it replaces is the caller's. */
+static void asking_accept_locked(struct asking *a, struct listing **before)
+{
+	struct directory *d = a->directory;
+	struct listing *told = a->request.listing;
+
+	d->lister->listings++;
+	d->quiet_ns = 0;
+	g_clear_pointer(&d->cause, g_free);
+	if (told == a->request.previous) {
+		d->lister->listings_unchanged++;
+		listing_set_checked(told, clock_realtime());
+		listing_unref(told);
+	} else {
+		*before = d->listing;
+		d->listing = told;
+		directory_unsaved_locked(d, true);
+	}
+	a->request.listing = NULL;
+}
+
+static void asking_done(struct source_request *r, const GError *error)
+{
+	struct asking *a = (struct asking *)r;
+	struct directory *d = a->directory;
+	struct lister *l = d->lister;
+	struct listing *before = NULL, *after = NULL;
+	GArray *answers = answers_new();
+	bool waited;
+
+	pthread_mutex_lock(&l->lock);
+	lister_reached_locked(l, error);
+	waited = d->waiters != NULL;
+	if (error) {
+		directory_failed_locked(d, error);
+		d->expired |= a->was_expired;
+	} else {
+		asking_accept_locked(a, &before);
+		after = listing_ref(d->listing);
+	}
+	pthread_mutex_unlock(&l->lock);
+
+	if (error)
+		lister_tell(error, waited, "listing", d->path);
+	if (after != a->request.previous && after && l->options.changed)
+		l->options.changed(l->options.user, d, before, after);
+
+	pthread_mutex_lock(&l->lock);
+	d->asking = false;
+	answers_take_locked(answers, d, 0, fetch_error_errno(error, true));
+	pthread_mutex_unlock(&l->lock);
+	answers_give(answers);
+	listing_unref(before);
+	listing_unref(after);
+	asking_free(a);
+}

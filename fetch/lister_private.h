@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What the files of the lister share: lister.c (who wants what), asking.c (one directory's
+ * listing from store or source), attributes.c (one entry's), directory.c, lister_wait.c (who
+ * is answered), lister_save.c.
+ *
+ * Locking: lister.lock covers all that is not fixed after creation; `_locked` wants it held.
+ *          Order: lister.lock, then the clock's, the pool's or a listing's own
+ */
+#pragma once
+#include <pthread.h>
+#include "fetch/lister.h"
+#include "fetch/readahead.h"
+
+struct lister {
+	struct store *store; /* borrowed, as the next three */
+	struct source *source;
+	struct pool *disk;
+	struct alarm_clock *clock;
+	struct lister_options options; /* defaults filled in; fixed */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;  /* `submitting` */
+	GQueue waiters;          /* of struct lister_wait, by queue_link, the next to expire first */
+	GQueue unsaved;          /* of struct directory, a reference each */
+	struct alarm deadline, idle;
+	struct pool_job save_job;
+	bool deadline_set, idle_set, saving, stopped;
+	bool down;               /* the last request did not reach the source */
+	int64_t down_until_ns;   /* and until then it is not asked again where it need not be */
+	unsigned submitting;     /* threads that are about to call the source or the pool */
+	uint64_t listings, listings_unchanged, attributes, errors;
+};
+
+/* One directory being listed. */
+struct asking {
+	struct source_list request; /* belongs to the source once submitted */
+	struct pool_job job;        /* looks into the store first */
+	struct directory *directory; /* a reference */
+	bool was_expired;
+};
+
+/* One entry whose attributes are asked for. */
+struct asking_stat {
+	struct source_stat request;
+	struct directory *directory; /* a reference */
+	uint64_t ino, told;          /* the entry, as it was listed */
+	char *path;                  /* owned; the name begins at `name` */
+	const char *name;
+	GList link;                  /* in attributes.asked */
+	struct asking_stat *next;    /* in a chain to be submitted */
+};
+
+struct attributes {
+	struct walkahead walk;
+	GList *asked;   /* of struct asking_stat, by link */
+	GList *waiters; /* of struct lister_wait, by link */
+};
+
+struct directory {
+	struct lister *lister;
+	void *owner;
+	uint64_t ino;
+	struct listing *listing;       /* a reference; NULL: unlisted */
+	struct attributes *attributes; /* owned; NULL: none were ever asked for */
+	GList *waiters;                /* of struct lister_wait for the listing, by link */
+	char *cause;                   /* owned; of the last failure */
+	int64_t quiet_ns;              /* not asked again before, where something is in hand */
+	unsigned refs;                 /* atomic */
+	bool looked;                   /* into the store */
+	bool asking, expired, unsaved;
+	char path[];
+};
+
+/* lister.c */
+/* What is in hand will do while it is found out whether an unreachable source is back. */
+bool stale_will_do_locked(const struct directory *d);
+void lister_tell(const GError *error, bool waited, const char *what, const char *path);
+
+/* directory.c */
+/* Good enough to be given out without asking anybody. */
+bool directory_fresh_locked(struct directory *d);
+/* What became of entry `index` of `l` in the listing that is held now; false: it went, or
+ * is another by now. */
+bool directory_find_locked(struct directory *d, struct listing *l, uint32_t index, uint32_t *now);
+void directory_failed_locked(struct directory *d, const GError *error);
+/* The last request told whether the source can be reached. */
+void lister_reached_locked(struct lister *l, const GError *error);
+
+/* asking.c: after asking_new_locked(), asking_submit() without the lock */
+struct asking *asking_new_locked(struct directory *d);
+void asking_submit(struct asking *a);
+void lister_submitted(struct lister *l);
+
+/* attributes.c: a chain by `next` */
+struct asking_stat *attributes_plan_locked(struct directory *d, uint32_t index);
+void attributes_submit(struct lister *l, struct asking_stat *chain);
+
+/* lister_wait.c: `ready` is a chain by `link`. An answer borrows its listing from a reference
+ * that is taken while the lock is held. */
+struct answer {
+	struct lister_wait *wait;
+	struct listing *listing; /* a reference */
+	int error;
+};
+GArray *answers_new(void); /* of struct answer */
+void lister_wait_add_locked(struct directory *d, struct lister_wait *w, uint64_t ino);
+void lister_wait_remove_locked(struct lister_wait *w);
+/* Whoever waits for the listing (ino 0) or for attributes gets `error`, or what is held. */
+void answers_take_locked(GArray *answers, struct directory *d, uint64_t ino, int error);
+void answers_give(GArray *answers); /* frees */
+void lister_waits_expire(struct alarm *a);
+
+/* lister_save.c */
+void directory_unsaved_locked(struct directory *d, bool soon);
+void lister_save_idle(struct alarm *a);
+void lister_save_all(struct lister *l);
+void lister_save_run(struct pool_job *job);
