@@ -13,7 +13,7 @@ struct control;
 
 /* `dev`: st_dev of the mount. */
 struct control *control_new(struct server *server, unsigned dev_major, unsigned dev_minor,
-			    GError **error);
+                            GError **error);
 /* Stops listening, ends every client, removes the socket. */
 void control_free(struct control *c);
 /* The directory of the MAJOR:MINOR sockets of `uid`, 0700 and checked to be theirs: the first

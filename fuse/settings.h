@@ -14,20 +14,20 @@ struct settings {
 	char *mountpoint; /* absolute */
 	char *store;      /* absolute */
 	bool foreground;
-	bool debug;               /* libfuse's request log */
-	bool passthrough;         /* auto (true) or no */
-	bool end_epoch;           /* -o end_epoch: tests */
-	GPtrArray *fuse_options;  /* of char *: what is passed through to libfuse */
+	bool debug;              /* libfuse's request log */
+	bool passthrough;        /* auto (true) or no */
+	bool end_epoch;          /* -o end_epoch: tests */
+	GPtrArray *fuse_options; /* of char *: what is passed through to libfuse */
 	struct source_options source_options;
-	unsigned chunk_shift;     /* log2, 12…22 */
-	unsigned wait_ms;         /* a reader's whole wait */
+	unsigned chunk_shift; /* log2, 12…22 */
+	unsigned wait_ms;     /* a reader's whole wait */
 	unsigned listing_ttl_ms;
-	uint64_t readahead_max;   /* bytes, of one sequential reader */
-	uint64_t prefetch_bytes;  /* budget of all read-ahead */
-	unsigned threads;         /* session threads, 0 = by the machine */
-	unsigned spin_us;         /* how long a session thread spins before it sleeps */
-	char *log;                /* file; NULL: STORE/state/log, in the foreground stderr */
-	int ready_fd;             /* --foreground: written to when the mount answers; -1 */
+	uint64_t readahead_max;  /* bytes, of one sequential reader */
+	uint64_t prefetch_bytes; /* budget of all read-ahead */
+	unsigned threads;        /* session threads, 0 = by the machine */
+	unsigned spin_us;        /* how long a session thread spins before it sleeps */
+	char *log;               /* file; NULL: STORE/state/log, in the foreground stderr */
+	int ready_fd;            /* --foreground: written to when the mount answers; -1 */
 };
 
 /* argv after the verb. NULL: one line in `error` (FETCH_USAGE). */

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <string.h>
+#include <unistd.h>
+#include "fuse/option.h"
+
+static struct settings *parse(const char *first, ...)
+{
+	g_autoptr(GPtrArray) argv = g_ptr_array_new();
+	va_list args;
+	va_start(args, first);
+	for (const char *word = first; word; word = va_arg(args, const char *))
+		g_ptr_array_add(argv, (char *)word);
+	va_end(args);
+	g_autoptr(GError) error = NULL;
+	struct settings *s = settings_parse((int)argv->len, (char **)argv->pdata, &error);
+	g_assert_true(!s == !!error);
+	if (error) {
+		g_assert_error(error, FETCH_ERROR, FETCH_USAGE);
+		g_assert_null(strchr(error->message, '\n'));
+	}
+	return s;
+}
+
+static struct settings *parse_option(const char *list)
+{
+	return parse("http://localhost/tree", "/mnt", "-o", list, NULL);
+}
+
+static void assert_refused(const char *list)
+{
+	struct settings *s = parse_option(list);
+	if (s)
+		g_error("-o %s was taken", list);
+}
+
+static void test_defaults(void)
+{
+	struct settings *s = parse("http://localhost/tree", "/mnt", NULL);
+	g_assert_nonnull(s);
+	g_assert_cmpuint(s->chunk_shift, ==, 16);
+	g_assert_cmpuint(s->wait_ms, ==, 30000);
+	g_assert_cmpuint(s->listing_ttl_ms, ==, 300000);
+	g_assert_cmpuint(s->source_options.connect_ms, ==, 5000);
+	g_assert_cmpuint(s->source_options.stall_ms, ==, 10000);
+	g_assert_cmpuint(s->source_options.retries, ==, 3);
+	g_assert_cmpuint(s->source_options.connections, ==, 16);
+	g_assert_cmpuint(s->source_options.file_mode, ==, 0755);
+	g_assert_cmpuint(s->source_options.dir_mode, ==, 0755);
+	g_assert_cmpuint(s->source_options.uid, ==, getuid());
+	g_assert_cmpuint(s->source_options.gid, ==, getgid());
+	g_assert_false(s->source_options.no_netrc);
+	g_assert_cmpuint(s->readahead_max, ==, 8 << 20);
+	g_assert_cmpuint(s->prefetch_bytes, ==, 64 << 20);
+	g_assert_cmpuint(s->threads, ==, 0);
+	g_assert_cmpuint(s->spin_us, ==, 20);
+	g_assert_cmpint(s->ready_fd, ==, -1);
+	g_assert_true(s->passthrough);
+	g_assert_false(s->end_epoch || s->debug || s->foreground);
+	g_assert_cmpuint(s->fuse_options->len, ==, 0);
+	g_assert_null(s->log);
+	g_assert_null(s->source_options.token_file);
+	settings_free(s);
+}
+
+static void test_units(void)
+{
+	struct settings *s = parse_option(
+	        "chunk_size=1M,readahead=0,prefetch=2g,connect_timeout=1500ms,stall_timeout=2,"
+	        "wait_timeout=3s,listing_ttl=1m,retries=0,connections=1,spin=1ms,threads=2,"
+	        "filemode=0644,dirmode=755,uid=7,gid=8,netrc=no,passthrough=no,end_epoch");
+	g_assert_nonnull(s);
+	g_assert_cmpuint(s->chunk_shift, ==, 20);
+	g_assert_cmpuint(s->readahead_max, ==, 0);
+	g_assert_cmpuint(s->prefetch_bytes, ==, UINT64_C(2) << 30);
+	g_assert_cmpuint(s->source_options.connect_ms, ==, 1500);
+	g_assert_cmpuint(s->source_options.stall_ms, ==, 2000);
+	g_assert_cmpuint(s->wait_ms, ==, 3000);
+	g_assert_cmpuint(s->listing_ttl_ms, ==, 60000);
+	g_assert_cmpuint(s->source_options.retries, ==, UINT_MAX);
+	g_assert_cmpuint(s->source_options.connections, ==, 1);
+	g_assert_cmpuint(s->spin_us, ==, 1000);
+	g_assert_cmpuint(s->threads, ==, 2);
+	g_assert_cmpuint(s->source_options.file_mode, ==, 0644);
+	g_assert_cmpuint(s->source_options.dir_mode, ==, 0755);
+	g_assert_cmpuint(s->source_options.uid, ==, 7);
+	g_assert_cmpuint(s->source_options.gid, ==, 8);
+	g_assert_true(s->source_options.no_netrc);
+	g_assert_false(s->passthrough);
+	g_assert_true(s->end_epoch);
+	settings_free(s);
+}
+
+static void test_listing_ttl(void)
+{
+	static const struct {
+		const char *option;
+		unsigned ms;
+	} cases[] = {{"listing_ttl=0", 1},
+	             {"listing_ttl=250ms", 250},
+	             {"listing_ttl=719h", 719u * 3600 * 1000},
+	             {"listing_ttl=never", UINT_MAX}};
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct settings *s = parse_option(cases[i].option);
+		g_assert_nonnull(s);
+		g_assert_cmpuint(s->listing_ttl_ms, ==, cases[i].ms);
+		settings_free(s);
+	}
+}
+
+static void test_refused(void)
+{
+	static const char *const lists[] = {"chunk_size=5000",
+	                                    "chunk_size=2K",
+	                                    "chunk_size=8M",
+	                                    "chunk_size",
+	                                    "chunk_size=",
+	                                    "chunk_size=64KB",
+	                                    "chunk_size=-4096",
+	                                    "chunk_size= 65536",
+	                                    "chunk_size=0x1000",
+	                                    "readahead=2G",
+	                                    "readahead=99999999999999999999",
+	                                    "readahead=18446744073709551615K",
+	                                    "connect_timeout=0",
+	                                    "connect_timeout=soon",
+	                                    "wait_timeout=1ms",
+	                                    "wait_timeout=25h",
+	                                    "listing_ttl=-1",
+	                                    "listing_ttl=721h",
+	                                    "retries=101",
+	                                    "retries=3s",
+	                                    "connections=0",
+	                                    "filemode=9",
+	                                    "filemode=0",
+	                                    "filemode=10000",
+	                                    "dirmode=rwx",
+	                                    "uid=root",
+	                                    "uid=4294967295",
+	                                    "passthrough=maybe",
+	                                    "passthrough=yes",
+	                                    "passthrough",
+	                                    "netrc",
+	                                    "netrc=1",
+	                                    "threads=65",
+	                                    "spin=2ms",
+	                                    "end_epoch=1",
+	                                    "subtype=x",
+	                                    "fd=3",
+	                                    "rootmode=40000",
+	                                    "user_id=0",
+	                                    "group_id=0",
+	                                    "allow_other,chunk_size=1"};
+	for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++)
+		assert_refused(lists[i]);
+}
+
+/* What is not ours goes to libfuse as it was written, commas and all. */
+static void test_fuse_options(void)
+{
+	struct settings *s = parse("/tree", "/mnt", "-o", "allow_other,,fsname=a\\,b,debug", "-o",
+	                           "nosuid,chunk_size=4K", NULL);
+	g_assert_nonnull(s);
+	g_assert_cmpuint(s->fuse_options->len, ==, 4);
+	g_assert_cmpstr(s->fuse_options->pdata[0], ==, "allow_other");
+	g_assert_cmpstr(s->fuse_options->pdata[1], ==, "fsname=a\\,b");
+	g_assert_cmpstr(s->fuse_options->pdata[2], ==, "debug");
+	g_assert_cmpstr(s->fuse_options->pdata[3], ==, "nosuid");
+	g_assert_true(s->debug);
+	g_assert_cmpuint(s->chunk_shift, ==, 12);
+	settings_free(s);
+}
+
+static void test_words(void)
+{
+	g_assert_null(parse(NULL));
+	g_assert_null(parse("/tree", NULL));
+	g_assert_null(parse("/tree", "/mnt", "/more", NULL));
+	g_assert_null(parse("", "/mnt", NULL));
+	g_assert_null(parse("/tree", "", NULL));
+	g_assert_null(parse("/tree", "/mnt", "--nonsense", NULL));
+	g_assert_null(parse("/tree", "/mnt", "--store", NULL));
+	g_assert_null(parse("/tree", "/mnt", "--header", "no colon", NULL));
+	g_assert_null(parse("/tree", "/mnt", "--header", "A: b\r\nC: d", NULL));
+	g_assert_null(parse("/tree", "/mnt", "--header", ": empty", NULL));
+	g_assert_null(parse("gopher://host/x", "/mnt", NULL));
+	struct settings *s = parse("--foreground", "/tree", "--header=A: b", "/mnt", "--header",
+	                           "C: d", "--log", "/var/log/x", "--ready-fd=7", NULL);
+	g_assert_nonnull(s);
+	g_assert_true(s->foreground);
+	g_assert_cmpstr(s->source_options.headers[0], ==, "A: b");
+	g_assert_cmpstr(s->source_options.headers[1], ==, "C: d");
+	g_assert_null(s->source_options.headers[2]);
+	g_assert_cmpstr(s->log, ==, "/var/log/x");
+	g_assert_cmpint(s->ready_fd, ==, 7);
+	settings_free(s);
+}
+
+static void test_paths(void)
+{
+	g_autofree char *cwd = g_get_current_dir();
+	g_autofree char *tree = g_build_filename(cwd, "some-tree", NULL);
+	g_autofree char *url = g_strconcat("dir:", tree, NULL);
+	g_autofree char *store = g_build_filename(cwd, "none", "s", NULL);
+	struct settings *s = parse("dir:some-tree", "no-such-mnt/", "--store", "none/s/",
+	                           "--token-file", "token", "--ca-file", "/ca", NULL);
+	g_assert_nonnull(s);
+	g_autofree char *mnt = g_build_filename(cwd, "no-such-mnt", NULL);
+	g_autofree char *token = g_build_filename(cwd, "token", NULL);
+	g_assert_cmpstr(s->url, ==, url);
+	g_assert_cmpstr(s->mountpoint, ==, mnt);
+	g_assert_cmpstr(s->store, ==, store);
+	g_assert_cmpstr(s->source_options.token_file, ==, token);
+	g_assert_cmpstr(s->source_options.ca_file, ==, "/ca");
+	settings_free(s);
+	s = parse("some-tree", "/mnt", NULL);
+	g_assert_nonnull(s);
+	g_assert_cmpstr(s->url, ==, tree);
+	settings_free(s);
+}
+
+/* One per source, readable, below the cache directory; credentials make no difference. */
+static void test_default_store(void)
+{
+	g_setenv("XDG_CACHE_HOME", "/cache", TRUE);
+	struct settings *a = parse("http://localhost/a/tree", "/mnt", NULL);
+	struct settings *b = parse("http://localhost/b/tree", "/mnt", NULL);
+	struct settings *c = parse("http://joe:secret@localhost/a/tree", "/mnt", NULL);
+	g_assert_true(a && b && c);
+	g_assert_true(g_str_has_prefix(a->store, "/cache/lacunafs/"));
+	g_assert_nonnull(strstr(a->store, "localhost"));
+	g_assert_null(strchr(a->store + strlen("/cache/lacunafs/"), '/'));
+	g_assert_cmpstr(a->store, !=, b->store);
+	g_assert_cmpstr(a->store, ==, c->store);
+	g_assert_null(strstr(c->source, "secret"));
+	settings_free(a);
+	settings_free(b);
+	settings_free(c);
+	/* XDG Base Directory Specification: a relative path is ignored */
+	g_setenv("XDG_CACHE_HOME", "relative", TRUE);
+	a = parse("http://localhost/tree", "/mnt", NULL);
+	g_assert_nonnull(a);
+	g_assert_nonnull(strstr(a->store, "/.cache/lacunafs/"));
+	settings_free(a);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/settings/defaults", test_defaults);
+	g_test_add_func("/settings/units", test_units);
+	g_test_add_func("/settings/listing_ttl", test_listing_ttl);
+	g_test_add_func("/settings/refused", test_refused);
+	g_test_add_func("/settings/fuse_options", test_fuse_options);
+	g_test_add_func("/settings/words", test_words);
+	g_test_add_func("/settings/paths", test_paths);
+	g_test_add_func("/settings/default_store", test_default_store);
+	return g_test_run();
+}
