@@ -7,6 +7,7 @@
 #include "fetch/source/index_page.h"
 #include <libxml/HTMLparser.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DEPTH_MAX 256         /* libxml2 searches its stack at every end tag */
@@ -16,6 +17,7 @@
 struct html {
 	struct index_page *page; /* borrowed */
 	htmlParserCtxtPtr parser;
+	GString *input;    /* escaped, not yet given to the parser */
 	const char *wrong; /* static; the parse has been stopped */
 	unsigned depth;
 	bool in_link, in_time, in_heading;
@@ -43,28 +45,11 @@ static void html_stop(struct html *h, const char *wrong)
 	xmlStopParser(h->parser);
 }
 
-/* Appends with every run of blanks (no-break spaces too) as one ' '. */
-static size_t text_append(char *to, size_t length, size_t room, const char *from, size_t count)
-{
-	for (size_t i = 0; i < count && length + 1 < room; i++) {
-		char c = from[i];
-		if (c == '\xc2' && i + 1 < count && from[i + 1] == '\xa0') {
-			c = ' ';
-			i++;
-		}
-		if (g_ascii_isspace(c) || g_ascii_iscntrl(c))
-			c = ' ';
-		if (c != ' ' || (length > 0 && to[length - 1] != ' '))
-			to[length++] = c;
-	}
-	to[length] = '\0';
-	return length;
-}
-
 static void row_text(struct html *h, const char *text, size_t length)
 {
 	if (h->row_open)
-		h->text_length = text_append(h->text, h->text_length, sizeof h->text, text, length);
+		h->text_length =
+		        index_text_append(h->text, h->text_length, sizeof h->text, text, length);
 }
 
 /* The number in an attribute counts as the size only if the text says the same, rounded. */
@@ -302,8 +287,9 @@ static void characters(void *user, const xmlChar *text, int length)
 {
 	struct html *h = user;
 	if (h->in_heading)
-		h->heading_length = text_append(h->heading, h->heading_length, sizeof h->heading,
-		                                (const char *)text, length);
+		h->heading_length =
+		        index_text_append(h->heading, h->heading_length, sizeof h->heading,
+		                          (const char *)text, length);
 	if (!h->in_link && !h->in_time)
 		row_text(h, (const char *)text, length);
 }
@@ -331,6 +317,7 @@ static void *html_new(struct index_page *page)
 	};
 	struct html *h = g_new0(struct html, 1);
 	h->page = page;
+	h->input = g_string_new(NULL);
 	h->parser = htmlCreatePushParserCtxt(&sax, h, NULL, 0, NULL, XML_CHAR_ENCODING_NONE);
 	if (h->parser == NULL)
 		g_error("no memory for an HTML parser");
@@ -345,13 +332,15 @@ static void html_free(void *state)
 	struct html *h = state;
 	xmlFreeDoc(h->parser->myDoc);
 	htmlFreeParserCtxt(h->parser);
+	g_string_free(h->input, TRUE);
 	g_free(h);
 }
 
 static bool html_check(struct html *h, GError **error)
 {
-	if (h->wrong == NULL && h->parser->input != NULL &&
-	    h->parser->input->end - h->parser->input->cur > BACKLOG_MAX)
+	const xmlParserInput *input = h->parser->input;
+	size_t waiting = input != NULL ? input->end - input->cur : 0;
+	if (h->wrong == NULL && waiting + h->input->len > BACKLOG_MAX)
 		html_stop(h, "an index page with a tag or text of more than 1 MiB");
 	if (h->wrong == NULL)
 		return true;
@@ -359,24 +348,28 @@ static bool html_check(struct html *h, GError **error)
 	return false;
 }
 
+/* libxml2 before 2.11 forgets, between chunks, which quote an attribute's value began with,
+ * and then waits for the end of the page: it must look at a cut tag from its start. */
+static void html_parse(struct html *h, size_t length)
+{
+#if LIBXML_VERSION < 21100
+	if (strtol(xmlParserVersion, NULL, 10) < 21100)
+		h->parser->checkIndex = 0;
+#endif
+	htmlParseChunk(h->parser, h->input->str, length, 0);
+	g_string_erase(h->input, 0, length);
+}
+
+/* Tags are given to libxml2 whole: it takes a cut "</style>" for more of the style. */
 static bool html_feed(void *state, const char *data, size_t length, GError **error)
 {
-	static const char digits[] = "0123456789ABCDEF";
 	struct html *h = state;
-	char escaped[3 * PIECE];
 	while (length > 0) {
-		size_t piece = MIN(length, PIECE), n = 0;
-		for (size_t i = 0; i < piece; i++) {
-			unsigned char c = data[i];
-			if (c != 0 && c < 0x80) {
-				escaped[n++] = c;
-				continue;
-			}
-			escaped[n++] = '%';
-			escaped[n++] = digits[c >> 4];
-			escaped[n++] = digits[c & 15];
-		}
-		htmlParseChunk(h->parser, escaped, n, 0);
+		size_t piece = MIN(length, PIECE), seen = h->input->len;
+		index_ascii_append(h->input, data, piece);
+		const char *last = memrchr(h->input->str + seen, '<', h->input->len - seen);
+		if (last != NULL)
+			html_parse(h, last - h->input->str);
 		if (!html_check(h, error))
 			return false;
 		data += piece;
@@ -388,6 +381,7 @@ static bool html_feed(void *state, const char *data, size_t length, GError **err
 static bool html_end(void *state, GError **error)
 {
 	struct html *h = state;
+	html_parse(h, h->input->len);
 	htmlParseChunk(h->parser, NULL, 0, 1);
 	row_end(h);
 	return html_check(h, error);

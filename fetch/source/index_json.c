@@ -53,6 +53,8 @@ static bool not_an_index(GError **error)
 /* Bytes that are no UTF-8 become characters, as do those of the characters taken for it. */
 static char *bytes_escape(const char *text, size_t length)
 {
+	if (memchr(text, '\xf4', length) == NULL && g_utf8_validate(text, length, NULL))
+		return g_strndup(text, length); /* as good as always */
 	GString *to = g_string_sized_new(length + 64);
 	const char *end = text + length;
 	while (text < end) {
@@ -72,6 +74,8 @@ static char *bytes_escape(const char *text, size_t length)
 static void bytes_unescape(char *text)
 {
 	char *to = text;
+	if (strchr(text, '\xf4') == NULL) /* none of U+100000 and above */
+		return;
 	for (const char *next; *text != '\0'; text = (char *)next) {
 		gunichar c = g_utf8_get_char_validated(text, -1);
 		if (c >= (gunichar)-2) {

@@ -193,3 +193,37 @@ size_t index_size_parse(const char *text, struct index_size *size)
 	size->exact = plain;
 	return at - text;
 }
+
+size_t index_text_append(char *to, size_t length, size_t room, const char *from, size_t count)
+{
+	for (size_t i = 0; i < count && length + 1 < room; i++) {
+		char c = from[i];
+		if (c == '\xc2' && i + 1 < count && from[i + 1] == '\xa0') {
+			c = ' ';
+			i++;
+		}
+		if (g_ascii_isspace(c) || g_ascii_iscntrl(c))
+			c = ' ';
+		if (c != ' ' || (length > 0 && to[length - 1] != ' '))
+			to[length++] = c;
+	}
+	to[length] = '\0';
+	return length;
+}
+
+void index_ascii_append(GString *to, const char *from, size_t count)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	const char *end = from + count;
+	while (from < end) {
+		const char *run = from;
+		while (from < end && (signed char)*from > 0)
+			from++;
+		g_string_append_len(to, run, from - run);
+		for (; from < end && (signed char)*from <= 0; from++) {
+			unsigned char c = *from;
+			char escaped[] = {'%', digits[c >> 4], digits[c & 15]};
+			g_string_append_len(to, escaped, sizeof escaped);
+		}
+	}
+}
