@@ -66,6 +66,8 @@ struct client *client_open(const struct mount *m, GError **error)
 	}
 	if (code == ENOENT || code == ECONNREFUSED)
 		fail(error, code, "no daemon answers for it");
+	else if (code == EACCES)
+		fail(error, code, "only the mount's owner and root are answered");
 	else
 		fail(error, code, g_strerror(code));
 	return NULL;

@@ -78,7 +78,7 @@ static char *absolute_url(const char *url)
 {
 	size_t scheme = strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	                            "0123456789+.-");
-	if (g_str_has_prefix(url, "dir:")) {
+	if (g_ascii_strncasecmp(url, "dir:", 4) == 0 && url[4]) {
 		g_autofree char *path = absolute(url + 4);
 		return g_strconcat("dir:", path, NULL);
 	}

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include "fetch/error.h"
 #include "fuse/client.h"
 #include "fuse/filelist.h"
 #include "fuse/mounts.h"
@@ -135,9 +136,16 @@ static bool batch_receive(struct job *job, struct batch *batch, struct client *c
 {
 	uint64_t present = job->progress.present, fetched = job->progress.fetched;
 	JsonObject *answer = NULL;
+	GError *cause = NULL;
 	while (!progress_interrupted(&job->progress)) {
-		if (!client_receive(c, CLIENT_TIMEOUT_MS, &answer, error))
+		if (!client_receive(c, CLIENT_TIMEOUT_MS, &answer, &cause)) {
+			if (g_error_matches(cause, LOCAL_ERROR, EINTR)) {
+				g_clear_error(&cause); /* stopped and continued, or a signal */
+				continue;
+			}
+			g_propagate_error(error, cause);
 			return false;
+		}
 		if (!answer)
 			return true;
 		if (json_object_has_member(answer, "ino")) {

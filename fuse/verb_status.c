@@ -176,13 +176,17 @@ static int watch(char **paths, struct looks *looks, double interval)
 {
 	bool ok = true, terminal = isatty(STDOUT_FILENO) && !looks->json;
 	struct screen *screen = screen_open(terminal);
-	while (!screen_interrupted(screen)) {
+	/* a mount that was named and is gone will not come back by waiting */
+	while ((ok || !paths) && !screen_interrupted(screen)) {
 		g_autoptr(GString) out = g_string_new(NULL);
 		looks->columns = bar_columns(STDOUT_FILENO, BAR_COLUMNS);
 		ok = show(paths, looks, out);
-		screen_show(screen, out->str);
-		screen_sleep(screen, interval);
+		if (out->len)
+			screen_show(screen, out->str);
+		if (ok || !paths)
+			screen_sleep(screen, interval);
 	}
+	ok = ok || screen_interrupted(screen);
 	screen_close(screen);
 	return ok ? EXIT_OK : EXIT_FAILED;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "fuse/option.h"
 
@@ -158,7 +159,7 @@ static void test_refused(void)
 /* What is not ours goes to libfuse as it was written, commas and all. */
 static void test_fuse_options(void)
 {
-	struct settings *s = parse("/tree", "/mnt", "-o", "allow_other,,fsname=a\\,b,debug", "-o",
+	struct settings *s = parse("/usr", "/mnt", "-o", "allow_other,,fsname=a\\,b,debug", "-o",
 	                           "nosuid,chunk_size=4K", NULL);
 	g_assert_nonnull(s);
 	g_assert_cmpuint(s->fuse_options->len, ==, 4);
@@ -174,17 +175,17 @@ static void test_fuse_options(void)
 static void test_words(void)
 {
 	g_assert_null(parse(NULL));
-	g_assert_null(parse("/tree", NULL));
-	g_assert_null(parse("/tree", "/mnt", "/more", NULL));
+	g_assert_null(parse("/usr", NULL));
+	g_assert_null(parse("/usr", "/mnt", "/more", NULL));
 	g_assert_null(parse("", "/mnt", NULL));
-	g_assert_null(parse("/tree", "", NULL));
-	g_assert_null(parse("/tree", "/mnt", "--nonsense", NULL));
-	g_assert_null(parse("/tree", "/mnt", "--store", NULL));
-	g_assert_null(parse("/tree", "/mnt", "--header", "no colon", NULL));
-	g_assert_null(parse("/tree", "/mnt", "--header", "A: b\r\nC: d", NULL));
-	g_assert_null(parse("/tree", "/mnt", "--header", ": empty", NULL));
+	g_assert_null(parse("/usr", "", NULL));
+	g_assert_null(parse("/usr", "/mnt", "--nonsense", NULL));
+	g_assert_null(parse("/usr", "/mnt", "--store", NULL));
+	g_assert_null(parse("/usr", "/mnt", "--header", "no colon", NULL));
+	g_assert_null(parse("/usr", "/mnt", "--header", "A: b\r\nC: d", NULL));
+	g_assert_null(parse("/usr", "/mnt", "--header", ": empty", NULL));
 	g_assert_null(parse("gopher://host/x", "/mnt", NULL));
-	struct settings *s = parse("--foreground", "/tree", "--header=A: b", "/mnt", "--header",
+	struct settings *s = parse("--foreground", "/usr", "--header=A: b", "/mnt", "--header",
 	                           "C: d", "--log", "/var/log/x", "--ready-fd=7", NULL);
 	g_assert_nonnull(s);
 	g_assert_true(s->foreground);
@@ -198,25 +199,38 @@ static void test_words(void)
 
 static void test_paths(void)
 {
+	g_autofree char *made = g_dir_make_tmp("lacunafs-XXXXXX", NULL);
+	g_assert_nonnull(made);
+	g_assert_cmpint(chdir(made), ==, 0);
+	g_assert_cmpint(mkdir("tree", 0700), ==, 0);
+	g_assert_cmpint(symlink("tree", "link"), ==, 0);
 	g_autofree char *cwd = g_get_current_dir();
-	g_autofree char *tree = g_build_filename(cwd, "some-tree", NULL);
+	g_autofree char *tree = g_build_filename(cwd, "tree", NULL);
 	g_autofree char *url = g_strconcat("dir:", tree, NULL);
 	g_autofree char *store = g_build_filename(cwd, "none", "s", NULL);
-	struct settings *s = parse("dir:some-tree", "no-such-mnt/", "--store", "none/s/",
-	                           "--token-file", "token", "--ca-file", "/ca", NULL);
-	g_assert_nonnull(s);
-	g_autofree char *mnt = g_build_filename(cwd, "no-such-mnt", NULL);
+	g_autofree char *mnt = g_build_filename(cwd, "no-mnt", NULL);
 	g_autofree char *token = g_build_filename(cwd, "token", NULL);
+	struct settings *s = parse("dir:tree", "no-mnt/", "--store", "none/s/", "--token-file",
+	                           "token", "--ca-file", "/ca", NULL);
+	g_assert_nonnull(s);
 	g_assert_cmpstr(s->url, ==, url);
 	g_assert_cmpstr(s->mountpoint, ==, mnt);
 	g_assert_cmpstr(s->store, ==, store);
 	g_assert_cmpstr(s->source_options.token_file, ==, token);
 	g_assert_cmpstr(s->source_options.ca_file, ==, "/ca");
 	settings_free(s);
-	s = parse("some-tree", "/mnt", NULL);
+	s = parse("tree/", "link/", NULL);
 	g_assert_nonnull(s);
 	g_assert_cmpstr(s->url, ==, tree);
+	g_assert_cmpstr(s->source, ==, url);
+	g_assert_cmpstr(s->mountpoint, ==, tree);
 	settings_free(s);
+	g_assert_null(parse("none", "/mnt", NULL));
+	g_assert_null(parse("dir:", "/mnt", NULL));
+	g_assert_cmpint(unlink("link"), ==, 0);
+	g_assert_cmpint(rmdir("tree"), ==, 0);
+	g_assert_cmpint(chdir("/"), ==, 0);
+	g_assert_cmpint(rmdir(made), ==, 0);
 }
 
 /* One per source, readable, below the cache directory; credentials make no difference. */
