@@ -233,8 +233,10 @@ bool url_parse(const char *text, struct url *out, GError **error)
 
 static bool has_scheme(const char *reference)
 {
-	size_t length = strcspn(reference, ":/?#");
-	return length > 0 && reference[length] == ':' && g_ascii_isalpha(reference[0]);
+	const char *c = reference;
+	while (g_ascii_isalnum(*c) || *c == '+' || *c == '-' || *c == '.')
+		c++;
+	return *c == ':' && g_ascii_isalpha(reference[0]);
 }
 
 static char *path_merged(const struct url *base, const char *reference)

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fetch/source/source.h"
+#include "fetch/source/dir.h"
+#include "fetch/source/http.h"
+#include "fetch/source/retry.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum scheme { SCHEME_DIR, SCHEME_HTTP, SCHEME_OTHER };
+
+/* *path: for SCHEME_DIR, what follows the scheme. */
+static enum scheme scheme_of(const char *url, const char **path)
+{
+	size_t length = 0;
+	while (g_ascii_isalnum(url[length]) ||
+	       (length > 0 && strchr("+-.", url[length]) != NULL && url[length] != '\0'))
+		length++;
+	*path = url;
+	if (length == 0 || url[length] != ':' || !g_ascii_isalpha(url[0]))
+		return SCHEME_DIR;
+	if (length == 3 && g_ascii_strncasecmp(url, "dir", 3) == 0) {
+		*path = url + 4;
+		return SCHEME_DIR;
+	}
+	if (g_ascii_strncasecmp(url, "http://", 7) == 0 ||
+	    g_ascii_strncasecmp(url, "https://", 8) == 0)
+		return SCHEME_HTTP;
+	return SCHEME_OTHER;
+}
+
+static bool scheme_refused(const char *url, GError **error)
+{
+	g_set_error(error, FETCH_ERROR, FETCH_USAGE,
+	            "no source speaks \"%.*s:\"; there are dir:PATH, http:// and https:// (a path "
+	            "with a "
+	            "colon in its first part is written ./PATH)",
+	            (int)MIN(strcspn(url, ":"), 32), url);
+	return false;
+}
+
+static bool path_refused(const char *path, GError **error)
+{
+	if (*path != '\0')
+		return false;
+	g_set_error(error, FETCH_ERROR, FETCH_USAGE, "a source is needed: a path or a URL");
+	return true;
+}
+
+static struct source_options options_filled(const struct source_options *options)
+{
+	struct source_options o = options != NULL ? *options : (struct source_options){0};
+	o.connect_ms = o.connect_ms != 0 ? o.connect_ms : 5000;
+	o.stall_ms = o.stall_ms != 0 ? o.stall_ms : 10000;
+	o.connections = o.connections != 0 ? o.connections : 16;
+	o.file_mode = o.file_mode != 0 ? o.file_mode : 0755;
+	o.dir_mode = o.dir_mode != 0 ? o.dir_mode : 0755;
+	o.retries = o.retries == 0 ? 3 : o.retries == UINT_MAX ? 0 : o.retries;
+	return o;
+}
+
+struct source *source_open(const char *url, const struct source_options *options, GError **error)
+{
+	struct source_options filled = options_filled(options);
+	struct source *inner = NULL;
+	const char *path;
+	switch (scheme_of(url, &path)) {
+	case SCHEME_DIR:
+		inner = path_refused(path, error) ? NULL : dir_source_open(path, &filled, error);
+		break;
+	case SCHEME_HTTP:
+		inner = http_source_open(url, &filled, error);
+		break;
+	case SCHEME_OTHER:
+		scheme_refused(url, error);
+		break;
+	}
+	return inner != NULL ? retry_new(inner, filled.retries) : NULL;
+}
+
+static char *dir_canonical(const char *path, GError **error)
+{
+	if (path_refused(path, error))
+		return NULL;
+	char *real = realpath(path, NULL);
+	if (real == NULL) {
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "%s: %s", path, g_strerror(errno));
+		return NULL;
+	}
+	char *out = g_strconcat("dir:", real, NULL);
+	free(real);
+	return out;
+}
+
+char *source_canonical(const char *url, GError **error)
+{
+	const char *path;
+	switch (scheme_of(url, &path)) {
+	case SCHEME_DIR:
+		return dir_canonical(path, error);
+	case SCHEME_HTTP:
+		return http_source_canonical(url, error);
+	default:
+		scheme_refused(url, error);
+		return NULL;
+	}
+}
