@@ -163,6 +163,10 @@ static void xattr_reply(fuse_req_t req, const void *value, size_t have, size_t s
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct server *s = fuse_req_userdata(req);
+	if (!s->source->xattrs) {
+		fuse_reply_err(req, ENOSYS); /* never asked again: `ls -l` asks for each file */
+		return;
+	}
 	struct inode *i = inode_get(s->inodes, ino);
 	uint32_t index;
 	size_t have = 0;
@@ -177,6 +181,10 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct server *s = fuse_req_userdata(req);
+	if (!s->source->xattrs) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
 	struct inode *i = inode_get(s->inodes, ino);
 	uint32_t index;
 	size_t have = 0;

@@ -90,6 +90,7 @@ struct source_ops {
 /* Every source begins with this. */
 struct source {
 	const struct source_ops *ops;
+	bool xattrs; /* listings may carry extended attributes */
 };
 
 /* Options of all sources; 0/NULL = default. Borrowed by source_open(). */
