@@ -10,7 +10,7 @@ def pytest_addoption(parser):
     parser.addoption("--build", default="build", help="build directory under test")
     parser.addoption("--asan", help="the same with -Db_sanitize=address,undefined")
     parser.addoption("--tsan", help="the same with -Db_sanitize=thread")
-    parser.addoption("--clang", help="the same by clang, with the fuzz targets")
+    parser.addoption("--fuzz-seconds", type=int, default=5, help="of each fuzz target")
     parser.addoption("--seed", type=int, help="of the random tests")
     parser.addoption("--kernel-tree", help="an unpacked kernel source, ≥ 50,000 files")
 

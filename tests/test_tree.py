@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
-"""The source tree itself: format, licence lines, man page; and a moment of each fuzz target."""
+"""The source tree itself: format, licence lines, what includes what; and a moment of each fuzz
+target."""
 import os
 import pathlib
 import re
 import subprocess
 
+import pytest
+
 TOP = pathlib.Path(__file__).resolve().parents[1]
 SOURCES = sorted(p for d in ("include", "fuse", "fetch", "tests", "examples")
                  for p in (TOP / d).rglob("*") if p.suffix in (".c", ".h"))
-FUZZ_SECONDS = 10
 
 
 def format_version():
@@ -56,39 +58,26 @@ def test_fuse_headers_stay_in_fuse():
     assert len(curl) <= 1, curl
 
 
-def test_man_page():
-    done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", TOP / "fuse" / "lacunafs.1"],
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+def fuzz_targets():
+    text = (TOP / "tests" / "fuzz" / "meson.build").read_text(encoding="utf-8")
+    return re.findall(r"^  '([a-z0-9_]+)':", text, re.M)
 
 
-def test_help_and_man_page_name_the_same_options(request):
-    """Both ways."""
-    program = TOP / request.config.getoption("build") / "fuse" / "lacunafs"
-    named = set()
-    for argv in (["--help"], *([verb, "--help"] for verb in ("mount", "umount", "status", "fill"))):
-        text = subprocess.run([program, *argv], capture_output=True, text=True, check=True).stdout
-        named |= set(re.findall(r"--[a-z][a-z-]+", text))
-    page = (TOP / "fuse" / "lacunafs.1").read_text(encoding="utf-8").replace("\\-", "-")
-    # mdoc: .Fl -store; man: --store
-    documented = {"--" + m for m in re.findall(r"Fl -([a-z][a-z-]+)", page)} | \
-        set(re.findall(r"--[a-z][a-z-]+", page))
-    assert named - documented == set(), "not in the man page"
-    assert documented - named - {"--help", "--version"} == set(), "not in --help"
+@pytest.mark.parametrize("name", fuzz_targets())
+def test_fuzz(request, name):
+    """A moment; tests/fuzz/run says how to run one for longer."""
+    seconds = str(request.config.getoption("fuzz_seconds"))
+    done = subprocess.run([TOP / "tests" / "fuzz" / "run", seconds, name], capture_output=True,
+                          text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 
-def pytest_generate_tests(metafunc):
-    if "target" in metafunc.fixturenames:
-        build = metafunc.config.getoption("clang")
-        found = sorted(p for p in (pathlib.Path(build) / "tests" / "fuzz").glob("*")
-                       if p.is_file() and os.access(p, os.X_OK)) if build else []
-        metafunc.parametrize("target", found, ids=lambda p: p.name)
-
-
-def test_fuzz(target, tmp_path):
-    """A moment; tests/fuzz says how to run one for longer."""
-    seeds = TOP / "tests" / "fuzz" / "corpus" / target.name.removeprefix("fuzz_")
-    argv = [target.resolve(), f"-max_total_time={FUZZ_SECONDS}", "-rss_limit_mb=2048", tmp_path]
-    done = subprocess.run(argv + ([seeds] if seeds.is_dir() else []), capture_output=True, text=True,
-                          errors="replace", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-8000:]
+# Clang's thread-safety analysis, where a header has its attributes.
+if any(re.search(r"\b(REQUIRES|EXCLUDES|GUARDED_BY)\(", p.read_text(encoding="utf-8")) for p in SOURCES):
+    def test_thread_safety(tmp_path):
+        env = {**os.environ, "CC": "clang"}
+        subprocess.run(["meson", "setup", tmp_path / "b", TOP, "-Db_lundef=false",
+                        "-Dc_args=-Wthread-safety -Werror=thread-safety"], check=True,
+                       capture_output=True, env=env)
+        done = subprocess.run(["ninja", "-C", tmp_path / "b"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-8000:]

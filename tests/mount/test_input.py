@@ -216,15 +216,6 @@ def test_status_and_fill_elsewhere(lacunafs, scratch):
     refuse(lacunafs, "fill", scratch / "f", says=[str(scratch / "f")])
 
 
-def test_help(lacunafs):
-    for argv in (["--help"], *([verb, "--help"] for verb in ("mount", "umount", "status", "fill"))):
-        done = lacunafs.run(*argv)
-        assert done.returncode == 0 and done.stderr == ""
-        assert done.stdout and max(map(len, done.stdout.splitlines())) <= 80
-    done = lacunafs.run("--version")
-    assert done.returncode == 0 and len(done.stdout.splitlines()) == 1
-
-
 def test_default_store(lacunafs, tree, point):
     """Under XDG_CACHE_HOME/lacunafs, not readable for others."""
     assert lacunafs.run("mount", tree, point).returncode == 0
