@@ -145,11 +145,12 @@ static void read_finish(struct http_op *op, const GError *error)
 	struct read_op *r = (struct read_op *)op;
 	struct source_read *req = read_request(op);
 	g_autoptr(GError) cut = NULL;
-	if (error == NULL && r->received < req->length)
-		cut = g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
-		                  "cut short: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
-		                  " bytes came",
-		                  r->received, req->length);
+	if (error == NULL && r->received < req->length) {
+		protocol(&cut,
+		         "cut short: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " bytes came",
+		         r->received, req->length);
+		op_name_error(op, &cut);
+	}
 	op_free(op);
 	req->base.done(&req->base, cut != NULL ? cut : error);
 }

@@ -394,13 +394,11 @@ static enum fetch_error code_of(CURLcode result)
 	}
 }
 
-/* libcurl's own words, where they cannot hold a proxy's password. */
+/* libcurl's own words, but where they quote a URL: a proxy's may hold a password. */
 static const char *cause_of(const struct easy *e, CURLcode result)
 {
-	if (e->cause[0] == '\0' || result == CURLE_COULDNT_RESOLVE_PROXY ||
-	    code_of(result) == FETCH_USAGE || code_of(result) == FETCH_PROTOCOL)
-		return curl_easy_strerror(result);
-	return e->cause;
+	bool quotes = strchr(e->cause, '@') != NULL || strstr(e->cause, "://") != NULL;
+	return e->cause[0] == '\0' || quotes ? curl_easy_strerror(result) : e->cause;
 }
 
 static GError *error_of(struct exchange *x, CURLcode result)

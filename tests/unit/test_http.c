@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What servers say wrongly, and to whom secrets are told. The file is "0123456789". */
+#include "fetch/source/http.h"
+#include "fetch/source/retry.h"
+#include "fetch/pool.h"
+#include "tests/unit/liar.h"
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MS INT64_C(1000000)
+#define PART "HTTP/1.1 206 Partial|Content-Range: bytes 2-5/10|Content-Length: 4|ETag: \"a\"||2345"
+#define WHOLE "HTTP/1.1 200 OK|Content-Length: 10|ETag: \"a\"||0123456789"
+#define TO(where) "HTTP/1.1 302 Found|Content-Length: 5|Location: " where "||moved"
+
+struct world {
+	struct liar *liar;
+	struct source *source;
+	struct source_options options;
+	char *root;
+};
+
+static void world_open(struct world *w, const char *user, unsigned retries)
+{
+	g_autoptr(GError) error = NULL;
+	w->options.connect_ms = 2000;
+	w->options.stall_ms = w->options.stall_ms != 0 ? w->options.stall_ms : 2000;
+	w->options.connections = 4;
+	w->options.file_mode = w->options.dir_mode = 0755;
+	w->root = g_strdup_printf("http://%s127.0.0.1:%u/root", user, liar_port(w->liar));
+	struct source *inner = http_source_open(w->root, &w->options, &error);
+	g_assert_no_error(error);
+	w->source = retry_new(inner, retries);
+}
+
+static struct world *world_new(void)
+{
+	struct world *w = g_new0(struct world, 1);
+	w->liar = liar_new();
+	w->options.no_netrc = true;
+	return w;
+}
+
+static void world_free(struct world *w)
+{
+	if (w->source != NULL)
+		source_close(w->source);
+	liar_free(w->liar);
+	g_free(w->root);
+	g_free(w);
+}
+
+/* ---- requests that are waited for ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+
+struct outcome {
+	bool over; /* under lock */
+	GError *error;
+};
+
+static void outcome_set(struct outcome *o, const GError *error)
+{
+	if (error != NULL) {
+		g_test_message("%s", error->message);
+		g_assert_null(strstr(error->message, "secret"));
+		g_assert_null(strpbrk(error->message, "\r\n"));
+	}
+	pthread_mutex_lock(&lock);
+	o->error = error != NULL ? g_error_copy(error) : NULL;
+	o->over = true;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+}
+
+static void outcome_wait(struct outcome *o)
+{
+	pthread_mutex_lock(&lock);
+	while (!o->over)
+		pthread_cond_wait(&changed, &lock);
+	pthread_mutex_unlock(&lock);
+}
+
+struct reading {
+	struct source_read r; /* first */
+	struct outcome outcome;
+	char got[16];
+	size_t count;
+	int refuse;
+};
+
+static int reading_begin(struct source_read *r)
+{
+	return ((struct reading *)r)->refuse;
+}
+
+static int reading_data(struct source_read *r, uint64_t offset, const void *buffer, size_t length)
+{
+	struct reading *x = (struct reading *)r;
+	g_assert_cmpuint(offset - r->offset, ==, x->count);
+	g_assert_cmpuint(x->count + length, <, sizeof(x->got));
+	memcpy(x->got + x->count, buffer, length);
+	x->count += length;
+	return 0;
+}
+
+static void reading_done(struct source_request *request, const GError *error)
+{
+	outcome_set(&((struct reading *)request)->outcome, error);
+}
+
+static void reading_start(struct reading *x, struct source *s, uint64_t offset, uint64_t length)
+{
+	x->r.base.path = (char *)"dir/a file";
+	x->r.base.done = reading_done;
+	x->r.offset = offset;
+	x->r.length = length;
+	x->r.size = 10;
+	x->r.fd = -1;
+	x->r.begin = reading_begin;
+	x->r.data = reading_data;
+	source_read(s, &x->r);
+}
+
+/* Reads bytes 2 to 5. `code` < 0: it must succeed, and give `bytes`; else what came
+ * before the error is `bytes`. */
+static void check_read(struct world *w, int code, const char *bytes)
+{
+	struct reading x = {0};
+	reading_start(&x, w->source, 2, 4);
+	outcome_wait(&x.outcome);
+	if (code < 0)
+		g_assert_no_error(x.outcome.error);
+	else
+		g_assert_error(x.outcome.error, FETCH_ERROR, code);
+	g_assert_cmpstr(x.got, ==, bytes);
+	g_clear_error(&x.outcome.error);
+}
+
+static void check_answer(const char *answer, enum liar_end end, int code, const char *bytes)
+{
+	struct world *w = world_new();
+	liar_tell(w->liar, "GET /root/dir/a%20file ", 0, end, answer);
+	world_open(w, "", 0);
+	check_read(w, code, bytes);
+	g_assert_cmpuint(liar_count(w->liar, "\r\nRange: bytes=2-5\r\n"), ==, 1);
+	g_assert_cmpuint(liar_count(w->liar, "\r\nAccept-Encoding: identity\r\n"), ==, 1);
+	world_free(w);
+}
+
+static void test_answers(void)
+{
+#define HEAD206 "HTTP/1.1 206 Partial|Content-Length: 4|Content-Range: "
+	check_answer(PART, LIAR_KEEP, -1, "2345");
+	check_answer(WHOLE, LIAR_KEEP, -1, "0123456789");
+	check_answer(
+	        "HTTP/1.1 206 P|Transfer-Encoding: chunked|Content-Range: bytes 2-5/10||4|2345|0||",
+	        LIAR_KEEP, -1, "2345");
+	check_answer(HEAD206 "bytes 2-5/11||2345", LIAR_KEEP, FETCH_CHANGED, "");
+	check_answer(HEAD206 "bytes 1-4/10||1234", LIAR_KEEP, FETCH_PROTOCOL, "");
+	check_answer(HEAD206 "bytes 2-6/10||2345", LIAR_KEEP, FETCH_PROTOCOL, "");
+	check_answer(HEAD206 "bytes 2-5/*||2345", LIAR_KEEP, FETCH_PROTOCOL, "");
+	check_answer(HEAD206 "lines 2-5/10||2345", LIAR_KEEP, FETCH_PROTOCOL, "");
+	check_answer(HEAD206 "bytes 2-5/10|Content-Encoding: gzip||2345", LIAR_KEEP, FETCH_PROTOCOL,
+	             "");
+	check_answer("HTTP/1.1 206 P|Content-Length: 4||2345", LIAR_KEEP, FETCH_PROTOCOL, "");
+	check_answer("HTTP/1.1 206 P|Content-Length: 5|Content-Range: bytes 2-5/10||23456",
+	             LIAR_KEEP, FETCH_PROTOCOL, "");
+	check_answer("HTTP/1.1 206 P|Content-Type: multipart/byteranges; "
+	             "boundary=x|Content-Length: 4||--x-",
+	             LIAR_KEEP, FETCH_PROTOCOL, "");
+	check_answer(
+	        "HTTP/1.1 206 P|Transfer-Encoding: chunked|Content-Range: bytes 2-5/10||2|23|0||",
+	        LIAR_KEEP, FETCH_PROTOCOL, "23");
+	check_answer("HTTP/1.1 206 P|Transfer-Encoding: chunked|Content-Range: bytes "
+	             "2-5/10||2|23|3|456|0||",
+	             LIAR_KEEP, FETCH_PROTOCOL, "23");
+	check_answer("HTTP/1.1 200 OK|Content-Length: 11||01234567890", LIAR_KEEP, FETCH_CHANGED,
+	             "");
+	check_answer("HTTP/1.1 200 OK||0123456789", LIAR_CUT, FETCH_PROTOCOL, "");
+	check_answer("HTTP/1.1 200 OK|Content-Type: text/html|Content-Length: 6||<html>", LIAR_KEEP,
+	             FETCH_PROTOCOL, "");
+	check_answer("HTTP/1.1 416 No|Content-Range: bytes */1|Content-Length: 0||", LIAR_KEEP,
+	             FETCH_CHANGED, "");
+	check_answer("HTTP/1.1 204 No Content||", LIAR_KEEP, FETCH_PROTOCOL, "");
+	check_answer(HEAD206 "bytes 2-5/10||23", LIAR_CUT, FETCH_UNREACHABLE, "23");
+	check_answer("nonsense||", LIAR_CUT, FETCH_PROTOCOL, "");
+	check_answer("", LIAR_CUT, FETCH_UNREACHABLE, "");
+}
+
+static void test_statuses(void)
+{
+	static const struct {
+		unsigned status;
+		enum fetch_error code;
+	} known[] = {{401, FETCH_DENIED},  {403, FETCH_DENIED},  {404, FETCH_MISSING},
+	             {407, FETCH_DENIED},  {410, FETCH_MISSING}, {429, FETCH_SERVER},
+	             {500, FETCH_SERVER},  {503, FETCH_SERVER},  {400, FETCH_PROTOCOL},
+	             {304, FETCH_PROTOCOL}};
+	for (size_t i = 0; i < G_N_ELEMENTS(known); i++) {
+		g_autofree char *text = g_strdup_printf(
+		        "HTTP/1.1 %u It|Content-Length: %u||%s", known[i].status,
+		        known[i].status == 304 ? 0 : 4, known[i].status == 304 ? "" : "what");
+		check_answer(text, LIAR_KEEP, (int)known[i].code, "");
+	}
+}
+
+/* Errors leave the connection usable: one connection serves them all. */
+static void test_kept(void)
+{
+	struct world *w = world_new();
+	liar_tell(w->liar, "", 1, LIAR_KEEP, "HTTP/1.1 404 No|Content-Length: 4||gone");
+	liar_tell(w->liar, "", 1, LIAR_KEEP, TO("/root/other"));
+	liar_tell(w->liar, "GET /root/other ", 1, LIAR_KEEP, PART);
+	world_open(w, "", 0);
+	check_read(w, FETCH_MISSING, "");
+	check_read(w, -1, "2345");
+	g_assert_cmpuint(liar_count(w->liar, ""), ==, 3);
+	world_free(w);
+}
+
+static void test_pinned(void)
+{
+	struct world *w = world_new();
+	struct reading x = {0}, y = {0}, z = {.refuse = -ENOSPC};
+	liar_tell(w->liar, "", 2, LIAR_KEEP, PART);
+	liar_tell(w->liar, "", 1, LIAR_KEEP,
+	          "HTTP/1.1 206 P|Content-Range: bytes 2-5/10|Content-Length: 4|ETag: \"b\"||abcd");
+	world_open(w, "", 3);
+	reading_start(&z, w->source, 2, 4);
+	outcome_wait(&z.outcome);
+	g_assert_error(z.outcome.error, LOCAL_ERROR, ENOSPC);
+	reading_start(&x, w->source, 2, 4);
+	outcome_wait(&x.outcome);
+	g_assert_no_error(x.outcome.error);
+	g_assert_cmpuint(x.r.version, !=, 0);
+	y.r.pinned = x.r.version;
+	reading_start(&y, w->source, 2, 4);
+	outcome_wait(&y.outcome);
+	g_assert_error(y.outcome.error, FETCH_ERROR, FETCH_CHANGED);
+	g_assert_cmpuint(y.count, ==, 0);
+	g_error_free(y.outcome.error);
+	g_error_free(z.outcome.error);
+	world_free(w);
+}
+
+static void test_resumed(void)
+{
+	struct world *w = world_new();
+	liar_tell(w->liar, "bytes=2-5", 1, LIAR_CUT,
+	          "HTTP/1.1 206 P|Content-Range: bytes 2-5/10|Content-Length: 4|ETag: \"a\"||23");
+	liar_tell(w->liar, "bytes=4-5", 1, LIAR_KEEP, "HTTP/1.1 503 Busy|Content-Length: 0||");
+	liar_tell(w->liar, "bytes=4-5", 1, LIAR_KEEP, WHOLE);
+	world_open(w, "", 3);
+	check_read(w, -1, "2345");
+	g_assert_cmpuint(liar_count(w->liar, ""), ==, 3);
+	world_free(w);
+}
+
+static void test_stalled(void)
+{
+	static const struct {
+		const char *answer;
+		enum liar_end end;
+		unsigned stall_ms;
+	} all[] = {{"", LIAR_STALL, 300},
+	           {"HTTP/1.1 206 P|Content-Le", LIAR_STALL, 300},
+	           {"HTTP/1.1 206 P|Content-Range: bytes 2-5/10|Content-Length: 4||2", LIAR_STALL,
+	            300},
+	           {"HTTP/1.1 206 P|X-Drip: 0123456789012345678901234567890123456789", LIAR_DRIP,
+	            1000}};
+	for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
+		struct world *w = world_new();
+		liar_tell(w->liar, "", 0, all[i].end, all[i].answer);
+		w->options.stall_ms = all[i].stall_ms;
+		world_open(w, "", 0);
+		int64_t from = clock_now();
+		struct reading x = {0};
+		reading_start(&x, w->source, 2, 4);
+		outcome_wait(&x.outcome);
+		g_assert_error(x.outcome.error, FETCH_ERROR, FETCH_TIMEOUT);
+		g_assert_cmpint(clock_now() - from, >=, all[i].stall_ms * MS);
+		g_assert_cmpint(clock_now() - from, <, 10000 * MS);
+		g_error_free(x.outcome.error);
+		world_free(w);
+	}
+}
+
+static void test_unreachable(void)
+{
+	struct world *w = world_new();
+	struct liar *gone = liar_new();
+	unsigned port = liar_port(gone);
+	liar_free(gone);
+	world_open(w, "", 0);
+	g_autofree char *to = g_strdup_printf(TO("http://127.0.0.1:%u/"), port);
+	liar_tell(w->liar, "", 0, LIAR_KEEP, to);
+	check_read(w, FETCH_UNREACHABLE, "");
+	world_free(w);
+}
+
+/* close() ends what stalls, what waits for a slot, and what would be tried again. */
+static void test_close(void)
+{
+	struct world *w = world_new();
+	struct reading x[12] = {0};
+	liar_tell(w->liar, "", 2, LIAR_KEEP,
+	          "HTTP/1.1 503 Busy|Retry-After: 60|Content-Length: 0||");
+	liar_tell(w->liar, "", 0, LIAR_STALL, "");
+	w->options.stall_ms = 60000;
+	world_open(w, "", 3);
+	for (size_t i = 0; i < G_N_ELEMENTS(x); i++)
+		reading_start(&x[i], w->source, 2, 4);
+	while (liar_count(w->liar, "") < 6)
+		g_usleep(1000);
+	source_close(g_steal_pointer(&w->source));
+	for (size_t i = 0; i < G_N_ELEMENTS(x); i++) {
+		outcome_wait(&x[i].outcome);
+		g_assert_error(x[i].outcome.error, FETCH_ERROR, FETCH_CANCELLED);
+		g_error_free(x[i].outcome.error);
+	}
+	world_free(w);
+}
+
+/* ---- redirects and secrets ---- */
+
+static void test_redirects(void)
+{
+	static const char *const bad[] = {
+	        TO("/root/dir/a%20file"), TO("a%20file"),
+	        TO("ftp://u:secret@h/"),  TO("http://u:secret@h:99999/?key=secret"),
+	        TO("http://u:secret@/"),  "HTTP/1.1 301 Moved|Content-Length: 0||",
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
+		check_answer(bad[i], LIAR_KEEP, FETCH_PROTOCOL, "");
+
+	struct world *w = world_new();
+	for (unsigned i = 0; i < 20; i++) {
+		g_autofree char *match = g_strdup_printf("GET /hop%u ", i);
+		g_autofree char *to = g_strdup_printf(TO("/hop%u"), i + 1);
+		liar_tell(w->liar, match, 0, LIAR_KEEP, to);
+	}
+	liar_tell(w->liar, "/root/", 1, LIAR_KEEP, TO("/hop12?token=secret"));
+	liar_tell(w->liar, "/root/", 1, LIAR_KEEP, TO("/hop13"));
+	liar_tell(w->liar, "/hop12?token=secret", 0, LIAR_KEEP, TO("/hop13"));
+	liar_tell(w->liar, "/hop20", 0, LIAR_KEEP, PART);
+	world_open(w, "", 0);
+	check_read(w, FETCH_PROTOCOL, "");
+	g_assert_cmpuint(liar_count(w->liar, ""), ==, 9);
+	check_read(w, -1, "2345");
+	world_free(w);
+}
+
+static unsigned secrets(struct liar *l)
+{
+	return liar_count(l, "Authorization:") + liar_count(l, "X-Mine:");
+}
+
+/* Given for one host: that host hears it, after a redirect to itself too; no other does,
+ * nor does the first when another sent us back. */
+static void check_secrets(struct world *w, const char *user, const char *said)
+{
+	struct liar *other = liar_new();
+	char *headers[] = {(char *)"X-Mine: header-secret", NULL};
+	g_autofree char *away =
+	        g_strdup_printf(TO("http://me:secret@127.0.0.1:%u/x?k=secret"), liar_port(other));
+	g_autofree char *back = g_strdup_printf(TO("http://127.0.0.1:%u/back"), liar_port(w->liar));
+	w->options.headers = headers;
+	liar_tell(w->liar, "GET /root/dir", 1, LIAR_KEEP, TO("/near"));
+	liar_tell(w->liar, "GET /near", 1, LIAR_KEEP, away);
+	liar_tell(other, "GET /x?k=secret ", 1, LIAR_KEEP, back);
+	liar_tell(w->liar, "GET /back", 1, LIAR_KEEP, PART);
+	world_open(w, user, 0);
+	check_read(w, -1, "2345");
+	g_assert_cmpuint(liar_count(w->liar, said), ==, 2);
+	g_assert_cmpuint(liar_count(w->liar, "X-Mine: header-secret"), ==, 2);
+	g_assert_cmpuint(secrets(w->liar), ==, 4);
+	g_assert_cmpuint(liar_count(other, ""), ==, 1);
+	g_assert_cmpuint(secrets(other), ==, 0);
+	g_autofree char *name = source_describe(w->source, "a b");
+	g_assert_null(strstr(name, "secret"));
+	liar_free(other);
+	world_free(w);
+}
+
+static void test_secrets(void)
+{
+	/* printf 'me:user-secret' | base64, and the same of netrc's */
+	check_secrets(world_new(), "me:user-secret@",
+	              "Authorization: Basic bWU6dXNlci1zZWNyZXQ=\r\n");
+
+	struct world *w = world_new();
+	w->options.no_netrc = false;
+	check_secrets(w, "", "Authorization: Basic bnU6bmV0LXNlY3JldA==\r\n");
+
+	g_autofree char *path = g_build_filename(g_get_home_dir(), "token", NULL);
+	g_assert_true(g_file_set_contents(path, "bearer-secret\r\n", -1, NULL));
+	w = world_new();
+	w->options.token_file = path;
+	w->options.no_netrc = false;
+	check_secrets(w, "", "Authorization: Bearer bearer-secret\r\n");
+}
+
+static void test_token(void)
+{
+	g_autofree char *path = g_build_filename(g_get_home_dir(), "token", NULL);
+	struct world *w = world_new();
+	liar_tell(w->liar, "", 0, LIAR_KEEP, PART);
+	w->options.token_file = path;
+	g_unlink(path);
+	world_open(w, "", 0);
+	check_read(w, FETCH_DENIED, "");
+	g_assert_true(g_file_set_contents(path, "one-secret", -1, NULL));
+	check_read(w, -1, "2345");
+	g_assert_true(g_file_set_contents(path, "two-secret\n", -1, NULL));
+	check_read(w, -1, "2345");
+	g_assert_cmpuint(liar_count(w->liar, "Bearer one-secret\r\n"), ==, 1);
+	g_assert_cmpuint(liar_count(w->liar, "Bearer two-secret\r\n"), ==, 1);
+	g_assert_true(g_file_set_contents(path, "a-secret\r\nX-Evil: 1", -1, NULL));
+	check_read(w, FETCH_DENIED, "");
+	g_assert_true(g_file_set_contents(path, "\n", -1, NULL));
+	check_read(w, FETCH_DENIED, "");
+	g_assert_cmpuint(liar_count(w->liar, ""), ==, 2);
+	world_free(w);
+}
+
+static void test_usage(void)
+{
+	static const char *const bad[] = {"Range: bytes=0-1", "accept-encoding: gzip", "no colon",
+	                                  "Bad Name: x",      "X: a\r\nY: secret",     "X:  "};
+	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+		char *headers[] = {(char *)bad[i], NULL};
+		struct source_options options = {.headers = headers, .connections = 1};
+		g_autoptr(GError) error = NULL;
+		g_assert_null(http_source_open("http://h/", &options, &error));
+		g_assert_error(error, FETCH_ERROR, FETCH_USAGE);
+		g_assert_null(strstr(error->message, "secret"));
+	}
+	g_autoptr(GError) error = NULL;
+	g_assert_null(http_source_canonical("http://h/?q", &error));
+	g_assert_error(error, FETCH_ERROR, FETCH_USAGE);
+	g_autofree char *same = http_source_canonical("HTTP://u:secret@H:80/a/../b", NULL);
+	g_assert_cmpstr(same, ==, "http://h/b/");
+}
+
+/* ---- attributes and listings ---- */
+
+static void stating_done(struct source_request *request, const GError *error);
+
+struct stating {
+	struct source_stat s; /* first */
+	struct outcome outcome;
+};
+
+static void stating_done(struct source_request *request, const GError *error)
+{
+	outcome_set(&((struct stating *)request)->outcome, error);
+}
+
+static void check_stat(struct world *w, int code, uint64_t size)
+{
+	struct stating x = {.s = {.base = {.path = (char *)"f", .done = stating_done}}};
+	source_stat(w->source, &x.s);
+	outcome_wait(&x.outcome);
+	if (code < 0)
+		g_assert_no_error(x.outcome.error);
+	else
+		g_assert_error(x.outcome.error, FETCH_ERROR, code);
+	g_assert_cmpuint(x.s.size, ==, size);
+	g_clear_error(&x.outcome.error);
+}
+
+static void test_stat(void)
+{
+	struct world *w = world_new();
+	liar_tell(w->liar, "", 1, LIAR_KEEP, "HTTP/1.1 200 OK|Content-Length: 10|ETag: \"a\"||");
+	liar_tell(w->liar, "HEAD ", 1, LIAR_CUT, "HTTP/1.1 200 OK||");
+	liar_tell(w->liar, "HEAD ", 1, LIAR_KEEP, "HTTP/1.1 404 No|Content-Length: 99||");
+	liar_tell(w->liar, "HEAD ", 0, LIAR_KEEP, "HTTP/1.1 405 No|Content-Length: 99||");
+	liar_tell(w->liar, "", 1, LIAR_KEEP,
+	          "HTTP/1.1 206 P|Content-Range: bytes 0-0/77|Content-Length: 1||x");
+	liar_tell(w->liar, "", 1, LIAR_KEEP,
+	          "HTTP/1.1 416 No|Content-Range: bytes */0|Content-Length: 0||");
+	liar_tell(w->liar, "", 1, LIAR_KEEP, WHOLE);
+	liar_tell(w->liar, "", 1, LIAR_KEEP, "HTTP/1.1 206 P|Content-Length: 1||x");
+	world_open(w, "", 0);
+	check_stat(w, -1, 10);
+	check_stat(w, FETCH_PROTOCOL, 0);
+	check_stat(w, FETCH_MISSING, 0);
+	check_stat(w, -1, 77);
+	check_stat(w, -1, 0);
+	check_stat(w, -1, 10);
+	check_stat(w, FETCH_PROTOCOL, 0);
+	g_assert_cmpuint(liar_count(w->liar, "GET /root/f HTTP/1.1\r\n"), ==, 4);
+	world_free(w);
+}
+
+struct listing_call {
+	struct source_list l; /* first */
+	struct outcome outcome;
+};
+
+static void listing_done(struct source_request *request, const GError *error)
+{
+	outcome_set(&((struct listing_call *)request)->outcome, error);
+}
+
+static struct listing *check_list(struct world *w, struct listing *previous, int code)
+{
+	struct listing_call x = {
+	        .l = {.base = {.path = (char *)"dir", .done = listing_done}, .previous = previous}};
+	source_list(w->source, &x.l);
+	outcome_wait(&x.outcome);
+	if (code < 0)
+		g_assert_no_error(x.outcome.error);
+	else
+		g_assert_error(x.outcome.error, FETCH_ERROR, code);
+	g_clear_error(&x.outcome.error);
+	return x.l.listing;
+}
+
+#define JSON                                                                                       \
+	"[{\"name\":\"f\",\"type\":\"file\",\"mtime\":\"Sun, 06 Nov 1994 08:49:37 "                \
+	"GMT\",\"size\":3}]"
+#define JSON2                                                                                      \
+	"[{\"name\":\"g\",\"type\":\"file\",\"mtime\":\"Sun, 06 Nov 1994 08:49:37 "                \
+	"GMT\",\"size\":3}]"
+#define PAGE(headers, body)                                                                        \
+	"HTTP/1.1 200 OK|Content-Type: application/json|Connection: close|" headers "|" body
+
+static void test_list(void)
+{
+	struct world *w = world_new();
+	liar_tell(w->liar, "If-None-Match: \"v1\"\r\n", 1, LIAR_KEEP, "HTTP/1.1 304 Same||");
+	liar_tell(w->liar, "If-None-Match: \"v1\"\r\n", 1, LIAR_CUT, PAGE("", JSON2));
+	liar_tell(w->liar, "", 1, LIAR_CUT, PAGE("ETag: \"v1\"|", JSON));
+	world_open(w, "", 0);
+	struct listing *one = check_list(w, NULL, -1);
+	uint32_t index;
+	g_assert_true(listing_find(one, "f", &index));
+	g_assert_cmpuint(listing_at(one, index)->size, ==, 3);
+	listing_set_checked(one, 0);
+	struct listing *two = check_list(w, one, -1);
+	g_assert_true(two == one);
+	g_assert_cmpint(listing_checked(one), >, 0);
+	struct listing *three = check_list(w, two, -1);
+	g_assert_true(three != one && listing_find(three, "g", &index));
+	/* no validator, the same page: the same listing */
+	liar_tell(w->liar, "", 1, LIAR_CUT, PAGE("", JSON2));
+	struct listing *four = check_list(w, three, -1);
+	g_assert_true(four == three);
+	liar_tell(w->liar, "", 1, LIAR_KEEP, "HTTP/1.1 304 Same||");
+	g_assert_null(check_list(w, three, FETCH_PROTOCOL));
+	liar_tell(w->liar, "", 1, LIAR_KEEP,
+	          "HTTP/1.1 200 OK|Content-Type: text/plain|Content-Length: 1||x");
+	g_assert_null(check_list(w, three, FETCH_PROTOCOL));
+	liar_tell(w->liar, "", 1, LIAR_KEEP,
+	          "HTTP/1.1 200 OK|Content-Type: application/json|Content-Length: 5||[{\"na");
+	g_assert_null(check_list(w, three, FETCH_PROTOCOL));
+	liar_tell(w->liar, "", 1, LIAR_KEEP, "HTTP/1.1 404 No|Content-Length: 0||");
+	g_assert_null(check_list(w, three, FETCH_MISSING));
+	liar_tell(w->liar, "", 1, LIAR_KEEP, TO("/elsewhere/"));
+	liar_tell(w->liar, "GET /elsewhere/", 1, LIAR_CUT, PAGE("", JSON));
+	struct listing *five = check_list(w, NULL, -1);
+	g_assert_true(listing_find(five, "f", &index));
+	g_assert_cmpuint(liar_count(w->liar, "GET /root/dir/ HTTP/1.1\r\n"), ==, 9);
+	g_assert_cmpuint(liar_count(w->liar, "Accept: application/json, text/html;q=0.9\r\n"), ==,
+	                 10);
+	listing_unref(one);
+	listing_unref(two);
+	listing_unref(three);
+	listing_unref(four);
+	listing_unref(five);
+	world_free(w);
+}
+
+static char *home_make(void)
+{
+	char *home = g_dir_make_tmp("lacunafs-http-XXXXXX", NULL);
+	g_autofree char *netrc = g_build_filename(home, ".netrc", NULL);
+	g_assert_true(g_file_set_contents(netrc, "machine 127.0.0.1 login nu password net-secret\n",
+	                                  -1, NULL));
+	g_setenv("HOME", home, TRUE);
+	return home;
+}
+
+static void home_remove(char *home)
+{
+	static const char *const names[] = {".netrc", "token"};
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+		g_autofree char *path = g_build_filename(home, names[i], NULL);
+		g_unlink(path);
+	}
+	g_rmdir(home);
+	g_free(home);
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const proxies[] = {"http_proxy", "https_proxy", "HTTPS_PROXY",
+	                                      "all_proxy", "ALL_PROXY"};
+	for (size_t i = 0; i < G_N_ELEMENTS(proxies); i++)
+		g_unsetenv(proxies[i]);
+	char *home = home_make();
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/http/answers", test_answers);
+	g_test_add_func("/http/statuses", test_statuses);
+	g_test_add_func("/http/kept", test_kept);
+	g_test_add_func("/http/pinned", test_pinned);
+	g_test_add_func("/http/resumed", test_resumed);
+	g_test_add_func("/http/stalled", test_stalled);
+	g_test_add_func("/http/unreachable", test_unreachable);
+	g_test_add_func("/http/close", test_close);
+	g_test_add_func("/http/redirects", test_redirects);
+	g_test_add_func("/http/secrets", test_secrets);
+	g_test_add_func("/http/token", test_token);
+	g_test_add_func("/http/usage", test_usage);
+	g_test_add_func("/http/stat", test_stat);
+	g_test_add_func("/http/list", test_list);
+	int result = g_test_run();
+	home_remove(home);
+	return result;
+}
