@@ -72,7 +72,7 @@ const char *listing_xattr_names(const struct listing *l, const struct listing_en
 {
 	if (e->xattr_off == 0) {
 		*size = 0;
-		return NULL;
+		return "";
 	}
 	*size = u32_at(l->blob + e->xattr_off + 4);
 	return l->blob + e->xattr_off + 8;

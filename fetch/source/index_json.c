@@ -22,8 +22,10 @@ struct json {
 	enum { BEFORE, FIRST, ELEMENT, AFTER_ELEMENT, AFTER_COMMA, AFTER } where;
 	unsigned depth; /* within the element */
 	bool in_string, escaped;
-	unsigned hex;  /* digits still to come of a \u */
-	bool hex_zero; /* those so far were 0 */
+	unsigned hex;      /* digits still to come of a \u */
+	uint16_t unit;     /* those so far */
+	bool surrogate;    /* the latest was the first half of a pair */
+	bool string_wrong; /* no JSON: json-glib leaks what it had of such a string */
 };
 
 static void *json_new(struct index_page *page)
@@ -47,6 +49,12 @@ static bool not_an_index(GError **error)
 {
 	g_set_error_literal(error, FETCH_ERROR, FETCH_PROTOCOL,
 	                    "not a directory index (JSON of another kind)");
+	return false;
+}
+
+static bool malformed(GError **error)
+{
+	g_set_error_literal(error, FETCH_ERROR, FETCH_PROTOCOL, "an index page of malformed JSON");
 	return false;
 }
 
@@ -183,12 +191,8 @@ static bool batch_read(struct json *j, GError **error)
 	g_string_append_c(j->batch, ']');
 	g_autofree char *escaped = bytes_escape(j->batch->str, j->batch->len);
 	g_string_truncate(j->batch, 1);
-	g_autoptr(GError) wrong = NULL;
-	if (!json_parser_load_from_data(j->parser, escaped, -1, &wrong)) {
-		g_set_error_literal(error, FETCH_ERROR, FETCH_PROTOCOL,
-		                    "an index page of malformed JSON");
-		return false;
-	}
+	if (!json_parser_load_from_data(j->parser, escaped, -1, NULL))
+		return malformed(error);
 	JsonNode *root = json_parser_get_root(j->parser);
 	if (root == NULL || !JSON_NODE_HOLDS_ARRAY(root))
 		return not_an_index(error);
@@ -203,23 +207,35 @@ static bool batch_read(struct json *j, GError **error)
 	return true;
 }
 
+static void unit_step(struct json *j, char c)
+{
+	j->string_wrong |= !g_ascii_isxdigit(c);
+	j->unit = (uint16_t)(j->unit << 4 | (g_ascii_xdigit_value(c) & 15));
+	if (--j->hex > 0)
+		return;
+	bool second = (j->unit & 0xfc00) == 0xdc00;
+	j->string_wrong |= second != j->surrogate;
+	j->surrogate = (j->unit & 0xfc00) == 0xd800;
+}
+
 /* One byte within a string. A \u0000 would end the name where json-glib hands it out: it
  * becomes \u0001, which no name may hold either. */
 static char string_step(struct json *j, char c)
 {
 	if (j->hex > 0) {
-		j->hex--;
-		j->hex_zero &= c == '0';
-		if (j->hex == 0 && j->hex_zero)
-			c = '1';
-	} else if (j->escaped) {
+		unit_step(j, c);
+		return j->hex == 0 && j->unit == 0 && c == '0' ? '1' : c;
+	}
+	if (j->escaped) {
 		j->escaped = false;
 		j->hex = c == 'u' ? 4 : 0;
-		j->hex_zero = true;
+		j->unit = 0;
+		j->string_wrong |= strchr("\"\\/bfnrtu", c) == NULL || (j->surrogate && c != 'u');
 	} else if (c == '\\') {
 		j->escaped = true;
-	} else if (c == '"') {
-		j->in_string = false;
+	} else {
+		j->string_wrong |= j->surrogate;
+		j->in_string = c != '"';
 	}
 	return c;
 }
@@ -230,8 +246,7 @@ static bool element_step(struct json *j, char c, GError **error)
 		c = string_step(j, c);
 	} else if (c == '"') {
 		j->in_string = true;
-		j->escaped = false;
-		j->hex = 0;
+		j->surrogate = false;
 	} else if (c == '{' || c == '[') {
 		j->depth++;
 	} else if (c == '}' || c == ']') {
@@ -244,6 +259,8 @@ static bool element_step(struct json *j, char c, GError **error)
 		                    "long");
 		return false;
 	}
+	if (j->string_wrong)
+		return malformed(error);
 	if (j->depth > 0)
 		return true;
 	j->where = AFTER_ELEMENT;
