@@ -159,10 +159,13 @@ struct settings *settings_parse(int argc, char **argv, GError **error)
 	s->fuse_options = g_ptr_array_new_with_free_func(g_free);
 	option_defaults(s);
 	struct words words = {.ready_fd = -1};
-	bool ok = words_parse(argc, argv, &words, error) && words_take(&words, s, error);
+	g_autoptr(GError) cause = NULL;
+	bool ok = words_parse(argc, argv, &words, &cause) && words_take(&words, s, &cause);
 	words_clear(&words);
 	if (ok)
 		return s;
+	g_strdelimit(cause->message, "\n\r", ' '); /* of the arguments it quotes */
+	g_propagate_error(error, g_steal_pointer(&cause));
 	settings_free(s);
 	return NULL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "fuse/users.h"
@@ -74,7 +75,7 @@ GPtrArray *users_of(const char *mountpoint, unsigned max)
 	GDir *list = g_dir_open("/proc", 0, NULL);
 	const char *name;
 	while (list && users->len < max && (name = g_dir_read_name(list))) {
-		if (!g_ascii_isdigit(name[0]))
+		if (!g_ascii_isdigit(name[0]) || strtol(name, NULL, 10) == getpid())
 			continue;
 		g_autofree char *process = g_build_filename("/proc", name, NULL);
 		const char *use = use_of(process, mountpoint);

@@ -17,10 +17,11 @@
 static const char help[] =
         "Usage: lacunafs fill PATH...\n"
         "\n"
-        "Fetches files, and everything below directories, whole and now: many side by side,\n"
-        "with a progress bar on a terminal and a line every few seconds elsewhere. Links are\n"
-        "not followed and mounts not crossed. What failed is named, one line each, and the\n"
-        "exit status is 1 if anything is missing. Ctrl-C ends it; what is there stays.\n";
+        "Fetches files, and everything below directories, whole and now, many side by\n"
+        "side: with a progress bar on a terminal and a line every few seconds elsewhere.\n"
+        "Links are not followed and mounts not crossed. What failed is named, one line\n"
+        "each, and the exit status is 1 if anything is missing. Ctrl-C ends it; what is\n"
+        "there stays.\n";
 
 enum { BATCH_MAX = 1024 };
 

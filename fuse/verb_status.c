@@ -15,8 +15,9 @@
 static const char help[] =
         "Usage: lacunafs status [OPTION]... [MOUNT|PATH]...\n"
         "\n"
-        "Of a mount: what came from where, and what is on its way for whom. Of a file in it:\n"
-        "what is present, drawn as a bar, and why it is not handed to the kernel yet.\n"
+        "Of a mount: what came from where, and what is on its way for whom.\n"
+        "Of a file in it: what is present, drawn as a bar, and why it is not handed to\n"
+        "the kernel yet.\n"
         "Without an argument: every mount of yours, or for root every mount.\n"
         "\n"
         "  --json              one line of JSON for each, described in lacunafs(1)\n"

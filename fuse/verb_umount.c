@@ -15,8 +15,8 @@
 static const char help[] =
         "Usage: lacunafs umount [OPTION] MOUNT...\n"
         "\n"
-        "Unmounts, and returns when the daemon has written back and left its store, so that\n"
-        "it can be mounted again at once.\n"
+        "Unmounts, and returns when the daemon has written back and left its store, which\n"
+        "can then be mounted again at once.\n"
         "\n"
         "  -l, --lazy   out of sight now, gone when nobody uses it any more\n"
         "\n"
