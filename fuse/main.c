@@ -1,3 +1,72 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-int main(void) { return 0; }
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+#define FUSE_USE_VERSION 318
+#include <fuse_lowlevel.h>
+#include "fuse/verb.h"
+
+static const char help[] =
+        "Usage: lacunafs VERB [ARGUMENT]...\n"
+        "\n"
+        "Mounts a remote tree as a local one in which every file is whole to look at and\n"
+        "empty until touched: bytes arrive when they are read, mapped or executed.\n"
+        "\n"
+        "  mount SOURCE MOUNTPOINT   mount a directory or a web server's tree\n"
+        "  umount MOUNT...           unmount, and wait until the store is free again\n"
+        "  status [MOUNT|PATH]...    what is present, what is on its way, who waits for it\n"
+        "  fill PATH...              fetch files and directories whole, now\n"
+        "\n"
+        "  --help       this text, or after a verb what it takes\n"
+        "  --version    print the version\n"
+        "\n"
+        "Everything else: man lacunafs\n";
+
+static const struct verb *const verbs[] = {&verb_mount, &verb_umount, &verb_status, &verb_fill};
+
+static bool wants_help(int argc, char **argv)
+{
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return true;
+	return false;
+}
+
+/* A full disk or a closed pipe behind stdout is a failure too. */
+static int finish(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	verb_complain("cannot write to standard output");
+	return status ? status : EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+	setlocale(LC_CTYPE, ""); /* messages stay in one language, numbers in one form */
+	const char *name = argc > 1 ? argv[1] : NULL;
+	if (!name) {
+		verb_complain("which verb? mount, umount, status or fill; see lacunafs --help");
+		return EXIT_USAGE;
+	}
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+		fputs(help, stdout);
+		return finish(EXIT_OK);
+	}
+	if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+		printf("lacunafs %s (libfuse %s)\n", LACUNAFS_VERSION, fuse_pkgversion());
+		return finish(EXIT_OK);
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
+		if (strcmp(verbs[i]->name, name) != 0)
+			continue;
+		if (wants_help(argc - 2, argv + 2)) {
+			fputs(verbs[i]->help, stdout);
+			return finish(EXIT_OK);
+		}
+		return finish(verbs[i]->run(argc - 2, argv + 2));
+	}
+	verb_complain("unknown verb %s: expects mount, umount, status or fill", name);
+	return EXIT_USAGE;
+}
