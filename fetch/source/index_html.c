@@ -17,8 +17,9 @@
 struct html {
 	struct index_page *page; /* borrowed */
 	htmlParserCtxtPtr parser;
-	GString *input;    /* escaped, not yet given to the parser */
-	const char *wrong; /* static; the parse has been stopped */
+	GString *input;       /* escaped, not yet given to the parser */
+	struct index_tag tag; /* at the end of input */
+	const char *wrong;    /* static; the parse has been stopped */
 	unsigned depth;
 	bool in_link, in_time, in_heading;
 
@@ -366,9 +367,11 @@ static bool html_feed(void *state, const char *data, size_t length, GError **err
 	struct html *h = state;
 	while (length > 0) {
 		size_t piece = MIN(length, PIECE), seen = h->input->len;
+		if (!index_tag_check(&h->tag, data, piece))
+			html_stop(h, "an index page with a tag of too many attributes");
 		index_ascii_append(h->input, data, piece);
 		const char *last = memrchr(h->input->str + seen, '<', h->input->len - seen);
-		if (last != NULL)
+		if (last != NULL && h->wrong == NULL)
 			html_parse(h, last - h->input->str);
 		if (!html_check(h, error))
 			return false;

@@ -227,3 +227,33 @@ void index_ascii_append(GString *to, const char *from, size_t count)
 		}
 	}
 }
+
+/* Not quite the parser's own idea of quotes: hence two bounds, the second without them. */
+#define ATTRIBUTES_MAX 512
+#define WORDS_MAX 4096
+
+bool index_tag_check(struct index_tag *tag, const char *text, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		char c = text[i];
+		if (!tag->open) {
+			*tag = (struct index_tag){.angle = c == '<',
+			                          .open = tag->angle && g_ascii_isalpha(c)};
+			continue;
+		}
+		bool blank = c == ' ' || (c >= '\t' && c <= '\r');
+		bool quote = c == '"' || c == '\'';
+		if (quote && (tag->quote == '\0' || tag->quote == c))
+			tag->quote = tag->quote == '\0' ? c : '\0';
+		else if (c == '>' && tag->quote == '\0')
+			tag->open = false;
+		if (quote || (blank && !tag->blank)) {
+			tag->words++;
+			tag->attributes += tag->quote == '\0';
+		}
+		tag->blank = blank;
+		if (tag->attributes > ATTRIBUTES_MAX || tag->words > WORDS_MAX)
+			return false;
+	}
+	return true;
+}

@@ -226,6 +226,12 @@ static void test_not_an_index(void)
 	refused("application/json", "[{\"name\": \"x\", \"type\": \"file\"},]", why);
 	refused("application/json", "[{\"name\": \"x\", \"type\": }]", "malformed");
 	refused("application/json", "[] []", why);
+	refused("application/json", "[{\"name\": \"\\ud83d\"}]", "malformed");
+	refused("application/json", "[{\"name\": \"\\ud83dx\"}]", "malformed");
+	refused("application/json", "[{\"name\": \"\\ud83d\\n\"}]", "malformed");
+	refused("application/json", "[{\"name\": \"\\udc27\"}]", "malformed");
+	refused("application/json", "[{\"name\": \"\\u12g4\"}]", "malformed");
+	refused("application/json", "[{\"name\": \"\\q\"}]", "malformed");
 	g_autofree char *deep = g_strnfill(100, '{');
 	g_autofree char *nested = g_strconcat("[", deep, NULL);
 	refused("application/json", nested, "too deep");
@@ -236,19 +242,50 @@ static void test_not_an_index(void)
 	for (unsigned i = 0; i < 1000; i++)
 		g_string_append(tags, "<b><div>");
 	refused("text/html", tags->str, "nested too deep");
+	/* each of these would keep the parser busy for more than a minute, or for ever */
+	g_string_assign(tags, "<title>Index of /</title><a ");
+	for (unsigned i = 0; i < 150000; i++)
+		g_string_append_printf(tags, "x%u ", i);
+	refused("text/html", tags->str, "too many attributes");
+	g_string_assign(tags, "<title>Index of /</title>it's a <b 'c\"");
+	for (unsigned i = 0; i < 150000; i++)
+		g_string_append_printf(tags, "x%u\n", i);
+	refused("text/html", tags->str, "too many attributes");
+	g_string_assign(tags, "<title>Index of /</title><!-- ");
+	for (unsigned i = 0; i < 3 << 18; i++)
+		g_string_append(tags, "<--");
+	refused("text/html", tags->str, "more than 1 MiB");
 }
-
-#define ENTRY(name) "{\"name\": " name ", \"type\": \"file\", \"size\": 1}"
 
 static void test_json(void)
 {
-	g_autofree char *names = names_of(
-	        "application/json", BASE,
-	        "\xef\xbb\xbf [" ENTRY("\"a\"") ",\n" ENTRY("\"..\"") "," ENTRY("\"x/y\"") "," ENTRY("\"n\\u0000ul\"") "," ENTRY("\"back\\\\u0000\"") "," ENTRY(
-	                "\"\"") "," ENTRY("\"a\"") "," ENTRY("\"quo\\\"te}]\"") "," ENTRY("\"\\u00e"
-	                                                                                  "9\"") "," ENTRY("\"\xf4\x8f\xbf\xbf\"") "," ENTRY("\"\xff\xf4\x8f\"") "]");
-	g_assert_cmpstr(names, ==,
-	                "|a|back\\u0000|quo\"te}]|\xc3\xa9|\xf4\x8f\xbf\xbf|\xff\xf4\x8f");
+	static const struct {
+		const char *written, *name; /* "" = no entry */
+	} cases[] = {
+	        {"a", "a"},
+	        {"..", ""},
+	        {"x/y", ""},
+	        {"", ""},
+	        {"n\\u0000ul", ""},
+	        {"back\\\\u0000", "back\\u0000"},
+	        {"quo\\\"te}]", "quo\"te}]"},
+	        {"\\u00e9", "\xc3\xa9"},
+	        {"\\ud83d\\udc27", "\xf0\x9f\x90\xa7"},
+	        {"\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf"},
+	        {"\xff\xf4\x8f", "\xff\xf4\x8f"},
+	};
+	g_autoptr(GString) page = g_string_new("\xef\xbb\xbf [");
+	g_autoptr(GString) expected = g_string_new(NULL);
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_string_append_printf(page, "%s{\"name\": \"%s\", \"type\": \"file\"}",
+		                       i > 0 ? ",\n" : "", cases[i].written);
+		if (cases[i].name[0] != '\0')
+			g_string_append_printf(expected, "|%s", cases[i].name);
+	}
+	g_string_append_c(page, ']');
+	g_autofree char *names = names_of("application/json", BASE, page->str);
+	g_assert_cmpstr(names, ==, expected->str);
+
 	g_autofree char *urls =
 	        names_of("application/json", BASE,
 	                 "[{\"name\":\"a\",\"is_dir\":false,\"url\":\"./a%FF\"},"
