@@ -3,6 +3,7 @@
 #include "fetch/listing.h"
 #include "fetch/error.h"
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -215,6 +216,45 @@ static void test_resolved(void)
 	listing_unref(one);
 }
 
+static void *resolve_all(void *user)
+{
+	struct listing *l = user;
+	for (unsigned round = 1; round <= 20; round++)
+		for (uint32_t i = 0; i < listing_count(l); i++)
+			listing_resolve(l, i, round, true, round);
+	return NULL;
+}
+
+/* Attributes arrive while the listing is saved and followed by the next: neither takes over
+ * a size without its time. */
+static void test_resolved_meanwhile(void)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+	for (unsigned i = 0; i < 500; i++)
+		g_ptr_array_add(names, g_strdup_printf("f%u", i));
+	g_ptr_array_add(names, NULL);
+	struct listing *l = listing_of((const char *const *)names->pdata, NULL);
+	pthread_t thread;
+	g_assert_cmpint(pthread_create(&thread, NULL, resolve_all, l), ==, 0);
+	for (unsigned round = 0; round < 10; round++) {
+		g_autoptr(GBytes) bytes = listing_to_bytes(l);
+		struct listing *both[] = {
+		        listing_from_bytes(bytes, NULL),
+		        listing_of((const char *const *)names->pdata, l),
+		};
+		listing_set_checked(l, round);
+		for (unsigned b = 0; b < G_N_ELEMENTS(both); b++) {
+			for (uint32_t i = 0; i < listing_count(both[b]); i++) {
+				const struct listing_entry *e = listing_at(both[b], i);
+				g_assert_cmpint(e->mtime_ns, ==, e->size);
+			}
+			listing_unref(both[b]);
+		}
+	}
+	g_assert_cmpint(pthread_join(thread, NULL), ==, 0);
+	listing_unref(l);
+}
+
 static uint64_t identify(const char *name, size_t name_len, void *user)
 {
 	return XXH3_64bits(name, name_len) | *(uint64_t *)user;
@@ -316,6 +356,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/listing/cookies-survive", test_cookies_survive);
 	g_test_add_func("/listing/identity-changes", test_identity_changes);
 	g_test_add_func("/listing/resolved", test_resolved);
+	g_test_add_func("/listing/resolved-meanwhile", test_resolved_meanwhile);
 	g_test_add_func("/listing/identify", test_identify);
 	g_test_add_func("/listing/million", test_million);
 	return g_test_run();
