@@ -9,8 +9,9 @@
 /* A first read this long is somebody who wants more than a header */
 #define EAGER (UINT64_C(64) << 10)
 #define STEP (UINT64_C(64) << 10)
-/* What is skipped and still looks like reading on */
+/* What is skipped and still looks like reading on, and at most, where reads are that long */
 #define SKIP (UINT64_C(64) << 10)
+#define SKIP_MAX (UINT64_C(256) << 10)
 
 static void readahead_reset(struct readahead *ra, uint64_t end)
 {
@@ -24,13 +25,14 @@ static void readahead_reset(struct readahead *ra, uint64_t end)
 uint64_t readahead_next(struct readahead *ra, uint64_t offset, uint64_t length, uint64_t max)
 {
 	uint64_t end = offset > UINT64_MAX - length ? UINT64_MAX : offset + length;
+	uint64_t skip = ra->window ? REORDER : CLAMP(length, SKIP, SKIP_MAX);
 	bool fresh = ra->next == 0 && ra->edge == 0;
 
 	if (offset < ra->next && ra->next - offset <= REORDER) {
 		ra->next = MAX(ra->next, end);
 		return 0;
 	}
-	if (offset < ra->next || offset - ra->next > (ra->window ? REORDER : SKIP)) {
+	if (offset < ra->next || offset - ra->next > skip) {
 		readahead_reset(ra, end);
 		return 0;
 	}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* A source for tests: its files are made of a formula, and it misbehaves when told.
+ * Locking: knobs are set while no request is under way, or under `lock`
+ */
+#pragma once
+#include <pthread.h>
+#include "fetch/pool.h"
+#include "fetch/source/source.h"
+
+struct fake_read { /* one request that arrived */
+	char path[64];
+	uint64_t offset, length;
+};
+
+struct fake_source {
+	struct source base;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct pool *threads;
+	GHashTable *files;       /* path → struct fake_file, owned */
+	GHashTable *directories; /* path → struct fake_directory, owned */
+	GArray *reads;           /* of struct fake_read, as they arrived */
+	unsigned lists, stats, under_way;
+	bool closing;
+
+	bool gate;               /* closed: no request is answered */
+	bool ignore_range;
+	bool places;             /* puts bytes into `fd` itself */
+	size_t piece;            /* bytes per data(), odd sizes welcome; 0 = 16 KiB */
+	unsigned delay_us;       /* before each piece */
+	uint64_t cut_after;      /* bytes, then FETCH_PROTOCOL; 0 = never */
+	bool stall;              /* closed: data stops after `stall_after` bytes */
+	uint64_t stall_after;
+	int fail;                /* enum fetch_error of every request, -1 = none */
+	unsigned fail_count;     /* as many requests, then `fail` is -1; 0 = all */
+	int fail_one_in;         /* one read in n is cut at random; 0 = none */
+	unsigned random;
+};
+
+struct fake_source *fake_source_new(unsigned threads);
+/* struct source is freed by source_close() */
+void fake_file_add(struct fake_source *s, const char *path, uint64_t size);
+/* Another version: other bytes, another version number. */
+void fake_file_change(struct fake_source *s, const char *path);
+uint64_t fake_file_size(struct fake_source *s, const char *path);
+/* The bytes of version `version` (0 first) of `path`. */
+void fake_bytes(const char *path, unsigned version, uint64_t offset, void *buffer, size_t length);
+
+/* A directory with entries f0000…, of which each is a file of (n + 1) × 1000 bytes; `exact`:
+ * its listing tells so. Called again, it replaces the listing. */
+void fake_directory_set(struct fake_source *s, const char *path, unsigned entries, bool exact);
+void fake_directory_remove(struct fake_source *s, const char *path);
+
+void fake_gate(struct fake_source *s, bool closed);
+void fake_stall(struct fake_source *s, bool closed, uint64_t after);
+void fake_fail(struct fake_source *s, int error, unsigned count);
+unsigned fake_reads(struct fake_source *s);
+unsigned fake_lists(struct fake_source *s);
+unsigned fake_stats(struct fake_source *s);
+/* The n-th read that arrived. */
+struct fake_read fake_read_at(struct fake_source *s, unsigned n);
+/* Until as many reads have arrived. */
+void fake_wait_reads(struct fake_source *s, unsigned count);
+void fake_wait_idle(struct fake_source *s);
