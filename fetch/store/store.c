@@ -1,2 +1,273 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
+
+/* One store, opened by one daemon. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+#include "fetch/error.h"
+#include "fetch/store/format.h"
+#include "fetch/store/store_private.h"
+
+#define CHUNK_SHIFT_DEFAULT 16
+#define OVERLAYFS_MAGIC 0x794c7630
+#define ECRYPTFS_MAGIC 0xf15f
+
+static const int DIRECTORY = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+
+static bool store_fail(GError **error, const char *path, int err)
+{
+	g_set_error(error, LOCAL_ERROR, err, "store %s: %s", path, g_strerror(err));
+	return false;
+}
+
+/* Every name in `dir` is one of `known` (NULL-terminated)? -errno. */
+static int directory_has_only(int dir, const char *const *known)
+{
+	int fd = openat(dir, ".", DIRECTORY), only = 1;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (d == NULL) {
+		int err = -errno;
+
+		if (fd >= 0)
+			close(fd);
+		return err;
+	}
+	while (only && (e = readdir(d)) != NULL)
+		only = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+		       g_strv_contains(known, e->d_name);
+	closedir(d);
+	return only;
+}
+
+static int make_directory(int dir, const char *name, mode_t mode, int flags)
+{
+	int fd;
+
+	if (mkdirat(dir, name, mode) < 0 && errno != EEXIST)
+		return -errno;
+	fd = openat(dir, name, flags | O_NOFOLLOW);
+	return fd < 0 ? -errno : fd;
+}
+
+/* STORE and STORE/state, made where there is nothing yet. What is neither empty nor a store,
+ * or one whose making was cut short, is left as it is. */
+static bool open_directories(struct store *s, GError **error)
+{
+	static const char *const begun[] = {"state", "tree", "lost+found", NULL};
+	static const char *const state_begun[] = {"lock", "epoch",        "tmp",
+	                                          "log",  "settings.new", NULL};
+	static const char *const none[] = {NULL};
+	g_autofree char *state = g_strconcat(s->path, "/state", NULL);
+	int only;
+
+	if (g_mkdir_with_parents(s->path, 0700) < 0 && errno != EEXIST)
+		return store_fail(error, s->path, errno);
+	s->dir = open(s->path, DIRECTORY);
+	if (s->dir < 0)
+		return store_fail(error, s->path, errno);
+	if (faccessat(s->dir, "state/settings", F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+		int tree = openat(s->dir, "tree", DIRECTORY | O_NOFOLLOW);
+
+		s->state = openat(s->dir, "state", DIRECTORY | O_NOFOLLOW);
+		only = directory_has_only(s->dir, begun);
+		if (only > 0 && s->state >= 0)
+			only = directory_has_only(s->state, state_begun);
+		if (only > 0 && tree >= 0)
+			only = directory_has_only(tree, none);
+		if (tree >= 0)
+			close(tree);
+		if (only < 0)
+			return store_fail(error, s->path, -only);
+		if (only == 0) {
+			g_set_error(error, LOCAL_ERROR, ENOTEMPTY,
+			            "%s is neither empty nor a store", s->path);
+			return false;
+		}
+	}
+	if (s->state < 0)
+		s->state = make_directory(s->dir, "state", 0700, DIRECTORY);
+	return s->state >= 0 || store_fail(error, state, -s->state);
+}
+
+static bool store_in_use(struct store *s, GError **error)
+{
+	char text[24] = "";
+	ssize_t n = pread(s->lock, text, sizeof text - 1, 0);
+	g_autofree char *holder = NULL;
+
+	if (n > 0 && g_ascii_isdigit(text[0]))
+		holder = g_strdup_printf("process %" PRIu64, g_ascii_strtoull(text, NULL, 10));
+	g_set_error(error, LOCAL_ERROR, EBUSY, "store %s is in use by %s", s->path,
+	            holder ? holder : "another process");
+	return false;
+}
+
+static bool store_take(struct store *s, GError **error)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char text[24];
+	int n;
+
+	s->lock = openat(s->state, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (s->lock < 0)
+		return store_fail(error, s->path, errno);
+	if (fcntl(s->lock, F_OFD_SETLK, &whole) < 0) {
+		if (errno == EAGAIN || errno == EACCES)
+			return store_in_use(s, error);
+		return store_fail(error, s->path, errno);
+	}
+	/* of one length always: on a full disk a store opens too */
+	n = snprintf(text, sizeof text, "%-11ld\n", (long)getpid());
+	if (pwrite(s->lock, text, n, 0) != n)
+		g_message("store %s: no room for the number of this process", s->path);
+	if (fsetxattr(s->lock, RECORD_XATTR, "", 0, 0) == 0)
+		return true;
+	if (errno != EOPNOTSUPP && errno != EPERM)
+		return store_fail(error, s->path, errno);
+	g_set_error(error, LOCAL_ERROR, errno,
+	            "store %s: its file system keeps no user xattrs, which a store needs", s->path);
+	return false;
+}
+
+/* What was on its way when a daemon died. */
+static void empty_directory(int dir)
+{
+	int fd = openat(dir, ".", DIRECTORY);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	while (d && (e = readdir(d)) != NULL)
+		unlinkat(dir, e->d_name, 0);
+	if (d)
+		closedir(d);
+}
+
+static bool store_start(struct store *s, struct store_settings *settings, GError **error)
+{
+	bool fresh = faccessat(s->state, "settings", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+	int err;
+
+	if (fresh && settings->chunk_shift == 0)
+		settings->chunk_shift = CHUNK_SHIFT_DEFAULT;
+	if (!fresh && !settings_load(s->state, s->path, settings, error))
+		return false;
+	s->chunk_shift = settings->chunk_shift;
+	s->tree = make_directory(s->dir, "tree", 0755, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (s->tree < 0)
+		return store_fail(error, s->path, -s->tree);
+	s->tmp = make_directory(s->state, "tmp", 0700, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (s->tmp < 0)
+		return store_fail(error, s->path, -s->tmp);
+	empty_directory(s->tmp);
+	orphans_sweep(s);
+	err = epoch_open(&s->epoch, s->state,
+	                 (fresh ? EPOCH_FRESH : 0) | (settings->end_epoch ? EPOCH_NEXT : 0));
+	if (err)
+		return store_fail(error, s->path, -err);
+	if (fresh && (fsync(s->dir) < 0 || !settings_save(s->state, s->path, settings, error))) {
+		if (error && *error == NULL)
+			store_fail(error, s->path, errno);
+		epoch_close(&s->epoch);
+		return false;
+	}
+	return true;
+}
+
+static void store_free(struct store *s)
+{
+	const int fds[] = {s->tmp, s->tree, s->state, s->dir, s->lock};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	g_free(s->path);
+	g_free(s);
+}
+
+struct store *store_open(const char *path, const struct store_settings *settings, GError **error)
+{
+	struct store *s = g_new0(struct store, 1);
+	struct store_settings own = *settings;
+	struct statfs fs;
+
+	g_assert(own.chunk_shift == 0 ||
+	         (own.chunk_shift >= CHUNK_SHIFT_MIN && own.chunk_shift <= CHUNK_SHIFT_MAX));
+	s->path = g_strdup(path);
+	s->dir = s->state = s->tree = s->tmp = s->lock = -1;
+	s->privileged = geteuid() == 0;
+	while (getrandom(&s->seed, sizeof s->seed, 0) != sizeof s->seed)
+		;
+	if (!open_directories(s, error) || !store_take(s, error) || !store_start(s, &own, error)) {
+		store_free(s);
+		return NULL;
+	}
+	s->links = faccessat(s->state, "links", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	s->stacked = fstatfs(s->state, &fs) == 0 && ((uint32_t)fs.f_type == OVERLAYFS_MAGIC ||
+	                                             (uint32_t)fs.f_type == ECRYPTFS_MAGIC);
+	return s;
+}
+
+int store_close(struct store *s)
+{
+	int err = epoch_end(&s->epoch, s->state);
+
+	store_free(s);
+	return err;
+}
+
+/* A bijection of the count: no number twice. */
+uint64_t store_number(struct store *s)
+{
+	uint64_t x;
+
+	do {
+		x = s->seed + __atomic_fetch_add(&s->count, 1, __ATOMIC_RELAXED) *
+		                      UINT64_C(0x9e3779b97f4a7c15);
+		x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+		x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+		x ^= x >> 31;
+	} while (x == 0);
+	return x;
+}
+
+int store_root_fd(const struct store *s)
+{
+	return s->tree;
+}
+
+const char *store_path(const struct store *s)
+{
+	return s->path;
+}
+
+unsigned store_chunk_shift(const struct store *s)
+{
+	return s->chunk_shift;
+}
+
+bool store_stacked(const struct store *s)
+{
+	return s->stacked;
+}
+
+int store_usage(struct store *s, uint64_t *free_bytes, uint64_t *total_bytes)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(s->state, &fs) < 0)
+		return -errno;
+	*free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	*total_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
+	return 0;
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The chunks of a local file: from data to presence, in this order. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include "fetch/store/mapfile.h"
+#include "fetch/store/shard.h"
+#include "fetch/store/store_private.h"
+
+#define VERIFY_BYTES 262144
+
+uint64_t store_file_chunks(const struct store_file *f)
+{
+	return f->map.chunks;
+}
+
+uint64_t store_file_chunks_present(const struct store_file *f)
+{
+	return __atomic_load_n(&f->map.present, __ATOMIC_ACQUIRE);
+}
+
+bool store_file_complete(const struct store_file *f)
+{
+	return map_is_full(&f->map);
+}
+
+bool store_file_present(const struct store_file *f, uint64_t first, uint64_t last)
+{
+	return map_is_present(&f->map, first, last);
+}
+
+bool store_file_doubtful(const struct store_file *f, uint64_t chunk)
+{
+	return map_is_doubtful(&f->map, chunk);
+}
+
+static uint64_t hash_stored(uint64_t hash)
+{
+	return hash ? hash : 1;
+}
+
+static int file_name(struct store_file *f)
+{
+	int err = name_give(f->store, f->fd, f->temporary, f->path, f->indexed ? f->link_ino : 0);
+
+	if (err == 0)
+		__atomic_store_n(&f->named, 1, __ATOMIC_RELEASE);
+	return err;
+}
+
+/* The record as it is with these flags and this hash, in the store's epoch. */
+static int file_record_locked(struct store_file *f, uint8_t flags, uint64_t hash)
+{
+	struct record r = f->record;
+	int err;
+
+	r.flags = flags;
+	r.hash = hash;
+	r.epoch = f->store->epoch.number;
+	err = record_write(f->fd, &r);
+	if (err)
+		return err;
+	f->record = r;
+	__atomic_store_n(&f->outdated, 0, __ATOMIC_RELAXED);
+	return 0;
+}
+
+static int set_mtime(struct store_file *f)
+{
+	int64_t ns = f->record.mtime_ns % 1000000000;
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+
+	times[1].tv_nsec = ns < 0 ? ns + 1000000000 : ns;
+	times[1].tv_sec = f->record.mtime_ns / 1000000000 - (ns < 0);
+	return futimens(f->fd, times) < 0 ? -errno : 0;
+}
+
+/* Of a file of several chunks, or of none. What is whole but could not be marked so is marked
+ * when it is opened next. */
+int file_finish_locked(struct store_file *f)
+{
+	int err = epoch_begin(&f->store->epoch);
+
+	if (err == 0)
+		err = set_mtime(f);
+	if (err == 0)
+		err = file_record_locked(f, RECORD_COMPLETE, f->record.hash);
+	if (err == 0 && !f->named)
+		err = file_name(f);
+	if (f->map_fd >= 0) /* nobody writes to it any more */
+		close(f->map_fd);
+	f->map_fd = -1;
+	return err;
+}
+
+/* One chunk more is there, data and hash. */
+static void file_settled(struct store_file *f)
+{
+	if (__atomic_add_fetch(&f->settled, 1, __ATOMIC_ACQ_REL) < f->map.chunks)
+		return;
+	pthread_mutex_lock(&f->lock);
+	if (file_finish_locked(f) < 0)
+		g_message("the store could not mark %s as whole", f->path);
+	pthread_mutex_unlock(&f->lock);
+}
+
+/* Nothing is in doubt: what is recorded holds in this epoch. */
+static void file_update(struct store_file *f)
+{
+	if (!__atomic_load_n(&f->outdated, __ATOMIC_ACQUIRE) ||
+	    __atomic_load_n(&f->map.doubtful, __ATOMIC_ACQUIRE) > 0)
+		return;
+	pthread_mutex_lock(&f->lock);
+	if (f->outdated)
+		file_record_locked(f, f->record.flags, f->record.hash);
+	pthread_mutex_unlock(&f->lock);
+}
+
+int store_file_write(struct store_file *f, uint64_t offset, const void *buffer, size_t length)
+{
+	uint64_t end = offset + length, written;
+	const char *p = buffer;
+
+	if (end < offset || end > f->record.size)
+		return -EINVAL;
+	while (length > 0) {
+		ssize_t n = pwrite(f->fd, p, length, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		p += n;
+		offset += n;
+		length -= n;
+	}
+	written = __atomic_load_n(&f->written, __ATOMIC_RELAXED);
+	while (written < end && !__atomic_compare_exchange_n(&f->written, &written, end, true,
+	                                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+	return 0;
+}
+
+/* The only chunk: its hash and the mark that the file is whole are one xattr. */
+static int publish_single(struct store_file *f, uint64_t hash)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&f->lock);
+	/* a source that placed the bytes itself may have left a hole at the end */
+	if (__atomic_load_n(&f->written, __ATOMIC_RELAXED) < f->record.size &&
+	    ftruncate(f->fd, (off_t)f->record.size) < 0)
+		err = -errno;
+	if (err == 0)
+		err = set_mtime(f);
+	if (err == 0)
+		err = file_record_locked(f, RECORD_COMPLETE, hash);
+	if (err == 0 && !f->named)
+		err = file_name(f);
+	pthread_mutex_unlock(&f->lock);
+	if (err == 0)
+		map_set_present(&f->map, 0);
+	return err;
+}
+
+/* The first chunk of several: the map, the record, the names. */
+static int file_establish(struct store_file *f)
+{
+	struct store *s = f->store;
+	int err = 0;
+
+	pthread_mutex_lock(&f->lock);
+	if (!f->named) {
+		f->map_fd = mapfile_create(s->state, &f->record);
+		if (f->map_fd < 0)
+			err = f->map_fd;
+		if (err == 0)
+			err = file_record_locked(f, 0, 0);
+		if (err == 0)
+			err = file_name(f);
+		if (err && f->map_fd >= 0) {
+			close(f->map_fd);
+			shard_unlink(s->state, "maps", f->record.id);
+			f->map_fd = -1;
+		}
+	}
+	pthread_mutex_unlock(&f->lock);
+	return err;
+}
+
+int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash)
+{
+	int err;
+
+	if (chunk >= f->map.chunks)
+		return -EINVAL;
+	if (map_is_present(&f->map, chunk, chunk))
+		return 0;
+	err = epoch_begin(&f->store->epoch);
+	if (err)
+		return err;
+	hash = hash_stored(hash);
+	if (f->map.chunks == 1)
+		return publish_single(f, hash);
+	if (!__atomic_load_n(&f->named, __ATOMIC_ACQUIRE))
+		err = file_establish(f);
+	if (err == 0)
+		err = mapfile_write(f->map_fd, chunk, hash);
+	if (err)
+		return err;
+	/* whole on disk before it is whole for others: then it is at once fit for passthrough */
+	file_settled(f);
+	map_set_present(&f->map, chunk);
+	file_update(f);
+	return 0;
+}
+
+static int chunk_hash(struct store_file *f, uint64_t chunk, uint64_t *hash)
+{
+	uint64_t offset = chunk << f->record.chunk_shift;
+	uint64_t left = record_chunk_length(&f->record, chunk);
+	g_autofree void *piece = g_malloc(VERIFY_BYTES);
+	XXH3_state_t *state = XXH3_createState();
+	int err = state ? 0 : -ENOMEM;
+
+	if (state)
+		XXH3_64bits_reset(state);
+	while (err == 0 && left > 0) {
+		ssize_t n = pread(f->fd, piece, MIN(left, VERIFY_BYTES), (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			err = -errno;
+		else if (n == 0)
+			err = -ESTALE; /* shorter than it is: not what was written */
+		else
+			XXH3_64bits_update(state, piece, (size_t)n);
+		offset += n;
+		left -= n;
+	}
+	if (err == 0)
+		*hash = hash_stored(XXH3_64bits_digest(state));
+	XXH3_freeState(state);
+	return err;
+}
+
+static int recorded_hash(struct store_file *f, uint64_t chunk, uint64_t *hash)
+{
+	if (f->map.chunks > 1)
+		return mapfile_read(f->map_fd, chunk, hash);
+	pthread_mutex_lock(&f->lock);
+	*hash = f->record.hash;
+	pthread_mutex_unlock(&f->lock);
+	return 0;
+}
+
+/* Its absence is on disk before the epoch can be brought up to date. */
+static int chunk_forget(struct store_file *f, uint64_t chunk)
+{
+	int err;
+
+	if (f->map.chunks > 1) {
+		err = mapfile_write(f->map_fd, chunk, 0);
+	} else {
+		pthread_mutex_lock(&f->lock);
+		err = file_record_locked(f, 0, 0);
+		pthread_mutex_unlock(&f->lock);
+	}
+	if (err)
+		return err;
+	map_set_absent(&f->map, chunk);
+	file_update(f);
+	return -ESTALE;
+}
+
+int store_file_verify(struct store_file *f, uint64_t chunk)
+{
+	uint64_t hash = 0, recorded = 0;
+	int err;
+
+	if (chunk >= f->map.chunks)
+		return -EINVAL;
+	if (map_is_present(&f->map, chunk, chunk))
+		return 0;
+	if (!map_is_doubtful(&f->map, chunk))
+		return -ESTALE;
+	err = epoch_begin(&f->store->epoch);
+	if (err == 0)
+		err = recorded_hash(f, chunk, &recorded);
+	if (err == 0)
+		err = chunk_hash(f, chunk, &hash);
+	if (err == -ESTALE || (err == 0 && hash != recorded))
+		return chunk_forget(f, chunk);
+	if (err)
+		return err;
+	if (f->map.chunks == 1)
+		return publish_single(f, hash);
+	file_settled(f);
+	map_set_present(&f->map, chunk);
+	file_update(f);
+	return 0;
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* A local file, from its first byte to its last descriptor. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "fetch/path.h"
+#include "fetch/store/mapfile.h"
+#include "fetch/store/shard.h"
+#include "fetch/store/store_private.h"
+
+static struct store_file *file_new(struct store *s, const char *path, uint64_t ino)
+{
+	struct store_file *f = g_new0(struct store_file, 1);
+
+	f->store = s;
+	f->fd = f->map_fd = -1;
+	f->path = g_strdup(path);
+	f->link_ino = ino;
+	pthread_mutex_init(&f->lock, NULL);
+	return f;
+}
+
+void store_file_close(struct store_file *f)
+{
+	char name[24];
+
+	if (f->fd >= 0)
+		close(f->fd);
+	if (f->map_fd >= 0)
+		close(f->map_fd);
+	if (f->temporary) {
+		snprintf(name, sizeof name, "%016" PRIx64, f->temporary);
+		unlinkat(f->store->tmp, name, 0);
+	}
+	map_clear(&f->map);
+	pthread_mutex_destroy(&f->lock);
+	g_free(f->path);
+	g_free(f);
+}
+
+/* What is there is read again, writable: a file that is being executed from the tree can be
+ * opened as long as it is whole. */
+static int file_reopen(struct store_file *f, const struct found *found)
+{
+	struct stat st;
+	int fd = path_open(found->dir, found->path, O_RDWR | O_NONBLOCK | O_NOCTTY, 0);
+
+	if (fd < 0)
+		return fd == -ENOENT ? -ESTALE : fd;
+	if (fstat(fd, &st) < 0 || st.st_ino != found->st.st_ino || st.st_dev != found->st.st_dev) {
+		close(fd);
+		return -ESTALE;
+	}
+	close(f->fd);
+	f->fd = fd;
+	if ((uint64_t)st.st_size < f->record.size) {
+		int err = epoch_begin(&f->store->epoch);
+
+		if (err == 0 && ftruncate(fd, (off_t)f->record.size) < 0)
+			err = -errno;
+		return err;
+	}
+	return 0;
+}
+
+/* The chunks as the record, or the map, has them. */
+static int file_load(struct store_file *f)
+{
+	bool dead = record_is_dead(f->store, &f->record);
+	int err = map_init(&f->map, record_chunks(&f->record));
+
+	if (err)
+		return err;
+	f->outdated = dead;
+	f->named = 1;
+	if (f->map.chunks == 0 || (!dead && (f->record.flags & RECORD_COMPLETE))) {
+		map_fill(&f->map);
+		f->settled = f->map.chunks;
+		return 0;
+	}
+	if (f->map.chunks == 1) {
+		if (f->record.hash && dead)
+			return map_doubt(&f->map, 0);
+		if (f->record.hash)
+			map_set_present(&f->map, 0);
+		f->settled = f->map.present;
+		return 0;
+	}
+	f->map_fd = mapfile_open(f->store->state, &f->record);
+	if (f->map_fd < 0)
+		return f->map_fd;
+	err = mapfile_load(f->map_fd, &f->record, dead, &f->map);
+	f->settled = f->map.present;
+	return err;
+}
+
+static int file_take(struct store_file *f, struct found *found)
+{
+	bool dead = record_is_dead(f->store, &found->record);
+	bool whole = !dead && (found->record.flags & RECORD_COMPLETE);
+	int err = 0;
+
+	f->fd = found->fd;
+	found->fd = -1;
+	f->record = found->record;
+	if (dead)
+		f->record.flags &= ~RECORD_COMPLETE;
+	if (!whole)
+		err = file_reopen(f, found);
+	if (err == 0)
+		err = file_load(f);
+	if (err == 0 && !whole && map_is_full(&f->map)) { /* all but the mark came to the disk */
+		pthread_mutex_lock(&f->lock);
+		file_finish_locked(f);
+		pthread_mutex_unlock(&f->lock);
+	}
+	return err;
+}
+
+int store_file_open(struct store *s, const char *path, uint64_t ino, struct store_file **out)
+{
+	struct store_file *f;
+	struct found found;
+	int err = find_file(s, path, ino, &found);
+
+	if (err == -ENOENT)
+		return err;
+	f = file_new(s, path, ino);
+	if (err == 0)
+		err = file_take(f, &found);
+	if (err == -ESTALE && found.path)
+		name_set_aside(s, found.dir, found.path);
+	if (err == 0 && found.by_link && epoch_begin(&s->epoch) == 0)
+		name_add(s, ino, path); /* else it is found by its number again */
+	found_clear(&found);
+	if (err)
+		store_file_close(f);
+	else
+		*out = f;
+	return err;
+}
+
+static int make_temporary(struct store_file *f, mode_t mode)
+{
+	struct store *s = f->store;
+	char name[24];
+	int fd = -1;
+
+	if (!__atomic_load_n(&s->no_tmpfile, __ATOMIC_RELAXED)) {
+		fd = openat(s->tmp, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+		if (fd >= 0)
+			return fd;
+		if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL && errno != ENOENT)
+			return -errno;
+		__atomic_store_n(&s->no_tmpfile, 1, __ATOMIC_RELAXED);
+	}
+	f->temporary = store_number(s);
+	snprintf(name, sizeof name, "%016" PRIx64, f->temporary);
+	fd = openat(s->tmp, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, mode);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Owner and mode, as far as they may be set; set-id bits only for their owner. */
+static int file_set_owner(int fd, const struct store_origin *o, bool privileged, struct stat *st)
+{
+	mode_t mode = (o->mode & 07777) | 0600;
+
+	if (fstat(fd, st) < 0)
+		return -errno;
+	if (privileged && (st->st_uid != o->uid || st->st_gid != o->gid) &&
+	    fchown(fd, o->uid, o->gid) == 0) {
+		st->st_uid = o->uid;
+		st->st_gid = o->gid;
+	}
+	if (!privileged || st->st_uid != o->uid || st->st_gid != o->gid)
+		mode &= ~(S_ISUID | S_ISGID);
+	if ((st->st_mode & 07777) != mode && fchmod(fd, mode) < 0 && errno != EPERM)
+		return -errno;
+	return 0;
+}
+
+static int file_make(struct store_file *f, const struct store_origin *o)
+{
+	struct store *s = f->store;
+	struct stat st;
+	int err;
+
+	f->indexed = o->nlink > 1;
+	f->record = (struct record){
+	        .chunk_shift = s->chunk_shift,
+	        .epoch = s->epoch.number,
+	        .id = store_number(s),
+	        .size = o->size,
+	        .mtime_ns = o->mtime_ns,
+	        .version = o->version,
+	};
+	if (o->size > INT64_MAX || record_chunks(&f->record) > CHUNKS_MAX)
+		return -EFBIG;
+	err = map_init(&f->map, record_chunks(&f->record));
+	if (err)
+		return err;
+	f->fd = make_temporary(f, (o->mode & 0777) | 0600);
+	if (f->fd < 0)
+		return f->fd;
+	err = file_set_owner(f->fd, o, s->privileged, &st);
+	if (err)
+		return err;
+	f->record.ino = st.st_ino;
+	if (f->map.chunks > 1 && ftruncate(f->fd, (off_t)o->size) < 0)
+		return -errno;
+	if (f->map.chunks == 0) {
+		err = epoch_begin(&s->epoch);
+		pthread_mutex_lock(&f->lock);
+		if (err == 0)
+			err = file_finish_locked(f);
+		pthread_mutex_unlock(&f->lock);
+	}
+	return err;
+}
+
+int store_file_create(struct store *s, const char *path, const struct store_origin *origin,
+                      struct store_file **out)
+{
+	struct store_file *f;
+	int err = store_file_open(s, path, origin->ino, out);
+
+	if (err != -ENOENT && err != -ESTALE)
+		return err;
+	if (!path_valid(path) || path[0] == '\0')
+		return -EINVAL;
+	f = file_new(s, path, origin->ino);
+	err = file_make(f, origin);
+	if (err)
+		store_file_close(f);
+	else
+		*out = f;
+	return err;
+}
+
+int store_file_discard(struct store *s, const char *path, struct store_file *f)
+{
+	char link[SHARD_PATH_MAX];
+	int err = 0;
+
+	if (f->map.present > 0)
+		err = -EBUSY;
+	if (err == 0 && f->named)
+		err = epoch_begin(&s->epoch);
+	if (err == 0 && f->named) {
+		err = name_remove(s->tree, path, f->record.ino);
+		shard_path("links", f->link_ino, link);
+		if (err == 0 && __atomic_load_n(&s->links, __ATOMIC_ACQUIRE))
+			err = name_remove(s->state, link, f->record.ino);
+		if (err == 0 && f->map.chunks > 1)
+			shard_unlink(s->state, "maps", f->record.id);
+	}
+	store_file_close(f);
+	return err;
+}
+
+int store_file_fd(const struct store_file *f)
+{
+	return f->fd;
+}
+
+uint64_t store_file_size(const struct store_file *f)
+{
+	return f->record.size;
+}
+
+uint64_t store_file_version(const struct store_file *f)
+{
+	return f->record.version;
+}
+
+int64_t store_file_mtime(const struct store_file *f)
+{
+	return f->record.mtime_ns;
+}
+
+unsigned store_file_chunk_shift(const struct store_file *f)
+{
+	return f->record.chunk_shift;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The store on disk, format 1. Numbers are little-endian; names of numbers are 16 lower-case
+ * hex digits, `xx` is the last two of them.
+ *
+ *   STORE/tree/…                 the local tree; what was never touched is not there
+ *   STORE/state/lock             locked (OFD) while a daemon has the store; its pid in decimal
+ *   STORE/state/settings         key file: [store] format=1, source=URL, chunk_shift=N.
+ *                                Written last: without it there is no store
+ *   STORE/state/epoch            struct epoch_disk
+ *   STORE/state/dirs/xx/<ino>    a directory's listing (listing_blob.h), by its st_ino
+ *   STORE/state/maps/xx/<id>     struct map_header slot*chunks, of a file of several chunks
+ *   STORE/state/links/xx/<ino>   hard link to the local file of a remote one that has several
+ *                                names, by its st_ino
+ *   STORE/state/orphans/<n>      files set aside: found in the tree but not bound to what is
+ *                                known of them, or (later) unlinked while open
+ *   STORE/state/tmp/<n>          on their way; emptied when the store is opened
+ *   STORE/state/log              the daemon's
+ *
+ *   local file = sparse data, xattr user.lacuna = struct record_disk
+ *
+ * A file without the xattr is plain local content. One with it is *bound* if the record's
+ * inode number is its own, their sizes agree, and its map, where it has one, repeats id,
+ * inode number, size, version and chunk size. A file that is not bound is never read or
+ * written, but set aside.
+ *
+ * Chunk i covers [i << chunk_shift, (i + 1) << chunk_shift) of the remote size. Its hash is
+ * the XXH3-64 of its bytes, 1 where that is 0; 0 = absent. A hash is written after its data,
+ * with no fsync: it is to be trusted only if the record's epoch is the store's. Otherwise it
+ * is doubtful: the local bytes must match it first. Once nothing of a file is doubtful its
+ * record's epoch is brought up to date.
+ *
+ * What a file of one chunk has instead of a slot is in its record: `hash`, RECORD_DIRTY (of
+ * the record's epoch), RECORD_LOCAL.
+ *
+ * mark: MARK_REMOTE, follows the remote; MARK_LOCAL, durably written here, `hash` says
+ * nothing; else the epoch in which it was about to be written (dirty): in that epoch as
+ * LOCAL, in a later one as REMOTE.
+ * RECORD_LIMIT: `remote_limit` counts, the lowest size the file ever had: past it all is
+ * local, and the local file's size need not be `size`.
+ * RECORD_LOCAL on a file with a map: all of it is local.
+ * This version writes neither marks nor limits, and leaves a file that has any alone
+ * (EOPNOTSUPP).
+ *
+ * epoch: the store is *clean* if a syncfs succeeded after the last change. The clean mark is
+ * removed, durably, before the first change. Whoever opens a clean store goes on with its
+ * epoch; an unclean one too if the identity is what it was (boot, mount of the store's file
+ * system, write-back errors seen); else a new epoch begins. A damaged epoch file: a random
+ * epoch. Epoch 0 is none.
+ */
+#pragma once
+#include <glib.h>
+#include <stdint.h>
+
+#define STORE_FORMAT 1
+#define CHUNK_SHIFT_MIN 12
+#define CHUNK_SHIFT_MAX 24
+/* 16 TiB in chunks of 64 KiB; a map of 4 GiB, bitmaps of 32 MiB */
+#define CHUNKS_MAX (UINT64_C(1) << 28)
+
+#define RECORD_XATTR "user.lacuna"
+
+enum record_flags {
+	RECORD_COMPLETE = 1, /* every chunk has its hash, and the mtime is set */
+	RECORD_LIMIT = 2,
+	RECORD_DIRTY = 4,
+	RECORD_LOCAL = 8,
+};
+
+struct record_disk {
+	uint8_t format; /* STORE_FORMAT */
+	uint8_t flags;
+	uint8_t chunk_shift;
+	uint8_t reserved; /* 0 */
+	uint32_t epoch;
+	uint64_t id;   /* random */
+	uint64_t ino;  /* of the local file */
+	uint64_t size; /* of the remote one */
+	int64_t mtime_ns;
+	uint64_t version;
+	uint64_t hash;         /* of a single chunk, else 0 */
+	uint64_t remote_limit; /* only with RECORD_LIMIT */
+};
+/* At most 64 bytes: ext4 keeps them in an inode of 256. */
+G_STATIC_ASSERT(sizeof(struct record_disk) == 64);
+
+#define MAP_MAGIC UINT64_C(0x3150414d4e43414c) /* "LACNMAP1" */
+
+struct map_header {
+	uint64_t magic;
+	uint8_t format;
+	uint8_t chunk_shift;
+	uint16_t reserved0; /* 0, as all reserved */
+	uint32_t reserved1;
+	uint64_t id;
+	uint64_t ino;
+	uint64_t size;
+	uint64_t version;
+	uint64_t reserved2;
+	uint64_t checksum; /* XXH3-64 of what is before it */
+};
+G_STATIC_ASSERT(sizeof(struct map_header) == 64);
+
+#define MARK_REMOTE 0u
+#define MARK_LOCAL UINT32_MAX
+
+struct map_slot {
+	uint64_t hash;
+	uint32_t mark;
+	uint32_t reserved;
+};
+G_STATIC_ASSERT(sizeof(struct map_slot) == 16);
+
+#define EPOCH_MAGIC UINT64_C(0x314850454e43414c) /* "LACNEPH1" */
+
+/* Rewritten in place: it lies in one sector, and a torn one does not pass its checksum. */
+struct epoch_disk {
+	uint64_t magic;
+	uint32_t number;
+	uint32_t errors; /* write-back errors seen */
+	uint64_t identity;
+	uint32_t clean; /* 0 or 1 */
+	uint32_t reserved;
+	uint64_t checksum; /* XXH3-64 of what is before it */
+};
+G_STATIC_ASSERT(sizeof(struct epoch_disk) == 40);

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fetch/store/map.h"
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+static uint64_t word_count(uint64_t chunks)
+{
+	return (chunks + 63) / 64;
+}
+
+static uint64_t bit_of(uint64_t chunk)
+{
+	return UINT64_C(1) << (chunk % 64);
+}
+
+int map_init(struct map *m, uint64_t chunks)
+{
+	memset(m, 0, sizeof *m);
+	m->chunks = chunks;
+	m->bits = chunks <= 64 ? &m->word : g_try_new0(uint64_t, word_count(chunks));
+	return m->bits ? 0 : -ENOMEM;
+}
+
+void map_clear(struct map *m)
+{
+	if (m->bits != &m->word)
+		g_free(m->bits);
+	if (m->doubts != &m->doubt)
+		g_free(m->doubts);
+	memset(m, 0, sizeof *m);
+}
+
+/* `present` says it for every chunk: the bits are not needed. */
+void map_fill(struct map *m)
+{
+	if (m->bits != &m->word)
+		g_free(m->bits);
+	m->bits = &m->word;
+	m->present = m->chunks;
+}
+
+int map_doubt(struct map *m, uint64_t chunk)
+{
+	if (m->doubts == NULL)
+		m->doubts =
+		        m->chunks <= 64 ? &m->doubt : g_try_new0(uint64_t, word_count(m->chunks));
+	if (m->doubts == NULL)
+		return -ENOMEM;
+	if (!(m->doubts[chunk / 64] & bit_of(chunk)))
+		m->doubtful++;
+	m->doubts[chunk / 64] |= bit_of(chunk);
+	return 0;
+}
+
+bool map_is_full(const struct map *m)
+{
+	return __atomic_load_n(&m->present, __ATOMIC_ACQUIRE) == m->chunks;
+}
+
+bool map_is_present(const struct map *m, uint64_t first, uint64_t last)
+{
+	if (map_is_full(m))
+		return true;
+	if (first > last || last >= m->chunks)
+		return false;
+	for (uint64_t w = first / 64; w <= last / 64; w++) {
+		uint64_t wanted = UINT64_MAX;
+
+		if (w == first / 64)
+			wanted &= UINT64_MAX << (first % 64);
+		if (w == last / 64)
+			wanted &= UINT64_MAX >> (63 - last % 64);
+		if (wanted & ~__atomic_load_n(&m->bits[w], __ATOMIC_ACQUIRE))
+			return false;
+	}
+	return true;
+}
+
+bool map_is_doubtful(const struct map *m, uint64_t chunk)
+{
+	if (m->doubts == NULL || chunk >= m->chunks)
+		return false;
+	return __atomic_load_n(&m->doubts[chunk / 64], __ATOMIC_ACQUIRE) & bit_of(chunk);
+}
+
+/* After it is present, or its absence is on disk. */
+static void doubt_settle(struct map *m, uint64_t chunk)
+{
+	uint64_t bit = bit_of(chunk);
+
+	if (m->doubts && __atomic_fetch_and(&m->doubts[chunk / 64], ~bit, __ATOMIC_ACQ_REL) & bit)
+		__atomic_sub_fetch(&m->doubtful, 1, __ATOMIC_ACQ_REL);
+}
+
+void map_set_present(struct map *m, uint64_t chunk)
+{
+	uint64_t bit = bit_of(chunk);
+
+	if (map_is_full(m)) /* perhaps filled: no bits */
+		return;
+	if (!(__atomic_fetch_or(&m->bits[chunk / 64], bit, __ATOMIC_ACQ_REL) & bit))
+		__atomic_add_fetch(&m->present, 1, __ATOMIC_ACQ_REL);
+	doubt_settle(m, chunk);
+}
+
+void map_set_absent(struct map *m, uint64_t chunk)
+{
+	doubt_settle(m, chunk);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What was set aside. Most of it is of no use once nobody has it open: a file that is still
+ * the one we made, of the size we gave it, whose map was lost. The rest may be somebody's. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include "fetch/store/shard.h"
+#include "fetch/store/store_private.h"
+
+static bool is_ours_alone(int dir, const char *name, struct record *r, nlink_t *links)
+{
+	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st = {0};
+	bool ours;
+
+	if (fd < 0)
+		return false;
+	ours = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && record_read(fd, r) == 0 &&
+	       r->ino == st.st_ino && r->size == (uint64_t)st.st_size;
+	close(fd);
+	*links = st.st_nlink;
+	return ours;
+}
+
+void orphans_sweep(struct store *s)
+{
+	int fd = openat(s->state, "orphans", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	struct record r;
+	nlink_t links;
+
+	while (d && (e = readdir(d)) != NULL) {
+		if (!is_ours_alone(fd, e->d_name, &r, &links))
+			continue;
+		unlinkat(fd, e->d_name, 0);
+		if (links == 1 && record_chunks(&r) > 1)
+			shard_unlink(s->state, "maps", r.id);
+	}
+	if (d)
+		closedir(d);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What the files of the store share: store.c (one store, opened by one daemon), settings.c
+ * (which one), epoch.c, dirs.c (listings), name.c (names in the tree), find.c (what lies
+ * there), orphans.c, file.c (a local file), chunk.c (its chunks).
+ *
+ * Shape:   a local file is nameless (O_TMPFILE) until its first chunk is published: then its
+ *          record, its map and its names are made, in this order. So nothing is in the tree
+ *          that has nothing present, or that is not bound
+ *          Where the name is taken by what is not ours it stays nameless: correct, and
+ *          forgotten when it is closed
+ * Locking: store_file.lock covers what is marked; taken alone, and held across the system
+ *          calls of rare steps only (first chunk, last chunk, the record)
+ */
+#pragma once
+#include <pthread.h>
+#include <sys/stat.h>
+#include "fetch/store/epoch.h"
+#include "fetch/store/map.h"
+#include "fetch/store/record.h"
+#include "fetch/store/store.h"
+
+struct store {
+	char *path; /* owned */
+	int dir;    /* O_RDONLY, as state; tree and tmp are O_PATH */
+	int state, tree, tmp;
+	int lock;
+	struct epoch epoch;
+	unsigned chunk_shift;
+	bool stacked, privileged;
+	uint64_t seed;
+	/* atomic: */
+	uint64_t count;   /* of numbers given out */
+	int links;        /* state/links is there */
+	int no_tmpfile;   /* the file system has no O_TMPFILE */
+	int link_by_proc; /* linkat() takes no descriptor from us */
+};
+
+struct store_file {
+	struct store *store;
+	int fd;
+	struct map map;
+	uint64_t link_ino;  /* remote identity */
+	char *path;         /* owned; where it is to be named */
+	uint64_t temporary; /* state/tmp/<n> until it is named; 0 = none */
+	bool indexed;       /* has several remote names */
+	uint64_t written;   /* atomic: how far store_file_write() came */
+	uint64_t settled;   /* atomic: chunks that are present, also on disk */
+	int named;          /* atomic: record and map are there */
+	int outdated;       /* atomic: the record's epoch is dead */
+	int map_fd;         /* set before `named`, -1 from complete on */
+	pthread_mutex_t lock;
+	struct record record; /* flags, epoch, hash under lock; the rest fixed */
+};
+
+/* A number nobody else has, > 0: ids, temporary names. */
+uint64_t store_number(struct store *s);
+
+/* settings.c: `state`/settings. ENOENT in `error`: there is none. */
+bool settings_load(int state, const char *store, struct store_settings *s, GError **error);
+bool settings_save(int state, const char *store, const struct store_settings *s, GError **error);
+
+/* find.c: what lies at a path. */
+struct found {
+	int fd;       /* O_RDONLY */
+	int dir;      /* borrowed: tree or state */
+	char *path;   /* owned; in `dir` */
+	bool by_link; /* not at its path in the tree, but at another */
+	struct stat st;
+	struct record record;
+};
+/* -ENOENT: nothing, or nothing of ours. -ESTALE: ours, but not bound: dir and path are set,
+ * no descriptor. Clear it in any case. */
+int find_file(struct store *s, const char *path, uint64_t ino, struct found *out);
+void found_clear(struct found *f);
+bool record_is_dead(const struct store *s, const struct record *r);
+
+/* name.c */
+/* Gives `fd` (state/tmp/<temporary>, if not 0) its name in the tree, and at links/<ino> if not
+ * 0. 0 also where the name is taken by what is not ours. */
+int name_give(struct store *s, int fd, uint64_t temporary, const char *path, uint64_t ino);
+/* Another name in the tree for links/<ino>. */
+int name_add(struct store *s, uint64_t ino, const char *path);
+/* Removes the name at `path` of `dir`, if it is that of the file `ino`. */
+int name_remove(int dir, const char *path, ino_t ino);
+/* Moves what is at `path` of `dir` to orphans. */
+int name_set_aside(struct store *s, int dir, const char *path);
+
+/* orphans.c: removes those that hold nothing but fetched bytes. */
+void orphans_sweep(struct store *s);
+
+/* chunk.c: the last chunk is in. Under lock. */
+int file_finish_locked(struct store_file *f);
