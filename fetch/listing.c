@@ -123,6 +123,16 @@ void listing_resolve(struct listing *l, uint32_t index, uint64_t size, bool mtim
 	pthread_mutex_unlock(&l->lock);
 }
 
+void listing_doubt(struct listing *l, uint32_t index)
+{
+	g_assert(index < l->header->count);
+	struct listing_entry *e = &l->entries[index];
+	pthread_mutex_lock(&l->lock);
+	if ((e->flags & LISTING_RESOLVED) != 0)
+		e->flags &= ~(LISTING_RESOLVED | LISTING_SIZE_EXACT);
+	pthread_mutex_unlock(&l->lock);
+}
+
 uint64_t listing_told(const struct listing_entry *e)
 {
 	uint64_t said[] = {e->size, (uint64_t)e->mtime_ns,

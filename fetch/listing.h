@@ -77,6 +77,10 @@ void listing_resolve(struct listing *l, uint32_t index, uint64_t size, bool mtim
 GBytes *listing_xattrs_pack(unsigned count, const char *const *names, const void *const *values,
 			    const size_t *sizes);
 
+/* What was resolved of this entry turned out to be of an older version: its size and mtime
+ * are guesses again. Nothing where they are the listing's own. */
+void listing_doubt(struct listing *l, uint32_t index);
+
 struct listing_builder;
 struct listing_builder *listing_builder_new(void);
 void listing_builder_free(struct listing_builder *b);

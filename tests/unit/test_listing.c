@@ -212,6 +212,18 @@ static void test_resolved(void)
 		listing_unref(previous);
 		previous = next;
 	}
+	/* one that was found to be of an older version is asked for again; another is not */
+	uint32_t doubted = index_of(previous, "kept"), exact = index_of(previous, "exact-now");
+	listing_doubt(previous, doubted);
+	listing_doubt(previous, exact);
+	g_assert_cmpuint(listing_at(previous, doubted)->flags, ==, LISTING_MTIME_KNOWN);
+	g_assert_cmpuint(listing_at(previous, doubted)->size, ==, 1000);
+	g_assert_cmpuint(listing_at(previous, exact)->flags & LISTING_SIZE_EXACT, !=, 0);
+	b = listing_builder_new();
+	add(b, "kept", file_entry(2, 1024, 60));
+	struct listing *next = listing_builder_finish(b, "", 1, previous);
+	g_assert_cmpuint(listing_at(next, 0)->flags, ==, LISTING_MTIME_KNOWN);
+	listing_unref(next);
 	listing_unref(previous);
 	listing_unref(one);
 }
