@@ -125,3 +125,5 @@ struct content_info {
 };
 void content_info(struct content *c, unsigned slices, struct content_info *out);
 void content_info_clear(struct content_info *info);
+/* The last failure alone, also from released(): its positive errno, 0 = none. *cause: a copy. */
+int content_failure(struct content *c, char **cause, int64_t *at_ns);

@@ -101,6 +101,20 @@ static GByteArray *content_bar(struct store_file *file, uint64_t chunks, unsigne
 	return bar;
 }
 
+int content_failure(struct content *c, char **cause, int64_t *at_ns)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&c->fill->lock);
+	if (c->failure) {
+		error = c->failure->error;
+		*at_ns = c->failure->at_ns;
+		*cause = g_strdup(c->failure->cause);
+	}
+	pthread_mutex_unlock(&c->fill->lock);
+	return error;
+}
+
 void content_info(struct content *c, unsigned slices, struct content_info *out)
 {
 	struct store_file *file = content_file(c);
@@ -115,13 +129,7 @@ void content_info(struct content *c, unsigned slices, struct content_info *out)
 
 	for (uint64_t k = 0; file && slices > 0 && !info.complete && k < info.chunks; k++)
 		info.doubtful += store_file_doubtful(file, k);
-	pthread_mutex_lock(&c->fill->lock);
-	if (c->failure) {
-		info.error = c->failure->error;
-		info.error_ns = c->failure->at_ns;
-		info.cause = g_strdup(c->failure->cause);
-	}
-	pthread_mutex_unlock(&c->fill->lock);
+	info.error = content_failure(c, &info.cause, &info.error_ns);
 	if (slices > 0)
 		info.bar = content_bar(file, info.chunks, slices);
 	*out = info;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "fuse/inode.h"
+#include "fuse/mishap.h"
 #include "fuse/notify.h"
 #include "fuse/server.h"
 
@@ -33,7 +34,12 @@ struct content *inode_open_content(struct server *s, struct inode *i)
 
 void content_released(void *user, struct content *c, void *owner)
 {
+	struct server *s = user;
 	struct inode *i = owner;
+	struct mishap last = {.ino = i->ino};
+	last.error = content_failure(c, &last.cause, &last.at_ns);
+	if (last.error)
+		mishaps_note(s->mishaps, last);
 	pthread_mutex_lock(&i->lock);
 	if (i->content == c)
 		i->content = NULL;

@@ -7,6 +7,7 @@
 #include "fuse/backing.h"
 #include "fuse/inode.h"
 #include "fuse/iomode.h"
+#include "fuse/mishap.h"
 #include "fuse/report.h"
 #include "fuse/server.h"
 
@@ -236,6 +237,12 @@ static void add_content(struct server *s, struct inode *i, unsigned bar, JsonBui
 	content_info(c, bar, &info);
 	if (error && !info.error)
 		info.error = -error;
+	struct mishap last;
+	if (!info.error && mishaps_find(s->mishaps, i->ino, &last)) {
+		info.error = last.error;
+		info.error_ns = last.at_ns;
+		info.cause = last.cause;
+	}
 	pthread_mutex_lock(&i->lock);
 	unsigned mode = i->iomode, handles = i->handles;
 	pthread_mutex_unlock(&i->lock);

@@ -15,6 +15,7 @@
 #include "fuse/control.h"
 #include "fuse/handle.h"
 #include "fuse/inode.h"
+#include "fuse/mishap.h"
 #include "fuse/notify.h"
 #include "fuse/ops.h"
 #include "fuse/session.h"
@@ -181,6 +182,7 @@ static bool engine_start(struct server *s, GError **error)
 	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);
 	s->inodes = inode_table_new();
 	s->handles = handle_table_new();
+	s->mishaps = mishaps_new();
 	if (s->inodes)
 		return true;
 	g_set_error(error, LOCAL_ERROR, ENOMEM, "no memory for the inode table");
@@ -205,6 +207,8 @@ static void engine_stop(struct server *s)
 		inode_table_free(s->inodes, s);
 	if (s->fill)
 		fill_free(s->fill);
+	if (s->mishaps)
+		mishaps_free(s->mishaps);
 	if (s->lister)
 		lister_free(s->lister);
 	if (s->clock)

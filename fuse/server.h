@@ -19,6 +19,7 @@ struct server {
 	struct fill *fill;
 	struct inode_table *inodes;
 	struct handle_table *handles;
+	struct mishaps *mishaps;   /* failures of files that are closed again */
 	struct backing *backing;   /* passthrough registration */
 	struct notifier *notifier; /* kernel cache invalidation */
 	struct control *control;

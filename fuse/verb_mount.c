@@ -28,7 +28,7 @@ static const char help[] =
         "    connect_timeout=5s    to a server      stall_timeout=10s   no bytes arrive\n"
         "    wait_timeout=30s      a reader's wait  retries=3           of each request\n"
         "    listing_ttl=300s      then ask again   connections=16      to one host\n"
-        "    filemode=0755         of a file, and   dirmode=0755        of a directory\n"
+        "    filemode=0755         of a file        dirmode=0755        of a directory\n"
         "    uid=N, gid=N          without any      netrc=yes           or no\n"
         "    threads=0             0: by machine    spin=20us           before a sleep\n"
         "    end_epoch             verify all that is present, as after a crash\n";

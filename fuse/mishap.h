@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The last failure of each of the files that failed last. A content knows its own while it
+ * lives; this is for after, when somebody asks status why a read failed.
+ * Shape:   a ring of MISHAPS_MAX; one entry a file
+ * Owns:    causes
+ * Locking: its own mutex; any thread
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { MISHAPS_MAX = 256 };
+
+struct mishap {
+	uint64_t ino;
+	int error;     /* positive errno */
+	int64_t at_ns; /* CLOCK_REALTIME */
+	char *cause;   /* owned; NULL: none given */
+};
+
+struct mishaps;
+struct mishaps *mishaps_new(void);
+void mishaps_free(struct mishaps *m);
+/* Takes over its cause; replaces what is known of that file. */
+void mishaps_note(struct mishaps *m, struct mishap one);
+/* `out` owns a copy of the cause. */
+bool mishaps_find(struct mishaps *m, uint64_t ino, struct mishap *out);
