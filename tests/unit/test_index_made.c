@@ -141,6 +141,18 @@ static void test_prose(void)
 	                      "<a href=\"f\">f</a>    01-Jan-2024 00:00   12\n</pre>"
 	                      "<p><a href=\"contact.html\">contact</a></p>"));
 	g_assert_cmpstr(names, ==, "|d/|f");
+
+	/* Apache's IconsAreLinks: two links, one row */
+	g_autoptr(GError) error = NULL;
+	struct listing *l = parse_text("text/html",
+	                               PAGE("<pre><a href=\"f\"><img src=\"i\"></a> <a "
+	                                    "href=\"f\">f</a> 2024-01-01 00:00 5\n"),
+	                               &error);
+	g_assert_no_error(error);
+	g_assert_cmpuint(listing_count(l), ==, 1);
+	g_assert_cmpuint(listing_at(l, 0)->size, ==, 5);
+	g_assert_cmpuint(listing_at(l, 0)->flags, ==, LISTING_SIZE_EXACT | LISTING_MTIME_KNOWN);
+	listing_unref(l);
 }
 
 static void test_rows(void)
