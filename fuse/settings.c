@@ -124,6 +124,19 @@ static bool header_check(const char *header, GError **error)
 	return ok || usage(error, "--header: expects \"NAME: VALUE\" on one line");
 }
 
+/* What cannot be parsed may hold credentials anywhere: then it is not quoted. */
+static bool source_take(struct settings *s, const char *url, GError **error)
+{
+	g_autoptr(GError) cause = NULL;
+	s->url = absolute_url(url);
+	s->source = source_canonical(s->url, &cause);
+	if (cause && !strstr(cause->message, url) && !strchr(url, '@'))
+		g_prefix_error(&cause, "%s: ", url);
+	if (cause)
+		g_propagate_error(error, g_steal_pointer(&cause));
+	return s->source != NULL;
+}
+
 static bool words_take(struct words *w, struct settings *s, GError **error)
 {
 	unsigned count = w->rest ? g_strv_length(w->rest) : 0;
@@ -138,9 +151,7 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 			return false;
 	if (!w->rest[0][0] || !w->rest[1][0])
 		return usage(error, "mount: SOURCE and MOUNTPOINT must not be empty");
-	s->url = absolute_url(w->rest[0]);
-	s->source = source_canonical(s->url, error);
-	if (!s->source)
+	if (!source_take(s, w->rest[0], error))
 		return false;
 	s->mountpoint = resolved(w->rest[1]);
 	s->store = w->store && w->store[0] ? resolved(w->store) : default_store(s->source);
