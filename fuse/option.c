@@ -29,7 +29,7 @@ static const struct rule {
 #define FIELD(f) offsetof(struct settings, f)
         {"chunk_size", CHUNK, FIELD(chunk_shift), 4096, 4 << 20, 65536,
          "a power of two from 4K to 4M"},
-        {"readahead", SIZE, FIELD(readahead_max), 0, UINT64_C(1) << 30, 8 << 20,
+        {"readahead", SIZE, FIELD(readahead_max), 0, UINT64_C(1) << 30, 32 << 20,
          "a size from 0 to 1G"},
         {"prefetch", SIZE, FIELD(prefetch_bytes), 1 << 20, UINT64_C(64) << 30, 64 << 20,
          "a size from 1M to 64G"},
