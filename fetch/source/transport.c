@@ -10,6 +10,7 @@
  */
 #include "fetch/source/transport.h"
 #include "fetch/pool.h"
+#include "fetch/source/exchange.h"
 #include "fetch/source/poller.h"
 #include <curl/curl.h>
 #include <errno.h>
@@ -21,8 +22,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#define SMALL (32L * 1024) /* receive buffers */
+#define LARGE (512L * 1024)
 #define STREAMS 100u       /* under way at once where HTTP/2 is spoken */
-#define SLOWEST 100u       /* bytes a second; less is no progress */
 #define SWEEP_NS 100000000 /* how often deadlines are looked at */
 #define SECOND_NS 1000000000
 #define MS_NS INT64_C(1000000)
@@ -33,6 +35,7 @@ struct easy {
 	struct exchange *exchange;  /* NULL while idle */
 	struct curl_slist *headers; /* owned; of this exchange only */
 	struct easy *next;          /* idle */
+	unsigned sent;              /* times, in this exchange */
 	bool trusted;
 	char cause[CURL_ERROR_SIZE];
 };
@@ -60,19 +63,17 @@ struct transport {
 
 /* ---- callbacks of libcurl ---- */
 
-static void exchange_progress(struct easy *e, size_t length)
+static void easy_progress(struct easy *e, size_t length)
 {
-	struct exchange *x = e->exchange;
-	x->bytes += length;
-	x->progress_ns = clock_now();
-	e->transport->alive_ns = x->progress_ns;
+	e->transport->alive_ns = clock_now();
+	exchange_arrived(e->exchange, length, e->transport->alive_ns);
 }
 
 static size_t on_header(char *line, size_t one, size_t length, void *user)
 {
 	struct easy *e = user;
 	struct exchange *x = e->exchange;
-	exchange_progress(e, length);
+	easy_progress(e, length);
 	if (x->head_seen || !reply_feed(&x->reply, line, length) || x->reply.status < 200)
 		return length;
 	x->head_seen = true;
@@ -83,7 +84,7 @@ static size_t on_body(char *data, size_t one, size_t length, void *user)
 {
 	struct easy *e = user;
 	struct exchange *x = e->exchange;
-	exchange_progress(e, length);
+	easy_progress(e, length);
 	if (!x->head_seen) {
 		g_set_error(&x->error, FETCH_ERROR, FETCH_PROTOCOL, "a body without a head");
 		return 0;
@@ -94,8 +95,9 @@ static size_t on_body(char *data, size_t one, size_t length, void *user)
 static int on_sent(void *user, char *ip, char *local, int port, int local_port)
 {
 	struct easy *e = user;
+	e->sent++;
 	e->exchange->sent = true;
-	exchange_progress(e, 0);
+	easy_progress(e, 0);
 	return CURL_PREREQFUNC_OK;
 }
 
@@ -181,7 +183,6 @@ static bool easy_set_once(struct easy *e)
 	SET(e, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close);
 	SET(e, CURLOPT_CLOSESOCKETDATA, t);
 	SET(e, CURLOPT_TCP_KEEPALIVE, 1L);
-	SET(e, CURLOPT_BUFFERSIZE, 512L * 1024);
 	if (t->credentials->ca != NULL) {
 		gsize size;
 		struct curl_blob blob = {.flags = CURL_BLOB_COPY};
@@ -287,16 +288,28 @@ static bool easy_set(struct easy *e, const struct exchange *x)
 		g_snprintf(range, sizeof(range), "%" G_GUINT64_FORMAT "-%" G_GUINT64_FORMAT,
 		           x->first, x->last);
 	SET(e, CURLOPT_RANGE, x->ranged ? range : NULL);
+	SET(e, CURLOPT_FORBID_REUSE, 0L);
+	/* Allocated for each exchange, so a small one does not get half a megabyte. Refused where
+	 * a connection that broke left its buffer behind: then that one serves once more. */
+	curl_easy_setopt(e->curl, CURLOPT_BUFFERSIZE,
+	                 x->ranged && x->last - x->first < SMALL ? SMALL : LARGE);
 	return true;
 }
 
+/* libcurl sends anew what a dying connection refused, but counts that over the life of
+ * the handle and gives up at the fifth: such a handle has served. */
 static void easy_give(struct easy *e)
 {
 	struct transport *t = e->transport;
+	if (e->sent > 1) {
+		easy_free(e);
+		return;
+	}
 	curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER, NULL);
 	curl_slist_free_all(e->headers);
 	e->headers = NULL;
 	e->exchange = NULL;
+	e->sent = 0;
 	e->next = t->idle[e->trusted];
 	t->idle[e->trusted] = e;
 }
@@ -351,7 +364,7 @@ static void exchange_start(struct transport *t, struct exchange *x)
 		return;
 	}
 	x->easy = e;
-	x->progress_ns = x->window_ns = clock_now();
+	exchange_begun(x, clock_now());
 	exchange_link(t, x);
 }
 
@@ -435,34 +448,6 @@ static void transport_reap(struct transport *t)
 	}
 }
 
-static bool is_stalled(struct transport *t, struct exchange *x, int64_t now)
-{
-	int64_t stall = t->options.stall_ms * MS_NS;
-	if (now - x->progress_ns > stall)
-		return true;
-	if (now - x->window_ns <= stall)
-		return false;
-	/* a body that ends within the window is no stall, so nothing is asked of its end */
-	bool slow = x->bytes - x->window_bytes < (uint64_t)(stall / SECOND_NS) * SLOWEST;
-	x->window_ns = now;
-	x->window_bytes = x->bytes;
-	return slow;
-}
-
-/* NULL: it may go on. One that waits for a connection waits for as long as others get on. */
-static GError *overdue(struct transport *t, struct exchange *x, int64_t now)
-{
-	int64_t since = MAX(x->progress_ns, t->alive_ns);
-	if (!x->sent && now - since > t->options.connect_ms * MS_NS + SWEEP_NS)
-		return g_error_new(FETCH_ERROR, FETCH_TIMEOUT, "no connection within %u ms",
-		                   t->options.connect_ms);
-	if (x->sent && is_stalled(t, x, now))
-		return g_error_new(FETCH_ERROR, FETCH_TIMEOUT,
-		                   "no progress for %u ms, after %" G_GUINT64_FORMAT " bytes",
-		                   t->options.stall_ms, x->bytes);
-	return NULL;
-}
-
 static void transport_sweep(struct transport *t)
 {
 	int64_t now = clock_now();
@@ -474,14 +459,12 @@ static void transport_sweep(struct transport *t)
 		next = x->next;
 		/* this thread itself was kept from reading: not the peer's fault */
 		if (gap > SECOND_NS)
-			x->progress_ns = x->window_ns = now;
-		GError *error = overdue(t, x, now);
+			exchange_excuse(x, now);
+		GError *error = exchange_overdue(x, &t->options, t->alive_ns, now);
 		if (error == NULL)
 			continue;
-		struct easy *e = x->easy;
-		curl_easy_setopt(e->curl, CURLOPT_FORBID_REUSE, 1L);
+		curl_easy_setopt(x->easy->curl, CURLOPT_FORBID_REUSE, 1L);
 		exchange_end(t, x, error);
-		curl_easy_setopt(e->curl, CURLOPT_FORBID_REUSE, 0L);
 	}
 }
 
@@ -639,12 +622,7 @@ struct transport *transport_new(const struct credentials *credentials,
 
 void transport_submit(struct transport *t, struct exchange *x)
 {
-	x->next = x->previous = NULL;
-	x->easy = NULL;
-	x->error = NULL;
-	x->sent = x->head_seen = false;
-	x->bytes = x->window_bytes = 0;
-	x->reply.length = -1;
+	exchange_reset(x);
 	pthread_mutex_lock(&t->lock);
 	if (t->queue == NULL)
 		t->queue = x;

@@ -19,41 +19,9 @@
  */
 #pragma once
 #include "fetch/source/credentials.h"
-#include "fetch/source/reply.h"
+#include "fetch/source/exchange.h"
 
 struct transport;
-
-struct exchange {
-	/* in; fixed while under way */
-	const char *url; /* without credentials */
-	bool head_only;  /* HEAD instead of GET */
-	bool trusted;    /* credentials and the user's headers go with it */
-	bool ranged;     /* Range: bytes=first-last */
-	uint64_t first, last;
-	const char *accept;            /* NULL = any */
-	const char *if_none_match;     /* NULL = none; no control characters */
-	const char *if_modified_since; /* the same */
-	/* The head is in `reply`. false ends the exchange with *error. */
-	bool (*head)(struct exchange *x, GError **error);
-	/* The library's own buffer. false: as head(). */
-	bool (*body)(struct exchange *x, const char *data, size_t length, GError **error);
-	/* NULL: the whole answer came. The last touch. */
-	void (*done)(struct exchange *x, const GError *error);
-
-	struct reply reply; /* out; the submitter clears it */
-
-	/* private */
-	GError *error;
-	struct easy *easy;
-	struct exchange *next, *previous;
-	bool sent, head_seen;
-	uint64_t bytes, window_bytes;
-	int64_t progress_ns, window_ns;
-};
-
-struct transport_options {
-	unsigned connect_ms, stall_ms, connections; /* none is 0 */
-};
 
 /* Borrows `credentials`, which outlive it. */
 struct transport *transport_new(const struct credentials *credentials,

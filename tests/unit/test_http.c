@@ -224,6 +224,22 @@ static void test_kept(void)
 	world_free(w);
 }
 
+/* A server that drops a kept connection when the next request comes: asked again on a new
+ * one, at once and for ever, not five times in the life of the mount. */
+static void test_dropped(void)
+{
+	struct world *w = world_new();
+	for (unsigned i = 0; i < 12; i++) {
+		liar_tell(w->liar, "", 1, LIAR_KEEP, PART);
+		liar_tell(w->liar, "", 1, LIAR_CUT, "");
+	}
+	world_open(w, "", 0);
+	for (unsigned i = 0; i < 12; i++)
+		check_read(w, -1, "2345");
+	g_assert_cmpuint(liar_count(w->liar, ""), ==, 23);
+	world_free(w);
+}
+
 static void test_pinned(void)
 {
 	struct world *w = world_new();
@@ -611,6 +627,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/http/answers", test_answers);
 	g_test_add_func("/http/statuses", test_statuses);
 	g_test_add_func("/http/kept", test_kept);
+	g_test_add_func("/http/dropped", test_dropped);
 	g_test_add_func("/http/pinned", test_pinned);
 	g_test_add_func("/http/resumed", test_resumed);
 	g_test_add_func("/http/stalled", test_stalled);
