@@ -5,12 +5,19 @@ status of a daemon can be seen and nothing is left running."""
 import ctypes
 import os
 import pathlib
+import pickle
 import select
 import signal
+import subprocess
 import time
+import traceback
 
 libc = ctypes.CDLL(None, use_errno=True)
 PR_SET_CHILD_SUBREAPER = 36
+
+# A vfork would hold the interpreter's lock until the program is loaded, which may need an
+# answer of a server in this very process.
+subprocess._USE_VFORK = subprocess._USE_POSIX_SPAWN = False
 
 
 def adopt():
@@ -75,3 +82,27 @@ def end(pid, seconds=10):
         if status is not None:
             return status
     return None
+
+
+def apart(call):
+    """call() in a child: a fault that fails is SIGBUS there, and one that waits does not hold
+    up this process's servers (it would keep the interpreter's lock). Returns what it did."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.close(reader)
+            with os.fdopen(writer, "wb") as f:
+                pickle.dump(call(), f)
+            status = 0
+        except BaseException:  # the child ends here, whatever it was
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as f:
+        answer = f.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == 0, f"the child ended with {status}"
+    return pickle.loads(answer)
