@@ -24,7 +24,7 @@ static const char help[] =
         "  --ready-fd FD      with -f: write a byte to FD when the mount answers\n"
         "  -o, --options X,Y  what is not below is for libfuse: allow_other, nosuid...\n"
         "    chunk_size=64K        of new files     passthrough=auto    or no\n"
-        "    readahead=8M          one reader's     prefetch=64M        of all readers\n"
+        "    readahead=32M         one reader's     prefetch=64M        of all readers\n"
         "    connect_timeout=5s    to a server      stall_timeout=10s   no bytes arrive\n"
         "    wait_timeout=30s      a reader's wait  retries=3           of each request\n"
         "    listing_ttl=300s      then ask again   connections=16      to one host\n"

@@ -51,7 +51,7 @@ static void test_defaults(void)
 	g_assert_cmpuint(s->source_options.uid, ==, getuid());
 	g_assert_cmpuint(s->source_options.gid, ==, getgid());
 	g_assert_false(s->source_options.no_netrc);
-	g_assert_cmpuint(s->readahead_max, ==, 8 << 20);
+	g_assert_cmpuint(s->readahead_max, ==, 32 << 20);
 	g_assert_cmpuint(s->prefetch_bytes, ==, 64 << 20);
 	g_assert_cmpuint(s->threads, ==, 0);
 	g_assert_cmpuint(s->spin_us, ==, 20);
