@@ -19,7 +19,7 @@ struct backing_map {
 struct backing {
 	int device;
 	unsigned keep;
-	const char *unusable; /* static */
+	const char *unusable; /* static; atomic */
 	pthread_mutex_t lock;
 	GQueue kept; /* of struct inode (borrowed): an id, no handle; oldest first */
 };
@@ -37,7 +37,17 @@ struct backing *backing_new(int device, unsigned keep, const char *unusable)
 
 const char *backing_unusable(const struct backing *b)
 {
-	return b->unusable;
+	return __atomic_load_n(&b->unusable, __ATOMIC_ACQUIRE);
+}
+
+void backing_probe(struct backing *b)
+{
+	/* Privilege comes first, then the descriptor: EBADF says that a good one would do. */
+	struct backing_map map = {.fd = -1};
+	if (!b->unusable && ioctl(b->device, BACKING_OPEN, &map) < 0 && errno == EPERM)
+		__atomic_store_n(&b->unusable,
+				 "it takes CAP_SYS_ADMIN in the initial user namespace",
+				 __ATOMIC_RELEASE);
 }
 
 static void id_close(struct backing *b, int32_t id)

@@ -16,6 +16,8 @@ struct backing;
 
 /* `unusable`: why no id can be had on this mount (static), NULL where it can. */
 struct backing *backing_new(int device, unsigned keep, const char *unusable);
+/* Once the kernel has the answer to INIT, and before the first acquire: may we? */
+void backing_probe(struct backing *b);
 void backing_free(struct backing *b); /* closes every kept id */
 const char *backing_unusable(const struct backing *b);
 bool backing_kept(struct backing *b, struct inode *i);

@@ -22,14 +22,21 @@ struct session {
 	int spinning; /* atomic: one thread spins */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool connected, ended;
-	const char *passthrough_unusable;
+	bool agreed, connected, ended;
 };
 
 void session_connected(struct server *s, const char *passthrough_unusable)
 {
 	struct session *se = s->loop;
 	s->backing = backing_new(fuse_session_fd(s->session), KEEP_BACKING, passthrough_unusable);
+	__atomic_store_n(&se->agreed, true, __ATOMIC_RELEASE);
+}
+
+/* The answer to INIT has been written: the kernel knows what we agreed on. */
+static void session_answered(struct session *se)
+{
+	if (se->server->backing)
+		backing_probe(se->server->backing);
 	pthread_mutex_lock(&se->lock);
 	se->connected = true;
 	pthread_cond_broadcast(&se->changed);
@@ -79,7 +86,10 @@ static void *session_run(void *arg)
 		ssize_t n = read(device, buf.mem, BUFFER_SIZE);
 		if (n > 0) {
 			buf.size = n;
+			bool first = !__atomic_load_n(&se->agreed, __ATOMIC_ACQUIRE);
 			fuse_session_process_buf(fuse, &buf);
+			if (first)
+				session_answered(se);
 			idle_since = 0;
 			continue;
 		}
