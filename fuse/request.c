@@ -5,9 +5,9 @@
 #include "fuse/request.h"
 #include "lacuna/control.h"
 
-/* json-glib recurses at each '[' and '{': a line of them would take the stack. A request
- * has two; brackets inside strings are counted too, no request needs any. */
-enum { BRACKETS_MAX = 64 };
+/* json-glib recurses at each '[' and '{', so that a line of them would take the stack, and
+ * leaks all but the last of several documents on one line. A request needs depth two. */
+enum { DEPTH_MAX = 8 };
 
 static bool refuse(GError **error, const char *why)
 {
@@ -15,13 +15,36 @@ static bool refuse(GError **error, const char *why)
 	return false;
 }
 
-static bool nesting_bounded(const char *line, size_t length)
+/* The end of the string that begins at line[i]. */
+static size_t string_end(const char *line, size_t length, size_t i)
 {
-	unsigned brackets = 0;
-	for (size_t i = 0; i < length; i++)
-		if ((line[i] == '[' || line[i] == '{') && ++brackets > BRACKETS_MAX)
+	for (i++; i < length && line[i] != '"'; i++)
+		if (line[i] == '\\')
+			i++;
+	return i;
+}
+
+/* One object, not deep, and nothing but blanks around it; json-glib's own extensions
+ * (comments, assignments) are no JSON. */
+static bool looks_sane(const char *line, size_t length)
+{
+	unsigned depth = 0;
+	bool begun = false;
+	for (size_t i = 0; i < length; i++) {
+		char c = line[i];
+		if (c == ' ' || c == '\t' || c == '\r')
+			continue;
+		if (depth == 0 && (begun || c != '{'))
 			return false;
-	return true;
+		begun = true;
+		if (c == '"')
+			i = string_end(line, length, i);
+		else if (c == '/' || ((c == '[' || c == '{') && ++depth > DEPTH_MAX))
+			return false;
+		else if (c == ']' || c == '}')
+			depth--;
+	}
+	return begun && depth == 0;
 }
 
 bool request_ino(JsonNode *node, uint64_t *out)
@@ -98,14 +121,13 @@ bool request_parse(const char *line, size_t length, struct request *out, GError 
 {
 	if (length > LACUNA_CONTROL_LINE)
 		return refuse(error, "the request is too long");
-	if (!nesting_bounded(line, length))
-		return refuse(error, "the request is nested too deeply");
 	g_autoptr(JsonParser) parser = json_parser_new();
-	if (!length || !json_parser_load_from_data(parser, line, (gssize)length, NULL))
-		return refuse(error, "the request is not JSON");
+	if (!looks_sane(line, length) ||
+	    !json_parser_load_from_data(parser, line, (gssize)length, NULL))
+		return refuse(error, "the request is not one object of JSON");
 	JsonNode *root = json_parser_get_root(parser);
 	if (!root || !JSON_NODE_HOLDS_OBJECT(root))
-		return refuse(error, "the request is not a JSON object");
+		return refuse(error, "the request is not one object of JSON");
 	struct request r = {0};
 	if (!object_parse(json_node_get_object(root), &r, error))
 		return false;
