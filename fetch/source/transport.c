@@ -368,6 +368,50 @@ static void exchange_start(struct transport *t, struct exchange *x)
 	exchange_link(t, x);
 }
 
+static bool same_server(const char *a, const char *b)
+{
+	const char *path = strchr(strstr(a, "://") + 3, '/');
+	size_t length = path != NULL ? (size_t)(path - a) : strlen(a);
+	return strncmp(a, b, length) == 0 && (b[length] == '/' || b[length] == '\0');
+}
+
+/* Takes what waits for the server of `x` out of the queue. */
+static struct exchange *queue_take_same(struct transport *t, const struct exchange *x)
+{
+	struct exchange *taken = NULL, **taken_end = &taken, **at = &t->queue;
+	pthread_mutex_lock(&t->lock);
+	t->queue_end = NULL;
+	while (*at != NULL) {
+		struct exchange *y = *at;
+		if (!same_server(x->url, y->url)) {
+			t->queue_end = y;
+			at = &y->next;
+			continue;
+		}
+		*at = y->next;
+		y->next = NULL;
+		*taken_end = y;
+		taken_end = &y->next;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return taken;
+}
+
+/* A server that could not be connected to, while nothing arrived from anywhere: what
+ * waits for it shares the failure, or each in turn would wait for as long again. */
+static void queue_share(struct transport *t, const struct exchange *x, const GError *error)
+{
+	bool down = g_error_matches(error, FETCH_ERROR, FETCH_UNREACHABLE) ||
+	            g_error_matches(error, FETCH_ERROR, FETCH_TIMEOUT);
+	if (!down || x->sent || t->alive_ns >= x->window_ns)
+		return;
+	for (struct exchange *next, *y = queue_take_same(t, x); y != NULL; y = next) {
+		next = y->next;
+		y->next = NULL;
+		exchange_finish(y, g_error_copy(error));
+	}
+}
+
 /* Ends what is under way. Takes `error`. */
 static void exchange_end(struct transport *t, struct exchange *x, GError *error)
 {
@@ -376,6 +420,7 @@ static void exchange_end(struct transport *t, struct exchange *x, GError *error)
 	exchange_unlink(t, x);
 	x->easy = NULL;
 	easy_give(e);
+	queue_share(t, x, error);
 	exchange_finish(x, error);
 }
 

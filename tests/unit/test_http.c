@@ -6,10 +6,13 @@
 #include "fetch/source/retry.h"
 #include "fetch/pool.h"
 #include "tests/unit/liar.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <pthread.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define MS INT64_C(1000000)
@@ -24,17 +27,22 @@ struct world {
 	char *root;
 };
 
-static void world_open(struct world *w, const char *user, unsigned retries)
+static void world_connect(struct world *w, const char *user, unsigned port, unsigned retries)
 {
 	g_autoptr(GError) error = NULL;
-	w->options.connect_ms = 2000;
+	w->options.connect_ms = w->options.connect_ms != 0 ? w->options.connect_ms : 2000;
 	w->options.stall_ms = w->options.stall_ms != 0 ? w->options.stall_ms : 2000;
 	w->options.connections = 4;
 	w->options.file_mode = w->options.dir_mode = 0755;
-	w->root = g_strdup_printf("http://%s127.0.0.1:%u/root", user, liar_port(w->liar));
+	w->root = g_strdup_printf("http://%s127.0.0.1:%u/root", user, port);
 	struct source *inner = http_source_open(w->root, &w->options, &error);
 	g_assert_no_error(error);
 	w->source = retry_new(inner, retries);
+}
+
+static void world_open(struct world *w, const char *user, unsigned retries)
+{
+	world_connect(w, user, liar_port(w->liar), retries);
 }
 
 static struct world *world_new(void)
@@ -318,6 +326,41 @@ static void test_unreachable(void)
 	liar_tell(w->liar, "", 0, LIAR_KEEP, to);
 	check_read(w, FETCH_UNREACHABLE, "");
 	world_free(w);
+}
+
+/* A server that takes no connection: who waits for a slot does not wait for one deadline
+ * after the other. */
+static void test_no_connection(void)
+{
+	struct world w = {.options = {.no_netrc = true, .connect_ms = 1000}};
+	struct sockaddr_in address = {.sin_family = AF_INET,
+	                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(address);
+	struct reading x[40] = {0};
+	int fill[4], listener = socket(AF_INET, SOCK_STREAM, 0);
+	g_assert_cmpint(bind(listener, (struct sockaddr *)&address, size), ==, 0);
+	g_assert_cmpint(listen(listener, 0), ==, 0);
+	g_assert_cmpint(getsockname(listener, (struct sockaddr *)&address, &size), ==, 0);
+	for (size_t i = 0; i < G_N_ELEMENTS(fill); i++) {
+		fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		(void)connect(fill[i], (struct sockaddr *)&address, size);
+	}
+	world_connect(&w, "", ntohs(address.sin_port), 0);
+	int64_t from = clock_now();
+	for (size_t i = 0; i < G_N_ELEMENTS(x); i++)
+		reading_start(&x[i], w.source, 2, 4);
+	for (size_t i = 0; i < G_N_ELEMENTS(x); i++) {
+		outcome_wait(&x[i].outcome);
+		g_assert_error(x[i].outcome.error, FETCH_ERROR, FETCH_TIMEOUT);
+		g_error_free(x[i].outcome.error);
+	}
+	g_assert_cmpint(clock_now() - from, >=, 1000 * MS);
+	g_assert_cmpint(clock_now() - from, <, 6000 * MS); /* ten rounds would be 10 s */
+	source_close(w.source);
+	g_free(w.root);
+	for (size_t i = 0; i < G_N_ELEMENTS(fill); i++)
+		close(fill[i]);
+	close(listener);
 }
 
 /* close() ends what stalls, what waits for a slot, and what would be tried again. */
@@ -632,6 +675,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/http/resumed", test_resumed);
 	g_test_add_func("/http/stalled", test_stalled);
 	g_test_add_func("/http/unreachable", test_unreachable);
+	g_test_add_func("/http/no-connection", test_no_connection);
 	g_test_add_func("/http/close", test_close);
 	g_test_add_func("/http/redirects", test_redirects);
 	g_test_add_func("/http/secrets", test_secrets);
