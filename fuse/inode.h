@@ -53,6 +53,7 @@ struct inode {
 	uint8_t iomode;         /* enum iomode_kind */
 	bool complete : 1;      /* whole and trusted, also while content is NULL */
 	bool keep_cache : 1;    /* the kernel's pages are of this version */
+	bool ahead : 1;         /* its bytes were fetched before anybody asked: the walk goes on */
 	bool outdated : 1;      /* the listing tells of a newer version */
 	bool hashed : 1;        /* found by st_ino; under the table's lock */
 	char name[];            /* "" for the root */

@@ -48,9 +48,11 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	else if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC))
 		err = EROFS;
 	struct content *c = NULL;
+	bool ahead = false;
 	if (!err) {
 		pthread_mutex_lock(&i->lock);
 		bool complete = i->complete;
+		ahead = i->ahead;
 		pthread_mutex_unlock(&i->lock);
 		if (!complete) {
 			c = content_get(s, i, &err);
@@ -66,6 +68,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		content_unref(c);
 		c = NULL;
 	}
+	if (ahead)
+		prefetch_siblings(s, i);
 	fi->fh = handle_open(s->handles, i, c, fi->flags & FMODE_EXEC);
 	if (fuse_reply_open(req, fi) == -ENOENT) {
 		/* Interrupted: no RELEASE will come */

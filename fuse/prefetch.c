@@ -7,20 +7,45 @@
 /* What counts as small: one request costs more than its bytes */
 #define SMALL_FILE (1u << 20)
 #define SIBLINGS_MAX 64
+/* Whoever has just read a directory to its end goes on at that pace in the next one. */
+#define MOMENTUM_NS (2 * INT64_C(1000000000))
 
-void prefetch_siblings(struct server *s, struct inode *i)
+struct walk {
+	struct pool_job job;
+	struct server *server;
+	struct inode *inode; /* a reference */
+};
+
+/* The siblings worth fetching after the one at `index`: [*from, *to). */
+static void walk_range(struct server *s, struct inode *dir, uint32_t index, uint32_t count,
+		       uint32_t *from, uint32_t *to)
+{
+	int64_t now = clock_now();
+	bool momentum = now - __atomic_load_n(&s->walked_ns, __ATOMIC_RELAXED) < MOMENTUM_NS;
+	pthread_mutex_lock(&dir->lock);
+	struct walkahead *w = &dir->walk;
+	if (w->last == 0 && momentum) {
+		*from = index + 1;
+		*to = MIN(count, *from + SIBLINGS_MAX);
+		*w = (struct walkahead){.last = *from, .window = SIBLINGS_MAX, .edge = *to};
+	} else {
+		walkahead_next(w, index, count, SIBLINGS_MAX, from, to);
+	}
+	bool ended = w->edge >= count && (w->window >= SIBLINGS_MAX / 2 || momentum);
+	pthread_mutex_unlock(&dir->lock);
+	if (ended)
+		__atomic_store_n(&s->walked_ns, now, __ATOMIC_RELAXED);
+}
+
+static void walk_on(struct server *s, struct inode *i)
 {
 	uint32_t index, from, to;
-	if (i->size > SMALL_FILE || s->settings->prefetch_bytes == 0)
-		return;
 	struct listing *l = inode_listed(s, i, &index);
 	if (!l)
 		return;
 	struct inode *dir = i->parent;
 	struct directory *d = inode_open_directory(s, dir);
-	pthread_mutex_lock(&dir->lock);
-	walkahead_next(&dir->walk, index, listing_count(l), SIBLINGS_MAX, &from, &to);
-	pthread_mutex_unlock(&dir->lock);
+	walk_range(s, dir, index, listing_count(l), &from, &to);
 	for (uint32_t n = from; n < to; n++) {
 		struct listing_entry e;
 		directory_entry(d, l, n, &e);
@@ -32,6 +57,7 @@ void prefetch_siblings(struct server *s, struct inode *i)
 			break;
 		pthread_mutex_lock(&sibling->lock);
 		bool wanted = !sibling->complete;
+		sibling->ahead = true;
 		pthread_mutex_unlock(&sibling->lock);
 		if (wanted) {
 			struct content *c = inode_open_content(s, sibling);
@@ -42,4 +68,28 @@ void prefetch_siblings(struct server *s, struct inode *i)
 		inode_put(s, sibling);
 	}
 	listing_unref(l);
+}
+
+static void walk_run(struct pool_job *job)
+{
+	struct walk *w = (struct walk *)job;
+	walk_on(w->server, w->inode);
+	inode_put(w->server, w->inode);
+	g_free(w);
+}
+
+/* It looks for the local files of up to SIBLINGS_MAX siblings: not on the session's thread. */
+void prefetch_siblings(struct server *s, struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	bool small = i->size <= SMALL_FILE;
+	i->ahead = false;
+	pthread_mutex_unlock(&i->lock);
+	if (!small)
+		return;
+	struct walk *w = g_new0(struct walk, 1);
+	w->job.run = walk_run;
+	w->server = s;
+	w->inode = inode_ref(s->inodes, i);
+	pool_submit(s->disk, &w->job);
 }
