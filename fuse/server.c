@@ -108,8 +108,10 @@ static bool root_list(struct server *s, struct inode *root, GError **error)
 		.answered = PTHREAD_COND_INITIALIZER,
 	};
 	struct listing *l = NULL;
-	r.error = -lister_want(d, &r.wait, &l);
-	if (r.error == EINPROGRESS) {
+	int started = lister_want(d, &r.wait, &l);
+	if (started != -EINPROGRESS) {
+		r.error = -started;
+	} else { /* from here on r is also root_listed()'s, which may have run already */
 		pthread_mutex_lock(&r.lock);
 		while (!r.done)
 			pthread_cond_wait(&r.answered, &r.lock);
