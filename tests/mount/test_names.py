@@ -22,7 +22,7 @@ def page_json(names):
 
 def page_html(names):
     def quoted(name):
-        return "".join(chr(c) if chr(c).isalnum() or chr(c) in "-._~/" else f"%{c:02X}" for c in name)
+        return "".join(chr(c) if c < 128 and chr(c).isalnum() or chr(c) in "-._~/" else f"%{c:02X}" for c in name)
     rows = [f'<a href="{quoted(n)}">name</a>    01-Jan-2022 00:00      5\r\n' for n in names]
     return "text/html", ("<html><head><title>Index of /</title></head><body><h1>Index of /</h1><hr>"
                          '<pre><a href="../">../</a>\r\n' + "".join(rows) +
@@ -110,12 +110,16 @@ def test_sizes(mount, serve, tree, size):
             pass
 
 
-@pytest.mark.parametrize("body", [b"", b"[", b"[]", b"{}", b"[[[[", b"null", b'[{"name":5}]', b"[{}]",
-                                  b"<html>", b"\0" * 1000, b"[" * 100_000, b"<pre>" * 100_000])
+BROKEN = {"nothing": b"", "open": b"[", "empty": b"[]", "object": b"{}", "null": b"null",
+          "number": b'[{"name":5}]', "nameless": b"[{}]", "html": b"<html>", "zeros": b"\0" * 1000,
+          "deep": b"[" * 100_000, "deep html": b"<pre>" * 100_000, "text": b"hello\n"}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
-def test_broken_pages(mount, serve, tree, body, kind):
+def test_broken_pages(mount, serve, tree, broken, kind):
     server = serve(tree)
-    server.pages["/many/"] = (kind, body)
+    server.pages["/many/"] = (kind, BROKEN[broken])
     m = mount(server.url, "-o", "retries=0")
     try:
         assert os.listdir(m / "many") == []
