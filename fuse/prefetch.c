@@ -46,6 +46,7 @@ static void walk_on(struct server *s, struct inode *i)
 	struct inode *dir = i->parent;
 	struct directory *d = inode_open_directory(s, dir);
 	walk_range(s, dir, index, listing_count(l), &from, &to);
+	bool halfway = false;
 	for (uint32_t n = from; n < to; n++) {
 		struct listing_entry e;
 		directory_entry(d, l, n, &e);
@@ -57,7 +58,9 @@ static void walk_on(struct server *s, struct inode *i)
 			break;
 		pthread_mutex_lock(&sibling->lock);
 		bool wanted = !sibling->complete;
-		sibling->ahead = true;
+		/* Half way, and at the end in case that one is passed over */
+		sibling->ahead = wanted && (n + 1 == to || (!halfway && n >= (from + to) / 2));
+		halfway |= sibling->ahead;
 		pthread_mutex_unlock(&sibling->lock);
 		if (wanted) {
 			struct content *c = inode_open_content(s, sibling);
