@@ -27,7 +27,7 @@ bool daemon_foreground(const struct settings *s, GError **error)
 
 /* stderr is the way to the parent until the log is open; what anybody writes to it before
  * the mount answers (fusermount3, a sanitizer) is part of the cause. */
-static void child_run(const struct settings *s, int ready_fd, int cause_fd)
+static int child_run(const struct settings *s, int ready_fd, int cause_fd)
 {
 	g_autofree char *file =
 	        s->log ? g_strdup(s->log) : g_build_filename(s->store, "state", "log", NULL);
@@ -50,7 +50,8 @@ static void child_run(const struct settings *s, int ready_fd, int cause_fd)
 		g_warning("%s", error->message);
 		dprintf(result_fd, "\nlacunafs: %s\n", error->message);
 	}
-	exit(status);
+	close(result_fd);
+	return status;
 }
 
 /* A symbol of this kind is all a signal handler can reach. */
@@ -131,7 +132,7 @@ bool daemon_background(const struct settings *s, GError **error)
 	if (child == 0) {
 		close(ready[0]);
 		close(cause[0]);
-		child_run(s, ready[1], cause[1]);
+		exit(child_run(s, ready[1], cause[1]));
 	}
 	if (child < 0)
 		fail(error, "fork");

@@ -38,6 +38,8 @@ class Program:
             "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "HOME": f"{self.scratch}/home",
             "XDG_CACHE_HOME": f"{self.scratch}/cache", "XDG_RUNTIME_DIR": f"{self.scratch}/run",
             "LC_ALL": "C.UTF-8",
+            # GLib's slices move blocks between threads under locks that sanitizers do not see
+            "G_SLICE": "always-malloc",
             "ASAN_OPTIONS": common + ":detect_leaks=1:detect_stack_use_after_return=1",
             "UBSAN_OPTIONS": common + ":print_stacktrace=1:halt_on_error=1",
             "TSAN_OPTIONS": common + ":second_deadlock_stack=1"}
