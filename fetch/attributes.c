@@ -12,7 +12,7 @@
 static void asking_stat_done(struct source_request *r, const GError *error);
 
 static struct asking_stat *asking_stat_new_locked(struct directory *d,
-						  const struct listing_entry *e)
+                                                  const struct listing_entry *e)
 {
 	struct asking_stat *a = g_new0(struct asking_stat, 1);
 	const char *name = listing_name(d->listing, e);
@@ -49,7 +49,7 @@ struct asking_stat *attributes_plan_locked(struct directory *d, uint32_t index)
 	uint32_t from, to;
 
 	walkahead_next(&d->attributes->walk, index, listing_count(d->listing), SIBLINGS_MAX, &from,
-		       &to);
+	               &to);
 	for (uint32_t n = index; n < to || n == index; n = MAX(n + 1, from)) {
 		const struct listing_entry *e = listing_at(d->listing, n);
 

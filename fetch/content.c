@@ -5,7 +5,7 @@
 #include "fetch/fill_private.h"
 
 struct content *content_new(struct fill *f, const char *path, const struct store_origin *origin,
-			    void *owner)
+                            void *owner)
 {
 	size_t length = strlen(path) + 1;
 	struct content *c = g_malloc0(sizeof *c + length);
@@ -31,7 +31,7 @@ bool content_try_ref(struct content *c)
 
 	while (refs > 0)
 		if (__atomic_compare_exchange_n(&c->refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE,
-						__ATOMIC_RELAXED))
+		                                __ATOMIC_RELAXED))
 			return true;
 	return false;
 }

@@ -104,7 +104,7 @@ bool directory_find_locked(struct directory *d, struct listing *l, uint32_t inde
 }
 
 void directory_entry(struct directory *d, struct listing *l, uint32_t index,
-		     struct listing_entry *out)
+                     struct listing_entry *out)
 {
 	const struct listing_entry *e = listing_at(l, index), *now;
 	uint32_t found;
@@ -124,13 +124,25 @@ void directory_entry(struct directory *d, struct listing *l, uint32_t index,
 }
 
 void directory_resolve(struct directory *d, struct listing *l, uint32_t index, uint64_t size,
-		       bool mtime_known, int64_t mtime_ns)
+                       bool mtime_known, int64_t mtime_ns)
 {
 	uint32_t now;
 
 	pthread_mutex_lock(&d->lister->lock);
 	if (directory_find_locked(d, l, index, &now)) {
 		listing_resolve(d->listing, now, size, mtime_known, mtime_ns);
+		directory_unsaved_locked(d, false);
+	}
+	pthread_mutex_unlock(&d->lister->lock);
+}
+
+void directory_doubt(struct directory *d, const char *name)
+{
+	uint32_t index;
+
+	pthread_mutex_lock(&d->lister->lock);
+	if (d->listing && listing_find(d->listing, name, &index)) {
+		listing_doubt(d->listing, index);
 		directory_unsaved_locked(d, false);
 	}
 	pthread_mutex_unlock(&d->lister->lock);
@@ -170,7 +182,7 @@ void lister_reached_locked(struct lister *l, const GError *error)
 	if (g_error_matches(error, FETCH_ERROR, FETCH_CANCELLED))
 		return;
 	l->down = g_error_matches(error, FETCH_ERROR, FETCH_UNREACHABLE) ||
-		  g_error_matches(error, FETCH_ERROR, FETCH_TIMEOUT);
+	          g_error_matches(error, FETCH_ERROR, FETCH_TIMEOUT);
 	if (l->down)
 		l->down_until_ns = clock_now() + DOWN_NS;
 }

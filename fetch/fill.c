@@ -10,7 +10,7 @@
 #define PREFETCH_LEAST (UINT64_C(64) << 10)
 
 struct fill *fill_new(struct store *store, struct source *source, struct pool *disk,
-		      struct alarm_clock *clock, const struct fill_options *options)
+                      struct alarm_clock *clock, const struct fill_options *options)
 {
 	struct fill *f = g_new0(struct fill, 1);
 
@@ -47,7 +47,7 @@ void fill_free(struct fill *f)
 	if (f == NULL)
 		return;
 	fill_stop(f);
-	g_assert(f->transfers.length == 0 && f->waiters.length == 0);
+	g_assert(f->transfers.length == 0 && f->waiters.length == 0 && f->ahead == 0);
 	pthread_cond_destroy(&f->changed);
 	pthread_mutex_destroy(&f->lock);
 	g_free(f);
@@ -81,7 +81,7 @@ int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead)
 	budget = budget_left_locked(f);
 	if (ahead > 0)
 		plan_ahead_locked(&plan, ((end - 1) >> shift) + 1, (end + ahead - 1) >> shift,
-				  MIN(budget, MAX(budget / 2, AHEAD_LEAST)));
+		                  MIN(budget, MAX(budget / 2, AHEAD_LEAST)));
 	plan_finish_locked(&plan);
 	if (missing > 0)
 		waiter_add_locked(c, w, missing);

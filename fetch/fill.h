@@ -71,7 +71,7 @@ const char *content_path(const struct content *c);
 bool content_present(struct content *c, uint64_t offset, uint64_t length);
 bool content_complete(struct content *c);
 
-struct fill_wait { /* the caller's, until `done` or a successful fill_cancel() */
+struct fill_wait { /* zeroed; the engine's, until `done` or a successful fill_cancel() */
 	uint64_t offset, length;
 	pid_t pid; /* who waits, for status; 0 = the daemon */
 	/* error: 0 or a positive errno. No lock held; may reply, may free the wait. */
@@ -116,7 +116,8 @@ void fill_foreach_transfer(struct fill *f, void (*fn)(const struct fill_transfer
 			   void *user);
 
 struct content_info {
-	uint64_t size, chunk_size, chunks, present, doubtful;
+	uint64_t size, chunk_size, chunks, present;
+	uint64_t doubtful; /* counted only where slices are asked for */
 	bool local_file, complete;
 	int error;            /* last failure: positive errno, 0 = none */
 	char *cause;          /* its message, owned by the caller; NULL */

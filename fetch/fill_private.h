@@ -21,7 +21,7 @@
 #include "fetch/fill.h"
 
 struct fill {
-	struct store *store;       /* borrowed, as the next three */
+	struct store *store; /* borrowed, as the next three */
 	struct source *source;
 	struct pool *disk;
 	struct alarm_clock *clock;
@@ -72,19 +72,19 @@ struct transfer {
 	/* Held: [first, last] where `held` is NULL, else the bits that are set, all of which
 	 * lie in [first, last]. Empty: first > last. */
 	uint64_t first, last, cursor;
-	uint8_t *held;       /* owned; one bit per chunk of the file */
-	uint64_t ahead_from; /* chunks from here on were charged to fill.ahead */
-	uint64_t charge;     /* what is left of that */
-	uint64_t offset, length; /* asked for, or announced; for status */
+	uint8_t *held;              /* owned; one bit per chunk of the file */
+	uint64_t ahead_from;        /* chunks from here on were charged to fill.ahead */
+	uint64_t charge;            /* what is left of that */
+	uint64_t offset, length;    /* asked for, or announced; for status */
 	int64_t since_ns, began_ns; /* 0: no answer yet */
-	uint64_t arrived;    /* bytes; atomic */
-	bool ended;          /* neither split nor given chunks any more */
+	uint64_t arrived;           /* bytes; atomic */
+	bool ended;                 /* neither split nor given chunks any more */
 	/* Of the source's thread alone: */
-	uint64_t at, end;    /* next byte, and where the delivery ends */
-	XXH3_state_t *hash;  /* owned; of the chunk being taken */
-	bool taking;         /* the chunk at `at` is being taken */
-	bool changed;        /* another version than the one here */
-	int local_error;     /* positive errno of the store */
+	uint64_t at, end;   /* next byte, and where the delivery ends */
+	XXH3_state_t *hash; /* owned; of the chunk being taken */
+	bool taking;        /* the chunk at `at` is being taken */
+	bool changed;       /* another version than the one here */
+	int local_error;    /* positive errno of the store */
 };
 
 /* content.c */

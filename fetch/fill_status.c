@@ -7,11 +7,11 @@
 void fill_counters(struct fill *f, struct fill_counters *out)
 {
 	struct fill_counters now = {
-		.bytes_fetched = __atomic_load_n(&f->bytes_fetched, __ATOMIC_RELAXED),
-		.chunks_fetched = __atomic_load_n(&f->chunks_fetched, __ATOMIC_RELAXED),
-		.chunks_verified = __atomic_load_n(&f->chunks_verified, __ATOMIC_RELAXED),
-		.requests = __atomic_load_n(&f->requests, __ATOMIC_RELAXED),
-		.errors = __atomic_load_n(&f->errors, __ATOMIC_RELAXED),
+	        .bytes_fetched = __atomic_load_n(&f->bytes_fetched, __ATOMIC_RELAXED),
+	        .chunks_fetched = __atomic_load_n(&f->chunks_fetched, __ATOMIC_RELAXED),
+	        .chunks_verified = __atomic_load_n(&f->chunks_verified, __ATOMIC_RELAXED),
+	        .requests = __atomic_load_n(&f->requests, __ATOMIC_RELAXED),
+	        .errors = __atomic_load_n(&f->errors, __ATOMIC_RELAXED),
 	};
 
 	pthread_mutex_lock(&f->lock);
@@ -32,11 +32,11 @@ static GArray *waiters_copy_locked(const struct transfer *t)
 		const struct fill_wait *w = l->data;
 		uint64_t end = w->offset + MIN(w->length, size - w->offset);
 		struct fill_waiter_info info = {
-			.pid = w->pid,
-			.offset = w->offset,
-			.length = end - w->offset,
-			.since_ns = w->since_ns,
-			.until_ns = w->until_ns,
+		        .pid = w->pid,
+		        .offset = w->offset,
+		        .length = end - w->offset,
+		        .since_ns = w->since_ns,
+		        .until_ns = w->until_ns,
 		};
 
 		if (transfer_holds_any_locked(t, w->offset >> shift, (end - 1) >> shift))
@@ -54,7 +54,7 @@ static void transfer_info_clear(void *data)
 }
 
 void fill_foreach_transfer(struct fill *f, void (*fn)(const struct fill_transfer_info *, void *),
-			   void *user)
+                           void *user)
 {
 	g_autoptr(GArray) copy = g_array_new(FALSE, FALSE, sizeof(struct fill_transfer_info));
 
@@ -63,14 +63,14 @@ void fill_foreach_transfer(struct fill *f, void (*fn)(const struct fill_transfer
 	for (GList *l = f->transfers.head; l; l = l->next) {
 		struct transfer *t = l->data;
 		struct fill_transfer_info info = {
-			.path = g_strdup(t->content->path),
-			.offset = t->offset,
-			.length = t->length,
-			.arrived = __atomic_load_n(&t->arrived, __ATOMIC_RELAXED),
-			.since_ns = t->since_ns,
-			.retry_ns = __atomic_load_n(&t->read.base.retry_ns, __ATOMIC_RELAXED),
-			.attempt = __atomic_load_n(&t->read.base.attempt, __ATOMIC_RELAXED),
-			.waiters = waiters_copy_locked(t),
+		        .path = g_strdup(t->content->path),
+		        .offset = t->offset,
+		        .length = t->length,
+		        .arrived = __atomic_load_n(&t->arrived, __ATOMIC_RELAXED),
+		        .since_ns = t->since_ns,
+		        .retry_ns = __atomic_load_n(&t->read.base.retry_ns, __ATOMIC_RELAXED),
+		        .attempt = __atomic_load_n(&t->read.base.attempt, __ATOMIC_RELAXED),
+		        .waiters = waiters_copy_locked(t),
 		};
 
 		g_array_append_val(copy, info);
@@ -119,12 +119,12 @@ void content_info(struct content *c, unsigned slices, struct content_info *out)
 {
 	struct store_file *file = content_file(c);
 	struct content_info info = {
-		.size = content_size(c),
-		.chunk_size = UINT64_C(1) << content_shift(c),
-		.chunks = content_chunks(c),
-		.present = file ? store_file_chunks_present(file) : 0,
-		.local_file = file != NULL,
-		.complete = content_complete(c),
+	        .size = content_size(c),
+	        .chunk_size = UINT64_C(1) << content_shift(c),
+	        .chunks = content_chunks(c),
+	        .present = file ? store_file_chunks_present(file) : 0,
+	        .local_file = file != NULL,
+	        .complete = content_complete(c),
 	};
 
 	for (uint64_t k = 0; file && slices > 0 && !info.complete && k < info.chunks; k++)

@@ -73,7 +73,7 @@ static void transfer_hold_locked(struct transfer *t, uint64_t chunk)
 
 /* The chunks that lie in a delivery as a whole; false: none. */
 static bool delivery_chunks(struct content *c, uint64_t offset, uint64_t length, uint64_t *first,
-			    uint64_t *last)
+                            uint64_t *last)
 {
 	uint64_t size = content_size(c), end;
 	unsigned shift = content_shift(c);
@@ -95,8 +95,7 @@ bool transfer_give_locked(struct transfer *t)
 	for (GList *l = c->transfers; l; l = l->next) {
 		struct transfer *other = l->data;
 
-		if (other == t || other->held == NULL || other->ended ||
-		    other->cursor > t->first ||
+		if (other == t || other->held == NULL || other->ended || other->cursor > t->first ||
 		    !delivery_chunks(c, other->offset, other->length, &first, &last) ||
 		    t->first < first || t->last > last)
 			continue;

@@ -6,7 +6,7 @@
 #include "fetch/lister_private.h"
 
 struct lister *lister_new(struct store *store, struct source *source, struct pool *disk,
-			  struct alarm_clock *clock, const struct lister_options *options)
+                          struct alarm_clock *clock, const struct lister_options *options)
 {
 	struct lister *l = g_new0(struct lister, 1);
 
@@ -81,7 +81,7 @@ int lister_want(struct directory *d, struct lister_wait *w, struct listing **lis
 }
 
 int lister_want_attributes(struct directory *d, struct listing *l, uint32_t index,
-			   struct lister_wait *w)
+                           struct lister_wait *w)
 {
 	struct lister *lister = d->lister;
 	struct asking_stat *chain = NULL;
@@ -113,8 +113,8 @@ void lister_tell(const GError *error, bool waited, const char *what, const char 
 {
 	bool news = waited && !g_error_matches(error, FETCH_ERROR, FETCH_CANCELLED);
 
-	g_log(G_LOG_DOMAIN, news ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_DEBUG, "%s /%s: %s", what, path,
-	      error->message);
+	g_log(G_LOG_DOMAIN, news ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_DEBUG, "%s /%s: %s", what,
+	      path, error->message);
 }
 
 bool lister_cancel(struct lister *l, struct lister_wait *w)
@@ -133,17 +133,17 @@ void lister_counters(struct lister *l, struct lister_counters *out)
 {
 	pthread_mutex_lock(&l->lock);
 	*out = (struct lister_counters){
-		.listings = l->listings,
-		.listings_unchanged = l->listings_unchanged,
-		.attributes = l->attributes,
-		.errors = l->errors,
-		.source_down = l->down,
+	        .listings = l->listings,
+	        .listings_unchanged = l->listings_unchanged,
+	        .attributes = l->attributes,
+	        .errors = l->errors,
+	        .source_down = l->down,
 	};
 	pthread_mutex_unlock(&l->lock);
 }
 
 void lister_foreach_wait(struct lister *l, void (*fn)(const struct lister_wait_info *, void *),
-			 void *user)
+                         void *user)
 {
 	g_autoptr(GArray) copy = g_array_new(FALSE, FALSE, sizeof(struct lister_wait_info));
 
@@ -151,11 +151,11 @@ void lister_foreach_wait(struct lister *l, void (*fn)(const struct lister_wait_i
 	for (GList *link = l->waiters.head; link; link = link->next) {
 		const struct lister_wait *w = link->data;
 		struct lister_wait_info info = {
-			.path = g_strdup(w->directory->path),
-			.pid = w->pid,
-			.since_ns = w->since_ns,
-			.until_ns = w->until_ns,
-			.attributes = w->ino != 0,
+		        .path = g_strdup(w->directory->path),
+		        .pid = w->pid,
+		        .since_ns = w->since_ns,
+		        .until_ns = w->until_ns,
+		        .attributes = w->ino != 0,
 		};
 
 		g_array_append_val(copy, info);

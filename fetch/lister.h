@@ -52,7 +52,7 @@ void directory_entry(struct directory *d, struct listing *l, uint32_t index,
 void directory_resolve(struct directory *d, struct listing *l, uint32_t index, uint64_t size,
 		       bool mtime_known, int64_t mtime_ns);
 
-struct lister_wait { /* the caller's, until `done` or a successful lister_cancel() */
+struct lister_wait { /* zeroed; the lister's, until `done` or a successful lister_cancel() */
 	pid_t pid;
 	/* error 0: `listing` is borrowed for the call (NULL for attributes) */
 	void (*done)(struct lister_wait *w, struct listing *listing, int error);
@@ -71,6 +71,8 @@ int lister_want_attributes(struct directory *d, struct listing *l, uint32_t inde
 bool lister_cancel(struct lister *l, struct lister_wait *w);
 /* Why the source was last asked in vain, one line; NULL: it was not. Caller frees. */
 char *directory_cause(struct directory *d);
+/* The file `name` is not what was told: if its size came one by one, it is asked for again. */
+void directory_doubt(struct directory *d, const char *name);
 /* Marks it stale: the next want asks the source. */
 void directory_expire(struct directory *d);
 

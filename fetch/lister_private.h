@@ -20,22 +20,22 @@ struct lister {
 	struct alarm_clock *clock;
 	struct lister_options options; /* defaults filled in; fixed */
 	pthread_mutex_t lock;
-	pthread_cond_t changed;  /* `submitting` */
-	GQueue waiters;          /* of struct lister_wait, by queue_link, the next to expire first */
-	GQueue unsaved;          /* of struct directory, a reference each */
+	pthread_cond_t changed; /* `submitting` */
+	GQueue waiters;         /* of struct lister_wait, by queue_link, the next to expire first */
+	GQueue unsaved;         /* of struct directory, a reference each */
 	struct alarm deadline, idle;
 	struct pool_job save_job;
 	bool deadline_set, idle_set, saving, stopped;
-	bool down;               /* the last request did not reach the source */
-	int64_t down_until_ns;   /* and until then it is not asked again where it need not be */
-	unsigned submitting;     /* threads that are about to call the source or the pool */
+	bool down;             /* the last request did not reach the source */
+	int64_t down_until_ns; /* and until then it is not asked again where it need not be */
+	unsigned submitting;   /* threads that are about to call the source or the pool */
 	uint64_t listings, listings_unchanged, attributes, errors;
 };
 
 /* One directory being listed. */
 struct asking {
-	struct source_list request; /* belongs to the source once submitted */
-	struct pool_job job;        /* looks into the store first */
+	struct source_list request;  /* belongs to the source once submitted */
+	struct pool_job job;         /* looks into the store first */
 	struct directory *directory; /* a reference */
 	bool was_expired;
 };
@@ -47,8 +47,8 @@ struct asking_stat {
 	uint64_t ino, told;          /* the entry, as it was listed */
 	char *path;                  /* owned; the name begins at `name` */
 	const char *name;
-	GList link;                  /* in attributes.asked */
-	struct asking_stat *next;    /* in a chain to be submitted */
+	GList link;               /* in attributes.asked */
+	struct asking_stat *next; /* in a chain to be submitted */
 };
 
 struct attributes {

@@ -79,7 +79,7 @@ void lister_waits_expire(struct alarm *alarm)
 {
 	struct lister *l = (struct lister *)((char *)alarm - offsetof(struct lister, deadline));
 	g_autoptr(GPtrArray) told = /* references */
-		g_ptr_array_new_with_free_func((GDestroyNotify)directory_unref);
+	        g_ptr_array_new_with_free_func((GDestroyNotify)directory_unref);
 	GArray *answers = answers_new();
 	int64_t now = clock_now();
 	struct lister_wait *w;
@@ -92,7 +92,7 @@ void lister_waits_expire(struct alarm *alarm)
 			g_ptr_array_add(told, directory_ref(d));
 			g_free(d->cause);
 			d->cause = g_strdup_printf("/%s: no answer within %g s", d->path,
-						   l->options.wait_ms / 1e3);
+			                           l->options.wait_ms / 1e3);
 			l->errors++;
 		}
 		answer_add_locked(answers, w, EIO);

@@ -71,7 +71,7 @@ static void plan_split_locked(struct plan *p, struct transfer *t, uint64_t chunk
 {
 	struct transfer *rest = transfer_new_locked(p->content, TRANSFER_FETCH, chunk);
 	uint64_t bytes = (t->last + 1 - MAX(chunk, MIN(t->ahead_from, t->last + 1)))
-			 << content_shift(p->content);
+	                 << content_shift(p->content);
 
 	rest->last = t->last;
 	t->last = chunk - 1;

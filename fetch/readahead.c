@@ -56,7 +56,7 @@ uint64_t readahead_next(struct readahead *ra, uint64_t offset, uint64_t length, 
 #define PASSED_OVER 16
 
 void walkahead_next(struct walkahead *w, uint32_t index, uint32_t count, uint32_t max,
-		    uint32_t *from, uint32_t *to)
+                    uint32_t *from, uint32_t *to)
 {
 	bool on = w->last > 0 && index >= w->last && index - w->last <= w->window + PASSED_OVER;
 	bool behind = w->last > 0 && index < w->last && w->last - index <= PASSED_OVER;

@@ -46,13 +46,13 @@ void verify_run(struct pool_job *job)
 			stale++;
 		else if (err)
 			g_set_error(&error, LOCAL_ERROR, -err, "%s: verifying what is here: %s",
-				    c->path, g_strerror(-err));
+			            c->path, g_strerror(-err));
 		if (stale > 0 && (err != -ESTALE || k == last || stale == RUN_CHUNKS)) {
 			uint64_t end = err == -ESTALE ? k : k - 1;
 
 			if (!hand_over(v, end + 1 - stale, end) && !error)
 				g_set_error(&error, FETCH_ERROR, FETCH_CANCELLED,
-					    "%s: the mount is going away", c->path);
+				            "%s: the mount is going away", c->path);
 			stale = 0;
 		}
 		if (err == 0 && !error)

@@ -42,7 +42,7 @@ static void waiter_ready_locked(struct fill_wait *w, int error, GList **ready)
 
 /* Its chunks. The range ends within the file, or runs past its end. */
 static void waiter_chunks(struct content *c, const struct fill_wait *w, uint64_t *first,
-			  uint64_t *last)
+                          uint64_t *last)
 {
 	unsigned shift = content_shift(c);
 	uint64_t size = content_size(c);
@@ -98,8 +98,8 @@ static void expired_tell(struct fill *f, GPtrArray *contents)
 	for (guint n = 0; n < contents->len; n++) {
 		struct content *c = contents->pdata[n];
 		g_autofree char *url = source_describe(f->source, c->path);
-		g_autofree char *cause = g_strdup_printf("%s: no answer within %g s", url,
-							 f->options.wait_ms / 1e3);
+		g_autofree char *cause =
+		        g_strdup_printf("%s: no answer within %g s", url, f->options.wait_ms / 1e3);
 
 		g_warning("%s", cause);
 		content_failed(c, EIO, cause);
@@ -110,7 +110,7 @@ void waiters_expire(struct alarm *a)
 {
 	struct fill *f = (struct fill *)((char *)a - offsetof(struct fill, deadline));
 	g_autoptr(GPtrArray) contents = /* references */
-		g_ptr_array_new_with_free_func((GDestroyNotify)content_unref);
+	        g_ptr_array_new_with_free_func((GDestroyNotify)content_unref);
 	GList *ready = NULL;
 	int64_t now = clock_now();
 	struct fill_wait *w;

@@ -28,7 +28,7 @@ static void on_released(void *user, struct content *c, void *owner)
 }
 
 static void on_relisted(void *user, struct directory *d, struct listing *before,
-			struct listing *after)
+                        struct listing *after)
 {
 	g_assert_nonnull(after);
 	__atomic_add_fetch(&((struct engine *)user)->relisted, 1, __ATOMIC_SEQ_CST);
@@ -38,23 +38,23 @@ void engine_start(struct engine *e, bool end_epoch)
 {
 	g_autoptr(GError) error = NULL;
 	struct store_settings settings = {
-		.source = "fake:",
-		.chunk_shift = e->options.chunk_shift,
-		.end_epoch = end_epoch,
+	        .source = "fake:",
+	        .chunk_shift = e->options.chunk_shift,
+	        .end_epoch = end_epoch,
 	};
 	struct fill_options fill = {
-		.wait_ms = e->options.wait_ms ? e->options.wait_ms : 10000,
-		.prefetch_bytes = e->options.prefetch_bytes,
-		.changed = on_changed,
-		.completed = on_completed,
-		.released = on_released,
-		.user = e,
+	        .wait_ms = e->options.wait_ms ? e->options.wait_ms : 10000,
+	        .prefetch_bytes = e->options.prefetch_bytes,
+	        .changed = on_changed,
+	        .completed = on_completed,
+	        .released = on_released,
+	        .user = e,
 	};
 	struct lister_options lister = {
-		.wait_ms = fill.wait_ms,
-		.ttl_ms = e->options.ttl_ms,
-		.changed = on_relisted,
-		.user = e,
+	        .wait_ms = fill.wait_ms,
+	        .ttl_ms = e->options.ttl_ms,
+	        .changed = on_relisted,
+	        .user = e,
 	};
 
 	e->store = store_open(e->path, &settings, &error);
@@ -119,13 +119,13 @@ void engine_free(struct engine *e)
 struct content *engine_content(struct engine *e, const char *path)
 {
 	struct store_origin origin = {
-		.ino = g_str_hash(path) | UINT64_C(1) << 32,
-		.size = fake_file_size(e->fake, path),
-		.mtime_ns = 1700000000000000000,
-		.mode = S_IFREG | 0644,
-		.uid = getuid(),
-		.gid = getgid(),
-		.nlink = 1,
+	        .ino = g_str_hash(path) | UINT64_C(1) << 32,
+	        .size = fake_file_size(e->fake, path),
+	        .mtime_ns = 1700000000000000000,
+	        .mode = S_IFREG | 0644,
+	        .uid = getuid(),
+	        .gid = getgid(),
+	        .nlink = 1,
 	};
 	struct content *c = content_new(e->fill, path, &origin, e);
 
@@ -152,7 +152,7 @@ void waiter_init(struct waiter *w)
 }
 
 int waiter_want(struct waiter *w, struct content *c, uint64_t offset, uint64_t length,
-		uint64_t ahead)
+                uint64_t ahead)
 {
 	w->wait.offset = offset;
 	w->wait.length = length;

@@ -44,8 +44,8 @@ struct waiter {
 void waiter_init(struct waiter *w);
 /* fill_want(): what it returned. */
 int waiter_want(struct waiter *w, struct content *c, uint64_t offset, uint64_t length,
-		uint64_t ahead);
-int waiter_wait(struct waiter *w);    /* for the one call of `done`: its error */
+                uint64_t ahead);
+int waiter_wait(struct waiter *w); /* for the one call of `done`: its error */
 unsigned waiter_calls(struct waiter *w);
 /* Wants and waits: 0 or a positive errno. */
 int content_read(struct content *c, uint64_t offset, uint64_t length, uint64_t ahead);

@@ -14,6 +14,16 @@ struct fake_read { /* one request that arrived */
 	uint64_t offset, length;
 };
 
+struct fake_file {
+	uint64_t size;
+	unsigned version;
+};
+
+struct fake_directory {
+	unsigned entries, version;
+	bool exact;
+};
+
 struct fake_source {
 	struct source base;
 	pthread_mutex_t lock;
@@ -25,17 +35,17 @@ struct fake_source {
 	unsigned lists, stats, under_way;
 	bool closing;
 
-	bool gate;               /* closed: no request is answered */
+	bool gate; /* closed: no request is answered */
 	bool ignore_range;
-	bool places;             /* puts bytes into `fd` itself */
-	size_t piece;            /* bytes per data(), odd sizes welcome; 0 = 16 KiB */
-	unsigned delay_us;       /* before each piece */
-	uint64_t cut_after;      /* bytes, then FETCH_PROTOCOL; 0 = never */
-	bool stall;              /* closed: data stops after `stall_after` bytes */
+	bool places;        /* puts bytes into `fd` itself */
+	size_t piece;       /* bytes per data(), odd sizes welcome; 0 = 16 KiB */
+	unsigned delay_us;  /* before each piece */
+	uint64_t cut_after; /* bytes, then FETCH_PROTOCOL; 0 = never */
+	bool stall;         /* closed: data stops after `stall_after` bytes */
 	uint64_t stall_after;
-	int fail;                /* enum fetch_error of every request, -1 = none */
-	unsigned fail_count;     /* as many requests, then `fail` is -1; 0 = all */
-	int fail_one_in;         /* one read in n is cut at random; 0 = none */
+	int fail;            /* enum fetch_error of every request, -1 = none */
+	unsigned fail_count; /* as many requests, then `fail` is -1; 0 = all */
+	int fail_one_in;     /* one read in n is cut at random; 0 = none */
 	unsigned random;
 };
 

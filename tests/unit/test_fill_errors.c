@@ -298,7 +298,8 @@ static void test_stop(void)
 	fake_gate(e->fake, true);
 	for (unsigned n = 0; n < 20; n++) {
 		waiter_init(&waits[n]);
-		g_assert_cmpint(waiter_want(&waits[n], c, n * 2 * CHUNK, CHUNK, 0), ==, -EINPROGRESS);
+		g_assert_cmpint(waiter_want(&waits[n], c, n * 2 * CHUNK, CHUNK, 0), ==,
+		                -EINPROGRESS);
 	}
 	content_unref(c);
 	pthread_create(&thread, NULL, stop_engine, e);

@@ -114,7 +114,8 @@ static void stress_run(struct stress *s, unsigned seconds)
 
 static void test_stress(void)
 {
-	struct engine_options options = {.threads = 4, .chunk_shift = 12, .prefetch_bytes = 1 << 21};
+	struct engine_options options = {
+	        .threads = 4, .chunk_shift = 12, .prefetch_bytes = 1 << 21};
 	const char *seconds = getenv("FILL_STRESS_SECONDS"), *seed = getenv("FILL_STRESS_SEED");
 	struct stress s = {.lock = PTHREAD_MUTEX_INITIALIZER};
 	struct fill_counters n;
@@ -143,8 +144,8 @@ static void test_stress(void)
 			fill_counters(s.engine->fill, &n);
 			g_assert_cmpuint(n.waiters, ==, 0);
 		} while (n.transfers > 0); /* read-ahead */
-		g_test_message("requests %lu, chunks %lu, verified %lu", n.requests, n.chunks_fetched,
-			       n.chunks_verified);
+		g_test_message("requests %lu, chunks %lu, verified %lu", n.requests,
+		               n.chunks_fetched, n.chunks_verified);
 		engine_stop(s.engine);
 		engine_start(s.engine, epoch % 2 == 0);
 	}

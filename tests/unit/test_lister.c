@@ -1,66 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include "tests/unit/engine.h"
+#include "tests/unit/list_waiter.h"
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
-
-struct list_waiter {
-	struct lister_wait wait;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	unsigned calls, count;
-	int error;
-};
-
-static void list_done(struct lister_wait *wait, struct listing *listing, int error)
-{
-	struct list_waiter *w = (struct list_waiter *)wait;
-
-	pthread_mutex_lock(&w->lock);
-	w->calls++;
-	w->error = error;
-	w->count = listing ? listing_count(listing) : 0;
-	pthread_cond_broadcast(&w->changed);
-	pthread_mutex_unlock(&w->lock);
-}
-
-static void list_init(struct list_waiter *w)
-{
-	*w = (struct list_waiter){.wait.done = list_done};
-	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->changed, NULL);
-}
-
-static int list_wait(struct list_waiter *w)
-{
-	pthread_mutex_lock(&w->lock);
-	while (w->calls == 0)
-		pthread_cond_wait(&w->changed, &w->lock);
-	g_assert_cmpuint(w->calls, ==, 1);
-	pthread_mutex_unlock(&w->lock);
-	return w->error;
-}
-
-/* The number of entries, or a negative errno; *waited: it was not at hand. */
-static int list(struct directory *d, bool *waited)
-{
-	struct listing *l = NULL;
-	struct list_waiter w;
-	int result;
-
-	list_init(&w);
-	result = lister_want(d, &w.wait, &l);
-	if (waited)
-		*waited = result == -EINPROGRESS;
-	if (result == -EINPROGRESS)
-		return list_wait(&w) ? -w.error : (int)w.count;
-	if (result < 0)
-		return result;
-	result = listing_count(l);
-	listing_unref(l);
-	return result;
-}
 
 static void test_list(void)
 {
@@ -261,137 +204,6 @@ static void test_deadline(void)
 	engine_free(e);
 }
 
-static int attributes(struct directory *d, const char *name, struct listing_entry *out)
-{
-	struct listing *l = directory_listing(d, NULL);
-	struct list_waiter w;
-	uint32_t index;
-	int result;
-
-	list_init(&w);
-	g_assert_true(listing_find(l, name, &index));
-	result = lister_want_attributes(d, l, index, &w.wait);
-	if (result == -EINPROGRESS)
-		result = -list_wait(&w);
-	directory_entry(d, l, index, out);
-	listing_unref(l);
-	return -result;
-}
-
-static void test_attributes(void)
-{
-	struct engine *e = engine_new(NULL);
-	struct directory *d = directory_new(e->lister, "d", 7, NULL);
-	struct listing_entry entry;
-	unsigned before;
-
-	fake_directory_set(e->fake, "d", 500, false);
-	g_assert_cmpint(list(d, NULL), ==, 500);
-	g_assert_cmpint(attributes(d, "f0499", &entry), ==, 0);
-	g_assert_cmpuint(entry.size, ==, 500000);
-	g_assert_cmpint(entry.mtime_ns, ==, 7000000000);
-	g_assert_true((entry.flags & LISTING_SIZE_EXACT) && (entry.flags & LISTING_MTIME_KNOWN));
-	g_assert_cmpuint(fake_stats(e->fake), ==, 1);
-	/* asked again: nothing to ask */
-	g_assert_cmpint(attributes(d, "f0499", &entry), ==, 0);
-	g_assert_cmpuint(fake_stats(e->fake), ==, 1);
-	/* in order: side by side */
-	g_assert_cmpint(attributes(d, "f0000", &entry), ==, 0);
-	g_assert_cmpuint(fake_stats(e->fake), ==, 2);
-	for (unsigned n = 1; n < 500; n++) {
-		char name[16];
-
-		g_snprintf(name, sizeof name, "f%04u", n);
-		g_assert_cmpint(attributes(d, name, &entry), ==, 0);
-		g_assert_cmpuint(entry.size, ==, (n + 1) * 1000);
-	}
-	fake_wait_idle(e->fake);
-	g_assert_cmpuint(fake_stats(e->fake), ==, 500);
-	/* kept in the store, and over a refresh that says the same */
-	fake_directory_set(e->fake, "d", 500, false);
-	directory_expire(d);
-	g_assert_cmpint(list(d, NULL), ==, 500);
-	g_assert_cmpint(attributes(d, "f0123", &entry), ==, 0);
-	directory_unref(d);
-	engine_stop(e);
-	engine_start(e, false);
-	d = directory_new(e->lister, "d", 7, NULL);
-	fake_directory_set(e->fake, "d", 500, false);
-	g_assert_cmpint(list(d, NULL), ==, 500);
-	before = fake_stats(e->fake);
-	g_assert_cmpint(attributes(d, "f0123", &entry), ==, 0);
-	g_assert_cmpuint(entry.size, ==, 124000);
-	g_assert_cmpuint(fake_stats(e->fake), ==, before);
-	directory_unref(d);
-	engine_free(e);
-}
-
-/* The first asks, the others wait; a failure is told to all of them and tried again. */
-static void test_attributes_fail(void)
-{
-	struct engine *e = engine_new(NULL);
-	struct directory *d = directory_new(e->lister, "d", 7, NULL);
-	struct list_waiter waits[20];
-	struct listing_entry entry;
-	struct listing *l;
-
-	fake_directory_set(e->fake, "d", 5, false);
-	g_assert_cmpint(list(d, NULL), ==, 5);
-	l = directory_listing(d, NULL);
-	fake_gate(e->fake, true);
-	fake_fail(e->fake, FETCH_DENIED, 1);
-	for (unsigned n = 0; n < 20; n++) {
-		list_init(&waits[n]);
-		g_assert_cmpint(lister_want_attributes(d, l, 2, &waits[n].wait), ==, -EINPROGRESS);
-	}
-	g_assert_true(lister_cancel(e->lister, &waits[7].wait));
-	fake_gate(e->fake, false);
-	for (unsigned n = 0; n < 20; n++)
-		if (n != 7)
-			g_assert_cmpint(list_wait(&waits[n]), ==, EACCES);
-	g_assert_cmpuint(fake_stats(e->fake), ==, 1);
-	directory_entry(d, l, 2, &entry);
-	g_assert_false(entry.flags & LISTING_SIZE_EXACT);
-	g_assert_cmpint(attributes(d, "f0002", &entry), ==, 0);
-	g_assert_cmpuint(entry.size, ==, 3000);
-	listing_unref(l);
-	directory_unref(d);
-	engine_free(e);
-}
-
-/* A listing that was replaced while attributes were on their way: they are put into the new
- * one where it says the same of the entry, and an old listing's holder sees them, too. */
-static void test_attributes_relisted(void)
-{
-	struct engine *e = engine_new(NULL);
-	struct directory *d = directory_new(e->lister, "d", 7, NULL);
-	struct listing_entry entry;
-	struct list_waiter w, gone;
-	struct listing *old;
-
-	fake_directory_set(e->fake, "d", 5, false);
-	g_assert_cmpint(list(d, NULL), ==, 5);
-	old = directory_listing(d, NULL);
-	fake_directory_set(e->fake, "d", 4, false);
-	directory_expire(d);
-	fake_stall(e->fake, false, 0);
-	g_assert_cmpint(list(d, NULL), ==, 4);
-	list_init(&w);
-	list_init(&gone);
-	g_assert_cmpint(lister_want_attributes(d, old, 4, &gone.wait), ==, -ENOENT);
-	g_assert_cmpint(lister_want_attributes(d, old, 1, &w.wait), ==, -EINPROGRESS);
-	g_assert_cmpint(list_wait(&w), ==, 0);
-	directory_entry(d, old, 1, &entry);
-	g_assert_cmpuint(entry.size, ==, 2000);
-	g_assert_cmpstr(listing_name(old, &entry), ==, "f0001");
-	directory_resolve(d, old, 2, 77, true, 5);
-	g_assert_cmpint(attributes(d, "f0002", &entry), ==, 0);
-	g_assert_cmpuint(entry.size, ==, 77);
-	listing_unref(old);
-	directory_unref(d);
-	engine_free(e);
-}
-
 static void *stop_engine(void *user)
 {
 	engine_stop(user);
@@ -422,43 +234,6 @@ static void test_stop(void)
 	engine_free(e);
 }
 
-static void *list_on_and_on(void *user)
-{
-	struct directory *d = user;
-	struct listing_entry entry;
-
-	for (unsigned n = 0; n < 300; n++) {
-		char name[16];
-
-		if (n % 7 == 0)
-			directory_expire(d);
-		g_assert_cmpint(list(d, NULL), >, 0);
-		g_snprintf(name, sizeof name, "f%04u", n % 50);
-		g_assert_cmpint(attributes(d, name, &entry), ==, 0);
-	}
-	return NULL;
-}
-
-/* Listings replaced, resolved, saved and read all at once. */
-static void test_threads(void)
-{
-	struct engine *e = engine_new(NULL);
-	struct directory *d = directory_new(e->lister, "d", 7, NULL);
-	pthread_t threads[4];
-
-	fake_directory_set(e->fake, "d", 50, false);
-	for (unsigned n = 0; n < 4; n++)
-		pthread_create(&threads[n], NULL, list_on_and_on, d);
-	for (unsigned n = 0; n < 20; n++) {
-		g_usleep(2000);
-		fake_directory_set(e->fake, "d", 50 + n, false);
-	}
-	for (unsigned n = 0; n < 4; n++)
-		pthread_join(threads[n], NULL);
-	directory_unref(d);
-	engine_free(e);
-}
-
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -470,10 +245,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/lister/errors", test_errors);
 	g_test_add_func("/lister/single_flight", test_single_flight);
 	g_test_add_func("/lister/deadline", test_deadline);
-	g_test_add_func("/lister/attributes", test_attributes);
-	g_test_add_func("/lister/attributes_fail", test_attributes_fail);
-	g_test_add_func("/lister/attributes_relisted", test_attributes_relisted);
 	g_test_add_func("/lister/stop", test_stop);
-	g_test_add_func("/lister/threads", test_threads);
 	return g_test_run();
 }

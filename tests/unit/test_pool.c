@@ -53,7 +53,8 @@ static void test_resubmit(void)
 	for (unsigned n = 0; n < 100; n++) {
 		struct numbered *j = g_new0(struct numbered, 1);
 
-		*j = (struct numbered){.job.run = run_again, .number = 50, .ran = &ran, .resubmit = p};
+		*j = (struct numbered){
+		        .job.run = run_again, .number = 50, .ran = &ran, .resubmit = p};
 		pool_submit(p, &j->job);
 	}
 	pool_free(p);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Somebody who waits for a listing, or for attributes. */
+#pragma once
+#include "fetch/lister.h"
+#include <pthread.h>
+
+struct list_waiter {
+	struct lister_wait wait;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	unsigned calls, count;
+	int error;
+};
+
+void list_init(struct list_waiter *w);
+int list_wait(struct list_waiter *w); /* for the one call of `done`: its error */
+/* The number of entries, or a negative errno; *waited: it was not at hand. */
+int list(struct directory *d, bool *waited);
