@@ -148,12 +148,10 @@ const char *listing_name_refused(const char *name, size_t length)
 		return "a name of more than 255 bytes";
 	if (name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.')))
 		return "the name \".\" or \"..\"";
-	for (size_t i = 0; i < length; i++) {
-		if (name[i] == '/')
-			return "a name with '/'";
-		if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
-			return "a name with a control character";
-	}
+	if (memchr(name, '/', length) != NULL)
+		return "a name with '/'";
+	if (memchr(name, '\0', length) != NULL)
+		return "a name with a NUL";
 	return NULL;
 }
 

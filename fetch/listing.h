@@ -12,9 +12,9 @@
  *          listing_get(), which returns a copy
  * Errors:  bool + GError (FETCH_PROTOCOL); outputs untouched on failure
  * Trust:   names come from outside: listing_builder_add() refuses empty, ".",
- *          "..", '/', NUL, > 255 bytes, control characters; bytes ≥ 0x80 are
- *          passed as they are (a POSIX name is bytes). A duplicate name: the
- *          first stays. A blob from disk is checked whole (checksum, bounds,
+ *          "..", '/', NUL, > 255 bytes; all else is passed as it is (a POSIX name is
+ *          bytes; what an index page must not name, index.c refuses). A duplicate
+ *          name: the first stays. A blob from disk is checked whole (checksum, bounds,
  *          order) before use.
  */
 #pragma once

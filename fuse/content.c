@@ -63,7 +63,9 @@ void content_changed(void *user, struct content *c)
 	pthread_mutex_lock(&i->lock);
 	i->outdated = true;
 	pthread_mutex_unlock(&i->lock);
-	directory_expire(inode_open_directory(s, parent));
+	struct directory *d = inode_open_directory(s, parent);
+	directory_doubt(d, i->name);
+	directory_expire(d);
 	notifier_inode(s->notifier, inode_id(parent), false);
 }
 

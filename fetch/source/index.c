@@ -152,6 +152,12 @@ void index_page_refuse(struct index_page *page, const char *name, const char *wh
 static void row_add(struct index_page *page, const struct index_row *row)
 {
 	const struct index_child *child = &row->child;
+	/* A POSIX name may have them, but no web server that means well serves one */
+	for (size_t i = 0; i < child->length; i++)
+		if ((unsigned char)child->name[i] < 0x20 || child->name[i] == 0x7f) {
+			index_page_refuse(page, child->name, "a name with a control character");
+			return;
+		}
 	struct listing_entry e = {
 	        .ino = UINT64_MAX, /* until the path is known */
 	        .mode = child->directory ? page->dir_mode : page->file_mode,
