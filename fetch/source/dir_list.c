@@ -1,159 +1,165 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A directory's entries with everything that a tree can contain. */
+/* One directory becomes a listing. A directory's own times tell nothing of the attributes of
+ * what is in it, so it is always read; its validator is the hash of all that was found. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
+#include <linux/limits.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 #include <xxhash.h>
-#include "fetch/pool.h"
+#include "fetch/path.h"
 #include "fetch/source/dir_private.h"
 
-#define XATTR_NAMES_MAX 65536 /* XATTR_LIST_MAX, XATTR_SIZE_MAX: Linux's own limits */
+struct reading {
+	struct dir_source *source;
+	const char *path;
+	int fd;
+	struct listing_builder *builder; /* owned */
+	XXH3_state_t *hash;              /* owned; 128 bits */
+	uint64_t refused;
+};
 
-uint64_t dir_identity(const struct stat *st)
+static struct listing_entry make_entry(const struct dir_source *d, const struct statx *st)
 {
-	uint64_t key[2] = {st->st_dev, st->st_ino};
-	uint64_t hash = XXH3_64bits(key, sizeof(key));
-	return hash > 1 ? hash : hash + 2;
+	struct listing_entry e = {0};
+
+	e.ino = dir_ino(d, st);
+	e.size = st->stx_size;
+	e.mtime_ns = dir_time(&st->stx_mtime);
+	e.mode = st->stx_mode;
+	e.uid = st->stx_uid;
+	e.gid = st->stx_gid;
+	e.nlink = MAX(st->stx_nlink, 1);
+	if (S_ISCHR(st->stx_mode) || S_ISBLK(st->stx_mode))
+		e.rdev = st->stx_rdev_major << 20 | (st->stx_rdev_minor & 0xfffff);
+	e.flags = LISTING_SIZE_EXACT | LISTING_MTIME_KNOWN;
+	return e;
 }
 
-int64_t dir_mtime_ns(const struct stat *st)
+static void hash_entry(struct reading *r, const char *name, const struct listing_entry *e,
+                       const char *target, GBytes *xattrs)
 {
-	return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
+	gsize size = 0;
+	const void *data = xattrs ? g_bytes_get_data(xattrs, &size) : NULL;
+	uint64_t length = size;
+
+	XXH3_128bits_update(r->hash, e, sizeof *e); /* zeroed: no padding is left to chance */
+	XXH3_128bits_update(r->hash, name, strlen(name) + 1);
+	if (target)
+		XXH3_128bits_update(r->hash, target, strlen(target) + 1);
+	XXH3_128bits_update(r->hash, &length, sizeof length);
+	XXH3_128bits_update(r->hash, data, size);
 }
 
-/* Packed; NULL: none, or none that may be read. `fd`: the directory, by which /proc names the
- * entry: there is no llistxattrat(). */
-static GBytes *xattrs_read(int fd, const char *name)
+/* 0, or a positive errno. What vanishes while it is looked at is not there. */
+static int read_entry(struct reading *r, const char *name)
 {
-	char path[64 + NAME_MAX];
-	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", fd, name);
-	ssize_t total = llistxattr(path, NULL, 0);
-	if (total <= 0 || total > XATTR_NAMES_MAX)
-		return NULL;
-	g_autofree char *names = g_malloc(total);
-	total = llistxattr(path, names, total);
-	g_autoptr(GPtrArray) keys = g_ptr_array_new();
-	g_autoptr(GPtrArray) values = g_ptr_array_new_with_free_func(g_free);
-	g_autoptr(GArray) sizes = g_array_new(FALSE, FALSE, sizeof(size_t));
-	for (char *key = names; total > 0 && key < names + total; key += strlen(key) + 1) {
-		ssize_t n = lgetxattr(path, key, NULL, 0);
-		char *value = n >= 0 ? g_malloc(n + 1) : NULL;
-		n = value ? lgetxattr(path, key, value, n) : -1;
-		if (n < 0) {
-			g_free(value);
-			continue;
-		}
-		size_t size = n;
-		g_ptr_array_add(keys, key);
-		g_ptr_array_add(values, value);
-		g_array_append_val(sizes, size);
-	}
-	if (keys->len == 0)
-		return NULL;
-	return listing_xattrs_pack(keys->len, (const char *const *)keys->pdata,
-				   (const void *const *)values->pdata, (const size_t *)sizes->data);
-}
-
-static void entry_add(struct listing_builder *b, int fd, const char *name)
-{
-	struct stat st;
-	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return; /* gone since */
-	struct listing_entry e = {
-		.ino = dir_identity(&st),
-		.size = st.st_size,
-		.mtime_ns = dir_mtime_ns(&st),
-		.mode = st.st_mode,
-		.uid = st.st_uid,
-		.gid = st.st_gid,
-		.nlink = st.st_nlink,
-		.rdev = (major(st.st_rdev) << 20) | (minor(st.st_rdev) & 0xfffff),
-		.flags = LISTING_SIZE_EXACT | LISTING_MTIME_KNOWN,
-	};
+	g_autoptr(GBytes) xattrs = NULL;
+	g_autoptr(GError) why = NULL;
 	char target[PATH_MAX];
-	if (S_ISLNK(st.st_mode)) {
-		ssize_t n = readlinkat(fd, name, target, sizeof(target) - 1);
-		if (n < 0)
-			return;
+	struct listing_entry e;
+	struct statx st;
+	bool is_link;
+
+	if (statx(r->fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, DIR_STATX, &st) < 0)
+		return errno == ENOENT ? 0 : errno;
+	e = make_entry(r->source, &st);
+	is_link = S_ISLNK(st.stx_mode);
+	if (is_link) {
+		ssize_t n = readlinkat(r->fd, name, target, sizeof target - 1);
+
+		if (n <= 0)
+			return n == 0 || errno == ENOENT || errno == EINVAL ? 0 : errno;
 		target[n] = '\0';
+		e.size = (uint64_t)n;
 	}
-	g_autoptr(GBytes) xattrs = xattrs_read(fd, name);
-	g_autoptr(GError) error = NULL;
-	if (!listing_builder_add(b, name, strlen(name), &e, S_ISLNK(st.st_mode) ? target : NULL,
-				 xattrs, &error))
-		g_message("left out: %s", error->message);
+	xattrs = dir_xattrs(r->fd, name);
+	if (!listing_builder_add(r->builder, name, strlen(name), &e, is_link ? target : NULL,
+	                         xattrs, &why)) {
+		r->refused++;
+		return g_error_matches(why, LOCAL_ERROR, EFBIG) ? EFBIG : 0;
+	}
+	hash_entry(r, name, &e, is_link ? target : NULL, xattrs);
+	return 0;
 }
 
-/* Of the whole blob but for the time, so that "nothing changed" can be told. */
-static bool same_listing(struct listing *a, const struct listing *b)
+static bool read_entries(struct reading *r, DIR *dir, GError **error)
 {
-	if (listing_count(a) != listing_count(b))
-		return false;
-	for (uint32_t n = 0; n < listing_count(a); n++) {
-		const struct listing_entry *x = listing_at(a, n), *y = listing_at(b, n);
-		const char *s = listing_target(a, x), *t = listing_target(b, y);
-		size_t p = 0, q = 0;
-		const char *names = listing_xattr_names(a, x, &p);
-		const char *others = listing_xattr_names(b, y, &q);
-		if (x->ino != y->ino || x->size != y->size || x->mtime_ns != y->mtime_ns ||
-		    x->mode != y->mode || x->uid != y->uid || x->gid != y->gid ||
-		    x->nlink != y->nlink || x->rdev != y->rdev || g_strcmp0(s, t) != 0 ||
-		    strcmp(listing_name(a, x), listing_name(b, y)) != 0 || p != q ||
-		    (p > 0 && memcmp(names, others, p) != 0))
+	while (dir_goes_on(r->source, error)) {
+		struct dirent *e;
+		int err;
+
+		errno = 0;
+		e = readdir(dir);
+		err = errno;
+		if (e == NULL && err == 0)
+			return true;
+		if (e && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0))
+			continue;
+		if (e)
+			err = read_entry(r, e->d_name);
+		if (err) {
+			dir_fail(r->source, r->path, err, error);
 			return false;
-		for (size_t off = 0; off < p; off += strlen(names + off) + 1) {
-			size_t m = 0, n2 = 0;
-			const void *v = listing_xattr(a, x, names + off, &m);
-			const void *w = listing_xattr(b, y, names + off, &n2);
-			if (m != n2 || (m > 0 && memcmp(v, w, m) != 0))
-				return false;
 		}
 	}
-	return true;
+	return false;
 }
 
-struct listing *dir_list(int fd, const struct listing *previous, GError **error)
+static bool finish(struct reading *r, struct source_list *req, GError **error)
 {
-	DIR *dir = fdopendir(fd); /* takes fd */
-	if (!dir) {
-		g_set_error(error, LOCAL_ERROR, errno, "%s", g_strerror(errno));
-		close(fd);
-		return NULL;
-	}
-	struct listing_builder *b = listing_builder_new();
+	XXH128_hash_t hash = XXH3_128bits_digest(r->hash);
+	char validator[33];
 	int64_t now = clock_realtime();
-	struct dirent *d;
-	errno = 0;
-	while ((d = readdir(dir)))
-		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0) {
-			entry_add(b, dirfd(dir), d->d_name);
-			errno = 0;
-		}
-	int err = errno;
+
+	g_snprintf(validator, sizeof validator,
+	           "%016" G_GINT64_MODIFIER "x%016" G_GINT64_MODIFIER "x", (guint64)hash.high64,
+	           (guint64)hash.low64);
+	if (r->refused > 0)
+		g_message("dir:%s/%s: %" G_GUINT64_FORMAT " names cannot be listed",
+		          r->source->root, r->path, (guint64)r->refused);
+	if (req->previous && strcmp(listing_validator(req->previous), validator) == 0) {
+		req->listing = listing_ref(req->previous);
+		return true;
+	}
+	req->listing =
+	        listing_builder_finish(g_steal_pointer(&r->builder), validator, now, req->previous);
+	if (req->listing)
+		return true;
+	dir_fail(r->source, r->path, ENOMEM, error);
+	return false;
+}
+
+bool dir_list(struct dir_source *d, struct source_list *req, GError **error)
+{
+	struct reading r = {.source = d, .path = req->base.path};
+	DIR *dir = NULL;
+	bool ok = false;
+
+	r.fd = path_open(d->fd, r.path, O_RDONLY | O_DIRECTORY, 0);
+	if (r.fd >= 0 && (dir = fdopendir(r.fd)) == NULL) {
+		close(r.fd);
+		r.fd = -ENOMEM;
+	}
+	if (dir == NULL) {
+		dir_fail(d, r.path, -r.fd, error);
+		return false;
+	}
+	r.builder = listing_builder_new();
+	r.hash = XXH3_createState();
+	if (r.hash) {
+		XXH3_128bits_reset(r.hash);
+		ok = read_entries(&r, dir, error) && finish(&r, req, error);
+	} else {
+		dir_fail(d, r.path, ENOMEM, error);
+	}
+	if (r.builder)
+		listing_builder_free(r.builder);
+	XXH3_freeState(r.hash);
 	closedir(dir);
-	if (err) {
-		listing_builder_free(b);
-		g_set_error(error, LOCAL_ERROR, err, "%s", g_strerror(err));
-		return NULL;
-	}
-	struct listing *l = listing_builder_finish(b, "", now, previous);
-	if (!l) {
-		g_set_error(error, LOCAL_ERROR, EFBIG, "too many entries");
-		return NULL;
-	}
-	if (previous && same_listing(l, previous)) {
-		listing_unref(l);
-		l = listing_ref((struct listing *)previous);
-		listing_set_checked(l, now);
-	}
-	return l;
+	return ok;
 }
