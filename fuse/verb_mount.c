@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,6 +72,23 @@ static bool mountpoint_check(const struct settings *s, GError **error)
 	return true;
 }
 
+/* A tree that contains its own mount, or its own store, would never end. A mount over its own
+ * source is fine: what is below is open by then. */
+static bool source_check(const struct settings *s, GError **error)
+{
+	const char *source = g_str_has_prefix(s->source, "dir:") ? s->source + 4 : NULL;
+	if (!source)
+		return true;
+	g_autofree char *point = realpath(s->mountpoint, NULL);
+	const char *mountpoint = point ? point : s->mountpoint;
+	if (below(mountpoint, source) && strcmp(mountpoint, source) != 0)
+		return fail(error, EINVAL, s->mountpoint,
+		            "the mountpoint would lie inside of the source");
+	if (below(s->store, source))
+		return fail(error, EINVAL, s->store, "the store would lie inside of the source");
+	return true;
+}
+
 static bool file_check(const char *file, GError **error)
 {
 	return !file || access(file, R_OK) == 0 || fail(error, errno, file, g_strerror(errno));
@@ -127,7 +145,8 @@ static int run(int argc, char **argv)
 		verb_complain("%s", error->message);
 		return EXIT_USAGE;
 	}
-	bool ok = mountpoint_check(s, &error) && file_check(s->source_options.token_file, &error) &&
+	bool ok = mountpoint_check(s, &error) && source_check(s, &error) &&
+	          file_check(s->source_options.token_file, &error) &&
 	          file_check(s->source_options.ca_file, &error) && device_check(&error) &&
 	          places_check(s, &error);
 	if (ok && s->foreground)

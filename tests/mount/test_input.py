@@ -141,6 +141,16 @@ def test_store_below_the_mountpoint(lacunafs, tree, point):
     refuse(lacunafs, "mount", tree, point, "--store", point / "s")
 
 
+def test_a_tree_within_itself(mount, lacunafs, scratch):
+    source = scratch / "source"
+    (source / "sub").mkdir(parents=True)
+    refuse(lacunafs, "mount", source, source / "sub", "--store", scratch / "s", says=["inside"])
+    (scratch / "m").mkdir()
+    refuse(lacunafs, "mount", source, scratch / "m", "--store", source / "s", says=["inside"])
+    m = mount(source, point=source)
+    assert os.listdir(m.path) == ["sub"]
+
+
 def test_no_permission_on_dev_fuse(lacunafs, tree, scratch, nobody):
     lacunafs.give(nobody)
     (scratch / "m").mkdir()
