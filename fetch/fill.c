@@ -8,6 +8,9 @@
 #define AHEAD_LEAST (UINT64_C(256) << 10)
 /* What a prefetch costs at least: its request, its descriptors. */
 #define PREFETCH_LEAST (UINT64_C(64) << 10)
+/* No more is asked for in advance than comes in this time: on a slow line, a reader that goes
+ * elsewhere shares it with what he left behind. */
+#define AHEAD_NS INT64_C(5000000000)
 
 struct fill *fill_new(struct store *store, struct source *source, struct pool *disk,
                       struct alarm_clock *clock, const struct fill_options *options)
@@ -58,6 +61,13 @@ static uint64_t budget_left_locked(const struct fill *f)
 	return f->options.prefetch_bytes - MIN(f->ahead, f->options.prefetch_bytes);
 }
 
+static uint64_t line_left_locked(const struct fill *f)
+{
+	uint64_t line = MAX(rate_within(&f->rate, AHEAD_NS), AHEAD_LEAST);
+
+	return line - MIN(f->ahead, line);
+}
+
 int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead)
 {
 	struct fill *f = c->fill;
@@ -79,9 +89,10 @@ int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead)
 	}
 	missing = plan_range_locked(&plan, w->offset >> shift, (end - 1) >> shift);
 	budget = budget_left_locked(f);
+	budget = MIN(budget, MAX(budget / 2, AHEAD_LEAST));
 	if (ahead > 0)
 		plan_ahead_locked(&plan, ((end - 1) >> shift) + 1, (end + ahead - 1) >> shift,
-		                  MIN(budget, MAX(budget / 2, AHEAD_LEAST)));
+		                  MIN(budget, line_left_locked(f)));
 	plan_finish_locked(&plan);
 	if (missing > 0)
 		waiter_add_locked(c, w, missing);
@@ -117,7 +128,8 @@ static bool prefetch_fits_locked(struct content *c, uint64_t chunks, uint64_t bu
 		if (bytes > budget)
 			return false;
 	}
-	return any && budget >= PREFETCH_LEAST;
+	return any && budget >= PREFETCH_LEAST &&
+	       (bytes <= PREFETCH_LEAST || bytes <= line_left_locked(c->fill));
 }
 
 bool fill_prefetch(struct content *c)

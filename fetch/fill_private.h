@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <xxhash.h>
 #include "fetch/fill.h"
+#include "fetch/rate.h"
 
 struct fill {
 	struct store *store; /* borrowed, as the next three */
@@ -34,6 +35,8 @@ struct fill {
 	bool deadline_set, stopped;
 	unsigned submitting; /* threads between a plan and the end of its submission */
 	uint64_t ahead;      /* bytes under way that nobody waits for */
+	struct rate rate;    /* of fetches */
+	unsigned fetches;    /* transfers of that kind */
 	/* atomic: */
 	uint64_t bytes_fetched, chunks_fetched, chunks_verified, requests, errors;
 };

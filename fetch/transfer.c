@@ -26,6 +26,8 @@ struct transfer *transfer_new_locked(struct content *c, enum transfer_kind kind,
 	t->link.data = t->all.data = t;
 	c->transfers = g_list_concat(&t->link, c->transfers);
 	g_queue_push_tail_link(&c->fill->transfers, &t->all);
+	if (kind == TRANSFER_FETCH && c->fill->fetches++ == 0)
+		rate_start(&c->fill->rate, t->since_ns);
 	return t;
 }
 
@@ -218,6 +220,8 @@ void transfer_arrived(struct transfer *t, uint64_t chunk)
 	GList *ready = NULL;
 
 	pthread_mutex_lock(&c->fill->lock);
+	if (t->kind == TRANSFER_FETCH)
+		rate_add(&c->fill->rate, UINT64_C(1) << content_shift(c), clock_now());
 	transfer_release_locked(t, chunk);
 	waiters_wake_locked(c, chunk, &ready);
 	pthread_mutex_unlock(&c->fill->lock);
@@ -287,6 +291,8 @@ void transfer_end(struct transfer *t, const GError *error)
 	transfer_drop_charge_locked(t);
 	c->transfers = g_list_remove_link(c->transfers, &t->link);
 	g_queue_unlink(&f->transfers, &t->all);
+	if (t->kind == TRANSFER_FETCH && --f->fetches == 0)
+		rate_stop(&f->rate, clock_now());
 	pthread_mutex_unlock(&f->lock);
 	if (lacking)
 		transfer_tell(t, cause, ready != NULL);

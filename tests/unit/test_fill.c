@@ -223,102 +223,6 @@ static void test_empty(void)
 	engine_free(e);
 }
 
-/* Read-ahead is one request with the miss, skips what is there, and keeps to its budget. */
-static void test_ahead(void)
-{
-	struct engine_options options = {.prefetch_bytes = 16 * CHUNK};
-	struct engine *e = engine_new(&options);
-	struct content *c;
-
-	fake_file_add(e->fake, "f", 100 * CHUNK);
-	c = engine_content(e, "f");
-	g_assert_cmpint(content_read(c, 0, CHUNK, 3 * CHUNK), ==, 0);
-	fake_wait_idle(e->fake);
-	g_assert_cmpuint(fake_reads(e->fake), ==, 1);
-	g_assert_cmpuint(fake_read_at(e->fake, 0).length, ==, 4 * CHUNK);
-	/* all there: nobody waits, and the part that is new is fetched nevertheless */
-	g_assert_cmpint(content_read(c, 2 * CHUNK, CHUNK, 3 * CHUNK), ==, 0);
-	fake_wait_idle(e->fake);
-	g_assert_cmpuint(fake_read_at(e->fake, 1).offset, ==, 4 * CHUNK);
-	g_assert_cmpuint(fake_read_at(e->fake, 1).length, ==, 2 * CHUNK);
-	fake_gate(e->fake, true);
-	g_assert_cmpint(content_read(c, 5 * CHUNK, CHUNK, 64 * CHUNK), ==, 0);
-	g_assert_cmpint(content_read(c, 5 * CHUNK, CHUNK, 64 * CHUNK), ==, 0);
-	fake_wait_reads(e->fake, 4);
-	g_assert_cmpuint(fake_read_at(e->fake, 2).length, ==, 8 * CHUNK);
-	g_assert_cmpuint(fake_read_at(e->fake, 3).offset, ==, 14 * CHUNK);
-	g_assert_cmpuint(fake_read_at(e->fake, 3).length, ==, 4 * CHUNK);
-	fake_gate(e->fake, false);
-	fake_wait_idle(e->fake);
-	content_check(c, 0, 0, 18 * CHUNK);
-	/* the budget is given back */
-	g_assert_cmpint(content_read(c, 17 * CHUNK, CHUNK, 64 * CHUNK), ==, 0);
-	fake_wait_idle(e->fake);
-	g_assert_cmpuint(fake_read_at(e->fake, 4).length, ==, 8 * CHUNK);
-	content_unref(c);
-	engine_free(e);
-}
-
-static void test_prefetch(void)
-{
-	struct engine_options options = {.prefetch_bytes = 4 * CHUNK};
-	struct engine *e = engine_new(&options);
-	struct content *small, *other, *large;
-
-	fake_file_add(e->fake, "small", 3 * CHUNK - 5);
-	fake_file_add(e->fake, "other", 2 * CHUNK);
-	fake_file_add(e->fake, "large", 5 * CHUNK);
-	small = engine_content(e, "small");
-	other = engine_content(e, "other");
-	large = engine_content(e, "large");
-	fake_gate(e->fake, true);
-	g_assert_true(fill_prefetch(small));
-	g_assert_false(fill_prefetch(small));
-	g_assert_false(fill_prefetch(other));
-	g_assert_false(fill_prefetch(large));
-	fake_gate(e->fake, false);
-	fake_wait_idle(e->fake);
-	g_assert_true(content_complete(small));
-	content_check(small, 0, 0, 3 * CHUNK);
-	g_assert_true(fill_prefetch(other));
-	content_unref(other); /* the transfer keeps it */
-	content_unref(small);
-	content_unref(large);
-	fake_wait_idle(e->fake);
-	g_assert_cmpuint(e->completed, ==, 2);
-	g_assert_cmpuint(e->released, ==, 3);
-	engine_free(e);
-}
-
-/* A reader far ahead of a slow stream does not wait for all that comes before. */
-static void test_split(void)
-{
-	struct engine *e = engine_new(NULL);
-	struct waiter near, far;
-	struct content *c;
-
-	fake_file_add(e->fake, "f", 1024 * CHUNK);
-	c = engine_content(e, "f");
-	fake_stall(e->fake, true, CHUNK);
-	g_assert_cmpint(content_read(c, 0, CHUNK, 512 * CHUNK), ==, 0);
-	waiter_init(&near);
-	waiter_init(&far);
-	g_assert_cmpint(waiter_want(&near, c, 20 * CHUNK, CHUNK, 0), ==, -EINPROGRESS);
-	g_assert_cmpuint(fake_reads(e->fake), ==, 1);
-	g_usleep(20000); /* slow: 500 chunks at this pace take seconds */
-	g_assert_cmpint(waiter_want(&far, c, 500 * CHUNK, CHUNK, 0), ==, -EINPROGRESS);
-	fake_wait_reads(e->fake, 2);
-	g_assert_cmpuint(fake_read_at(e->fake, 1).offset, ==, 500 * CHUNK);
-	fake_stall(e->fake, false, 0);
-	g_assert_cmpint(waiter_wait(&far), ==, 0);
-	g_assert_cmpint(waiter_wait(&near), ==, 0);
-	fake_wait_idle(e->fake);
-	content_check(c, 0, 0, 513 * CHUNK);
-	g_assert_false(content_present(c, 513 * CHUNK, CHUNK));
-	content_unref(c);
-	engine_free(e);
-}
-
 static void see_transfer(const struct fill_transfer_info *info, void *user)
 {
 	const struct fill_waiter_info *w;
@@ -377,9 +281,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/fill/ignored_range_twice", test_ignored_range_twice);
 	g_test_add_func("/fill/placed_by_source", test_placed_by_source);
 	g_test_add_func("/fill/empty", test_empty);
-	g_test_add_func("/fill/ahead", test_ahead);
-	g_test_add_func("/fill/prefetch", test_prefetch);
-	g_test_add_func("/fill/split", test_split);
 	g_test_add_func("/fill/status", test_status);
 	return g_test_run();
 }

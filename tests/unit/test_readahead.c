@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
+#include "fetch/rate.h"
 #include "fetch/readahead.h"
 #include <glib.h>
 
@@ -172,6 +173,40 @@ static void test_walk_random(void)
 	g_assert_cmpuint(from, ==, to);
 }
 
+#define S INT64_C(1000000000)
+
+static void test_rate(void)
+{
+	struct rate r = {0};
+
+	g_assert_cmpuint(rate_within(&r, 5 * S), ==, UINT64_MAX);
+	rate_start(&r, 10 * S);
+	rate_add(&r, 64 * K, 10 * S + S / 10);
+	rate_stop(&r, 10 * S + S / 10); /* a round trip tells nothing */
+	g_assert_cmpuint(rate_within(&r, 5 * S), ==, UINT64_MAX);
+	rate_start(&r, 20 * S);
+	for (unsigned n = 1; n <= 40; n++)
+		rate_add(&r, 25 * K, 20 * S + n * S / 4);
+	g_assert_cmpuint(rate_within(&r, 5 * S), >=, 480 * K);
+	g_assert_cmpuint(rate_within(&r, 5 * S), <=, 520 * K);
+	for (unsigned n = 41; n <= 80; n++) /* it becomes a thousand times faster, */
+		rate_add(&r, 25 * M, 20 * S + n * S / 4);
+	g_assert_cmpuint(rate_within(&r, 5 * S), >=, 450 * M);
+	rate_stop(&r, 41 * S);
+	rate_start(&r, 1000 * S); /* pauses do not count, */
+	rate_add(&r, 100 * M, 1001 * S);
+	g_assert_cmpuint(rate_within(&r, 5 * S), >=, 300 * M);
+	rate_stop(&r, 1060 * S); /* stalls do */
+	rate_start(&r, 1100 * S);
+	rate_stop(&r, 1160 * S);
+	g_assert_cmpuint(rate_within(&r, 5 * S), <=, 150 * M);
+	for (unsigned n = 0; n < 100; n++) {
+		rate_start(&r, 2000 * S);
+		rate_stop(&r, 2060 * S);
+	}
+	g_assert_cmpuint(rate_within(&r, 5 * S), >, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -185,5 +220,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/walkahead/walk", test_walk);
 	g_test_add_func("/walkahead/misses", test_walk_misses);
 	g_test_add_func("/walkahead/random", test_walk_random);
+	g_test_add_func("/rate/samples", test_rate);
 	return g_test_run();
 }
