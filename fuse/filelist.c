@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
+#include <dirent.h>
 #include <errno.h>
-#include <fts.h>
+#include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include "fuse/filelist.h"
 
@@ -56,43 +58,81 @@ static void list_add(struct filelist *l, const char *path, const struct stat *st
 	l->bytes += entry.size;
 }
 
-/* Why an entry cannot be looked at, 0 = it can. */
-static int entry_code(const FTSENT *e)
+struct walk {
+	struct filelist *list;
+	const struct filelist_ops *ops;
+	void *user;
+	GPtrArray *directories; /* of char *: to be read, the last first */
+	dev_t dev;              /* of the argument that is being walked */
+};
+
+static void walk_failed(struct walk *w, const char *path, int code)
 {
-	switch (e->fts_info) {
-	case FTS_DNR:
-	case FTS_ERR:
-	case FTS_NS:
-		return e->fts_errno;
-	case FTS_SLNONE: /* only as an argument: within the tree links are left alone */
-		return e->fts_level == FTS_ROOTLEVEL ? ENOENT : 0;
-	default:
-		return 0;
+	w->list->errors++;
+	w->ops->failed(w->user, path, code);
+}
+
+static void walk_take(struct walk *w, const char *path, const struct stat *st)
+{
+	if (st->st_dev != w->dev)
+		return; /* another mount */
+	if (S_ISDIR(st->st_mode))
+		g_ptr_array_add(w->directories, g_strdup(path));
+	else
+		list_add(w->list, path, st);
+}
+
+/* fts(3) would be shorter, but takes a readdir(3) that fails for the end of the directory:
+ * a listing that cannot be had would count as nothing to do. */
+static bool walk_directory(struct walk *w, const char *path)
+{
+	DIR *directory = opendir(path);
+	struct dirent *e;
+	bool wanted = true;
+	if (!directory) {
+		walk_failed(w, path, errno);
+		return true;
 	}
+	while ((wanted = w->ops->walking(w->user, w->list)) &&
+	       (errno = 0, e = readdir(directory))) {
+		struct stat st;
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		g_autofree char *child = g_build_filename(path, e->d_name, NULL);
+		if (fstatat(dirfd(directory), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			walk_failed(w, child, errno);
+		else
+			walk_take(w, child, &st);
+	}
+	if (wanted && errno)
+		walk_failed(w, path, errno);
+	closedir(directory);
+	return wanted;
+}
+
+static bool walk_argument(struct walk *w, const char *path)
+{
+	struct stat st;
+	bool wanted = w->ops->walking(w->user, w->list);
+	if (stat(path, &st) != 0) {
+		walk_failed(w, path, errno);
+		return wanted;
+	}
+	w->dev = st.st_dev;
+	walk_take(w, path, &st);
+	while (wanted && w->directories->len) {
+		g_autofree char *next =
+		        g_ptr_array_steal_index(w->directories, w->directories->len - 1);
+		wanted = walk_directory(w, next);
+	}
+	return wanted;
 }
 
 void filelist_walk(struct filelist *l, char **paths, const struct filelist_ops *ops, void *user)
 {
-	FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_XDEV | FTS_NOCHDIR, NULL);
-	FTSENT *e = NULL;
-	if (!fts) {
-		l->errors++;
-		ops->failed(user, paths[0], errno);
-		return;
-	}
-	bool wanted;
-	while ((wanted = ops->walking(user, l)) && (errno = 0, e = fts_read(fts))) {
-		int code = entry_code(e);
-		if (e->fts_info == FTS_F)
-			list_add(l, e->fts_path, e->fts_statp);
-		if (code) {
-			l->errors++;
-			ops->failed(user, e->fts_path, code);
-		}
-	}
-	if (wanted && errno && errno != EINTR) {
-		l->errors++;
-		ops->failed(user, paths[0], errno);
-	}
-	fts_close(fts);
+	struct walk w = {l, ops, user, g_ptr_array_new_with_free_func(g_free), 0};
+	for (char **path = paths; *path; path++)
+		if (!walk_argument(&w, *path))
+			break;
+	g_ptr_array_unref(w.directories);
 }

@@ -234,6 +234,7 @@ static int run(int argc, char **argv)
 	progress_open(&job.progress);
 	job.progress.looking = true;
 	filelist_walk(list, paths, &ops, &job);
+	walk_goes_on(&job, list);
 	job.progress.looking = false;
 	for (unsigned i = 0; i < list->entries->len && !progress_interrupted(&job.progress);)
 		i += batch_of(&job, list, i, limit);

@@ -264,3 +264,14 @@ def test_arguments_hold_no_secret(lacunafs, serve, tree, scratch):
     assert b"sesame" not in (scratch / "s" / "state" / "log").read_bytes()
     assert lacunafs.run("umount", scratch / "m").returncode == 0
     assert processes.reap(daemon[0], 30) == 0
+
+
+def test_fill_misses_a_directory(mount, serve, tree):
+    """A listing that cannot be had is not an empty directory."""
+    server = serve(tree)
+    server.lie("/sizes/", lying.status(500))
+    m = mount(server.url, "-o", "retries=0")
+    done = m.program.run("fill", m.path)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"lacunafs: {m.path}/sizes: .+\n", done.stderr), done.stderr
+    assert "1 failed" in done.stdout
