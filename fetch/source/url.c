@@ -127,7 +127,9 @@ static bool parse_name(const char *name, struct url *out, GError **error)
 {
 	if (*name == '\0')
 		return usage(error, "it has no host");
-	g_autofree char *ascii = g_hostname_to_ascii(name);
+	/* GLib's conversion is given nothing but short, valid UTF-8 */
+	bool convertible = strlen(name) <= 253 && g_utf8_validate(name, -1, NULL);
+	g_autofree char *ascii = convertible ? g_hostname_to_ascii(name) : NULL;
 	if (ascii == NULL || strlen(ascii) > 253)
 		return usage(error, "its host is not a name");
 	for (const char *c = ascii; *c != '\0'; c++)

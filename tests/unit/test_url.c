@@ -64,6 +64,7 @@ static void test_refused(void)
 	check_refused("http://h h/");
 	check_refused("http://a.example\\@b.example/");
 	check_refused("http://h%00.example/");
+	check_refused("http://h\xd0!\x93/");
 	check_refused("http://h%2eexample/");
 	check_refused("http://[::1/");
 	check_refused("http://[h]/");
