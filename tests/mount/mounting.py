@@ -53,8 +53,7 @@ class Program:
         # Thread sanitizers of 2022 know no kernel with so much address randomness.
         before = ["setarch", "-R"] if self.variant == "tsan" else []
         if user is not None:
-            before += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups",
-                       "--inh-caps=-all", "--bounding-set=-all"]
+            before += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
         return before + [str(self.path)] + [str(a) for a in args]
 
     def run(self, *args, user=None, env=None, timeout=90, input=None, prefix=()):

@@ -14,6 +14,7 @@ import html
 import http.server
 import json
 import os
+import re
 import socket
 import ssl
 import stat
@@ -108,7 +109,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         origin = self.server.origin
-        path = urllib.parse.unquote(self.path.split("?")[0], errors="surrogateescape")
+        # A whole URL: we are somebody's proxy, and answer for every host
+        path = re.sub(r"^http://[^/]*", "", self.path.split("?")[0]) or "/"
+        path = urllib.parse.unquote(path, errors="surrogateescape")
         start, end = self.wanted()
         request = Request(self.command, path, start, end,
                           {k.lower(): v for k, v in self.headers.items()},

@@ -83,8 +83,11 @@ class Reader:
             for _ in range(self.choose.randrange(1, 8)):
                 offset = self.choose.randrange(size + 100)
                 length = self.choose.choice([1, 4096, 65536, 200_000])
-                self.same(name, offset, os.pread(b.fileno(), length, offset),
-                          os.pread(a.fileno(), length, offset))
+                got, wanted = (os.pread(f.fileno(), length, offset) for f in (b, a))
+                # The kernel gives what it had before a page failed; never nothing
+                if self.stormy and 0 < len(got) < len(wanted):
+                    wanted = wanted[:len(got)]
+                self.same(name, offset, got, wanted)
 
     def whole(self):
         name, truth, mounted = self.pick()

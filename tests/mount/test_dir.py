@@ -2,6 +2,7 @@
 # Copyright the lacunafs authors
 """A directory as source: everything a tree can contain, attribute by attribute."""
 import os
+import shutil
 import socket
 import subprocess
 
@@ -84,6 +85,7 @@ def test_everything_again_without_the_source(mount, everything, scratch):
     m.umount()
     (scratch / "source").rename(scratch / "away")
     (scratch / "source").mkdir()
+    shutil.copystat(scratch / "away", scratch / "source")
     m = m.again("-o", "listing_ttl=never,retries=0")
     assert trees.differences(everything, m.path, ALL) == []
 
