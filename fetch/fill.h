@@ -40,7 +40,7 @@ struct fill_options {
 };
 
 struct fill *fill_new(struct store *store, struct source *source, struct pool *disk,
-		      struct alarm_clock *clock, const struct fill_options *options);
+                      struct alarm_clock *clock, const struct fill_options *options);
 /* Before source_close(): nothing is asked of the source from here on, what would need it
  * fails. Returns when no call to the source is under way. */
 void fill_stop(struct fill *f);
@@ -51,7 +51,7 @@ void fill_free(struct fill *f);
 /* One regular file. `path` is both the remote and the local one for now; `owner` is
  * handed back through content_owner(). No I/O. */
 struct content *content_new(struct fill *f, const char *path, const struct store_origin *origin,
-			    void *owner);
+                            void *owner);
 struct content *content_ref(struct content *c);
 /* For an owner that keeps an uncounted pointer, cleared by released() under the owner's
  * lock: a reference, or false where the last one has just gone. */
@@ -113,16 +113,16 @@ struct fill_waiter_info {
 	int64_t since_ns, until_ns;
 };
 void fill_foreach_transfer(struct fill *f, void (*fn)(const struct fill_transfer_info *, void *),
-			   void *user);
+                           void *user);
 
 struct content_info {
 	uint64_t size, chunk_size, chunks, present;
 	uint64_t doubtful; /* counted only where slices are asked for */
 	bool local_file, complete;
-	int error;            /* last failure: positive errno, 0 = none */
-	char *cause;          /* its message, owned by the caller; NULL */
-	int64_t error_ns;     /* CLOCK_REALTIME */
-	GByteArray *bar;      /* 0 absent … 255 present, per equal slice; as many as asked for */
+	int error;        /* last failure: positive errno, 0 = none */
+	char *cause;      /* its message, owned by the caller; NULL */
+	int64_t error_ns; /* CLOCK_REALTIME */
+	GByteArray *bar;  /* 0 absent … 255 present, per equal slice; as many as asked for */
 };
 void content_info(struct content *c, unsigned slices, struct content_info *out);
 void content_info_clear(struct content_info *info);

@@ -25,14 +25,15 @@ struct lister_options {
 	unsigned ttl_ms;  /* 0 = 300,000; UINT_MAX = never asked again */
 	/* The source told something new; runs before waiters get it. `before` may be NULL. */
 	void (*changed)(void *user, struct directory *d, struct listing *before,
-			struct listing *after);
+	                struct listing *after);
 	void *user;
 };
 
 struct lister *lister_new(struct store *store, struct source *source, struct pool *disk,
-			  struct alarm_clock *clock, const struct lister_options *options);
+                          struct alarm_clock *clock, const struct lister_options *options);
 void lister_stop(struct lister *l); /* before source_close(), as fill_stop() */
-void lister_free(struct lister *l); /* after source_close() and pool_free(); saves what is unsaved */
+void lister_free(
+        struct lister *l); /* after source_close() and pool_free(); saves what is unsaved */
 
 struct directory *directory_new(struct lister *l, const char *path, uint64_t ino, void *owner);
 struct directory *directory_ref(struct directory *d);
@@ -45,12 +46,12 @@ const char *directory_path(const struct directory *d);
 struct listing *directory_listing(struct directory *d, bool *fresh);
 /* A copy of one entry as it is now (attributes may have been resolved since). */
 void directory_entry(struct directory *d, struct listing *l, uint32_t index,
-		     struct listing_entry *out);
+                     struct listing_entry *out);
 
 /* Says what the entry is from now on, whatever the source told: for one whose older version
  * is kept. For changed(), too. */
 void directory_resolve(struct directory *d, struct listing *l, uint32_t index, uint64_t size,
-		       bool mtime_known, int64_t mtime_ns);
+                       bool mtime_known, int64_t mtime_ns);
 
 struct lister_wait { /* zeroed; the lister's, until `done` or a successful lister_cancel() */
 	pid_t pid;
@@ -67,7 +68,7 @@ int lister_want(struct directory *d, struct lister_wait *w, struct listing **lis
 /* The exact size of entry `index` of `l` (HEAD). 0: known, -EINPROGRESS. Siblings that
  * come next in the listing are asked for side by side once a second one is wanted. */
 int lister_want_attributes(struct directory *d, struct listing *l, uint32_t index,
-			   struct lister_wait *w);
+                           struct lister_wait *w);
 bool lister_cancel(struct lister *l, struct lister_wait *w);
 /* Why the source was last asked in vain, one line; NULL: it was not. Caller frees. */
 char *directory_cause(struct directory *d);
@@ -89,4 +90,4 @@ struct lister_wait_info {
 	bool attributes;
 };
 void lister_foreach_wait(struct lister *l, void (*fn)(const struct lister_wait_info *, void *),
-			 void *user);
+                         void *user);

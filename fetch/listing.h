@@ -30,20 +30,20 @@ enum listing_flags {
 };
 
 struct listing_entry {
-	uint64_t ino;      /* hash of the remote identity: st_ino; never 0 */
-	uint64_t size;     /* best guess where not LISTING_SIZE_EXACT */
+	uint64_t ino;  /* hash of the remote identity: st_ino; never 0 */
+	uint64_t size; /* best guess where not LISTING_SIZE_EXACT */
 	int64_t mtime_ns;
-	uint64_t told;     /* private: hash of what the source's own listing says of both */
-	uint32_t cookie;   /* > 0, rising, stable across refreshes: readdir offset */
-	uint32_t mode;     /* S_IFMT | permissions */
+	uint64_t told;   /* private: hash of what the source's own listing says of both */
+	uint32_t cookie; /* > 0, rising, stable across refreshes: readdir offset */
+	uint32_t mode;   /* S_IFMT | permissions */
 	uint32_t uid, gid;
 	uint32_t nlink;
-	uint32_t rdev;     /* Linux's 32-bit encoding: (major << 20) | minor */
-	uint32_t name_off; /* offsets into the blob; a NUL follows the bytes */
+	uint32_t rdev;       /* Linux's 32-bit encoding: (major << 20) | minor */
+	uint32_t name_off;   /* offsets into the blob; a NUL follows the bytes */
 	uint32_t target_off; /* symlink's target, 0 = none */
 	uint32_t xattr_off;  /* 0 = none, else see listing_xattrs() */
 	uint16_t name_len;
-	uint16_t flags;    /* enum listing_flags */
+	uint16_t flags; /* enum listing_flags */
 };
 
 struct listing;
@@ -66,16 +66,16 @@ void listing_set_checked(struct listing *l, int64_t now_ns);
 /* The value of xattr `name` (borrowed), NULL where there is none; and all names,
  * NUL-separated as listxattr(2) gives them. */
 const void *listing_xattr(const struct listing *l, const struct listing_entry *e, const char *name,
-			  size_t *size);
+                          size_t *size);
 const char *listing_xattr_names(const struct listing *l, const struct listing_entry *e,
-				size_t *size);
+                                size_t *size);
 /* Exact attributes of one entry arrived. */
 void listing_resolve(struct listing *l, uint32_t index, uint64_t size, bool mtime_known,
-		     int64_t mtime_ns);
+                     int64_t mtime_ns);
 
 /* The xattrs of one entry, for listing_builder_add(). NULL: none, or beyond Linux's limits. */
 GBytes *listing_xattrs_pack(unsigned count, const char *const *names, const void *const *values,
-			    const size_t *sizes);
+                            const size_t *sizes);
 
 /* What was resolved of this entry turned out to be of an older version: its size and mtime
  * are guesses again. Nothing where they are the listing's own. */
@@ -89,17 +89,17 @@ void listing_builder_free(struct listing_builder *b);
  * false: the name was refused (FETCH_PROTOCOL says why) and the builder goes on, or the
  * listing would pass 2 GiB (LOCAL_ERROR EFBIG) and finish will be NULL. */
 bool listing_builder_add(struct listing_builder *b, const char *name, size_t name_len,
-			 const struct listing_entry *e, const char *target, GBytes *xattrs,
-			 GError **error);
+                         const struct listing_entry *e, const char *target, GBytes *xattrs,
+                         GError **error);
 /* Gives every entry so far the ino that `identify` makes of its name. */
 void listing_builder_identify(struct listing_builder *b,
-			      uint64_t (*identify)(const char *name, size_t name_len, void *user),
-			      void *user);
+                              uint64_t (*identify)(const char *name, size_t name_len, void *user),
+                              void *user);
 /* Frees the builder. `previous` (may be NULL): surviving names keep their cookie,
  * and their resolved attributes where the source still says the same; a name whose ino or
  * type changed is new. A cookie is never given out twice. NULL: too large, no memory. */
 struct listing *listing_builder_finish(struct listing_builder *b, const char *validator,
-				       int64_t checked_ns, const struct listing *previous);
+                                       int64_t checked_ns, const struct listing *previous);
 
 /* To and from the store; a blob that does not check out is refused. */
 GBytes *listing_to_bytes(struct listing *l);

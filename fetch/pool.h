@@ -22,7 +22,7 @@ void pool_submit(struct pool *p, struct pool_job *job); /* first in, first out *
 void pool_free(struct pool *p);                         /* runs what is queued, then joins */
 
 struct alarm_clock;
-struct alarm { /* embedded; zeroed before first use */
+struct alarm {                         /* embedded; zeroed before first use */
 	void (*ring)(struct alarm *a); /* on the clock's thread: short, never blocks */
 	int64_t at_ns;                 /* private: 0 = not set */
 	void *link;                    /* private */

@@ -29,4 +29,4 @@ struct walkahead {
 /* Sibling `index` of `count` is read from its start, best told of those, too, that are here
  * thanks to this: the half-open range [*from, *to) of later siblings worth fetching. */
 void walkahead_next(struct walkahead *w, uint32_t index, uint32_t count, uint32_t max,
-		    uint32_t *from, uint32_t *to);
+                    uint32_t *from, uint32_t *to);

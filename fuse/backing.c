@@ -46,8 +46,8 @@ void backing_probe(struct backing *b)
 	struct backing_map map = {.fd = -1};
 	if (!b->unusable && ioctl(b->device, BACKING_OPEN, &map) < 0 && errno == EPERM)
 		__atomic_store_n(&b->unusable,
-				 "it takes CAP_SYS_ADMIN in the initial user namespace",
-				 __ATOMIC_RELEASE);
+		                 "it takes CAP_SYS_ADMIN in the initial user namespace",
+		                 __ATOMIC_RELEASE);
 }
 
 static void id_close(struct backing *b, int32_t id)

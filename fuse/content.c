@@ -17,16 +17,15 @@ struct content *inode_open_content(struct server *s, struct inode *i)
 	if (!c || !content_try_ref(c)) {
 		g_autofree char *path = inode_path(i);
 		struct store_origin origin = {
-			.ino = i->ino,
-			.size = i->size,
-			.mtime_ns = i->mtime_ns,
-			.mode = i->mode,
-			.uid = i->uid,
-			.gid = i->gid,
-			.nlink = i->nlink,
+		        .ino = i->ino,
+		        .size = i->size,
+		        .mtime_ns = i->mtime_ns,
+		        .mode = i->mode,
+		        .uid = i->uid,
+		        .gid = i->gid,
+		        .nlink = i->nlink,
 		};
-		c = i->content =
-			content_new(s->fill, path, &origin, inode_ref(s->inodes, i));
+		c = i->content = content_new(s->fill, path, &origin, inode_ref(s->inodes, i));
 	}
 	pthread_mutex_unlock(&i->lock);
 	return c;
@@ -136,7 +135,7 @@ static bool same_entry(const struct listing_entry *a, const struct listing_entry
 /* An entry differs from what it was. A file of which something is present keeps what it
  * says of itself: the listing is made to agree, so that the next look-up does too. */
 static void entry_changed(struct server *s, struct inode *dir, struct listing *after,
-			  uint32_t index)
+                          uint32_t index)
 {
 	const struct listing_entry *e = listing_at(after, index);
 	const char *name = listing_name(after, e);
@@ -148,8 +147,8 @@ static void entry_changed(struct server *s, struct inode *dir, struct listing *a
 			notifier_inode(s->notifier, inode_id(i), true);
 	} else if (S_ISREG(e->mode)) {
 		g_autofree char *path = inode_path(dir);
-		g_autofree char *full = path[0] ? g_strconcat(path, "/", name, NULL)
-						: g_strdup(name);
+		g_autofree char *full =
+		        path[0] ? g_strconcat(path, "/", name, NULL) : g_strdup(name);
 		struct store_probe probe;
 		if (store_probe(s->store, full, e->ino, &probe) == 0)
 			listing_resolve(after, index, probe.size, true, probe.mtime_ns);
@@ -158,7 +157,7 @@ static void entry_changed(struct server *s, struct inode *dir, struct listing *a
 }
 
 void directory_changed(void *user, struct directory *d, struct listing *before,
-		       struct listing *after)
+                       struct listing *after)
 {
 	struct server *s = user;
 	if (!before)
@@ -177,7 +176,7 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 		if (known)
 			entry_changed(s, dir, after, n);
 		bool other_kind =
-			known && ((listing_at(before, old)->mode ^ e->mode) & S_IFMT) != 0;
+		        known && ((listing_at(before, old)->mode ^ e->mode) & S_IFMT) != 0;
 		if ((!known || other_kind) && s->session) {
 			notifier_entry(s->notifier, id, listing_name(after, e));
 			names_changed = true;

@@ -6,8 +6,8 @@
 
 struct handle_table {
 	pthread_mutex_t lock;
-	GPtrArray *slots;    /* index → struct handle, owned; a free one has no inode */
-	GArray *free_slots;  /* of uint32_t */
+	GPtrArray *slots;   /* index → struct handle, owned; a free one has no inode */
+	GArray *free_slots; /* of uint32_t */
 };
 
 struct handle_table *handle_table_new(void)

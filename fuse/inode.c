@@ -92,7 +92,7 @@ struct inode *inode_find(struct inode_table *t, uint64_t ino)
 }
 
 static struct inode *insert_locked(struct inode_table *t, struct inode *parent, const char *name,
-				   const struct listing_entry *e, uint64_t ino)
+                                   const struct listing_entry *e, uint64_t ino)
 {
 	uint32_t index;
 	if (t->free_slots->len > 0) {
@@ -134,7 +134,7 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 }
 
 struct inode *inode_intern(struct inode_table *t, struct inode *parent, const char *name,
-			   const struct listing_entry *e, bool lookup)
+                           const struct listing_entry *e, bool lookup)
 {
 	uint64_t ino = e->ino;
 	pthread_mutex_lock(&t->lock);
@@ -149,8 +149,7 @@ struct inode *inode_intern(struct inode_table *t, struct inode *parent, const ch
 			i = NULL;
 			break;
 		}
-		if (same_name || e->nlink > 1 ||
-		    __atomic_load_n(&i->nlink, __ATOMIC_RELAXED) > 1)
+		if (same_name || e->nlink > 1 || __atomic_load_n(&i->nlink, __ATOMIC_RELAXED) > 1)
 			break;
 		/* Two files, one 64-bit hash: never one inode for both. Expected once in
 		 * 10^5 trees of 10^7 files. */

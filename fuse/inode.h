@@ -24,11 +24,11 @@ enum iomode_kind { IOMODE_NONE, IOMODE_CACHED, IOMODE_PASSTHROUGH };
 struct inode {
 	pthread_mutex_t lock;
 	uint64_t ino;
-	struct inode *parent;        /* a reference; NULL for the root */
-	uint32_t index, generation;  /* inode_id() */
-	uint32_t refs;               /* ours; under the table's lock */
+	struct inode *parent;       /* a reference; NULL for the root */
+	uint32_t index, generation; /* inode_id() */
+	uint32_t refs;              /* ours; under the table's lock */
 
-	uint32_t type;               /* S_IFMT of the mode: never changes, as rdev */
+	uint32_t type; /* S_IFMT of the mode: never changes, as rdev */
 	uint32_t rdev;
 	/* As reported, under `lock`; nlink atomic */
 	uint32_t mode, uid, gid, nlink;
@@ -39,24 +39,24 @@ struct inode {
 	union {
 		struct directory *directory; /* S_ISDIR: a reference, until the inode goes */
 		struct content *content;     /* S_ISREG: not counted; there while open (cached) or
-					      * while bytes are on their way, and holds us */
+		                              * while bytes are on their way, and holds us */
 	};
 	union {
-		struct { /* S_ISREG: I/O mode (iomode.h) */
+		struct {                       /* S_ISREG: I/O mode (iomode.h) */
 			GList *backing_link;   /* in backing's queue of kept ids */
 			int32_t backing_id;    /* 0 = none; one an inode (backing.h) */
 			int32_t backing_errno; /* the last registration that failed, 0 = none */
 		};
 		struct walkahead walk; /* S_ISDIR: who reads one child after the other */
 	};
-	uint32_t handles;       /* open in this mode */
-	uint8_t iomode;         /* enum iomode_kind */
-	bool complete : 1;      /* whole and trusted, also while content is NULL */
-	bool keep_cache : 1;    /* the kernel's pages are of this version */
-	bool ahead : 1;         /* its bytes were fetched before anybody asked: the walk goes on */
-	bool outdated : 1;      /* the listing tells of a newer version */
-	bool hashed : 1;        /* found by st_ino; under the table's lock */
-	char name[];            /* "" for the root */
+	uint32_t handles;    /* open in this mode */
+	uint8_t iomode;      /* enum iomode_kind */
+	bool complete : 1;   /* whole and trusted, also while content is NULL */
+	bool keep_cache : 1; /* the kernel's pages are of this version */
+	bool ahead : 1;      /* its bytes were fetched before anybody asked: the walk goes on */
+	bool outdated : 1;   /* the listing tells of a newer version */
+	bool hashed : 1;     /* found by st_ino; under the table's lock */
+	char name[];         /* "" for the root */
 };
 
 struct inode_table;
@@ -73,7 +73,7 @@ struct inode *inode_find(struct inode_table *t, uint64_t ino);
 /* Finds or makes the inode of `entry`, with a reference of ours. `lookup`: one kernel lookup
  * is counted, in the ledger, before this returns. */
 struct inode *inode_intern(struct inode_table *t, struct inode *parent, const char *name,
-			   const struct listing_entry *entry, bool lookup);
+                           const struct listing_entry *entry, bool lookup);
 void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup);
 /* The path from the root, no leading '/'; caller frees. */
 char *inode_path(const struct inode *i);
@@ -87,7 +87,7 @@ struct content *inode_open_content(struct server *s, struct inode *i);
 struct directory *inode_open_directory(struct server *s, struct inode *i);
 /* `entry` is what the listing says now. */
 enum adoption {
-	ADOPTED, /* the inode says the same */
+	ADOPTED,     /* the inode says the same */
 	ADOPT_LATER, /* the old version is open: `outdated` until it is closed */
 	ADOPT_NEVER, /* bytes of the old version are here: the inode stays with them */
 };
@@ -97,4 +97,4 @@ void content_completed(void *user, struct content *c);
 void content_changed(void *user, struct content *c);
 void content_released(void *user, struct content *c, void *owner);
 void directory_changed(void *user, struct directory *d, struct listing *before,
-		       struct listing *after);
+                       struct listing *after);

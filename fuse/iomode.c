@@ -37,8 +37,8 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 		if (whole && !err) {
 			/* Between the look above and here a kept id may have gone. */
 			err = fd < 0 && !backing_kept(s->backing, i)
-				      ? EAGAIN
-				      : backing_acquire(s->backing, i, fd);
+			              ? EAGAIN
+			              : backing_acquire(s->backing, i, fd);
 			if (!err)
 				mode = IOMODE_PASSTHROUGH;
 		}
@@ -92,10 +92,11 @@ char *iomode_reason(struct server *s, struct inode *i)
 	if (!complete)
 		return g_strdup("not every chunk is present");
 	if (mode == IOMODE_CACHED)
-		return g_strdup_printf("%u handle%s opened before it was whole %s still open", handles,
-				       handles == 1 ? "" : "s", handles == 1 ? "is" : "are");
+		return g_strdup_printf("%u handle%s opened before it was whole %s still open",
+		                       handles, handles == 1 ? "" : "s",
+		                       handles == 1 ? "is" : "are");
 	if (err)
 		return g_strdup_printf("the kernel refused to register the file: %s",
-				       g_strerror(err));
+		                       g_strerror(err));
 	return NULL;
 }

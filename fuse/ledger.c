@@ -16,7 +16,7 @@ int ledger_open(struct ledger *l)
 	void *p = MAP_FAILED;
 	if (ftruncate(fd, LEDGER_BYTES) == 0)
 		p = mmap(NULL, LEDGER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
-			 0);
+		         0);
 	if (p == MAP_FAILED) {
 		int err = -errno;
 		close(fd);

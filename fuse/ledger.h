@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 struct ledger_entry {
-	uint64_t nlookup;    /* the kernel's lookup count; 0: the slot is free */
+	uint64_t nlookup; /* the kernel's lookup count; 0: the slot is free */
 	uint64_t ino;
 	uint32_t parent;     /* index */
 	uint32_t generation; /* of this slot: grows each time it is given out */

@@ -37,10 +37,10 @@ static void *notifier_run(void *arg)
 		/* ENOENT: the kernel does not know it, which is as good. */
 		if (e->name[0])
 			fuse_lowlevel_notify_inval_entry(n->session, e->nodeid, e->name,
-							 strlen(e->name));
+			                                 strlen(e->name));
 		else
 			fuse_lowlevel_notify_inval_inode(n->session, e->nodeid, e->pages ? 0 : -1,
-							 0);
+			                                 0);
 		g_free(e);
 		pthread_mutex_lock(&n->lock);
 	}

@@ -20,19 +20,19 @@ void inode_stat(struct inode *i, struct stat *st)
 	}
 	uint64_t size = S_ISDIR(i->type) && i->size == 0 ? 4096 : i->size;
 	*st = (struct stat){
-		.st_ino = i->ino,
-		.st_mode = i->mode,
-		.st_nlink = i->nlink,
-		.st_uid = i->uid,
-		.st_gid = i->gid,
-		.st_rdev = makedev(i->rdev >> 20, i->rdev & 0xfffff),
-		.st_size = size,
-		.st_blksize = 4096,
-		/* Absence is no hole: GNU tar -S takes 0 blocks for an empty file */
-		.st_blocks = (size + 511) / 512,
-		.st_atim = mtime,
-		.st_mtim = mtime,
-		.st_ctim = mtime,
+	        .st_ino = i->ino,
+	        .st_mode = i->mode,
+	        .st_nlink = i->nlink,
+	        .st_uid = i->uid,
+	        .st_gid = i->gid,
+	        .st_rdev = makedev(i->rdev >> 20, i->rdev & 0xfffff),
+	        .st_size = size,
+	        .st_blksize = 4096,
+	        /* Absence is no hole: GNU tar -S takes 0 blocks for an empty file */
+	        .st_blocks = (size + 511) / 512,
+	        .st_atim = mtime,
+	        .st_mtim = mtime,
+	        .st_ctim = mtime,
 	};
 	pthread_mutex_unlock(&i->lock);
 }
@@ -67,7 +67,7 @@ static void attr_reply(struct parked *p, struct listing *listing)
 	struct stat st;
 	inode_stat(i, &st);
 	fuse_reply_attr(p->req, &st,
-			S_ISDIR(i->type) ? directory_timeout(p->server, i) : TIMEOUT_FOREVER);
+	                S_ISDIR(i->type) ? directory_timeout(p->server, i) : TIMEOUT_FOREVER);
 	parked_free(p);
 }
 

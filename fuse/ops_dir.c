@@ -24,7 +24,7 @@ static size_t entry_add(struct parked *p, char *buf, size_t left, struct listing
 		return fuse_add_direntry(p->req, buf, left, name, &st, next);
 	}
 	struct fuse_entry_param e = {
-		.attr = {.st_ino = entry.ino, .st_mode = entry.mode},
+	        .attr = {.st_ino = entry.ino, .st_mode = entry.mode},
 	};
 	size_t size = fuse_add_direntry_plus(p->req, NULL, 0, name, &e, next);
 	if (size > left)
@@ -46,7 +46,7 @@ static size_t dot_add(struct parked *p, char *buf, size_t left, int n)
 	struct fuse_entry_param e = {.attr = {.st_ino = i->ino, .st_mode = S_IFDIR}};
 	const char *name = n == 1 ? "." : "..";
 	return p->plus ? fuse_add_direntry_plus(p->req, buf, left, name, &e, n)
-		       : fuse_add_direntry(p->req, buf, left, name, &e.attr, n);
+	               : fuse_add_direntry(p->req, buf, left, name, &e.attr, n);
 }
 
 static void readdir_listed(struct parked *p, struct listing *l)
@@ -100,13 +100,13 @@ static void readdir_start(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off
 }
 
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		struct fuse_file_info *fi)
+                struct fuse_file_info *fi)
 {
 	readdir_start(req, ino, size, offset, false);
 }
 
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		    struct fuse_file_info *fi)
+                    struct fuse_file_info *fi)
 {
 	readdir_start(req, ino, size, offset, true);
 }

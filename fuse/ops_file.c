@@ -98,7 +98,7 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* Replies with bytes that are present. `wait`: this thread may block on the disk. */
 static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint64_t offset,
-		       size_t size, bool wait)
+                       size_t size, bool wait)
 {
 	static __thread char *buffer;
 	if (!buffer)

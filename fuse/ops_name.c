@@ -18,7 +18,7 @@ static void lookup_resolved(struct parked *p, struct listing *none);
 
 /* `i`: the directory, a reference is taken over */
 static void lookup_answer(struct server *s, fuse_req_t req, struct inode *i, struct listing *l,
-			  const char *name)
+                          const char *name)
 {
 	uint32_t index;
 	if (!listing_find(l, name, &index)) {

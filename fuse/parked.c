@@ -49,7 +49,7 @@ static bool dying(pid_t tid)
 			fatal = pending >> (SIGKILL - 1) & 1;
 		else
 			fatal = g_str_has_prefix(line, "State:\tZ") ||
-				g_str_has_prefix(line, "State:\tX");
+			        g_str_has_prefix(line, "State:\tX");
 	}
 	fclose(f);
 	return fatal;

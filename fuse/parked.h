@@ -26,10 +26,10 @@ struct parked {
 		struct fill_wait fill;
 		struct lister_wait list;
 	};
-	bool listing;                /* which of the two */
+	bool listing; /* which of the two */
 	struct pool_job job;
-	int refs;                    /* atomic: who parks, who resumes */
-	int interrupted;             /* atomic */
+	int refs;        /* atomic: who parks, who resumes */
+	int interrupted; /* atomic */
 	char name[];
 };
 

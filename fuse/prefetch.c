@@ -18,7 +18,7 @@ struct walk {
 
 /* The siblings worth fetching after the one at `index`: [*from, *to). */
 static void walk_range(struct server *s, struct inode *dir, uint32_t index, uint32_t count,
-		       uint32_t *from, uint32_t *to)
+                       uint32_t *from, uint32_t *to)
 {
 	int64_t now = clock_now();
 	bool momentum = now - __atomic_load_n(&s->walked_ns, __ATOMIC_RELAXED) < MOMENTUM_NS;
@@ -53,7 +53,8 @@ static void walk_on(struct server *s, struct inode *i)
 		if (!S_ISREG(e.mode) || !(e.flags & LISTING_SIZE_EXACT) || e.size == 0 ||
 		    e.size > SMALL_FILE)
 			continue;
-		struct inode *sibling = inode_intern(s->inodes, dir, listing_name(l, &e), &e, false);
+		struct inode *sibling =
+		        inode_intern(s->inodes, dir, listing_name(l, &e), &e, false);
 		if (!sibling)
 			break;
 		pthread_mutex_lock(&sibling->lock);

@@ -32,7 +32,7 @@ static void fuse_log_line(enum fuse_log_level level, const char *format, va_list
 	g_strchomp(line);
 	if (level <= FUSE_LOG_WARNING) {
 		g_strlcpy(fuse_said, g_str_has_prefix(line, "fuse: ") ? line + 6 : line,
-			  sizeof(fuse_said));
+		          sizeof(fuse_said));
 		g_message("libfuse: %s", line);
 	} else {
 		g_debug("libfuse: %s", line);
@@ -42,7 +42,7 @@ static void fuse_log_line(enum fuse_log_level level, const char *format, va_list
 static bool fuse_failed(GError **error, const char *what)
 {
 	g_set_error(error, FETCH_ERROR, FETCH_USAGE, "%s: %s", what,
-		    fuse_said[0] ? fuse_said : "libfuse gives no reason");
+	            fuse_said[0] ? fuse_said : "libfuse gives no reason");
 	return false;
 }
 
@@ -103,9 +103,9 @@ static bool root_list(struct server *s, struct inode *root, GError **error)
 {
 	struct directory *d = inode_open_directory(s, root);
 	struct root_wait r = {
-		.wait.done = root_listed,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.answered = PTHREAD_COND_INITIALIZER,
+	        .wait.done = root_listed,
+	        .lock = PTHREAD_MUTEX_INITIALIZER,
+	        .answered = PTHREAD_COND_INITIALIZER,
 	};
 	struct listing *l = NULL;
 	int started = lister_want(d, &r.wait, &l);
@@ -123,7 +123,7 @@ static bool root_list(struct server *s, struct inode *root, GError **error)
 		return true;
 	g_autofree char *cause = directory_cause(d);
 	g_set_error(error, LOCAL_ERROR, r.error, "%s: %s", s->settings->source,
-		    cause ? cause : g_strerror(r.error));
+	            cause ? cause : g_strerror(r.error));
 	return false;
 }
 
@@ -131,12 +131,12 @@ static struct inode *root_new(struct server *s)
 {
 	const struct source_options *o = &s->settings->source_options;
 	struct listing_entry e = {
-		.ino = 1,
-		.mode = S_IFDIR | (o->dir_mode ? o->dir_mode : 0755),
-		.uid = o->uid,
-		.gid = o->gid,
-		.nlink = 1,
-		.mtime_ns = s->started_ns,
+	        .ino = 1,
+	        .mode = S_IFDIR | (o->dir_mode ? o->dir_mode : 0755),
+	        .uid = o->uid,
+	        .gid = o->gid,
+	        .nlink = 1,
+	        .mtime_ns = s->started_ns,
 	};
 	struct stat st;
 	const char *source = s->settings->source;
@@ -154,9 +154,9 @@ static bool engine_start(struct server *s, GError **error)
 {
 	const struct settings *settings = s->settings;
 	struct store_settings ss = {
-		.source = settings->source,
-		.chunk_shift = settings->chunk_shift,
-		.end_epoch = settings->end_epoch,
+	        .source = settings->source,
+	        .chunk_shift = settings->chunk_shift,
+	        .end_epoch = settings->end_epoch,
 	};
 	s->source = source_open(settings->url, &settings->source_options, error);
 	if (!s->source)
@@ -167,19 +167,19 @@ static bool engine_start(struct server *s, GError **error)
 	s->disk = pool_new("disk", DISK_THREADS);
 	s->clock = alarm_clock_new();
 	struct lister_options lo = {
-		.wait_ms = settings->wait_ms,
-		.ttl_ms = settings->listing_ttl_ms,
-		.changed = directory_changed,
-		.user = s,
+	        .wait_ms = settings->wait_ms,
+	        .ttl_ms = settings->listing_ttl_ms,
+	        .changed = directory_changed,
+	        .user = s,
 	};
 	s->lister = lister_new(s->store, s->source, s->disk, s->clock, &lo);
 	struct fill_options fo = {
-		.wait_ms = settings->wait_ms,
-		.prefetch_bytes = settings->prefetch_bytes,
-		.changed = content_changed,
-		.completed = content_completed,
-		.released = content_released,
-		.user = s,
+	        .wait_ms = settings->wait_ms,
+	        .prefetch_bytes = settings->prefetch_bytes,
+	        .changed = content_changed,
+	        .completed = content_completed,
+	        .released = content_released,
+	        .user = s,
 	};
 	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);
 	s->inodes = inode_table_new();
@@ -219,16 +219,17 @@ static void engine_stop(struct server *s)
 		notifier_free(s->notifier);
 	int err = s->store ? store_close(s->store) : 0;
 	if (err)
-		g_critical("the store could not be synced, and will be verified by the next mount: %s",
-			   g_strerror(-err));
+		g_critical(
+		        "the store could not be synced, and will be verified by the next mount: %s",
+		        g_strerror(-err));
 }
 
 /* Until unmounted or told to stop. */
 static void serve(struct server *s, int signals)
 {
 	struct pollfd fds[] = {
-		{.fd = signals, .events = POLLIN},
-		{.fd = session_ended_fd(s->loop), .events = POLLIN},
+	        {.fd = signals, .events = POLLIN},
+	        {.fd = session_ended_fd(s->loop), .events = POLLIN},
 	};
 	while (poll(fds, G_N_ELEMENTS(fds), -1) < 0 && errno == EINTR)
 		;
@@ -245,7 +246,7 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 		g_set_error(error, LOCAL_ERROR, ENOTCONN, "the kernel did not accept the mount");
 	else if (stat(s->settings->mountpoint, &st) < 0)
 		g_set_error(error, LOCAL_ERROR, errno, "%s: %s", s->settings->mountpoint,
-			    g_strerror(errno));
+		            g_strerror(errno));
 	else
 		s->control = control_new(s, major(st.st_dev), minor(st.st_dev), error);
 	bool ok = s->control != NULL;
@@ -275,10 +276,10 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	int signals = signalfd(-1, &set, SFD_CLOEXEC);
 
 	struct server s = {
-		.settings = settings,
-		.started_ns = clock_realtime(),
-		.uid = getuid(),
-		.gid = getgid(),
+	        .settings = settings,
+	        .started_ns = clock_realtime(),
+	        .uid = getuid(),
+	        .gid = getgid(),
 	};
 	bool ok = engine_start(&s, error);
 	struct inode *root = ok ? root_new(&s) : NULL;

@@ -25,10 +25,10 @@ struct server {
 	struct control *control;
 	struct session *loop;
 	struct fuse_session *session; /* NULL until mounted */
-	int64_t started_ns; /* CLOCK_REALTIME */
-	uint32_t uid, gid;  /* who mounted */
-	uint64_t bytes_from_store; /* answered READs; atomic */
-	int64_t walked_ns;         /* CLOCK_MONOTONIC: somebody read a directory to its end; atomic */
+	int64_t started_ns;           /* CLOCK_REALTIME */
+	uint32_t uid, gid;            /* who mounted */
+	uint64_t bytes_from_store;    /* answered READs; atomic */
+	int64_t walked_ns; /* CLOCK_MONOTONIC: somebody read a directory to its end; atomic */
 };
 
 /* Mounts, writes one byte to `ready_fd` (or closes it with nothing on failure) when

@@ -16,9 +16,9 @@
 struct store;
 
 struct store_settings {
-	const char *source;  /* canonical, without credentials */
+	const char *source;   /* canonical, without credentials */
 	unsigned chunk_shift; /* of new files: log2 of bytes; 0 = 16 (64 KiB) */
-	bool end_epoch;      /* tests: treat the last session's epoch as dead */
+	bool end_epoch;       /* tests: treat the last session's epoch as dead */
 };
 
 /* Creates or opens. Refused with one clear line: in use by another daemon (names its
@@ -40,12 +40,12 @@ int store_listing_save(struct store *s, uint64_t ino, GBytes *listing);
 
 /* What a remote file looks like when it gets its local file. */
 struct store_origin {
-	uint64_t ino;     /* remote identity; the key by which hard links find one another */
+	uint64_t ino; /* remote identity; the key by which hard links find one another */
 	uint64_t size;
 	int64_t mtime_ns;
 	uint64_t version; /* source_version the chunks are pinned to */
 	uint32_t mode, uid, gid;
-	uint32_t nlink;   /* > 1: indexed by ino */
+	uint32_t nlink; /* > 1: indexed by ino */
 };
 
 struct store_file;
@@ -65,14 +65,14 @@ int store_probe(struct store *s, const char *path, uint64_t ino, struct store_pr
 int store_file_open(struct store *s, const char *path, uint64_t ino, struct store_file **out);
 /* Makes it, with every chunk absent (parents too). A file that is there already is opened. */
 int store_file_create(struct store *s, const char *path, const struct store_origin *origin,
-		      struct store_file **out);
+                      struct store_file **out);
 void store_file_close(struct store_file *f);
 /* Nothing present: removes the local file, so that a new version can take the name. */
 int store_file_discard(struct store *s, const char *path, struct store_file *f);
 
 /* A new O_RDONLY descriptor of the local file, for passthrough; -ENOENT, -errno. */
 int store_open_readonly(struct store *s, const char *path, uint64_t ino);
-int store_file_fd(const struct store_file *f);   /* O_RDWR, borrowed */
+int store_file_fd(const struct store_file *f); /* O_RDWR, borrowed */
 uint64_t store_file_size(const struct store_file *f);
 uint64_t store_file_version(const struct store_file *f);
 int64_t store_file_mtime(const struct store_file *f);

@@ -44,10 +44,10 @@ static void test_names(void)
 		size_t length;
 		bool fine;
 	} names[] = {
-	        {"a", 1, true},        {"..a", 3, true},   {"...", 3, true},     {" ", 1, true},
-	        {"\xff\xfe", 2, true}, {"a\\b", 3, true},  {"", 0, false},       {".", 1, false},
-	        {"..", 2, false},      {"a/b", 3, false},  {"/", 1, false},      {"a\0b", 3, false},
-	        {"a\nb", 3, true},     {"\x7f", 1, true},  {"\x1b[m", 3, true},
+	        {"a", 1, true},        {"..a", 3, true},  {"...", 3, true},    {" ", 1, true},
+	        {"\xff\xfe", 2, true}, {"a\\b", 3, true}, {"", 0, false},      {".", 1, false},
+	        {"..", 2, false},      {"a/b", 3, false}, {"/", 1, false},     {"a\0b", 3, false},
+	        {"a\nb", 3, true},     {"\x7f", 1, true}, {"\x1b[m", 3, true},
 	};
 	struct listing_builder *b = listing_builder_new();
 	struct listing_entry e = file_entry(7, 1, 1);
