@@ -100,9 +100,12 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint64_t offset,
                        size_t size, bool wait)
 {
-	static __thread char *buffer;
-	if (!buffer)
+	static GPrivate own = G_PRIVATE_INIT(g_free); /* of the thread, until it ends */
+	char *buffer = g_private_get(&own);
+	if (!buffer) {
 		buffer = g_malloc(READ_MAX);
+		g_private_set(&own, buffer);
+	}
 	int fd = content_fd(c);
 	size_t done = 0;
 	while (done < size) {
