@@ -99,7 +99,8 @@ int path_open(int dir, const char *path, int flags, mode_t mode)
 {
 	struct open_how how = {
 	        .flags = (uint32_t)(flags | O_CLOEXEC),
-	        .mode = mode,
+	        /* else it must be 0 */
+	        .mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode : 0,
 	        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
 	int fd;

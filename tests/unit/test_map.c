@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fetch/store/map.h"
+#include <errno.h>
+#include <glib.h>
+#include <pthread.h>
+
+/* Against a plain array of states, for many sizes. */
+static void test_model(void)
+{
+	enum { ABSENT, PRESENT, DOUBTFUL };
+
+	for (uint64_t chunks = 1; chunks < 300; chunks += 1 + chunks / 9) {
+		g_autofree char *model = g_malloc0(chunks);
+		uint64_t present = 0, doubtful = 0;
+		struct map m;
+
+		g_assert_cmpint(map_init(&m, chunks), ==, 0);
+		for (uint64_t k = 0; k < chunks; k++) {
+			if (g_test_rand_int_range(0, 4) == 0) {
+				g_assert_cmpint(map_doubt(&m, k), ==, 0);
+				model[k] = DOUBTFUL;
+			}
+		}
+		for (unsigned step = 0; step < 400; step++) {
+			uint64_t k = (uint64_t)g_test_rand_int() % chunks;
+			uint64_t l = k + (uint64_t)g_test_rand_int() % (chunks - k);
+			bool all = true;
+
+			if (step % 3 == 0 || model[k] == PRESENT) {
+				map_set_present(&m, k);
+				model[k] = PRESENT;
+			} else if (model[k] == DOUBTFUL) {
+				map_set_absent(&m, k);
+				model[k] = ABSENT;
+			}
+			for (uint64_t i = k; i <= l; i++)
+				all &= model[i] == PRESENT;
+			g_assert_true(map_is_present(&m, k, l) == all);
+		}
+		for (uint64_t k = 0; k < chunks; k++) {
+			present += model[k] == PRESENT;
+			doubtful += model[k] == DOUBTFUL;
+			g_assert_true(map_is_doubtful(&m, k) == (model[k] == DOUBTFUL));
+		}
+		g_assert_cmpuint(m.present, ==, present);
+		g_assert_cmpuint(m.doubtful, ==, doubtful);
+		g_assert_true(map_is_full(&m) == (present == chunks));
+		map_clear(&m);
+	}
+}
+
+static void test_bounds(void)
+{
+	struct map m;
+
+	g_assert_cmpint(map_init(&m, 0), ==, 0);
+	g_assert_true(map_is_full(&m));
+	map_clear(&m);
+	g_assert_cmpint(map_init(&m, 65), ==, 0);
+	g_assert_false(map_is_present(&m, 64, 65));
+	g_assert_false(map_is_present(&m, 3, 2));
+	g_assert_false(map_is_doubtful(&m, 1000));
+	map_clear(&m);
+	g_assert_cmpint(map_init(&m, 1000), ==, 0);
+	map_fill(&m);
+	g_assert_true(map_is_present(&m, 0, 999));
+	map_set_present(&m, 999); /* no bits any more */
+	g_assert_cmpuint(m.present, ==, 1000);
+	map_clear(&m);
+}
+
+#define SHARED 20000
+static struct map shared;
+static uint32_t data[SHARED]; /* what the bits stand for; written plainly before them */
+
+static void *publish(void *arg)
+{
+	for (uint64_t k = (uintptr_t)arg; k < SHARED; k += 3) {
+		data[k] = (uint32_t)k + 1;
+		map_set_present(&shared, k);
+	}
+	return NULL;
+}
+
+static void *look(void *arg)
+{
+	unsigned *seen = arg;
+
+	while (!map_is_full(&shared)) {
+		uint64_t k = (uint64_t)rand_r(seen) % (SHARED - 70);
+
+		if (map_is_present(&shared, k, k + 69))
+			for (uint64_t i = k; i < k + 70; i++)
+				g_assert_cmpuint(data[i], ==, i + 1);
+		else if (map_is_present(&shared, k, k))
+			g_assert_cmpuint(data[k], ==, k + 1);
+	}
+	for (uint64_t k = 0; k < SHARED; k++)
+		g_assert_cmpuint(data[k], ==, k + 1);
+	return NULL;
+}
+
+/* What a reader sees through a bit was written before it; for the thread sanitizer, too. */
+static void test_readers(void)
+{
+	unsigned seeds[2] = {1, 2};
+	pthread_t threads[5];
+
+	g_assert_cmpint(map_init(&shared, SHARED), ==, 0);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_create(&threads[i], NULL, look, &seeds[i]);
+	for (uintptr_t i = 0; i < 3; i++)
+		pthread_create(&threads[2 + i], NULL, publish, (void *)i);
+	for (unsigned i = 0; i < 5; i++)
+		pthread_join(threads[i], NULL);
+	g_assert_cmpuint(shared.present, ==, SHARED);
+	map_clear(&shared);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/map/model", test_model);
+	g_test_add_func("/map/bounds", test_bounds);
+	g_test_add_func("/map/readers", test_readers);
+	return g_test_run();
+}
