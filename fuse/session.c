@@ -107,8 +107,9 @@ static void *session_run(void *arg)
 		int64_t now = clock_now();
 		if (idle_since == 0) {
 			idle_since = now;
-			spinner = spin_ns > 0 &&
-			          !__atomic_exchange_n(&se->spinning, 1, __ATOMIC_ACQUIRE);
+			spinner = spinner ||
+			          (spin_ns > 0 &&
+			           !__atomic_exchange_n(&se->spinning, 1, __ATOMIC_ACQUIRE));
 		}
 		if (spinner && now - idle_since < spin_ns)
 			continue;
