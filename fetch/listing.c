@@ -9,7 +9,7 @@
 struct listing *listing_wrap(char *blob)
 {
 	struct listing *l = g_new0(struct listing, 1);
-	g_atomic_ref_count_init(&l->refs);
+	l->refs = 1;
 	pthread_mutex_init(&l->lock, NULL);
 	l->blob = blob;
 	l->entries = (struct listing_entry *)(blob + sizeof(struct listing_header));
@@ -19,13 +19,13 @@ struct listing *listing_wrap(char *blob)
 
 struct listing *listing_ref(struct listing *l)
 {
-	g_atomic_ref_count_inc(&l->refs);
+	__atomic_fetch_add(&l->refs, 1, __ATOMIC_RELAXED);
 	return l;
 }
 
 void listing_unref(struct listing *l)
 {
-	if (l == NULL || !g_atomic_ref_count_dec(&l->refs))
+	if (l == NULL || __atomic_sub_fetch(&l->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	pthread_mutex_destroy(&l->lock);
 	g_free(l->blob);

@@ -40,7 +40,7 @@ G_STATIC_ASSERT(sizeof(struct listing_header) == 48);
 G_STATIC_ASSERT(sizeof(struct listing_entry) == 72);
 
 struct listing {
-	gatomicrefcount refs;
+	unsigned refs; /* atomic */
 	/* size, mtime_ns and flags of the entries, checked_ns: against listing_to_bytes() and
 	 * listing_builder_finish(), which the holder of the listing does not serialise */
 	pthread_mutex_t lock;

@@ -8,6 +8,7 @@
 #include "fuse/inode.h"
 #include "fuse/mishap.h"
 #include "fuse/notify.h"
+#include "fuse/ops.h"
 #include "fuse/server.h"
 
 struct content *inode_open_content(struct server *s, struct inode *i)
@@ -134,24 +135,33 @@ static bool same_entry(const struct listing_entry *a, const struct listing_entry
 
 /* An entry differs from what it was. A file of which something is present keeps what it
  * says of itself: the listing is made to agree, so that the next look-up does too. */
-static void entry_changed(struct server *s, struct inode *dir, struct listing *after,
-                          uint32_t index)
+static void entry_changed(struct server *s, struct inode *dir, struct directory *d,
+                          struct listing *after, uint32_t index)
 {
 	const struct listing_entry *e = listing_at(after, index);
 	const char *name = listing_name(after, e);
 	struct inode *i = inode_find(s->inodes, e->ino);
-	if (i && i->type == (e->mode & S_IFMT)) {
-		if (inode_adopt(s, i, e) == ADOPT_NEVER)
-			listing_resolve(after, index, i->size, true, i->mtime_ns);
-		else if (s->session)
+	if (i && S_ISREG(e->mode) && !(e->flags & LISTING_SIZE_EXACT)) {
+		/* The next look-up asks for its size; until then it is what it was. */
+		if (s->session)
+			notifier_entry(s->notifier, inode_id(dir), name);
+	} else if (i && i->type == (e->mode & S_IFMT)) {
+		if (inode_adopt(s, i, e) == ADOPT_NEVER) {
+			struct stat st;
+			inode_stat(i, &st);
+			directory_resolve(d, after, index, st.st_size, true,
+			                  st.st_mtim.tv_sec * INT64_C(1000000000) +
+			                          st.st_mtim.tv_nsec);
+		} else if (s->session) {
 			notifier_inode(s->notifier, inode_id(i), true);
+		}
 	} else if (S_ISREG(e->mode)) {
 		g_autofree char *path = inode_path(dir);
 		g_autofree char *full =
 		        path[0] ? g_strconcat(path, "/", name, NULL) : g_strdup(name);
 		struct store_probe probe;
 		if (store_probe(s->store, full, e->ino, &probe) == 0)
-			listing_resolve(after, index, probe.size, true, probe.mtime_ns);
+			directory_resolve(d, after, index, probe.size, true, probe.mtime_ns);
 	}
 	inode_put(s, i);
 }
@@ -174,7 +184,7 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 		if (known && same_entry(listing_at(before, old), e))
 			continue;
 		if (known)
-			entry_changed(s, dir, after, n);
+			entry_changed(s, dir, d, after, n);
 		bool other_kind =
 		        known && ((listing_at(before, old)->mode ^ e->mode) & S_IFMT) != 0;
 		if ((!known || other_kind) && s->session) {

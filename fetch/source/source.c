@@ -31,8 +31,8 @@ guard_enter(struct source_request *req, void (*done)(struct source_request *, co
 	const struct source_request *outer = submitting;
 	g_assert(req->done != NULL && path_is_legal(req->path));
 	req->started_ns = clock_now();
-	req->attempt = 0;
-	req->retry_ns = 0;
+	__atomic_store_n(&req->attempt, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&req->retry_ns, 0, __ATOMIC_RELAXED);
 	req->guard_done = req->done;
 	req->done = done;
 	submitting = req;

@@ -63,7 +63,10 @@ static int file_record_locked(struct store_file *f, uint8_t flags, uint64_t hash
 	err = record_write(f->fd, &r);
 	if (err)
 		return err;
-	f->record = r;
+	/* no more than changed: the size is read without the lock */
+	f->record.flags = r.flags;
+	f->record.hash = r.hash;
+	f->record.epoch = r.epoch;
 	__atomic_store_n(&f->outdated, 0, __ATOMIC_RELAXED);
 	return 0;
 }
