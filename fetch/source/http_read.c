@@ -179,7 +179,9 @@ static bool stat_head(struct http_op *op, GError **error)
 {
 	struct exchange *x = &op->x;
 	const struct reply *r = &x->reply;
-	if (x->head_only && (r->status == 405 || r->status == 501)) {
+	/* Apache's HEAD of an empty file tells no length */
+	if (x->head_only &&
+	    (r->status == 405 || r->status == 501 || (r->status == 200 && r->length < 0))) {
 		x->head_only = false;
 		x->ranged = true;
 		op_again(op);
