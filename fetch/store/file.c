@@ -127,8 +127,10 @@ int store_file_open(struct store *s, const char *path, uint64_t ino, struct stor
 	struct found found;
 	int err = find_file(s, path, ino, &found);
 
-	if (err == -ENOENT)
+	if (err == -ENOENT) {
+		found_clear(&found);
 		return err;
+	}
 	f = file_new(s, path, ino);
 	if (err == 0)
 		err = file_take(f, &found);
