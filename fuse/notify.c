@@ -60,13 +60,17 @@ struct notifier *notifier_new(struct fuse_session *se)
 	return n;
 }
 
-void notifier_free(struct notifier *n)
+void notifier_stop(struct notifier *n)
 {
 	pthread_mutex_lock(&n->lock);
 	n->stop = true;
 	pthread_cond_signal(&n->wake);
 	pthread_mutex_unlock(&n->lock);
 	pthread_join(n->thread, NULL);
+}
+
+void notifier_free(struct notifier *n)
+{
 	g_queue_clear_full(&n->queue, g_free);
 	pthread_cond_destroy(&n->wake);
 	pthread_mutex_destroy(&n->lock);

@@ -13,7 +13,8 @@ struct notifier;
 struct fuse_session;
 
 struct notifier *notifier_new(struct fuse_session *se);
-void notifier_free(struct notifier *n); /* what is queued is dropped */
+void notifier_stop(struct notifier *n); /* what is queued, and what comes, is dropped */
+void notifier_free(struct notifier *n); /* after notifier_stop() */
 /* The name: positive or negative, it is looked up again. */
 void notifier_entry(struct notifier *n, uint64_t parent, const char *name);
 /* The attributes, and (`pages`) what is in the page cache. */

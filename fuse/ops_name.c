@@ -163,7 +163,7 @@ static void xattr_reply(fuse_req_t req, const void *value, size_t have, size_t s
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct server *s = fuse_req_userdata(req);
-	if (!s->source->xattrs) {
+	if (!s->xattrs) {
 		fuse_reply_err(req, ENOSYS); /* never asked again: `ls -l` asks for each file */
 		return;
 	}
@@ -181,7 +181,7 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct server *s = fuse_req_userdata(req);
-	if (!s->source->xattrs) {
+	if (!s->xattrs) {
 		fuse_reply_err(req, ENOSYS);
 		return;
 	}

@@ -161,6 +161,7 @@ static bool engine_start(struct server *s, GError **error)
 	s->source = source_open(settings->url, &settings->source_options, error);
 	if (!s->source)
 		return false;
+	s->xattrs = s->source->xattrs;
 	s->store = store_open(settings->store, &ss, error);
 	if (!s->store)
 		return false;
@@ -191,9 +192,8 @@ static bool engine_start(struct server *s, GError **error)
 	return false;
 }
 
-/* In the order in which nothing points to what is gone: whoever waits is answered by the end
- * of the source, and then nobody comes any more. */
-static void engine_stop(struct server *s)
+/* Nothing is fetched any more, and whoever waited for it has been answered. */
+static void engine_cut(struct server *s)
 {
 	if (s->fill)
 		fill_stop(s->fill);
@@ -201,8 +201,22 @@ static void engine_stop(struct server *s)
 		lister_stop(s->lister);
 	if (s->source)
 		source_close(s->source);
+	s->source = NULL;
+}
+
+/* What the disk's threads had to do is done. Until then a job may submit another. */
+static void engine_settle(struct server *s)
+{
 	if (s->disk)
 		pool_free(s->disk);
+	s->disk = NULL;
+}
+
+/* In the order in which nothing points to what is gone. */
+static void engine_stop(struct server *s)
+{
+	engine_cut(s);
+	engine_settle(s);
 	if (s->handles)
 		handle_table_free(s->handles, s);
 	if (s->inodes)
@@ -237,6 +251,20 @@ static void serve(struct server *s, int signals)
 		g_message("told to stop by a signal");
 }
 
+/* The notifier may be in the kernel, waiting there for a look-up that waits for us: as long as
+ * it does, look-ups are answered. Replies go to the device by its number: before that is closed,
+ * and given to the next file that somebody opens, nobody is left to reply. */
+static void mounted_end(struct server *s)
+{
+	engine_cut(s);
+	notifier_stop(s->notifier);
+	session_stop(s->loop);
+	engine_settle(s);
+	if (s->backing)
+		backing_free(g_steal_pointer(&s->backing));
+	fuse_session_unmount(s->session); /* closes the device: whoever waits gets ENOTCONN */
+}
+
 static bool mounted_run(struct server *s, int ready_fd, int signals, GError **error)
 {
 	s->notifier = notifier_new(s->session);
@@ -257,10 +285,7 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 		serve(s, signals);
 	}
 	g_clear_pointer(&s->control, control_free);
-	session_stop(s->loop);
-	if (s->backing)
-		backing_free(g_steal_pointer(&s->backing));
-	fuse_session_unmount(s->session); /* closes the device: whoever waits gets ENOTCONN */
+	mounted_end(s);
 	return ok;
 }
 

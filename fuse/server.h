@@ -27,6 +27,7 @@ struct server {
 	struct fuse_session *session; /* NULL until mounted */
 	int64_t started_ns;           /* CLOCK_REALTIME */
 	uint32_t uid, gid;            /* who mounted */
+	bool xattrs;                  /* the source's listings may carry them */
 	uint64_t bytes_from_store;    /* answered READs; atomic */
 	int64_t walked_ns; /* CLOCK_MONOTONIC: somebody read a directory to its end; atomic */
 };

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""The end of a mount while it has much to do."""
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+import lying
+import processes
+import trees
+
+PATIENT = "retries=0,stall_timeout=60s,wait_timeout=60s"
+
+
+def end(m, seconds=8):
+    """SIGTERM; the daemon's exit code."""
+    os.kill(m.pid, signal.SIGTERM)
+    status = processes.reap(m.pid, seconds)
+    assert status is not None, f"the daemon still runs {seconds} s after SIGTERM"
+    m.pid = None
+    return status
+
+
+def quiet(*argv):
+    return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.sanitize
+def test_while_the_kernel_waits_for_a_look_up(mount, serve, scratch):
+    """A look-up waits for the source and holds its directory; telling the kernel of a new name
+    in it waits for the look-up, and has the device open meanwhile."""
+    root = scratch / "source"
+    trees.put(root / "d" / "one", b"1")
+    server = serve(root, index="python")
+    m = mount(server.url, "-o", f"listing_ttl=200ms,{PATIENT}")
+    os.stat(m / "d")
+    os.listdir(m.path)
+    server.lie("/d/*", lying.delay(60), methods=("HEAD",))
+    waiting = quiet("stat", m / "d" / "one")
+    assert processes.wait_until(lambda: server.asked("/d/one", "HEAD"))
+    trees.put(root / "d" / "two", b"2")
+    time.sleep(0.4)
+    os.stat(m / "d")
+    time.sleep(0.2)
+    late = [quiet("stat", m / "d" / f"none{i}") for i in range(2)]
+    try:
+        assert end(m) == 0
+        for p in [waiting, *late]:
+            assert p.wait(5) != 0
+    finally:
+        for p in [waiting, *late]:
+            p.kill()
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("how", ["SIGTERM", "umount -l", "umount -f"])
+def test_under_load(mount, serve, scratch, how):
+    """Nobody hangs, nothing leaks, and nothing wrong is in the store."""
+    if how != "SIGTERM" and os.geteuid() != 0:
+        pytest.skip("only root unmounts by umount(8)")
+    root = scratch / "source"
+    for i in range(24):
+        trees.put(root / "d" / f"f{i}", trees.noise(i, 150_000))
+    server = serve(root)
+    m = mount(server.url, "-o", f"threads=3,{PATIENT}")
+    os.listdir(m / "d")
+    server.lie("/d/f*", lying.slow(200_000))
+    server.lie("/d/f*3", lying.stall())
+    readers = [quiet("cat", m / "d" / f"f{i}") for i in range(24)]
+    readers += [quiet("find", m.path, "-type", "f", "-size", "+1")]
+    time.sleep(0.4)
+    if how == "SIGTERM":
+        assert end(m) == 0
+    else:
+        subprocess.run([*how.split(), m.path], check=how == "umount -l")
+        for p in readers:
+            p.kill()
+        assert processes.reap(m.pid, 8) == 0
+        m.pid = None
+        subprocess.run(["umount", "-l", m.path], stderr=subprocess.DEVNULL)
+    for p in readers:
+        p.kill()
+        p.wait(5)
+    server.honest()
+    m = m.again()
+    for i in range(24):
+        assert (m / "d" / f"f{i}").read_bytes() == (root / "d" / f"f{i}").read_bytes()
