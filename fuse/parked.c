@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include "fuse/vigil.h"
 
 struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, const char *name)
 {
@@ -76,10 +77,14 @@ static bool withdraw(struct parked *p)
 static void interrupted(fuse_req_t req, void *data)
 {
 	struct parked *p = data;
-	if (!p->interruptible && !dying(fuse_req_ctx(req)->pid))
+	if (!p->interruptible && !dying(fuse_req_ctx(req)->pid)) {
+		__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
+		vigil_keep(p->server->vigil, p);
 		return;
+	}
 	__atomic_store_n(&p->interrupted, 1, __ATOMIC_SEQ_CST);
 	if (withdraw(p)) {
+		__atomic_store_n(&p->over, 1, __ATOMIC_RELEASE);
 		fuse_reply_err(req, EINTR);
 		parked_free(p);
 	}
@@ -88,7 +93,19 @@ static void interrupted(fuse_req_t req, void *data)
 /* The wait is over: no interrupt comes any more. */
 static void release(struct parked *p)
 {
+	__atomic_store_n(&p->over, 1, __ATOMIC_RELEASE);
 	fuse_req_interrupt_func(p->req, NULL, NULL);
+}
+
+bool parked_end_dying(struct parked *p)
+{
+	if (__atomic_load_n(&p->over, __ATOMIC_ACQUIRE))
+		return true;
+	if (!dying(p->fill.pid) || !withdraw(p))
+		return false;
+	release(p);
+	fail(p, EINTR);
+	return true;
 }
 
 static void filled_job(struct pool_job *job)
@@ -135,8 +152,8 @@ static void park_begin(struct parked *p)
 static bool park_end(struct parked *p, int result)
 {
 	if (result != -EINPROGRESS) {
-		p->refs = 1;
 		release(p);
+		__atomic_sub_fetch(&p->refs, 1, __ATOMIC_RELEASE); /* the vigil may have one */
 		if (result < 0)
 			fail(p, -result);
 		return result == 0;
@@ -151,11 +168,11 @@ static bool park_end(struct parked *p, int result)
 
 bool parked_fill(struct parked *p, uint64_t ahead)
 {
-	park_begin(p);
 	p->fill.offset = p->offset;
 	p->fill.length = p->size;
 	p->fill.pid = fuse_req_ctx(p->req)->pid;
 	p->fill.done = filled;
+	park_begin(p);
 	return park_end(p, fill_want(p->content, &p->fill, ahead));
 }
 

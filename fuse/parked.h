@@ -28,8 +28,9 @@ struct parked {
 	};
 	bool listing; /* which of the two */
 	struct pool_job job;
-	int refs;        /* atomic: who parks, who resumes */
+	int refs;        /* atomic: who parks, who resumes, the vigil */
 	int interrupted; /* atomic */
+	int over;        /* atomic: somebody answers it, or goes on with it */
 	char name[];
 };
 
@@ -43,5 +44,8 @@ bool parked_fill(struct parked *p, uint64_t ahead);
 /* A listing, or an entry's attributes: resumes `p` now or later, or fails it. */
 void parked_list(struct parked *p, struct directory *d);
 void parked_attributes(struct parked *p, struct directory *d, struct listing *l, uint32_t index);
+/* Ends the wait of a read whose process has a fatal signal pending. true: it is over, by this
+ * or otherwise. */
+bool parked_end_dying(struct parked *p);
 /* Resumes `p` on a thread of the disk pool. */
 void parked_to_disk(struct parked *p);

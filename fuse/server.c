@@ -19,6 +19,7 @@
 #include "fuse/notify.h"
 #include "fuse/ops.h"
 #include "fuse/session.h"
+#include "fuse/vigil.h"
 
 #define DISK_THREADS 4
 
@@ -260,6 +261,7 @@ static void mounted_end(struct server *s)
 	notifier_stop(s->notifier);
 	session_stop(s->loop);
 	engine_settle(s);
+	vigil_free(s->vigil);
 	if (s->backing)
 		backing_free(g_steal_pointer(&s->backing));
 	fuse_session_unmount(s->session); /* closes the device: whoever waits gets ENOTCONN */
@@ -268,6 +270,7 @@ static void mounted_end(struct server *s)
 static bool mounted_run(struct server *s, int ready_fd, int signals, GError **error)
 {
 	s->notifier = notifier_new(s->session);
+	s->vigil = vigil_new(s->clock);
 	session_start(s);
 	struct stat st;
 	if (!session_wait_connected(s->loop))

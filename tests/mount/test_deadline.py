@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -117,6 +118,36 @@ def test_kill_ends_a_faulting_reader_at_once(mount, serve, big_program):
     with subprocess.Popen([m / "program", str(150 << 20)], stdout=subprocess.DEVNULL) as reader:
         seen = len(server.asked("/program"))
         processes.wait_until(lambda: len(server.asked("/program")) > seen, 2)
+        before = time.monotonic()
+        reader.kill()
+        reader.wait()
+        assert time.monotonic() - before < 1
+
+
+FAULT = """
+import mmap, os, signal, sys
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+with open(sys.argv[1], "rb") as f:
+    m = mmap.mmap(f.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ)
+m.madvise(mmap.MADV_RANDOM)
+os.write(1, b"!")
+m[1 << 20]
+"""
+
+
+@pytest.mark.sanitize
+def test_kill_after_a_caught_signal(mount, serve, tree):
+    """The kernel asks to interrupt a request once: for the signal that was caught."""
+    server = serve(tree)
+    m = mount(server.url)
+    server.lie("/big", lying.stall())
+    with subprocess.Popen([sys.executable, "-c", FAULT, m / "big"],
+                          stdout=subprocess.PIPE) as reader:
+        reader.stdout.read(1)
+        processes.wait_until(lambda: server.asked("/big"))
+        time.sleep(0.4)
+        assert reader.poll() is None
         before = time.monotonic()
         reader.kill()
         reader.wait()
