@@ -31,8 +31,8 @@ static char *source_escape(const char *source)
 	return g_utf8_validate(source, -1, NULL) ? g_strdup(source) : g_strescape(source, NULL);
 }
 
-static bool settings_parse(const char *store, const char *text, size_t length,
-                           struct store_settings *s, GError **error)
+bool store_settings_parse(const char *store, const char *text, size_t length,
+                          struct store_settings *s, GError **error)
 {
 	g_autoptr(GKeyFile) file = g_key_file_new();
 	g_autofree char *ours = source_escape(s->source);
@@ -63,7 +63,7 @@ static bool settings_parse(const char *store, const char *text, size_t length,
 	return true;
 }
 
-bool settings_load(int state, const char *store, struct store_settings *s, GError **error)
+bool store_settings_load(int state, const char *store, struct store_settings *s, GError **error)
 {
 	g_autofree char *text = g_malloc(SETTINGS_MAX);
 	int fd = openat(state, "settings", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -77,7 +77,7 @@ bool settings_load(int state, const char *store, struct store_settings *s, GErro
 		return settings_fail(error, store, errno);
 	if (n == SETTINGS_MAX)
 		return settings_damaged(error, store);
-	return settings_parse(store, text, (size_t)n, s, error);
+	return store_settings_parse(store, text, (size_t)n, s, error);
 }
 
 /* Durable, and there only if it is whole. */
@@ -106,7 +106,8 @@ static int settings_write(int state, const char *text, size_t length)
 	return err;
 }
 
-bool settings_save(int state, const char *store, const struct store_settings *s, GError **error)
+bool store_settings_save(int state, const char *store, const struct store_settings *s,
+                         GError **error)
 {
 	g_autoptr(GKeyFile) file = g_key_file_new();
 	g_autofree char *source = source_escape(s->source);

@@ -160,7 +160,7 @@ static bool store_start(struct store *s, struct store_settings *settings, GError
 
 	if (fresh && settings->chunk_shift == 0)
 		settings->chunk_shift = CHUNK_SHIFT_DEFAULT;
-	if (!fresh && !settings_load(s->state, s->path, settings, error))
+	if (!fresh && !store_settings_load(s->state, s->path, settings, error))
 		return false;
 	s->chunk_shift = settings->chunk_shift;
 	s->tree = make_directory(s->dir, "tree", 0755, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -175,7 +175,8 @@ static bool store_start(struct store *s, struct store_settings *settings, GError
 	                 (fresh ? EPOCH_FRESH : 0) | (settings->end_epoch ? EPOCH_NEXT : 0));
 	if (err)
 		return store_fail(error, s->path, -err);
-	if (fresh && (fsync(s->dir) < 0 || !settings_save(s->state, s->path, settings, error))) {
+	if (fresh &&
+	    (fsync(s->dir) < 0 || !store_settings_save(s->state, s->path, settings, error))) {
 		if (error && *error == NULL)
 			store_fail(error, s->path, errno);
 		epoch_close(&s->epoch);

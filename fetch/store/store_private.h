@@ -58,8 +58,12 @@ struct store_file {
 uint64_t store_number(struct store *s);
 
 /* settings.c: `state`/settings. ENOENT in `error`: there is none. */
-bool settings_load(int state, const char *store, struct store_settings *s, GError **error);
-bool settings_save(int state, const char *store, const struct store_settings *s, GError **error);
+bool store_settings_load(int state, const char *store, struct store_settings *s, GError **error);
+/* The same, of its text. */
+bool store_settings_parse(const char *store, const char *text, size_t length,
+                          struct store_settings *s, GError **error);
+bool store_settings_save(int state, const char *store, const struct store_settings *s,
+                         GError **error);
 
 /* find.c: what lies at a path. */
 struct found {
