@@ -146,13 +146,14 @@ static void entry_changed(struct server *s, struct inode *dir, struct directory 
 		if (s->session)
 			notifier_entry(s->notifier, inode_id(dir), name);
 	} else if (i && i->type == (e->mode & S_IFMT)) {
-		if (inode_adopt(s, i, e) == ADOPT_NEVER) {
+		enum adoption adopted = inode_adopt(s, i, e);
+		if (adopted == ADOPT_NEVER) {
 			struct stat st;
 			inode_stat(i, &st);
 			directory_resolve(d, after, index, st.st_size, true,
 			                  st.st_mtim.tv_sec * INT64_C(1000000000) +
 			                          st.st_mtim.tv_nsec);
-		} else if (s->session) {
+		} else if (adopted == ADOPTED && s->session) {
 			notifier_inode(s->notifier, inode_id(i), true);
 		}
 	} else if (S_ISREG(e->mode)) {
@@ -185,9 +186,10 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 			continue;
 		if (known)
 			entry_changed(s, dir, d, after, n);
-		bool other_kind =
-		        known && ((listing_at(before, old)->mode ^ e->mode) & S_IFMT) != 0;
-		if ((!known || other_kind) && s->session) {
+		/* Another file by that name: of another kind, or put in its place by a rename */
+		bool other = known && (listing_at(before, old)->ino != e->ino ||
+		                       ((listing_at(before, old)->mode ^ e->mode) & S_IFMT) != 0);
+		if ((!known || other) && s->session) {
 			notifier_entry(s->notifier, id, listing_name(after, e));
 			names_changed = true;
 		}
@@ -201,8 +203,11 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 		}
 	}
 	/* The kernel's copy of the directory goes before anybody hears of the new listing:
-	 * this takes no lock that a waiting request could hold. */
-	if (names_changed)
+	 * this takes no lock that a waiting request could hold. And once more after the names,
+	 * which wait for the directory: for who was still copying the old listing. */
+	if (names_changed) {
 		fuse_lowlevel_notify_inval_inode(s->session, id, 0, 0);
+		notifier_inode(s->notifier, id, true);
+	}
 	inode_put(s, dir);
 }

@@ -8,6 +8,7 @@ import time
 import pytest
 
 import lying
+import processes
 import trees
 
 CHUNK = trees.CHUNK
@@ -77,6 +78,18 @@ def test_nothing_present_takes_the_new_version(mount, serve, source):
     os.listdir(m.path)
     time.sleep(0.1)
     assert os.stat(m / "f").st_size == len(new)
+    assert (m / "f").read_bytes() == new
+
+
+def test_replaced_by_a_rename(mount, source):
+    """Another file by the same name: nobody lists the directory, and the name leads to it."""
+    m = mount(source, "-o", "listing_ttl=200ms")
+    assert os.stat(m / "f").st_size == 1 << 20
+    new = trees.noise(8, 50_000)
+    trees.put(source / "new", new, 1_600_005_000)
+    os.rename(source / "new", source / "f")
+    time.sleep(0.4)
+    assert processes.wait_until(lambda: os.stat(m / "f").st_size == len(new))
     assert (m / "f").read_bytes() == new
 
 
