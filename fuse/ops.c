@@ -25,6 +25,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	/* Read-ahead that waits for the network must not hold up what is present */
 	conn->max_background = 1024;
 	conn->congestion_threshold = 1024;
+	/* libfuse's is in pages, which may be 64 KiB; the session's buffer is not */
+	conn->max_write = MIN(conn->max_write, 1u << 20);
 
 	const char *unusable = NULL;
 	if (!s->settings->passthrough)

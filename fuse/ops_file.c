@@ -172,15 +172,18 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	p->offset = offset;
 	p->size = size;
 	p->resume = read_present;
-	bool first = !present && offset == 0;
+	/* Once it is parked, it may be answered, and the file closed and forgotten. */
+	struct inode *first = !present && offset == 0 ? inode_ref(s->inodes, i) : NULL;
 	if ((present && ahead == 0) || parked_fill(p, ahead)) {
 		if (ahead > 0 && read_reply(s, req, c, offset, size, false))
 			parked_free(p);
 		else
 			parked_to_disk(p);
 	}
-	if (first)
-		prefetch_siblings(s, i);
+	if (first) {
+		prefetch_siblings(s, first);
+		inode_put(s, first);
+	}
 }
 
 /* What is absent is no hole: data up to the end (cp --sparse would lose it otherwise). */
