@@ -44,11 +44,12 @@ static bool copy_changed(struct copying *c, GError **error)
 	return false;
 }
 
+/* A network file system is asked, not its cache. */
 static bool is_same(struct copying *c, GError **error)
 {
 	struct statx st;
 
-	if (statx(c->fd, "", AT_EMPTY_PATH, DIR_STATX, &st) < 0)
+	if (statx(c->fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, DIR_STATX, &st) < 0)
 		return copy_fail(c, errno, error);
 	return dir_version(c->source, &st) == c->req->version || copy_changed(c, error);
 }
@@ -181,7 +182,7 @@ static bool copy_start(struct copying *c, GError **error)
 	if (statx(c->fd, "", AT_EMPTY_PATH, DIR_STATX, &st) < 0)
 		return copy_fail(c, errno, error);
 	let_it_settle(&st);
-	if (statx(c->fd, "", AT_EMPTY_PATH, DIR_STATX, &st) < 0)
+	if (statx(c->fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, DIR_STATX, &st) < 0)
 		return copy_fail(c, errno, error);
 	if (!S_ISREG(st.stx_mode) || st.stx_size != req->size ||
 	    (req->pinned != 0 && req->pinned != dir_version(c->source, &st)) ||

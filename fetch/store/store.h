@@ -4,7 +4,8 @@
 /* The store: the local side. STORE/tree is the local tree, STORE/state what is
  * known of it; format.h has the on-disk grammar.
  * Locking: a store is used from any thread; a store_file's presence is read
- *          without a lock and changed by one writer at a time (fill.c's lock)
+ *          without a lock, and chunks are written, published and verified side by
+ *          side, each by one thread at a time (fill.c sees to that)
  * Errors:  -errno; GError (LOCAL_ERROR, message is one line for the user) in
  *          store_open()
  * Paths:   as in source.h; never followed outside STORE/tree, symlinks never
@@ -63,16 +64,20 @@ int store_probe(struct store *s, const char *path, uint64_t ino, struct store_pr
 /* Opens an existing local file; -ENOENT where there is none, -ESTALE where what is
  * there is not bound to its map (it is set aside, as if there were none). */
 int store_file_open(struct store *s, const char *path, uint64_t ino, struct store_file **out);
-/* Makes it, with every chunk absent (parents too). A file that is there already is opened. */
+/* Makes it, with every chunk absent. It gets its name (parents too) with the first chunk that
+ * is published. A file that is there already is opened. Where the name is taken by something
+ * that is not ours the file works, but is gone once it is closed. */
 int store_file_create(struct store *s, const char *path, const struct store_origin *origin,
                       struct store_file **out);
 void store_file_close(struct store_file *f);
-/* Nothing present: removes the local file, so that a new version can take the name. */
+/* Nothing present: removes the local file, so that a new version can take the name. Closes
+ * `f`, whatever comes. */
 int store_file_discard(struct store *s, const char *path, struct store_file *f);
 
-/* A new O_RDONLY descriptor of the local file, for passthrough; -ENOENT, -errno. */
+/* A new O_RDONLY descriptor of the local file, for passthrough; -ENOENT: there is none, or
+ * not all of it is present and trusted. */
 int store_open_readonly(struct store *s, const char *path, uint64_t ino);
-int store_file_fd(const struct store_file *f); /* O_RDWR, borrowed */
+int store_file_fd(const struct store_file *f); /* borrowed; O_RDWR, or O_RDONLY if opened whole */
 uint64_t store_file_size(const struct store_file *f);
 uint64_t store_file_version(const struct store_file *f);
 int64_t store_file_mtime(const struct store_file *f);
