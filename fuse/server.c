@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -292,6 +293,17 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 	return ok;
 }
 
+/* A file that is open and not whole takes two; a shell's usual limit is 1,024. */
+static void descriptors_allow(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		g_message("cannot raise the limit of open files: %s", g_strerror(errno));
+}
+
 int server_run(const struct settings *settings, int ready_fd, GError **error)
 {
 	sigset_t set;
@@ -301,6 +313,7 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	descriptors_allow();
 	int signals = signalfd(-1, &set, SFD_CLOEXEC);
 
 	struct server s = {

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """The session's loop."""
+import contextlib
 import os
 import time
+
+import trees
 
 
 def reads(pid):
@@ -21,3 +24,15 @@ def test_spins_after_each_request(mount, tree):
         os.statvfs(m.path)
         time.sleep(0.005)
     assert reads(m.pid) - before > 20 * 10
+
+
+def test_more_files_than_a_shell_allows(mount, serve, scratch):
+    """Open and not whole, with the usual limit of the shell scaled down."""
+    for i in range(100):
+        trees.put(scratch / "source" / f"f{i}", b"x" * 200_000)
+    server = serve(scratch / "source")
+    m = mount(server.url, "-o", "readahead=0", prefix=("prlimit", "--nofile=64:4096"))
+    with contextlib.ExitStack() as opened:
+        for i in range(100):
+            f = opened.enter_context(open(m / f"f{i}", "rb", buffering=0))
+            assert os.pread(f.fileno(), 1, 150_000) == b"x"
