@@ -60,44 +60,49 @@ static int make_directory(int dir, const char *name, mode_t mode, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* STORE and STORE/state, made where there is nothing yet. What is neither empty nor a store,
- * or one whose making was cut short, is left as it is. */
-static bool open_directories(struct store *s, GError **error)
+/* Without settings: nothing yet, or a store whose making was cut short? -errno. */
+static int store_is_free(struct store *s)
 {
 	static const char *const begun[] = {"state", "tree", "lost+found", NULL};
 	static const char *const state_begun[] = {"lock", "epoch",        "tmp",
 	                                          "log",  "settings.new", NULL};
 	static const char *const none[] = {NULL};
-	g_autofree char *state = g_strconcat(s->path, "/state", NULL);
-	int only;
+	int tree = openat(s->dir, "tree", DIRECTORY | O_NOFOLLOW);
+	int only = directory_has_only(s->dir, begun);
+
+	if (only > 0 && s->state >= 0)
+		only = directory_has_only(s->state, state_begun);
+	if (only > 0 && tree >= 0)
+		only = directory_has_only(tree, none);
+	if (tree >= 0)
+		close(tree);
+	return only;
+}
+
+/* STORE and STORE/state, made where there is nothing yet; what is something else is left as it
+ * is. */
+static bool open_directories(struct store *s, GError **error)
+{
+	int is_free = 1;
 
 	if (g_mkdir_with_parents(s->path, 0700) < 0 && errno != EEXIST)
 		return store_fail(error, s->path, errno);
 	s->dir = open(s->path, DIRECTORY);
 	if (s->dir < 0)
 		return store_fail(error, s->path, errno);
-	if (faccessat(s->dir, "state/settings", F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
-		int tree = openat(s->dir, "tree", DIRECTORY | O_NOFOLLOW);
-
-		s->state = openat(s->dir, "state", DIRECTORY | O_NOFOLLOW);
-		only = directory_has_only(s->dir, begun);
-		if (only > 0 && s->state >= 0)
-			only = directory_has_only(s->state, state_begun);
-		if (only > 0 && tree >= 0)
-			only = directory_has_only(tree, none);
-		if (tree >= 0)
-			close(tree);
-		if (only < 0)
-			return store_fail(error, s->path, -only);
-		if (only == 0) {
-			g_set_error(error, LOCAL_ERROR, ENOTEMPTY,
-			            "%s is neither empty nor a store", s->path);
-			return false;
-		}
+	s->state = openat(s->dir, "state", DIRECTORY | O_NOFOLLOW);
+	if (faccessat(s->dir, "state/settings", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		is_free = store_is_free(s);
+	if (is_free < 0)
+		return store_fail(error, s->path, -is_free);
+	if (is_free == 0) {
+		g_set_error(error, LOCAL_ERROR, ENOTEMPTY, "%s is neither empty nor a store",
+		            s->path);
+		return false;
 	}
 	if (s->state < 0)
 		s->state = make_directory(s->dir, "state", 0700, DIRECTORY);
-	return s->state >= 0 || store_fail(error, state, -s->state);
+	return s->state >= 0 || store_fail(error, s->path, -s->state);
 }
 
 static bool store_in_use(struct store *s, GError **error)
