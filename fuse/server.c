@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -84,48 +85,55 @@ static bool session_new(struct server *s, GError **error)
 
 struct root_wait {
 	struct lister_wait wait;
-	pthread_mutex_t lock;
-	pthread_cond_t answered;
-	bool done;
+	int answered; /* eventfd */
 	int error;
 };
 
 static void root_listed(struct lister_wait *w, struct listing *listing, int error)
 {
 	struct root_wait *r = (struct root_wait *)w;
-	pthread_mutex_lock(&r->lock);
-	r->done = true;
-	r->error = error;
-	pthread_cond_signal(&r->answered);
-	pthread_mutex_unlock(&r->lock);
+	uint64_t one = 1;
+	int answered = r->answered;
+	__atomic_store_n(&r->error, error, __ATOMIC_RELEASE);
+	if (write(answered, &one, sizeof(one)) < 0)
+		g_error("eventfd: %s", g_strerror(errno));
+}
+
+/* Until it is listed, we are told to stop, or whoever waits for the mount has gone (Ctrl-C). */
+static int root_wait(struct server *s, struct root_wait *r, int signals, int ready_fd)
+{
+	struct pollfd fds[] = {
+	        {.fd = r->answered, .events = POLLIN},
+	        {.fd = signals, .events = POLLIN},
+	        {.fd = ready_fd}, /* a pipe without a reader is POLLERR */
+	};
+	while (poll(fds, G_N_ELEMENTS(fds), -1) < 0 && errno == EINTR)
+		;
+	if (!fds[0].revents && lister_cancel(s->lister, &r->wait))
+		return EINTR;
+	while (!fds[0].revents) /* it is being answered */
+		poll(fds, 1, -1);
+	return __atomic_load_n(&r->error, __ATOMIC_ACQUIRE);
 }
 
 /* A wrong URL or a dead server is told at mount time, not by the first `ls`. */
-static bool root_list(struct server *s, struct inode *root, GError **error)
+static bool root_list(struct server *s, struct inode *root, int signals, int ready_fd,
+                      GError **error)
 {
 	struct directory *d = inode_open_directory(s, root);
-	struct root_wait r = {
-	        .wait.done = root_listed,
-	        .lock = PTHREAD_MUTEX_INITIALIZER,
-	        .answered = PTHREAD_COND_INITIALIZER,
-	};
+	struct root_wait r = {.wait.done = root_listed, .answered = eventfd(0, EFD_CLOEXEC)};
 	struct listing *l = NULL;
-	int started = lister_want(d, &r.wait, &l);
-	if (started != -EINPROGRESS) {
-		r.error = -started;
-	} else { /* from here on r is also root_listed()'s, which may have run already */
-		pthread_mutex_lock(&r.lock);
-		while (!r.done)
-			pthread_cond_wait(&r.answered, &r.lock);
-		pthread_mutex_unlock(&r.lock);
-	}
+	int err = -lister_want(d, &r.wait, &l);
+	if (err == EINPROGRESS)
+		err = root_wait(s, &r, signals, ready_fd);
+	close(r.answered);
 	if (l)
 		listing_unref(l);
-	if (r.error == 0)
+	if (err == 0)
 		return true;
 	g_autofree char *cause = directory_cause(d);
-	g_set_error(error, LOCAL_ERROR, r.error, "%s: %s", s->settings->source,
-	            cause ? cause : g_strerror(r.error));
+	g_set_error(error, LOCAL_ERROR, err, "%s: %s", s->settings->source,
+	            cause && err != EINTR ? cause : g_strerror(err));
 	return false;
 }
 
@@ -324,7 +332,7 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	};
 	bool ok = engine_start(&s, error);
 	struct inode *root = ok ? root_new(&s) : NULL;
-	ok = ok && root_list(&s, root, error) && session_new(&s, error);
+	ok = ok && root_list(&s, root, signals, ready_fd, error) && session_new(&s, error);
 	if (ok && fuse_session_mount(s.session, settings->mountpoint) < 0)
 		ok = fuse_failed(error, settings->mountpoint);
 	if (ok)

@@ -88,3 +88,18 @@ def test_under_load(mount, serve, scratch, how):
     m = m.again()
     for i in range(24):
         assert (m / "d" / f"f{i}").read_bytes() == (root / "d" / f"f{i}").read_bytes()
+
+
+def test_ctrl_c_while_mounting(lacunafs, serve, tree, scratch):
+    """The server does not answer, and whoever asked for the mount does not want it any more."""
+    server = serve(tree)
+    server.lie("*", lying.stall())
+    (scratch / "m").mkdir()
+    for options in ([], ["--foreground"]):
+        asked = lacunafs.start("mount", server.url, scratch / "m", "--store", scratch / "s", "-o",
+                               PATIENT, *options, stderr=subprocess.PIPE)
+        time.sleep(0.5)
+        asked.send_signal(signal.SIGINT)
+        _, said = asked.communicate(timeout=5)
+        assert asked.returncode != 0 and len(said.splitlines()) == 1, said
+        assert not os.path.ismount(scratch / "m")
