@@ -14,6 +14,7 @@ import html
 import http.server
 import json
 import os
+import random
 import re
 import socket
 import ssl
@@ -57,6 +58,19 @@ class Answer:
         self.body, self.file, self.length = body, None, len(body)
         self.headers["Content-Type"] = kind
         self.headers["Content-Length"] = str(len(body))
+
+
+def free_port(host="127.0.0.1"):
+    """Below the ports that connections get for themselves: a client that tries again while its
+    server is away can then neither take its port nor connect to itself."""
+    while True:
+        port = random.randrange(12000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind((host, port))
+            except OSError:
+                continue
+            return port
 
 
 def index_json(entries):
@@ -200,7 +214,7 @@ class Origin:
         self.root, self.host, self.tls = os.fspath(root), host, tls
         self.index = {"json": index_json, "html": index_html, "python": index_python}[index]
         self.requests, self.pages = [], {}
-        self.port, self.server = port, None
+        self.port, self.server = port or free_port(host), None
         self.start()
 
     def start(self):
@@ -212,7 +226,6 @@ class Origin:
             context.load_cert_chain(*self.tls)
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True,
                                                      do_handshake_on_connect=False)
-        self.port = self.server.server_address[1]
         self.connections = []
         remember = self.server.get_request
 

@@ -9,16 +9,10 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 
 import processes
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+from origin import free_port
 
 
 def certificate(directory, names="IP:127.0.0.1,DNS:localhost"):
