@@ -92,15 +92,16 @@ class Lacuna(Column):
             if writer >= 0:
                 os.close(writer)
 
-    def fetched(self):
-        if self.source == "http":
-            return None
+    def status(self):
         done = subprocess.run([self.binary, "status", self.path, "--json"], capture_output=True,
                               check=False, timeout=30)
         try:
-            return json.loads(done.stdout)["network"]["bytes"]
-        except (ValueError, KeyError) as e:
+            return json.loads(done.stdout)
+        except ValueError as e:
             raise machine.Failed(f"status --json: {e}") from None
+
+    def fetched(self):
+        return None if self.source == "http" else self.status()["network"]["bytes"]
 
     def unmount(self):
         if self.child and self.child.poll() is None:

@@ -40,9 +40,10 @@ def agree(scratch, column, expected, part):
         raise machine.Failed(f"other bytes than the native file system has: {found}")
 
 
-def warm(scratch, part, some, columns, runs, expected):
-    """All works of one part; a list of results."""
+def warm(scratch, part, some, columns, runs, expected, done):
+    """All works of one part; `done` gets their results, even if it is interrupted."""
     results = [Result(w, columns) for w in some]
+    done += results
     ready = []
     for column in columns:
         try:
@@ -63,14 +64,13 @@ def warm(scratch, part, some, columns, runs, expected):
     finally:
         for column in ready:
             column.stop()
-    return results
 
 
 def sample_warm(scratch, work, result, column, number):
     try:
         before = works.walk if part_walks(work) else work.run
         before(scratch, column, number)
-        return work.run(scratch, column, number)
+        return work.sample(scratch, column, number)
     except machine.Failed as e:
         result.failed(column, e)
         return None
@@ -81,9 +81,10 @@ def part_walks(work):
     return work.part == "tree" and work.run is not works.open_all
 
 
-def cold(scratch, work, columns, runs, expected, origin):
+def cold(scratch, work, columns, runs, expected, origin, done):
     columns = [c for c in columns if work.columns is None or c.name in work.columns]
     result = Result(work, columns)
+    done.append(result)
     if work.part == "tree":
         result.title += f" ({expected['tree'][2]} directories)"
     say(f"{work.name}")
@@ -92,7 +93,6 @@ def cold(scratch, work, columns, runs, expected, origin):
             seconds, fact = sample_cold(scratch, work, result, column, number, expected, origin)
             result.seconds[column.name].append(seconds)
             result.facts[column.name].append(fact)
-    return result
 
 
 def sample_cold(scratch, work, result, column, number, expected, origin):
@@ -100,7 +100,7 @@ def sample_cold(scratch, work, result, column, number, expected, origin):
     mark = origin.asked()
     try:
         column.start(work.part)
-        seconds = work.run(scratch, column, number)
+        seconds = work.sample(scratch, column, number)
         fact = origin.since(mark)
         counted = column.fetched()
         if counted is not None:

@@ -17,10 +17,11 @@ def measure(scratch, origin, column, runs):
             column.start("many")
             try:
                 before = machine.resident(column.child.pid)
-                ns, entries = scratch.tool("walk", "stat", column.path)[:2]
+                ns = scratch.tool("walk", "stat", column.path)[0]
                 time.sleep(0.5)
+                inodes = column.status()["inodes"]
                 after = machine.resident(column.child.pid)
-                found.append((before, after, int(entries), int(ns) / 1e9))
+                found.append((before, after, inodes, int(ns) / 1e9))
             finally:
                 column.stop()
     middle = lambda values: statistics.median(list(values))
