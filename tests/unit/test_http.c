@@ -538,7 +538,11 @@ static void test_stat(void)
 {
 	struct world *w = world_new();
 	liar_tell(w->liar, "", 1, LIAR_KEEP, "HTTP/1.1 200 OK|Content-Length: 10|ETag: \"a\"||");
-	liar_tell(w->liar, "HEAD ", 1, LIAR_CUT, "HTTP/1.1 200 OK||");
+	/* no length: asked by GET, which must tell it */
+	liar_tell(w->liar, "HEAD ", 2, LIAR_CUT, "HTTP/1.1 200 OK||");
+	liar_tell(w->liar, "GET ", 1, LIAR_KEEP,
+	          "HTTP/1.1 206 P|Content-Range: bytes 0-0/55|Content-Length: 1||x");
+	liar_tell(w->liar, "GET ", 1, LIAR_CUT, "HTTP/1.1 200 OK||x");
 	liar_tell(w->liar, "HEAD ", 1, LIAR_KEEP, "HTTP/1.1 404 No|Content-Length: 99||");
 	liar_tell(w->liar, "HEAD ", 0, LIAR_KEEP, "HTTP/1.1 405 No|Content-Length: 99||");
 	liar_tell(w->liar, "", 1, LIAR_KEEP,
@@ -549,13 +553,14 @@ static void test_stat(void)
 	liar_tell(w->liar, "", 1, LIAR_KEEP, "HTTP/1.1 206 P|Content-Length: 1||x");
 	world_open(w, "", 0);
 	check_stat(w, -1, 10);
+	check_stat(w, -1, 55);
 	check_stat(w, FETCH_PROTOCOL, 0);
 	check_stat(w, FETCH_MISSING, 0);
 	check_stat(w, -1, 77);
 	check_stat(w, -1, 0);
 	check_stat(w, -1, 10);
 	check_stat(w, FETCH_PROTOCOL, 0);
-	g_assert_cmpuint(liar_count(w->liar, "GET /root/f HTTP/1.1\r\n"), ==, 4);
+	g_assert_cmpuint(liar_count(w->liar, "GET /root/f HTTP/1.1\r\n"), ==, 6);
 	world_free(w);
 }
 
