@@ -8,6 +8,11 @@
 #include "fuse/backing.h"
 #include "fuse/inode.h"
 
+/* What one READ brings. The kernel opens the backing file with each open, 8 µs of 30 here (an
+ * AMD guest); a small file, whose bytes the page cache keeps, has no use for it. Reading 17,458
+ * source files, warm: 2.7 × native from the page cache, 3.3 × by passthrough. */
+#define SMALL_FILE (UINT64_C(128) << 10)
+
 /* The kernel opens the backing file anew for each open, with our credentials; a
  * registered O_RDONLY descriptor keeps a direct exec of the local file possible. */
 static int local_open(struct server *s, struct inode *i)
@@ -19,10 +24,9 @@ static int local_open(struct server *s, struct inode *i)
 enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi)
 {
 	int fd = -1, err = 0;
-	/* An empty file has no local one, and nothing to pass through. */
-	bool wanted = !backing_unusable(s->backing) && i->size > 0;
+	bool usable = !backing_unusable(s->backing);
 	pthread_mutex_lock(&i->lock);
-	bool whole = wanted && i->complete && i->iomode != IOMODE_CACHED;
+	bool whole = usable && i->complete && i->size > SMALL_FILE && i->iomode != IOMODE_CACHED;
 	pthread_mutex_unlock(&i->lock);
 	if (whole && !backing_kept(s->backing, i)) {
 		fd = local_open(s, i);
@@ -85,10 +89,10 @@ char *iomode_reason(struct server *s, struct inode *i)
 		return NULL;
 	if (!S_ISREG(i->type))
 		return g_strdup("not a regular file");
-	if (size == 0)
-		return g_strdup("empty: there is nothing to pass through");
 	if (unusable)
 		return g_strdup(unusable);
+	if (size <= SMALL_FILE)
+		return g_strdup("small: up to 128 KiB the page cache makes an open cheaper");
 	if (!complete)
 		return g_strdup("not every chunk is present");
 	if (mode == IOMODE_CACHED)
