@@ -130,7 +130,8 @@ static bool parse_name(const char *name, struct url *out, GError **error)
 	/* GLib's conversion is given nothing but short, valid UTF-8 */
 	bool convertible = strlen(name) <= 253 && g_utf8_validate(name, -1, NULL);
 	g_autofree char *ascii = convertible ? g_hostname_to_ascii(name) : NULL;
-	if (ascii == NULL || strlen(ascii) > 253)
+	/* U+034F and its like vanish in the conversion */
+	if (ascii == NULL || *ascii == '\0' || strlen(ascii) > 253)
 		return usage(error, "its host is not a name");
 	for (const char *c = ascii; *c != '\0'; c++)
 		if (!g_ascii_isalnum(*c) && *c != '-' && *c != '.' && *c != '_')
