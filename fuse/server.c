@@ -111,8 +111,9 @@ static int root_wait(struct server *s, struct root_wait *r, int signals, int rea
 		;
 	if (!fds[0].revents && lister_cancel(s->lister, &r->wait))
 		return EINTR;
-	while (!fds[0].revents) /* it is being answered */
-		poll(fds, 1, -1);
+	uint64_t answers; /* where it could not be cancelled it is being answered */
+	if (read(r->answered, &answers, sizeof(answers)) < 0)
+		g_error("eventfd: %s", g_strerror(errno));
 	return __atomic_load_n(&r->error, __ATOMIC_ACQUIRE);
 }
 
