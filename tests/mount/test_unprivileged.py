@@ -2,6 +2,7 @@
 # Copyright the lacunafs authors
 """Without root: by fusermount3, and in a user namespace."""
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -53,6 +54,7 @@ def test_user_namespace(lacunafs, serve, tree, scratch, nobody):
     lacunafs.give(nobody)
     os.chown(scratch, nobody, nobody)
     server = serve(tree)
+    program = shutil.copy(lacunafs.path, scratch / "lacunafs")  # the checkout may be root's alone
     script = """set -e
 mkdir $S/m
 $L mount $U $S/m --store $S/store
@@ -62,7 +64,7 @@ $L umount $S/m
 """
     try:
         done = become("unshare", "-Ur", "--mount", "sh", "-c", script, timeout=100, env={
-            **lacunafs.env, "S": str(scratch), "L": str(lacunafs.path), "U": server.url,
+            **lacunafs.env, "S": str(scratch), "L": str(program), "U": server.url,
             "T": str(tree)})
     finally:
         os.chown(scratch, 0, 0)
