@@ -9,6 +9,7 @@ anew, at times after kill -9, at times with the server away for a while.
 By hand: random_io.py --seconds 3600 [--seed N] [--build DIR]
 """
 import argparse
+import faulthandler
 import fcntl
 import mmap
 import os
@@ -114,6 +115,7 @@ class Reader:
         length = self.choose.choice([1, 5000, 100_000])
         pid = os.fork()
         if pid == 0:
+            faulthandler.disable()  # the fault may be meant
             with open(truth, "rb") as f:
                 wanted = os.pread(f.fileno(), min(length, len(view) - offset), offset)
             os._exit(0 if view[offset:offset + length] == wanted else 1)
