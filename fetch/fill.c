@@ -6,6 +6,8 @@
 /* One read-ahead gets at most half of the budget that is left, so that a second stream is
  * not starved by the first; below this it is not worth a request. */
 #define AHEAD_LEAST (UINT64_C(256) << 10)
+/* However slow the line was found to be: a moment without a processor looks the same. */
+#define LINE_LEAST (UINT64_C(1) << 20)
 /* What a prefetch costs at least: its request, its descriptors. */
 #define PREFETCH_LEAST (UINT64_C(64) << 10)
 /* No more is asked for in advance than comes in this time: on a slow line, a reader that goes
@@ -63,7 +65,7 @@ static uint64_t budget_left_locked(const struct fill *f)
 
 static uint64_t line_left_locked(const struct fill *f)
 {
-	uint64_t line = MAX(rate_within(&f->rate, AHEAD_NS), AHEAD_LEAST);
+	uint64_t line = MAX(rate_within(&f->rate, AHEAD_NS), LINE_LEAST);
 
 	return line - MIN(f->ahead, line);
 }
