@@ -138,3 +138,9 @@ def resident(pid):
                 if field in sums:
                     sums[field] += int(value.split()[0]) * 1024
     return sums
+
+
+def pages_drop():
+    """What is in the page cache goes, dirty pages to the disk first."""
+    os.sync()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("1\n", encoding="ascii")
