@@ -25,7 +25,6 @@
 
 struct fill;
 struct content;
-struct json_builder;
 
 struct fill_options {
 	unsigned wait_ms;        /* a reader's whole wait; 0 = 30,000 */
