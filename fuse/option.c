@@ -50,7 +50,7 @@ static const struct rule {
         {"passthrough", AUTO, FIELD(passthrough), 0, 1, 1, "auto or no"},
         {"netrc", SWITCH, FIELD(source_options.no_netrc), 0, 1, 0, "yes or no"},
         {"threads", COUNT, FIELD(threads), 0, 64, 0, "a number from 0 to 64"},
-        {"spin", SPIN, FIELD(spin_us), 0, 1000, 20, "a time from 0 to 1000us"},
+        {"spin", SPIN, FIELD(spin_us), 0, 1000, 100, "a time from 0 to 1000us"},
         {"end_epoch", FLAG, FIELD(end_epoch), 0, 1, 0, "no value"},
 #undef FIELD
 };

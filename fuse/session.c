@@ -4,22 +4,32 @@
 #include "fuse/session.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "fuse/backing.h"
 
 #define BUFFER_SIZE ((1u << 20) + 8192) /* max_write, and room for the header */
+#define SPIN_PREEMPTED 50000            /* ns: somebody else had the processor in between */
+#define SPIN_PAUSE 3000000              /* ns */
 #define KEEP_BACKING 32768 /* ids: about 1.5 KiB each of kernel memory, inode included */
+
+/* How long to spin after the last request: all of it while requests come that fast, less and
+ * less while they do not, and not at all for a while when others want this processor. */
+struct spin {
+	int64_t most, now, not_before; /* ns */
+};
 
 struct session {
 	struct server *server;
 	unsigned threads;
 	pthread_t *thread;
 	int stop_fd, ended_fd;
-	int spinning; /* atomic: one thread spins */
+	sem_t at_device;
+	struct spin spin; /* of who is at the device */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool agreed, connected, ended;
@@ -65,64 +75,104 @@ static void session_end(struct session *se)
 		g_warning("cannot end the session: %s", g_strerror(errno));
 }
 
-static void *session_run(void *arg)
+/* Operations that may wait for the local disk or move much data. */
+static bool takes_long(uint32_t opcode)
 {
-	struct session *se = arg;
+	switch (opcode) {
+	case FUSE_LOOKUP:
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_GETATTR:
+	case FUSE_OPEN:
+	case FUSE_RELEASE:
+	case FUSE_INTERRUPT:
+	case FUSE_GETXATTR:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* -> a request may be there; false: wait for it asleep. */
+static bool spin_on(struct spin *spin, int64_t idle_since, int64_t *looked)
+{
+	int64_t now = clock_now();
+	if (now - *looked > SPIN_PREEMPTED) {
+		spin->now = 0;
+		spin->not_before = now + SPIN_PAUSE;
+	}
+	*looked = now;
+	return now - idle_since < spin->now;
+}
+
+static void spin_adapt(struct spin *spin, int64_t idle_since)
+{
+	int64_t now = clock_now();
+	if (now - idle_since > spin->most)
+		spin->now /= 2;
+	else if (now > spin->not_before)
+		spin->now = spin->most;
+}
+
+/* Reads the next request, or returns 0 when the session has ended. One thread at a time. */
+static size_t request_next(struct session *se, void *mem)
+{
 	struct fuse_session *fuse = se->server->session;
 	int device = fuse_session_fd(fuse);
-	int64_t spin_ns = (int64_t)se->server->settings->spin_us * 1000;
-	int epoll = epoll_create1(EPOLL_CLOEXEC);
-	/* Exclusive: one request wakes one thread. */
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLEXCLUSIVE};
-	struct epoll_event stop = {.events = EPOLLIN};
-	struct fuse_buf buf = {.mem = g_malloc(BUFFER_SIZE)};
-	if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, device, &ev) < 0 ||
-	    epoll_ctl(epoll, EPOLL_CTL_ADD, se->stop_fd, &stop) < 0)
-		g_error("cannot wait for requests: %s", g_strerror(errno));
-
-	bool spinner = false;
-	int64_t idle_since = 0;
+	struct pollfd fds[] = {{.fd = device, .events = POLLIN},
+	                       {.fd = se->stop_fd, .events = POLLIN}};
+	int64_t idle_since = 0, looked = 0;
 	while (!fuse_session_exited(fuse)) {
-		ssize_t n = read(device, buf.mem, BUFFER_SIZE);
+		ssize_t n = read(device, mem, BUFFER_SIZE);
 		if (n > 0) {
-			buf.size = n;
-			bool first = !__atomic_load_n(&se->agreed, __ATOMIC_ACQUIRE);
-			fuse_session_process_buf(fuse, &buf);
-			if (first)
-				session_answered(se);
-			idle_since = 0;
-			continue;
+			if (idle_since != 0)
+				spin_adapt(&se->spin, idle_since);
+			return n;
 		}
-		if (n == 0 || errno == ENODEV) {
-			session_end(se);
+		if (n == 0 || errno == ENODEV)
 			break;
-		}
 		if (errno == EINTR || errno == ENOENT)
 			continue; /* ENOENT: interrupted before it could be read */
 		if (errno != EAGAIN) {
 			g_critical("/dev/fuse: %s", g_strerror(errno));
-			session_end(se);
 			break;
 		}
-		int64_t now = clock_now();
-		if (idle_since == 0) {
-			idle_since = now;
-			spinner = spinner ||
-			          (spin_ns > 0 &&
-			           !__atomic_exchange_n(&se->spinning, 1, __ATOMIC_ACQUIRE));
-		}
-		if (spinner && now - idle_since < spin_ns)
-			continue;
-		if (spinner) {
-			__atomic_store_n(&se->spinning, 0, __ATOMIC_RELEASE);
-			spinner = false;
-		}
-		epoll_wait(epoll, &ev, 1, -1);
-		idle_since = 0;
+		if (idle_since == 0)
+			idle_since = looked = clock_now();
+		else if (!spin_on(&se->spin, idle_since, &looked))
+			poll(fds, G_N_ELEMENTS(fds), -1);
 	}
-	if (spinner)
-		__atomic_store_n(&se->spinning, 0, __ATOMIC_RELEASE);
-	close(epoll);
+	session_end(se);
+	return 0;
+}
+
+static void device_take(struct session *se)
+{
+	while (sem_wait(&se->at_device) != 0)
+		; /* EINTR */
+}
+
+/* One thread waits at the device and does what is quick itself; with something long it first
+ * lets the next thread wait there. */
+static void *session_run(void *arg)
+{
+	struct session *se = arg;
+	struct fuse_session *fuse = se->server->session;
+	struct fuse_buf buf = {.mem = g_malloc(BUFFER_SIZE)};
+	device_take(se);
+	while ((buf.size = request_next(se, buf.mem)) > 0) {
+		bool away =
+		        se->threads > 1 && takes_long(((struct fuse_in_header *)buf.mem)->opcode);
+		bool first = !__atomic_load_n(&se->agreed, __ATOMIC_ACQUIRE);
+		if (away)
+			sem_post(&se->at_device);
+		fuse_session_process_buf(fuse, &buf);
+		if (first)
+			session_answered(se);
+		if (away)
+			device_take(se);
+	}
+	sem_post(&se->at_device);
 	g_free(buf.mem);
 	return NULL;
 }
@@ -131,6 +181,8 @@ struct session *session_start(struct server *s)
 {
 	struct session *se = g_new0(struct session, 1);
 	se->server = s;
+	se->spin.most = (int64_t)s->settings->spin_us * 1000;
+	sem_init(&se->at_device, 0, 1);
 	s->loop = se;
 	se->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	se->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -160,6 +212,7 @@ void session_stop(struct session *se)
 		pthread_join(se->thread[n], NULL);
 	close(se->stop_fd);
 	close(se->ended_fd);
+	sem_destroy(&se->at_device);
 	pthread_cond_destroy(&se->changed);
 	pthread_mutex_destroy(&se->lock);
 	g_free(se->thread);

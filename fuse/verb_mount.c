@@ -31,7 +31,7 @@ static const char help[] =
         "    listing_ttl=300s      then ask again   connections=16      to one host\n"
         "    filemode=0755         of a file        dirmode=0755        of a directory\n"
         "    uid=N, gid=N          without any      netrc=yes           or no\n"
-        "    threads=0             0: by machine    spin=20us           before a sleep\n"
+        "    threads=0             0: by machine    spin=100us          before a sleep\n"
         "    end_epoch             verify all that is present, as after a crash\n";
 
 static bool fail(GError **error, int code, const char *what, const char *why)

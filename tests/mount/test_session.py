@@ -13,17 +13,21 @@ def reads(pid):
         return int(dict(line.split(": ") for line in f)["syscr"])
 
 
-def test_spins_after_each_request(mount, tree):
-    """Not after the first alone: most requests come right after another one."""
+def test_spins_while_requests_come_fast(mount, tree):
+    """And not when they are farther apart than it may spin."""
     m = mount(tree, "-o", "spin=1000us,threads=2")
     os.listdir(m.path)
-    for _ in range(50):
-        os.statvfs(m.path)
-    before = reads(m.pid)
-    for _ in range(20):
-        os.statvfs(m.path)
-        time.sleep(0.005)
-    assert reads(m.pid) - before > 20 * 10
+
+    def reads_for_one(pause):
+        before = reads(m.pid)
+        for _ in range(50):
+            os.statvfs(m.path)
+            time.sleep(pause)
+        return (reads(m.pid) - before) / 50
+
+    assert reads_for_one(0.0002) > 10
+    reads_for_one(0.01)  # it finds out
+    assert reads_for_one(0.01) < 8
 
 
 def test_more_files_than_a_shell_allows(mount, serve, scratch):

@@ -54,7 +54,7 @@ static void test_defaults(void)
 	g_assert_cmpuint(s->readahead_max, ==, 32 << 20);
 	g_assert_cmpuint(s->prefetch_bytes, ==, 64 << 20);
 	g_assert_cmpuint(s->threads, ==, 0);
-	g_assert_cmpuint(s->spin_us, ==, 20);
+	g_assert_cmpuint(s->spin_us, ==, 100);
 	g_assert_cmpint(s->ready_fd, ==, -1);
 	g_assert_true(s->passthrough);
 	g_assert_false(s->end_epoch || s->debug || s->foreground);
