@@ -19,6 +19,7 @@ import machine
 class Column:
     name = title = ""
     execute = ()  # put before the path of a program
+    parts = ("big", "tree")
 
     def __init__(self, scratch, origin):
         self.scratch, self.origin = scratch, origin
@@ -64,6 +65,21 @@ class Native(Column):
 
     def stop(self):
         pass
+
+
+class SmallFolios(Column):
+    """ext4 with a page cache of single pages, as FUSE's is in cached mode: data=journal."""
+    name, title = "small-folios", "ext4, 4 KiB folios"
+    parts = ("big",)
+
+    def mount(self, part):
+        image = self.home / "image"
+        for argv in (("mkfs.ext4", "-q", "-O", "has_journal", "-d", self.origin.data / part, image,
+                      "2G"),
+                     ("mount", "-o", "loop,data=journal", image, self.path)):
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise machine.Failed(f"{argv[0]}: {done.stderr.strip()}")
 
 
 class Lacuna(Column):
