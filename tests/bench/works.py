@@ -83,7 +83,7 @@ class Work:
         self.cold = state == "cold"
         self.reference = reference  # column names, the first that is there
         self.columns = columns      # None: all of its kind
-        self.short = state == "warm" and run in (walk, execute, touch, sequential)
+        self.short = state == "warm" and run in (walk, build, execute, touch, sequential)
 
     def sample(self, scratch, column, number):
         times = 1
