@@ -23,6 +23,7 @@ import cases_open    # noqa: F401
 import cases_rename  # noqa: F401
 import cases_space   # noqa: F401
 import cases_xattr   # noqa: F401
+import state
 import worlds
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="cases of root, and becoming a user")
@@ -111,10 +112,10 @@ def test_mount(plain, row):
 def test_mounted_again(plain):
     """All that the cases left is as it was, in another mount of the store."""
     m = plain.ready()
-    before = worlds.left(m.path)
+    before = state.left(m.path)
     m.umount()
     plain.mount = m.again()
-    assert worlds.differences(before, worlds.left(plain.mount.path)) == []
+    assert state.differences(before, state.left(plain.mount.path)) == []
 
 
 @pytest.mark.parametrize("row", ALONE, ids=shown)

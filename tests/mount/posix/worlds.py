@@ -11,11 +11,11 @@ Hangs:  a case that does not end costs its mount: the daemon is killed and the s
 import os
 import pathlib
 import shutil
-import stat
 
 import case
 import kit
 import mounting
+from state import differences, left
 
 OPTIONS = ("-o", "readahead=0,prefetch=0,chunk_size=16K")
 KINDS = ("born", "remote", "partly", "whole")
@@ -119,47 +119,3 @@ def different(got, wanted):
         if a != b:
             return f"{a!r:.600}, natively {b!r:.600}"
     return f"{len(got)} notes, natively {len(wanted)}"
-
-
-def left(directory):
-    """What is below, by relative path (bytes): all that two file systems must agree about."""
-    top, found, first = os.fsencode(directory), {}, {}
-    for path in kit.everything(top):
-        st = os.lstat(path)
-        relative = os.path.relpath(path, top)
-        told = {"mode": oct(st.st_mode), "owner": (st.st_uid, st.st_gid)}
-        try:
-            told["xattrs"] = {n: os.getxattr(path, n, follow_symlinks=False)
-                              for n in sorted(os.listxattr(path, follow_symlinks=False))}
-        except PermissionError:
-            pass
-        if stat.S_ISDIR(st.st_mode):
-            told["links"] = st.st_nlink
-        else:
-            told["links"] = st.st_nlink, first.setdefault(st.st_ino, relative)
-            told["size"], told["device"] = st.st_size, st.st_rdev
-        if stat.S_ISLNK(st.st_mode):
-            told["target"] = os.readlink(path)
-        if stat.S_ISREG(st.st_mode) and st.st_size <= 4 << 20:
-            try:
-                with open(path, "rb") as f:
-                    told["content"] = f.read()
-            except PermissionError:
-                pass
-        found[relative] = told
-    return found
-
-
-def differences(wanted, got):
-    found = [f"{p!r} is missing" for p in sorted(wanted.keys() - got.keys())]
-    found += [f"{p!r} is there" for p in sorted(got.keys() - wanted.keys())]
-    for path in sorted(wanted.keys() & got.keys()):
-        a, b = wanted[path], got[path]
-        for what in a.keys() & b.keys():
-            if a[what] != b[what]:
-                if what == "content":
-                    at = next((i for i, (x, y) in enumerate(zip(a[what], b[what])) if x != y), -1)
-                    found.append(f"{path!r}: content differs from {at} on")
-                else:
-                    found.append(f"{path!r}: {what} is {b[what]!r}, not {a[what]!r}")
-    return found

@@ -1,0 +1,387 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""Random changes of a mount and of a native copy, compared step by step and tree by tree.
+
+Several processes change a folder each, and read one that is shared; every step must tell the
+same in both trees, and after each round the trees are compared completely. In between the mount
+is made anew, at times after kill -9 (also in the middle of a step), at times as after a crash of
+the machine once everything was synced; meanwhile files are evicted, refreshed and synced.
+
+By hand: random_ops.py --seconds 3600 [--seed N] [--build DIR] [--native]
+"""
+import argparse
+import collections
+import os
+import pathlib
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)),
+                os.path.join(os.path.dirname(os.path.abspath(__file__)), "posix")]
+
+import kit  # noqa: E402
+import mounting  # noqa: E402
+import posix_chooser  # noqa: E402
+import posix_steps  # noqa: E402
+import processes  # noqa: E402
+import state  # noqa: E402
+
+WORKERS = 4
+USER = 1000  # the last worker is an ordinary user
+SINCE = posix_chooser.PAST * 10**9
+# dev: a device node that cannot be opened would tell another errno than natively
+BASE = ("-o", "allow_other,dev,suid,chunk_size=16K")
+OPTIONS = [(), ("-o", "passthrough=no"), ("-o", "readahead=0"), ("-o", "threads=1"),
+           ("-o", "readahead=64K,prefetch=256K"), ("-o", "listing_ttl=0")]
+GONE = ("ENOTCONN", "ECONNABORTED", "EIO")  # what a daemon that was killed leaves
+# Not beside kill -9: a fault on a mapping would be SIGBUS, and a kept descriptor has no name
+UNSAFE = ("mapped", *posix_chooser.KEPT)
+
+
+def folder(i):
+    return f"p{i}" if i < WORKERS - 1 else "user"
+
+
+def make_tree(root, choose):
+    root = pathlib.Path(root)
+    for name in [folder(i) for i in range(WORKERS)] + ["shared"]:
+        for at in ("d/e/f", "g", "empty"):
+            (root / name / at).mkdir(parents=True)
+        for i in range(24):
+            size = choose.choice([0, 1, 4096, choose.randrange(9000), choose.randrange(400_000)])
+            path = root / name / choose.choice(["", "d", "d/e", "d/e/f", "g"]) / f"f{i}"
+            kit.put(path, choose.randbytes(size), choose.choice([0o644, 0o600, 0o755]))
+        kit.put(root / name / "big", choose.randbytes(2 << 20))
+        kit.hard(str(root / name / "hard"))
+        os.link(root / name / "hard", root / name / "d" / "hard3")
+        kit.sparse(root / name / "sparse"), kit.xattrs(root / name / "xattrs")
+        kit.acl(root / name / "acl"), kit.acldir(root / name / "acldir")
+        os.symlink("f1", root / name / "link"), os.symlink("d", root / name / "dirlink")
+        os.mkfifo(root / name / "fifo")
+        for i, path in enumerate(kit.everything(root / name)):
+            if name == "user":
+                os.chown(path, USER, USER, follow_symlinks=False)
+            os.utime(path, ns=(SINCE - 10**15, SINCE - i * 10**9 - 1), follow_symlinks=False)
+    return root
+
+
+class Trouble(Exception):
+    """What a worker found wrong."""
+
+
+class Worker:
+    """One process at work in its folder of both trees, and what it sends back."""
+
+    def __init__(self, number, truth, mounted, seed, steps, crash):
+        self.number, self.truth, self.mounted = number, truth, mounted
+        self.seed, self.steps, self.crash = seed, steps, crash
+        self.reader, writer = os.pipe()
+        hold, self.held = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                os.close(self.reader), os.close(self.held)
+                if self.user:
+                    os.setgroups([posix_chooser.TEAM])
+                    os.setresgid(USER, USER, USER)
+                    os.setresuid(USER, USER, USER)
+                os.umask(0o022)
+                try:
+                    answer = self.work()
+                except Trouble as e:
+                    answer = ("wrong", str(e))
+                except BaseException:  # the child ends here, whatever it was
+                    answer = ("wrong", traceback.format_exc())
+                with os.fdopen(writer, "wb") as f:
+                    pickle.dump(answer, f)
+                os.read(hold, 1)  # descriptors stay open until then
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(writer), os.close(hold)
+
+    @property
+    def user(self):
+        return self.number == WORKERS - 1
+
+    def work(self):
+        choose = random.Random(self.seed)
+        sides = posix_steps.Side(self.mounted), posix_steps.Side(self.truth)
+        chooser = posix_chooser.Chooser(choose, self.truth, folder(self.number), not self.user,
+                                        UNSAFE if self.crash else ())
+        done = collections.deque(maxlen=3000)
+        for i in range(self.steps):
+            step, arguments = chooser.draw()
+            if i % 10 == 9:
+                path = f"shared/{choose.choice(['big', 'hard', 'sparse', 'd/hard3'])}"
+                step, arguments = "read", (path, choose.randrange(2 << 20), 70_000)
+            done.append((i, step, arguments))
+            got = posix_steps.told(sides[0], step, arguments)
+            if self.crash and got in GONE:
+                return "crashed", (step, arguments), list(done)[-60:]
+            wanted = posix_steps.told(sides[1], step, arguments)
+            if got != wanted:
+                raise Trouble(f"step {i}: {step}{arguments!r:.300}\n"
+                              f"told {got!r:.300}\n not {wanted!r:.300}\n" + before(done))
+        return "done", None, list(done)[-60:]
+
+    def answer(self, seconds):
+        """("done" | "crashed", the step that was cut short, the last steps)"""
+        pieces = []
+        until = time.monotonic() + seconds
+        import select
+        while select.select([self.reader], [], [], max(0, until - time.monotonic()))[0]:
+            piece = os.read(self.reader, 1 << 20)
+            if not piece:
+                break
+            pieces.append(piece)
+        else:
+            raise Trouble(f"{folder(self.number)}: no end after {seconds} s")
+        if not pieces:
+            raise Trouble(f"{folder(self.number)}: ended with {processes.reap(self.pid, 5)}")
+        answer = pickle.loads(b"".join(pieces))
+        if answer[0] == "wrong":
+            raise Trouble(f"{folder(self.number)}: {answer[1]}")
+        return answer
+
+    def end(self):
+        try:
+            os.write(self.held, b"x")  # its siblings have copies: no end of file by closing
+        except BrokenPipeError:
+            pass
+        os.close(self.held), os.close(self.reader)
+        if processes.reap(self.pid, 10) is None:
+            processes.end(self.pid, 2)
+
+
+def before(done):
+    """The steps before the last that have to do with the same names."""
+    _, _, last = done[-1]
+    names = {a for a in last if isinstance(a, str) and "/" in a}
+    numbers = {last[0]} if isinstance(last[0], int) else set()
+    related = [d for d in done if any(
+        isinstance(a, str) and "/" in a and any(a.startswith(n) or n.startswith(a) for n in names)
+        for a in d[2]) or isinstance(d[2][0], int) and d[2][0] in numbers]
+    return "\n".join(f"  {i:4} {step}{arguments!r:.200}" for i, step, arguments in related[-25:])
+
+
+def compare(truth, mounted, where=""):
+    return state.differences(state.left(os.path.join(truth, where), SINCE),
+                             state.left(os.path.join(mounted, where), SINCE))
+
+
+def settle(worker, cut, truth, mounted):
+    """After a crash: the step that was cut short is done, or not, or its own object is in
+    between; the native tree then follows."""
+    where = folder(worker.number)
+    if not (found := compare(truth, mounted, where)):
+        return
+    step, arguments = cut
+    pid = os.fork()  # as who did it
+    if pid == 0:
+        if worker.user:
+            os.setgroups([posix_chooser.TEAM])
+            os.setresgid(USER, USER, USER)
+            os.setresuid(USER, USER, USER)
+        os.umask(0o022)
+        posix_steps.told(posix_steps.Side(truth), step, arguments)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    if not (after := compare(truth, mounted, where)):
+        return
+    own = [os.path.relpath(a, where) for a in arguments if isinstance(a, str) and "/" in a]
+    own += [o + "~" for o in own] + [os.path.dirname(o) or "." for o in own]
+
+    def is_own(line):
+        path = os.fsdecode(eval(line.split(": ")[0].removesuffix(" is there")
+                                .removesuffix(" is missing")))
+        return any(path == o or path.startswith(o + "/") for o in own if o != ".") or path in own
+    others = [line for line in after if not is_own(line)]
+    if others:
+        raise Trouble(f"{where}: a crash in {step}{arguments!r:.300} left\n" + "\n".join(after)
+                      + "\nbefore it was done natively, too:\n" + "\n".join(found))
+    subprocess.run(["rm", "-rf", os.path.join(truth, where)], check=True)
+    subprocess.run(["cp", "-a", os.path.join(mounted, where), truth], check=True)
+
+
+def move_around(choose, truth, mounted):
+    """What only one process may do: folders of folders change places."""
+    for _ in range(3):
+        a, b = choose.sample(range(WORKERS - 1), 2)
+        at = os.path.join(truth, folder(a))
+        pool = sorted(n for n in os.listdir(at) if os.path.isdir(os.path.join(at, n))
+                      and not os.path.islink(os.path.join(at, n)))
+        if not pool:
+            continue
+        name = choose.choice(pool)
+        if any(os.lstat(p).st_nlink > 1 for p in kit.everything(os.path.join(at, name))
+               if not os.path.isdir(p) or os.path.islink(p)):
+            continue  # one file in two folders would be two processes'
+        arguments = f"{folder(a)}/{name}", f"{folder(b)}/{choose.choice(['a', 'b', 'moved'])}", \
+            choose.choice([0, 1])
+        got, wanted = (posix_steps.told(posix_steps.Side(s), "rename", arguments)
+                       for s in (mounted, truth))
+        if got != wanted:
+            raise Trouble(f"rename{arguments}: told {got!r}, not {wanted!r}")
+
+
+class Verbs:
+    """evict, refresh and sync, as far as they exist, while the workers work."""
+
+    def __init__(self, program, choose):
+        self.program, self.choose = program, choose
+        help = program.run("--help").stdout if program else ""
+        self.there = [v for v in ("evict", "refresh", "sync") if v in help]
+
+    def one(self, truth, m):
+        if not self.there:
+            time.sleep(0.1)
+            return
+        verb = self.choose.choice(self.there)
+        if verb == "sync":
+            done = self.program.run("sync", m.path)
+            if done.returncode != 0:
+                raise Trouble(f"sync: {done.returncode}: {done.stderr}")
+            return
+        top = self.choose.choice([folder(i) for i in range(WORKERS)] + ["shared"])
+        try:
+            names = sorted(os.listdir(os.path.join(truth, top)))
+        except OSError:
+            return
+        done = self.program.run(verb, *(m.path / top / n for n in self.choose.sample(
+            names, min(len(names), 5))))
+        if done.returncode < 0 or done.returncode > 2:  # it may say no
+            raise Trouble(f"{verb}: {done.returncode}: {done.stderr}")
+
+
+class Plain:
+    """In the place of a mount: a second native copy, to try the test itself."""
+
+    def __init__(self, source, path):
+        subprocess.run(["cp", "-a", source, path], check=True)
+        self.path = pathlib.Path(path)
+
+    def again(self, *_):
+        return self
+
+    def umount(self):
+        pass
+
+    kill = umount
+
+    def log(self):
+        return ""
+
+
+def one_round(choose, truth, m, verbs, steps):
+    """Returns how the mount is to end: "umount", "kill", "dead"."""
+    crash = choose.random() < 0.25 and not isinstance(m, Plain)
+    workers = [Worker(i, truth, m.path, choose.randrange(1 << 60), steps * (10 if crash else 1),
+                      crash) for i in range(WORKERS)]
+    try:
+        if crash:
+            time.sleep(choose.uniform(0.05, 1.0))
+            m.kill()
+            return [(w, w.answer(60)) for w in workers]
+        until = time.monotonic() + 60
+        import select
+        while len(select.select([w.reader for w in workers], [], [], 0)[0]) < WORKERS:
+            if time.monotonic() > until:
+                break
+            verbs.one(truth, m)
+        for w in workers:
+            w.answer(60)
+        if found := compare(truth, m.path):
+            raise Trouble("\n".join(found[:40]))
+        return None
+    finally:
+        for w in workers:
+            w.end()
+
+
+def torture(program, scratch, seed, seconds, steps=400, start=None):
+    """Returns the number of rounds; raises what was wrong."""
+    choose, scratch = random.Random(seed), pathlib.Path(scratch)
+    source = make_tree(scratch / "source", choose)
+    truth = scratch / "truth"
+    verbs = Verbs(program, choose)
+    until, rounds, m, end_epoch = time.monotonic() + seconds, 0, None, False
+    while time.monotonic() < until:
+        options = BASE + choose.choice(OPTIONS)
+        if end_epoch and choose.random() < 0.5:
+            options += ("-o", "end_epoch")
+        if m is None or not start and choose.random() < 0.15:  # from nothing
+            subprocess.run(["rm", "-rf", truth], check=True)
+            subprocess.run(["cp", "-a", source, truth], check=True)
+            m = start(source) if start else program.mount(source, *options)
+        else:
+            m = m.again(*options)
+        rounds += 1
+        try:
+            # Lazy things stay untouched at times
+            if choose.random() < 0.5 and (found := compare(truth, m.path)):
+                raise Trouble("after mounting:\n" + "\n".join(found[:40]))
+            move_around(choose, truth, m.path)
+            crashed = one_round(choose, truth, m, verbs, steps) or []
+            end_epoch = False
+            if crashed:
+                m = m.again(*BASE)
+                for worker, (kind, cut, _) in crashed:
+                    if kind == "crashed":
+                        settle(worker, cut, truth, m.path)
+                    elif found := compare(truth, m.path, folder(worker.number)):
+                        raise Trouble("after kill -9:\n" + "\n".join(found[:40]))
+            if choose.random() < 0.3:
+                if "sync" in verbs.there and choose.random() < 0.5:
+                    done = program.run("sync", m.path)
+                    if done.returncode != 0:
+                        raise Trouble(f"sync: {done.stderr}")
+                    end_epoch = True
+                m.kill()
+            else:
+                m.umount()
+                end_epoch = True
+        except Trouble as e:
+            raise AssertionError(f"seed {seed}, round {rounds}, options {options}:\n{e}\n"
+                                 f"{m.log()[-2000:]}") from None
+    return rounds
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--steps", type=int, default=400, help="of each process in a round")
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--variant", choices=["plain", "asan", "tsan"], default="plain")
+    parser.add_argument("--native", action="store_true", help="two native trees: tries the test")
+    args = parser.parse_args()
+    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 31)
+    print(f"seed {seed}", flush=True)
+    processes.adopt()
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="lacunafs-random-"))
+    scratch.chmod(0o755)
+    program = None if args.native else mounting.Program(args.build, args.variant, scratch)
+    wrong = []
+    try:
+        rounds = torture(program, scratch, seed, args.seconds, args.steps,
+                         (lambda s: Plain(s, scratch / "plain")) if args.native else None)
+    finally:
+        if program:
+            wrong = program.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+    if wrong:
+        sys.exit("\n".join(wrong))
+    print(f"{rounds} rounds, both trees the same")
+
+
+if __name__ == "__main__":
+    main()
