@@ -16,10 +16,13 @@ import subprocess
 import machine
 
 
+CHANGED = ("project", "kernel")
+
+
 class Column:
     name = title = ""
     execute = ()  # put before the path of a program
-    parts = ("big", "tree")
+    parts = ("big", "tree")  # where it takes part; the others are changed by their works
 
     def __init__(self, scratch, origin):
         self.scratch, self.origin = scratch, origin
@@ -56,15 +59,30 @@ class Column:
     def fetched(self):
         return None
 
+    def kept(self):
+        """The directory that holds what is kept of what was fetched or made."""
+        return self.home / "store"
+
 
 class Native(Column):
+    """What works change is a copy, on the file system of the stores."""
     name, title = "native", "native (ext4)"
+    parts = ("big", "tree", *CHANGED)
 
     def start(self, part):
-        self.path = self.origin.data / part
+        if part in CHANGED:
+            super().start(part)
+        else:
+            self.path = self.origin.data / part
 
-    def stop(self):
-        pass
+    def mount(self, part):
+        done = subprocess.run(["cp", "-aT", self.origin.data / part, self.path],
+                              capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise machine.Failed(done.stderr.strip().splitlines()[-1])
+
+    def kept(self):
+        return self.path
 
 
 class SmallFolios(Column):
@@ -84,6 +102,7 @@ class SmallFolios(Column):
 
 class Lacuna(Column):
     """`source`: http or dir."""
+    parts = ("big", "tree", *CHANGED)
 
     def __init__(self, scratch, origin, binary, name, title, source="http", options=""):
         super().__init__(scratch, origin)
@@ -164,6 +183,7 @@ class Rclone(Column):
 class Precontent(Column):
     """The kernel's own pre-content events, over ext4."""
     name, title = "precontent", "fanotify"
+    parts = ("big", "tree", *CHANGED)
 
     def mount(self, part):
         self.spawn(self.scratch.path / "precontent", self.origin.data / part, self.path,
@@ -175,6 +195,9 @@ class Precontent(Column):
     def fetched(self):
         self.child.send_signal(signal.SIGUSR1)
         return int(self.child.stdout.readline().split()[0])
+
+    def kept(self):
+        return self.path
 
     def unmount(self):
         if self.child:

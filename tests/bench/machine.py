@@ -15,7 +15,7 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-TOOLS = ("walk", "file", "start", "precontent")
+TOOLS = ("walk", "file", "small", "start", "precontent")
 PATIENCE = 900  # s, for one sample
 
 
@@ -138,6 +138,15 @@ def resident(pid):
                 if field in sums:
                     sums[field] += int(value.split()[0]) * 1024
     return sums
+
+
+def used(path):
+    """Bytes of the disk, of a directory and all below it."""
+    done = subprocess.run(["du", "-sx", "--block-size=1", path], capture_output=True, text=True,
+                          check=False)
+    if done.returncode != 0:
+        raise Failed(done.stderr.strip().splitlines()[-1])
+    return int(done.stdout.split()[0])
 
 
 def pages_drop():

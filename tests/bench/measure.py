@@ -16,7 +16,8 @@ class Result:
         names = [c.name for c in columns]
         self.reference = next((n for n in work.reference if n in names), None)
         self.seconds = {n: [] for n in names}
-        self.facts = {n: [] for n in names}  # of a cold round: requests, listings, bytes
+        self.facts = {n: [] for n in names}  # of a fresh round: requests, listings, bytes, kept
+        self.whole = None                    # bytes of all files there
         self.failures = {}
 
     def failed(self, column, why):
@@ -73,48 +74,60 @@ def warm(scratch, part, some, columns, runs, expected, done):
 
 def sample_warm(scratch, work, result, column, number):
     try:
-        before = works.walk if part_walks(work) else work.run
-        before(scratch, column, number)
+        if work.before:
+            work.before(scratch, column, number)
         return work.sample(scratch, column, number)
     except machine.Failed as e:
         result.failed(column, e)
         return None
 
 
-def part_walks(work):
-    """The slow ones are not done twice; attributes that time out are asked for again."""
-    return work.part == "tree" and work.run is not works.open_all
-
-
-def cold(scratch, work, columns, runs, expected, origin, done):
+def fresh(scratch, work, columns, runs, expected, origin, done):
     columns = [c for c in columns if work.columns is None or c.name in work.columns]
     result = Result(work, columns)
     done.append(result)
-    if work.part == "tree":
+    result.whole = int(expected[work.part][3]) if work.finish else None
+    if work.cold and work.part == "tree":
         result.title += f" ({expected['tree'][2]} directories)"
     say(f"{work.name}")
-    for number in range(runs):
+    for number in range(work.rounds(runs)):
         for column in rotated(columns, number):
-            seconds, fact = sample_cold(scratch, work, result, column, number, expected, origin)
+            seconds, fact = sample_fresh(scratch, work, result, column, number, expected, origin)
             result.seconds[column.name].append(seconds)
             result.facts[column.name].append(fact)
 
 
-def sample_cold(scratch, work, result, column, number, expected, origin):
+def sample_fresh(scratch, work, result, column, number, expected, origin):
     seconds = fact = None
     mark = origin.asked()
     try:
         column.start(work.part)
+        if not work.cold or column.name == "native":
+            fill(scratch, column, expected, work.part)
         seconds = work.sample(scratch, column, number)
-        fact = origin.since(mark)
-        counted = column.fetched()
-        if counted is not None:
-            fact["bytes"] = counted
-        if number == 0 and column.name != "curl":
+        fact = facts(column, mark, origin)
+        if work.finish:
+            fact.update(work.finish(scratch, column, number))
+        elif number == 0 and work.cold and column.name != "curl":
             agree(scratch, column, expected, work.part)
     except machine.Failed as e:
-        seconds = None
+        seconds = fact = None
         result.failed(column, e)
     finally:
         column.stop()
     return seconds, fact
+
+
+def fill(scratch, column, expected, part):
+    """All of it is present, and in the page cache by reading, as in warm()."""
+    agree(scratch, column, expected, part)
+    machine.pages_drop()
+    works.content(scratch, column.path)
+
+
+def facts(column, mark, origin):
+    fact = origin.since(mark)
+    counted = column.fetched()
+    if counted is not None:
+        fact["bytes"] = counted
+    return fact

@@ -2,9 +2,10 @@
 # Copyright the lacunafs authors
 """What is measured: one tree on the local disk, and in memory behind a web server.
 
-DATA/tree, DATA/big   made by `prepare`; the native file system and the source of what copies
-ROOT/tree, ROOT/big   the same in memory; nginx serves ROOT on an ephemeral port of loopback
-ROOT/many             empty files in great number, only there while they are measured
+DATA/PART   made by `prepare`; the native file system and the source of what copies
+            tree, big: only read. project, kernel: sources that are built, in copies
+ROOT/PART   the same in memory; nginx serves ROOT on an ephemeral port of loopback
+ROOT/many   empty files in great number, only there while they are measured
 """
 import contextlib
 import os
@@ -45,8 +46,8 @@ class Origin:
         self.root.chmod(0o755)
         self.child = None
 
-    def start(self):
-        for part in ("tree", "big"):
+    def start(self, parts):
+        for part in parts:
             subprocess.run(["cp", "-a", self.data / part, self.root / part], check=True)
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
@@ -61,13 +62,13 @@ class Origin:
             env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
         for _ in range(200):
             with contextlib.suppress(urllib.error.URLError):
-                urllib.request.urlopen(self.url("big"), timeout=5).close()
+                urllib.request.urlopen(self.url(""), timeout=5).close()
                 return
             time.sleep(0.05)
         raise RuntimeError(f"nginx does not answer: {(home / 'output').read_text()}")
 
     def url(self, part):
-        return f"http://127.0.0.1:{self.port}/{part}/"
+        return f"http://127.0.0.1:{self.port}/{part}" + ("/" if part else "")
 
     def stop(self):
         if self.child:

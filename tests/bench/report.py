@@ -67,22 +67,43 @@ def table(results, columns, state):
     return lines
 
 
+def medians(facts):
+    """{name: median} of what all rounds tell."""
+    return {k: statistics.median(f[k] for f in facts)
+            for k in facts[0] if all(k in f for f in facts)}
+
+
+def fetched(median, whole):
+    """whole: bytes of all there is, None where that is what the work reads."""
+    share = f", {median['bytes'] / whole:.1%} of all" if whole else ""
+    asked = f"; {median['requests']:.0f} requests" if median["requests"] else ""
+    return size(median["bytes"]) + share + asked
+
+
 def traffic(results, columns):
-    shown = [n for n in columns if any(any(r.facts.get(n, ())) for r in results)]
-    lines = [row(["cold: fetched"] + [columns[n] for n in shown]),
+    found = {r.name: {n: medians([f for f in r.facts[n] if f]) for n in r.facts
+                      if n != "native" and any(r.facts[n])} for r in results}
+    shown = [n for n in columns if any(n in f for f in found.values())]
+    return [row(["cold: fetched"] + [columns[n] for n in shown]),
+            row(["---"] * (len(shown) + 1))] + [
+        row([r.title] + [fetched(found[r.name][n], r.whole) if n in found[r.name] else ""
+                         for n in shown]) for r in results]
+
+
+def kept(results, columns):
+    """Of the disk, after `make distclean`."""
+    some = [r for r in results if any("kept" in (f or ()) for n in r.facts for f in r.facts[n])]
+    shown = [n for n in columns if any(any(r.facts.get(n, ())) for r in some)]
+    lines = [row(["cold: kept, built and cleaned"] + [columns[n] for n in shown]),
              row(["---"] * (len(shown) + 1))]
-    for r in results:
-        cells = [r.title]
-        for n in shown:
-            facts = [f for f in r.facts.get(n, ()) if f]
-            if not facts:
-                cells.append("")
-                continue
-            median = {k: statistics.median(f[k] for f in facts) for k in facts[0]}
-            asked = f"; {median['requests']:.0f} requests" if median["requests"] else ""
-            cells.append(size(median["bytes"]) + asked)
-        lines.append(row(cells))
-    return lines
+    for r in some:
+        used = {n: statistics.median(f["kept"] for f in r.facts[n] if f) for n in shown
+                if any(r.facts.get(n, ()))}
+        whole = used.get("native")
+        lines.append(row([r.title] + [
+            size(used[n]) + (f", {used[n] / whole:.1%}" if whole and n != "native" else "")
+            if n in used else "" for n in shown]))
+    return lines if some else []
 
 
 def memory(found):
@@ -101,7 +122,7 @@ def markdown(results, columns, remembered):
         if some:
             parts.append(table(some, columns, "cold" if cold else "warm"))
         if some and cold:
-            parts.append(traffic(some, columns))
+            parts += [traffic(some, columns), kept(some, columns)]
     if remembered:
         parts.append(memory(remembered))
     failures = [f"- {r.name}, {columns[n]}: {why}" for r in results

@@ -2,10 +2,10 @@
  * Copyright the lacunafs authors */
 
 /* Walks a tree as find, tar or a compiler's driver would.
- * Usage:  walk stat|read|sum|open DIRECTORY
+ * Usage:  walk stat|read|sum|open|open-rw DIRECTORY
  *         stat: lstat of every entry. read: every regular file from open to end of file,
  *         in the order of readdir. sum: the same, hashed. open: the names are collected
- *         first, then every regular file is opened and closed
+ *         first, then every regular file is opened and closed. open-rw: so for writing
  * Output: ns entries files directories bytes hash; hash is independent of the order
  */
 #include <dirent.h>
@@ -14,12 +14,12 @@
 #include <unistd.h>
 #include "clock.h"
 
-enum mode { STAT, READ, SUM, OPEN };
+enum mode { STAT, READ, SUM, OPEN, OPEN_RW, MODES };
 
 static enum mode mode;
 static uint64_t entries, files, directories, bytes, hash;
 static unsigned char buffer[1 << 20];
-static char **names; /* OPEN: paths of the regular files, from the working directory */
+static char **names; /* OPEN, OPEN_RW: paths of the regular files, from the working directory */
 static size_t names_room;
 
 static void file_read(int directory, const char *name)
@@ -84,7 +84,7 @@ static void directory_walk(int fd, const char *path)
 		}
 		if (mode == STAT)
 			bytes += (uint64_t)st.st_size;
-		else if (mode == OPEN)
+		else if (mode == OPEN || mode == OPEN_RW)
 			file_collect(below);
 		else
 			file_read(dirfd(d), e->d_name);
@@ -93,10 +93,10 @@ static void directory_walk(int fd, const char *path)
 	closedir(d);
 }
 
-static void files_open(void)
+static void files_open(int flags)
 {
 	for (size_t i = 0; i < files; i++) {
-		int fd = open(names[i], O_RDONLY | O_CLOEXEC);
+		int fd = open(names[i], flags | O_CLOEXEC);
 		if (fd < 0)
 			err(1, "%s", names[i]);
 		close(fd);
@@ -105,11 +105,11 @@ static void files_open(void)
 
 int main(int argc, char **argv)
 {
-	static const char *const modes[] = {"stat", "read", "sum", "open"};
-	if (argc != 3)
-		errx(2, "usage: walk stat|read|sum|open DIRECTORY");
-	while (mode < OPEN && strcmp(argv[1], modes[mode]) != 0)
+	static const char *const modes[] = {"stat", "read", "sum", "open", "open-rw"};
+	while (argc == 3 && mode < MODES && strcmp(argv[1], modes[mode]) != 0)
 		mode++;
+	if (argc != 3 || mode == MODES)
+		errx(2, "usage: walk stat|read|sum|open|open-rw DIRECTORY");
 	int64_t began = clock_ns();
 	if (chdir(argv[2]) != 0)
 		err(1, "%s", argv[2]);
@@ -117,9 +117,9 @@ int main(int argc, char **argv)
 	if (fd < 0)
 		err(1, "%s", argv[2]);
 	directory_walk(fd, ".");
-	if (mode == OPEN) {
+	if (mode == OPEN || mode == OPEN_RW) {
 		began = clock_ns();
-		files_open();
+		files_open(mode == OPEN ? O_RDONLY : O_RDWR);
 	}
 	printf("%lld %llu %llu %llu %llu %llx\n", (long long)(clock_ns() - began),
 	       (unsigned long long)entries, (unsigned long long)files,

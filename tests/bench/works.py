@@ -5,15 +5,21 @@
 run(scratch, column, round) does it once and returns its seconds; Work.sample() is one sample.
 warm: everything has been read before, and the same work was just done
 cold: a mount with nothing fetched yet; the mounting itself is not counted
+fresh: each sample has a mount, or a copy, of its own; all cold works, and warm ones that leave
+    the tree another than they found it
 """
+import contextlib
 import os
 import shutil
 import subprocess
 import time
 
 import machine
+import project
 
 PAGES = 2000
+FILES = 20000
+MIB = 1024
 BEST = 3  # of so many, for warm works that take well under a second; and for milliseconds
 BEST_EXEC = 15
 
@@ -38,6 +44,60 @@ def open_all(scratch, column, _=0):
     """Seconds a file."""
     ns, _, files = scratch.tool("walk", "open", column.path)[:3]
     return int(ns) / 1e9 / int(files)
+
+
+def update_all(scratch, column, _=0):
+    """Seconds a file; nothing is written."""
+    ns, _, files = scratch.tool("walk", "open-rw", column.path)[:3]
+    return int(ns) / 1e9 / int(files)
+
+
+@contextlib.contextmanager
+def place(scratch, column):
+    """A new directory in the mounted tree. What others left to be written is on the disk."""
+    scratch.number += 1
+    path = column.path / f"bench-{scratch.number}"
+    os.sync()
+    try:
+        path.mkdir()
+        yield path
+        shutil.rmtree(path)
+    except OSError as e:
+        raise machine.Failed(f"{e.strerror}: {e.filename}") from None
+
+
+def create(scratch, column, _=0):
+    """Seconds a file: created, 4 KiB written, closed."""
+    with place(scratch, column) as path:
+        ns = int(scratch.tool("small", "create", path, FILES)[0])
+        _, entries, files, _, size = scratch.tool("walk", "read", path)[:5]
+        if (int(entries), int(files), int(size)) != (FILES, FILES, FILES * 4096):
+            raise machine.Failed(f"{FILES} files created: {files} there, {size} bytes")
+        return ns / 1e9 / FILES
+
+
+def unlink(scratch, column, _=0):
+    """Seconds a file, of those just created."""
+    with place(scratch, column) as path:
+        scratch.tool("small", "create", path, FILES)
+        ns = int(scratch.tool("small", "unlink", path, FILES)[0])
+        left = len(os.listdir(path))
+        if left:
+            raise machine.Failed(f"{left} of {FILES} files left")
+        return ns / 1e9 / FILES
+
+
+def write(scratch, column, _=0, verb="write"):
+    with place(scratch, column) as path:
+        ns, size, wrote = scratch.tool("file", verb, path / "file", MIB)
+        found = scratch.tool("file", "sum", path / "file")[1:]
+        if found != [size, wrote]:
+            raise machine.Failed(f"wrote {size} bytes {wrote}, read {' '.join(found)}")
+        return int(ns) / 1e9
+
+
+def write_sync(scratch, column, number=0):
+    return write(scratch, column, number, "sync")
 
 
 def build(scratch, column, _=0):
@@ -78,12 +138,26 @@ def sequential(scratch, column, _=0):
 
 
 class Work:
-    def __init__(self, state, name, part, title, run, reference, columns=None):
+    def __init__(self, state, name, part, title, run, reference, columns=None, fresh=False,
+                 finish=None, most=None):
         self.name, self.part, self.title, self.run = f"{state}-{name}", part, title, run
         self.cold = state == "cold"
+        self.fresh = fresh or self.cold
         self.reference = reference  # column names, the first that is there
         self.columns = columns      # None: all of its kind
-        self.short = state == "warm" and run in (walk, build, execute, touch, sequential)
+        self.finish = finish        # after a fresh sample: facts
+        self.most = most            # rounds
+        self.short = state == "warm" and run in (walk, build, execute, touch, sequential, write)
+        # What is done just before. The slow ones are not done twice; attributes that time out
+        # are asked for again; new files owe nothing to others before them.
+        self.before = run
+        if run in (create, unlink, write, write_sync):
+            self.before = None
+        elif part == "tree" and run is not open_all:
+            self.before = walk
+
+    def rounds(self, runs):
+        return min(runs, self.most or runs)
 
     def sample(self, scratch, column, number):
         times = 1
@@ -93,6 +167,7 @@ class Work:
 
 
 MOUNTED = ("lacunafs", "lacunafs-dir", "precontent", "httpdirfs", "rclone")
+WRITABLE = ("native", "lacunafs", "lacunafs-dir", "precontent")
 WORKS = [
     Work("warm", "walk", "tree", "walk and stat", walk, ("native",)),
     Work("warm", "read", "tree", "read all small files", read_all, ("native",)),
@@ -101,6 +176,16 @@ WORKS = [
     Work("warm", "exec", "big", "exec, a page a MiB", execute, ("native",)),
     Work("warm", "mmap", "big", f"mmap, {PAGES} random pages", touch, ("native",)),
     Work("warm", "seq", "big", "sequential read", sequential, ("native",)),
+    Work("warm", "open-rw", "project", "open for writing and close, each file", update_all,
+         ("native",)),
+    Work("warm", "create", "project", f"create {FILES:,} files of 4 KiB", create, ("native",)),
+    Work("warm", "unlink", "project", "unlink them", unlink, ("native",)),
+    Work("warm", "write", "project", "sequential write of 1 GiB", write, ("native",)),
+    Work("warm", "sync", "project", "the same, with fsync", write_sync, ("native",)),
+    Work("warm", "first-rw", "project", "first open for writing, each file", update_all,
+         ("native",), fresh=True),
+    Work("warm", "project", "project", "configure and build busybox inside",
+         project.BUSYBOX.build, ("native",), fresh=True, finish=project.BUSYBOX.finish),
     Work("cold", "walk", "tree", "walk and stat", walk, ("httpdirfs", "rclone", "lacunafs"),
          ("lacunafs", "lacunafs-dir", "httpdirfs", "rclone")),
     Work("cold", "read", "tree", "read all small files", read_all,
@@ -110,6 +195,10 @@ WORKS = [
     Work("cold", "mmap", "big", f"mmap, {PAGES} random pages", touch,
          ("precontent", "httpdirfs", "rclone", "lacunafs"), MOUNTED),
     Work("cold", "seq", "big", "sequential read", sequential, ("curl",), ("curl", *MOUNTED)),
+    Work("cold", "project", "project", "configure and build busybox inside",
+         project.BUSYBOX.build, ("native",), WRITABLE, finish=project.BUSYBOX.finish),
+    Work("cold", "kernel", "kernel", "configure and build a tiny kernel inside",
+         project.KERNEL.build, ("native",), WRITABLE, finish=project.KERNEL.finish, most=3),
 ]
 
 
