@@ -5,6 +5,7 @@
  * source where that is not good enough. */
 #include <errno.h>
 #include "fetch/lister_private.h"
+#include "fetch/store/tree.h"
 
 static void asking_load(struct pool_job *job);
 static void asking_done(struct source_request *r, const GError *error);
@@ -79,12 +80,37 @@ static struct listing *listing_load(struct directory *d)
 	return listing;
 }
 
+static void overlay_found(void *user, const char *name, uint32_t type)
+{
+	overlay_add(user, name, type);
+}
+
+static void overlay_gone(void *user, const char *name)
+{
+	overlay_gone_add(user, name);
+}
+
+static struct overlay *overlay_load(struct directory *d)
+{
+	const struct lister_options *o = &d->lister->options;
+	g_autofree char *path = o->local_path ? o->local_path(o->user, d) : g_strdup(d->path);
+	struct overlay *overlay = overlay_new();
+	int err = path ? tree_scan(d->lister->store, path, d->ino, overlay_found, overlay_gone,
+	                           overlay)
+	               : 0;
+
+	if (err)
+		g_warning("the store's /%s could not be read: %s", path, g_strerror(-err));
+	return overlay;
+}
+
 static void asking_load(struct pool_job *job)
 {
 	struct asking *a = (struct asking *)((char *)job - offsetof(struct asking, job));
 	struct directory *d = a->directory;
 	struct lister *l = d->lister;
-	struct listing *listing = listing_load(d);
+	struct listing *listing = d->local ? NULL : listing_load(d);
+	struct overlay *overlay = overlay_load(d);
 	GArray *answers = answers_new();
 	bool ask;
 
@@ -92,6 +118,8 @@ static void asking_load(struct pool_job *job)
 	d->looked = true;
 	if (d->listing == NULL)
 		d->listing = g_steal_pointer(&listing);
+	if (d->overlay == NULL)
+		d->overlay = g_steal_pointer(&overlay);
 	ask = !l->stopped && !directory_fresh_locked(d);
 	d->asking = ask;
 	l->submitting += ask;
@@ -99,6 +127,7 @@ static void asking_load(struct pool_job *job)
 		answers_take_locked(answers, d, 0, EIO);
 	pthread_mutex_unlock(&l->lock);
 	listing_unref(listing);
+	overlay_free(overlay);
 	answers_give(answers);
 	if (ask) {
 		asking_source(a);

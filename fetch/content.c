@@ -4,8 +4,8 @@
 #include <string.h>
 #include "fetch/fill_private.h"
 
-struct content *content_new(struct fill *f, const char *path, const struct store_origin *origin,
-                            void *owner)
+struct content *content_new(struct fill *f, const char *path, const char *remote,
+                            const struct store_origin *origin, void *owner)
 {
 	size_t length = strlen(path) + 1;
 	struct content *c = g_malloc0(sizeof *c + length);
@@ -16,6 +16,7 @@ struct content *content_new(struct fill *f, const char *path, const struct store
 	c->refs = 1;
 	c->completed = origin->size == 0;
 	memcpy(c->path, path, length);
+	c->remote = strcmp(path, remote) == 0 ? c->path : g_strdup(remote);
 	return c;
 }
 
@@ -49,6 +50,8 @@ void content_unref(struct content *c)
 	if (o->released)
 		o->released(o->user, c, c->owner);
 	g_free(c->failure);
+	if (c->remote != c->path)
+		g_free(c->remote);
 	g_free(c);
 }
 
@@ -148,7 +151,7 @@ static int content_look(struct content *c)
 		return 0;
 	if (err)
 		return err;
-	if (file_is_blank(file))
+	if (!store_file_kept(file) && file_is_blank(file))
 		return store_file_discard(f->store, c->path, file);
 	pthread_mutex_lock(&f->lock);
 	c->completed = store_file_complete(file);
@@ -170,6 +173,38 @@ int content_open(struct content *c)
 		c->looked = true;
 	content_yield(c);
 	return err;
+}
+
+int content_keep(struct content *c, const char *path)
+{
+	struct fill *f = c->fill;
+	struct store_file *file;
+	int err = content_open(c);
+
+	if (err)
+		return err;
+	content_claim(c);
+	file = c->file;
+	if (file == NULL)
+		err = store_file_create(f->store, path, &c->origin, &file);
+	if (err == 0)
+		err = store_file_keep(file, path, c->remote);
+	if (err == 0) {
+		pthread_mutex_lock(&f->lock);
+		__atomic_store_n(&c->file, file, __ATOMIC_RELEASE);
+		pthread_mutex_unlock(&f->lock);
+	} else if (c->file == NULL && file) {
+		store_file_close(file);
+	}
+	content_yield(c);
+	return err;
+}
+
+int content_localise(struct content *c, bool durable)
+{
+	struct store_file *file = content_file(c);
+
+	return file ? store_file_localise(file, durable) : -EINVAL;
 }
 
 bool content_present(struct content *c, uint64_t offset, uint64_t length)

@@ -24,6 +24,21 @@ struct directory *directory_new(struct lister *l, const char *path, uint64_t ino
 	return d;
 }
 
+struct directory *directory_new_local(struct lister *l, uint64_t ino, bool empty, void *owner)
+{
+	struct directory *d = directory_new(l, "", ino, owner);
+
+	d->local = true;
+	d->listing = listing_builder_finish(listing_builder_new(), "", 0, NULL);
+	if (d->listing == NULL)
+		g_error("no memory for an empty listing");
+	if (empty) {
+		d->looked = true;
+		d->overlay = overlay_new();
+	}
+	return d;
+}
+
 struct directory *directory_ref(struct directory *d)
 {
 	__atomic_fetch_add(&d->refs, 1, __ATOMIC_RELAXED);
@@ -36,6 +51,7 @@ void directory_unref(struct directory *d)
 		return;
 	g_assert(d->waiters == NULL && !d->asking);
 	listing_unref(d->listing);
+	overlay_free(d->overlay);
 	g_free(d->attributes);
 	g_free(d->cause);
 	g_free(d);
@@ -63,8 +79,10 @@ bool directory_fresh_locked(struct directory *d)
 {
 	struct lister *l = d->lister;
 
-	if (d->listing == NULL)
+	if (d->listing == NULL || d->overlay == NULL)
 		return false;
+	if (d->local)
+		return true;
 	if (clock_now() < d->quiet_ns || (l->down && clock_now() < l->down_until_ns))
 		return true;
 	return !d->expired && !listing_is_due(d->listing, l->options.ttl_ms);

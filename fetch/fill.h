@@ -47,10 +47,10 @@ void fill_stop(struct fill *f);
  * have been answered. */
 void fill_free(struct fill *f);
 
-/* One regular file. `path` is both the remote and the local one for now; `owner` is
- * handed back through content_owner(). No I/O. */
-struct content *content_new(struct fill *f, const char *path, const struct store_origin *origin,
-                            void *owner);
+/* One regular file. `path`: where it is, or will be, in the store; `owner` is handed back
+ * through content_owner(). No I/O. */
+struct content *content_new(struct fill *f, const char *path, const char *remote,
+                            const struct store_origin *origin, void *owner);
 struct content *content_ref(struct content *c);
 /* For an owner that keeps an uncounted pointer, cleared by released() under the owner's
  * lock: a reference, or false where the last one has just gone. */
@@ -60,6 +60,10 @@ void *content_owner(const struct content *c);
 /* Looks for the local file: small local I/O. 0 also where there is none yet; -errno
  * where the store is broken. Idempotent, any thread. */
 int content_open(struct content *c);
+/* Makes the local file count (store_file_keep()), with a name at `path`. Local I/O. */
+int content_keep(struct content *c, const char *path);
+/* Of one that was kept: store_file_localise(). */
+int content_localise(struct content *c, bool durable);
 /* The local file's O_RDWR descriptor, -1 while there is none. Stays open as long as the
  * caller's reference. */
 int content_fd(struct content *c);

@@ -59,7 +59,8 @@ struct content {
 	bool opening;               /* one thread opens or makes the local file */
 	bool looked;                /* for a local file */
 	bool completed;             /* options.completed has been or need not be called */
-	char path[];
+	char *remote;               /* owned, or `path` */
+	char path[];                /* in the store, when this was made */
 };
 
 enum transfer_kind { TRANSFER_FETCH, TRANSFER_VERIFY };

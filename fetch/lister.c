@@ -54,7 +54,7 @@ void lister_free(struct lister *l)
 
 bool stale_will_do_locked(const struct directory *d)
 {
-	return d->listing && (d->lister->down || d->lister->stopped);
+	return d->listing && d->overlay && (d->lister->down || d->lister->stopped);
 }
 
 int lister_want(struct directory *d, struct lister_wait *w, struct listing **listing)

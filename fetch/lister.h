@@ -26,6 +26,8 @@ struct lister_options {
 	/* The source told something new; runs before waiters get it. `before` may be NULL. */
 	void (*changed)(void *user, struct directory *d, struct listing *before,
 	                struct listing *after);
+	/* The directory's path in the store, owned by the lister; NULL: it has none any more. */
+	char *(*local_path)(void *user, struct directory *d);
 	void *user;
 };
 
@@ -36,6 +38,8 @@ void lister_free(
         struct lister *l); /* after source_close() and pool_free(); saves what is unsaved */
 
 struct directory *directory_new(struct lister *l, const char *path, uint64_t ino, void *owner);
+/* Nothing remote shows through; `empty`: nor is anything local in it yet. */
+struct directory *directory_new_local(struct lister *l, uint64_t ino, bool empty, void *owner);
 struct directory *directory_ref(struct directory *d);
 void directory_unref(struct directory *d); /* a listing on its way holds a reference */
 void *directory_owner(const struct directory *d);
@@ -47,6 +51,31 @@ struct listing *directory_listing(struct directory *d, bool *fresh);
 /* A copy of one entry as it is now (attributes may have been resolved since). */
 void directory_entry(struct directory *d, struct listing *l, uint32_t index,
                      struct listing_entry *out);
+
+/* What a name is. Of a directory whose listing `l` has been given out. */
+enum child { CHILD_NONE, CHILD_REMOTE, CHILD_LOCAL };
+/* *index: of CHILD_REMOTE, in `l`. */
+enum child directory_child(struct directory *d, struct listing *l, const char *name,
+                           uint32_t *index);
+/* Has the listing the name, gone or not? */
+bool directory_is_listed(struct directory *d, const char *name);
+
+/* The first entry past `position`, 0 = of all. Positions survive changes. */
+struct directory_entry {
+	char name[256];
+	uint64_t position;
+	uint32_t type;  /* S_IFMT, of local ones */
+	uint32_t index; /* in the listing, of remote ones */
+	bool local;
+};
+bool directory_next(struct directory *d, struct listing *l, uint64_t position,
+                    struct directory_entry *out);
+/* After the store: the name counts locally; does not any more; its remote one is gone. */
+void directory_local_add(struct directory *d, const char *name, uint32_t type);
+void directory_local_remove(struct directory *d, const char *name);
+void directory_gone_add(struct directory *d, const char *name);
+/* Nothing, local or remote, has a name in it. Of one that was listed. */
+bool directory_is_empty(struct directory *d);
 
 /* Says what the entry is from now on, whatever the source told: for one whose older version
  * is kept. For changed(), too. */

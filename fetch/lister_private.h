@@ -11,6 +11,7 @@
 #pragma once
 #include <pthread.h>
 #include "fetch/lister.h"
+#include "fetch/overlay.h"
 #include "fetch/readahead.h"
 
 struct lister {
@@ -62,12 +63,14 @@ struct directory {
 	void *owner;
 	uint64_t ino;
 	struct listing *listing;       /* a reference; NULL: unlisted */
+	struct overlay *overlay;       /* owned; NULL: not looked for yet */
 	struct attributes *attributes; /* owned; NULL: none were ever asked for */
 	GList *waiters;                /* of struct lister_wait for the listing, by link */
 	char *cause;                   /* owned; of the last failure */
 	int64_t quiet_ns;              /* not asked again before, where something is in hand */
 	unsigned refs;                 /* atomic */
 	bool looked;                   /* into the store */
+	bool local;                    /* nothing remote: its listing is empty for ever */
 	bool asking, expired, unsaved;
 	char path[];
 };

@@ -39,7 +39,7 @@ void transfer_prepare_locked(struct transfer *t)
 	t->offset = t->first << content_shift(c);
 	t->length = content_chunk_end(c, t->last) - t->offset;
 	t->job.run = verify_run;
-	r->base.path = c->path;
+	r->base.path = c->remote;
 	r->base.done = transfer_done;
 	r->offset = t->offset;
 	r->length = t->length;
@@ -62,6 +62,11 @@ static int transfer_file(struct transfer *t, struct store_file **out)
 	if (pinned != 0 && t->read.version != pinned) {
 		t->changed = true;
 		return -ESTALE;
+	}
+	if (file && pinned == 0) {
+		err = store_file_pin(file, t->read.version);
+		if (err)
+			return err;
 	}
 	if (file == NULL) {
 		origin.version = t->read.version;
@@ -281,7 +286,7 @@ void transfer_end(struct transfer *t, const GError *error)
 	name = f->stopped ? g_strdup(c->path) : NULL;
 	pthread_mutex_unlock(&f->lock);
 	if (lacking && name == NULL)
-		name = source_describe(f->source, c->path);
+		name = source_describe(f->source, c->remote);
 	if (lacking)
 		cause = transfer_cause(t, error, name);
 

@@ -97,7 +97,7 @@ static void expired_tell(struct fill *f, GPtrArray *contents)
 {
 	for (guint n = 0; n < contents->len; n++) {
 		struct content *c = contents->pdata[n];
-		g_autofree char *url = source_describe(f->source, c->path);
+		g_autofree char *url = source_describe(f->source, c->remote);
 		g_autofree char *cause =
 		        g_strdup_printf("%s: no answer within %g s", url, f->options.wait_ms / 1e3);
 

@@ -16,7 +16,7 @@ struct content *inode_open_content(struct server *s, struct inode *i)
 	pthread_mutex_lock(&i->lock);
 	struct content *c = i->content;
 	if (!c || !content_try_ref(c)) {
-		g_autofree char *path = inode_path(i);
+		g_autofree char *path = inode_path(s, i);
 		struct store_origin origin = {
 		        .ino = i->ino,
 		        .size = i->size,
@@ -26,7 +26,9 @@ struct content *inode_open_content(struct server *s, struct inode *i)
 		        .gid = i->gid,
 		        .nlink = i->nlink,
 		};
-		c = i->content = content_new(s->fill, path, &origin, inode_ref(s->inodes, i));
+		g_autofree char *remote = inode_remote(s, i);
+		c = i->content = content_new(s->fill, path, remote ? remote : "", &origin,
+		                             inode_ref(s->inodes, i));
 	}
 	pthread_mutex_unlock(&i->lock);
 	return c;
@@ -73,9 +75,11 @@ struct directory *inode_open_directory(struct server *s, struct inode *i)
 {
 	pthread_mutex_lock(&i->lock);
 	if (!i->directory) {
-		g_autofree char *path = inode_path(i);
+		g_autofree char *path = inode_remote(s, i);
 		/* A listing under way may outlive the inode: it is told the number. */
-		i->directory = directory_new(s->lister, path, i->ino, (void *)(uintptr_t)i->ino);
+		void *owner = (void *)(uintptr_t)i->ino;
+		i->directory = path ? directory_new(s->lister, path, i->ino, owner)
+		                    : directory_new_local(s->lister, i->ino, false, owner);
 	}
 	struct directory *d = i->directory;
 	pthread_mutex_unlock(&i->lock);
@@ -102,7 +106,7 @@ enum adoption inode_adopt(struct server *s, struct inode *i, const struct listin
 	if (!same_bytes) {
 		if (busy)
 			return ADOPT_LATER;
-		g_autofree char *path = inode_path(i);
+		g_autofree char *path = inode_path(s, i);
 		struct store_probe probe;
 		if (store_probe(s->store, path, i->ino, &probe) == 0)
 			return ADOPT_NEVER;
@@ -157,7 +161,7 @@ static void entry_changed(struct server *s, struct inode *dir, struct directory 
 			notifier_inode(s->notifier, inode_id(i), true);
 		}
 	} else if (S_ISREG(e->mode)) {
-		g_autofree char *path = inode_path(dir);
+		g_autofree char *path = inode_path(s, dir);
 		g_autofree char *full =
 		        path[0] ? g_strconcat(path, "/", name, NULL) : g_strdup(name);
 		struct store_probe probe;
@@ -165,6 +169,15 @@ static void entry_changed(struct server *s, struct inode *dir, struct directory 
 			directory_resolve(d, after, index, probe.size, true, probe.mtime_ns);
 	}
 	inode_put(s, i);
+}
+
+char *directory_local_path(void *user, struct directory *d)
+{
+	struct server *s = user;
+	struct inode *i = inode_find(s->inodes, (uintptr_t)directory_owner(d));
+	char *path = i ? inode_path(s, i) : NULL;
+	inode_put(s, i);
+	return path;
 }
 
 void directory_changed(void *user, struct directory *d, struct listing *before,
@@ -182,8 +195,11 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 		const struct listing_entry *e = listing_at(after, n);
 		uint32_t old;
 		bool known = listing_find(before, listing_name(after, e), &old);
+		uint32_t at;
 		if (known && same_entry(listing_at(before, old), e))
 			continue;
+		if (directory_child(d, after, listing_name(after, e), &at) != CHILD_REMOTE)
+			continue; /* what is here counts */
 		if (known)
 			entry_changed(s, dir, d, after, n);
 		/* Another file by that name: of another kind, or put in its place by a rename */

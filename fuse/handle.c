@@ -2,7 +2,11 @@
  * Copyright the lacunafs authors */
 
 #include "fuse/handle.h"
+#include <fcntl.h>
+#include <unistd.h>
 #include "fuse/server.h"
+
+#define FMODE_EXEC 0x20 /* the kernel's own flag, seen in OPEN and RELEASE (kernel-facts B4) */
 
 struct handle_table {
 	pthread_mutex_t lock;
@@ -33,7 +37,7 @@ void handle_table_free(struct handle_table *t, struct server *s)
 	g_free(t);
 }
 
-uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c, bool exec)
+uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c, int fd, int flags)
 {
 	struct handle *h;
 	pthread_mutex_lock(&t->lock);
@@ -50,7 +54,9 @@ uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c,
 	h->inode = i;
 	h->content = c;
 	h->ra = (struct readahead){0};
-	h->exec = exec;
+	h->fd = fd;
+	h->exec = flags & FMODE_EXEC;
+	h->write = (flags & O_ACCMODE) != O_RDONLY;
 	uint64_t fh = ((uint64_t)h->generation << 32) | h->index;
 	pthread_mutex_unlock(&t->lock);
 	return fh;
@@ -75,9 +81,13 @@ void handle_close(struct server *s, struct handle *h)
 	pthread_mutex_lock(&t->lock);
 	struct inode *i = g_steal_pointer(&h->inode);
 	struct content *c = g_steal_pointer(&h->content);
+	int fd = h->fd;
+	h->fd = -1;
 	h->generation++;
 	g_array_append_val(t->free_slots, h->index);
 	pthread_mutex_unlock(&t->lock);
+	if (fd >= 0)
+		close(fd);
 	if (c)
 		content_unref(c);
 	inode_put(s, i);

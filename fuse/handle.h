@@ -15,15 +15,21 @@ struct handle {
 	struct content *content; /* cached mode; NULL until the first READ of a whole file */
 	struct readahead ra;
 	pthread_mutex_t lock;
+	int fd; /* owned; of the local file, whose bytes are all ours; -1: none yet. Under lock */
 	uint32_t index, generation;
-	bool exec; /* opened by execve(2): FMODE_EXEC */
+	bool exec;  /* opened by execve(2): FMODE_EXEC */
+	bool write; /* opened for writing */
 };
 
 struct handle_table;
 struct handle_table *handle_table_new(void);
 void handle_table_free(struct handle_table *t, struct server *s); /* closes what is open */
-/* Takes over the references. */
-uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c, bool exec);
+/* Takes over the references, and `fd` (-1: none). `flags`: of the open. */
+uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c, int fd, int flags);
 struct handle *handle_get(struct handle_table *t, uint64_t fh); /* NULL: not alive */
+/* ops_write.c: its local file, opened if it is not; -errno. */
+int handle_local_fd(struct server *s, struct handle *h);
+/* ops_file.c: closed, as the kernel has it: handle_close() and what hangs on it. */
+void handle_release(struct server *s, struct handle *h);
 /* The handle is gone; its references are dropped. */
 void handle_close(struct server *s, struct handle *h);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include "fuse/backing.h"
 #include "fuse/ledger.h"
+#include "fuse/names.h"
 #include "fuse/server.h"
 
 struct inode_table {
@@ -104,9 +105,8 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 		index = t->slots->len;
 		g_ptr_array_add(t->slots, NULL);
 	}
-	size_t len = strlen(name);
-	struct inode *i = g_malloc0(sizeof(*i) + len + 1);
-	memcpy(i->name, name, len + 1);
+	struct inode *i = g_new0(struct inode, 1);
+	i->name = g_strdup(name);
 	pthread_mutex_init(&i->lock, NULL);
 	i->ino = ino;
 	i->index = index;
@@ -133,14 +133,27 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 	return i;
 }
 
-struct inode *inode_intern(struct inode_table *t, struct inode *parent, const char *name,
+/* The file is known by another name. */
+static void intern_alias_locked(struct server *s, struct inode *i, struct inode *parent,
+                                const char *name)
+{
+	parent->refs++;
+	pthread_rwlock_wrlock(&s->names);
+	struct inode *before = names_add_locked(i, parent, name);
+	pthread_rwlock_unlock(&s->names);
+	if (before)
+		before->refs--; /* it has other users: a child's name was just looked up in it */
+}
+
+struct inode *inode_intern(struct server *s, struct inode *parent, const char *name,
                            const struct listing_entry *e, bool lookup)
 {
+	struct inode_table *t = s->inodes;
 	uint64_t ino = e->ino;
 	pthread_mutex_lock(&t->lock);
 	struct inode *i;
 	while ((i = find_locked(t, ino))) {
-		bool same_name = i->parent == parent && strcmp(i->name, name) == 0;
+		bool same_name = names_has(s, i, parent, name);
 		if (i->type != (e->mode & S_IFMT)) {
 			/* The name is another kind of file now; the old one lives on until it is
 			 * forgotten. */
@@ -157,6 +170,8 @@ struct inode *inode_intern(struct inode_table *t, struct inode *parent, const ch
 	}
 	if (!i)
 		i = insert_locked(t, parent, name, e, ino);
+	else if (parent && !names_has(s, i, parent, name))
+		intern_alias_locked(s, i, parent, name);
 	if (i) {
 		i->refs++;
 		if (lookup)
@@ -164,6 +179,22 @@ struct inode *inode_intern(struct inode_table *t, struct inode *parent, const ch
 	}
 	pthread_mutex_unlock(&t->lock);
 	return i;
+}
+
+static void release_locked(struct server *s, struct inode_table *t, struct inode *i);
+
+static void extra_free_locked(struct server *s, struct inode_table *t, struct inode_extra *x)
+{
+	if (!x)
+		return;
+	for (GSList *l = x->aliases; l; l = l->next) {
+		struct alias *a = l->data;
+		a->parent->refs--;
+		release_locked(s, t, a->parent);
+	}
+	g_slist_free_full(x->aliases, g_free);
+	g_free(x->remote);
+	g_free(x);
 }
 
 /* Frees `i` if nothing holds it, and then perhaps its parents. */
@@ -183,7 +214,11 @@ static void release_locked(struct server *s, struct inode_table *t, struct inode
 			backing_drop(s->backing, i);
 		if (S_ISDIR(i->type) && i->directory)
 			directory_unref(i->directory);
+		if (i->extra && i->extra->unlinked)
+			tree_orphan_drop(s->store, i->extra->unlinked);
+		extra_free_locked(s, t, i->extra);
 		pthread_mutex_destroy(&i->lock);
+		g_free(i->name);
 		g_free(i);
 		if (parent)
 			parent->refs--;
@@ -216,23 +251,13 @@ void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup)
 	pthread_mutex_unlock(&t->lock);
 }
 
-char *inode_path(const struct inode *i)
+void inode_unhash(struct inode_table *t, struct inode *i)
 {
-	size_t len = 0;
-	for (const struct inode *p = i; p->parent; p = p->parent)
-		len += strlen(p->name) + 1;
-	if (len == 0)
-		return g_strdup("");
-	char *path = g_malloc(len), *end = path + len;
-	*--end = '\0';
-	for (const struct inode *p = i; p->parent; p = p->parent) {
-		size_t n = strlen(p->name);
-		end -= n;
-		memcpy(end, p->name, n);
-		if (end > path)
-			*--end = '/';
-	}
-	return path;
+	pthread_mutex_lock(&t->lock);
+	if (i->hashed)
+		g_hash_table_remove(t->by_ino, i);
+	i->hashed = false;
+	pthread_mutex_unlock(&t->lock);
 }
 
 uint64_t inode_count(struct inode_table *t)

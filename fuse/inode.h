@@ -6,8 +6,9 @@
  * Shape:   an array of slots; a hash set by st_ino (borrowed)
  * Owns:    an inode lives while the kernel's lookup count (untrusted, in the ledger)
  *          or our own references are above zero; it holds a reference on its parent
- * Locking: one inode's mutex, then the table's. Find-or-insert is one critical
- *          section. Name and parent are fixed in this version.
+ * Locking: one inode's mutex, then the table's, then `names`, which covers every name,
+ *          parent and alias: read by who needs a path, written by who moves one, who also
+ *          moves it in the store meanwhile. Find-or-insert is one critical section
  * Units:   bytes; ns since 1970
  * Memory:  ≤ 400 bytes an inode, listing entry included (tests/bench)
  */
@@ -16,15 +17,34 @@
 #include "fetch/fill.h"
 #include "fetch/lister.h"
 #include "fetch/readahead.h"
+#include "fetch/store/tree.h"
 
 struct server;
 
 enum iomode_kind { IOMODE_NONE, IOMODE_CACHED, IOMODE_PASSTHROUGH };
 
+/* Another name of the same file. */
+struct alias {
+	struct inode *parent; /* a reference */
+	char name[];
+};
+
+/* What few inodes have. */
+struct inode_extra {
+	GSList *aliases;   /* of struct alias, owned */
+	char *remote;      /* owned; the remote path, where the name does not tell it */
+	uint64_t unlinked; /* its number in the store once it has no name; 0: none */
+	/* Of one whose local object counts: */
+	int64_t atime_ns, ctime_ns;
+	uint64_t blocks; /* of 512 bytes; of a whole file */
+};
+
 struct inode {
 	pthread_mutex_t lock;
 	uint64_t ino;
 	struct inode *parent;       /* a reference; NULL for the root */
+	struct inode_extra *extra;  /* owned; NULL: nothing of it */
+	char *name;                 /* owned; "" for the root */
 	uint32_t index, generation; /* inode_id() */
 	uint32_t refs;              /* ours; under the table's lock */
 
@@ -56,7 +76,9 @@ struct inode {
 	bool ahead : 1;      /* its bytes were fetched before anybody asked: the walk goes on */
 	bool outdated : 1;   /* the listing tells of a newer version */
 	bool hashed : 1;     /* found by st_ino; under the table's lock */
-	char name[];         /* "" for the root */
+	bool local : 1;      /* the local object counts: attributes are its own */
+	bool born : 1;       /* nothing remote is left of it, or ever was */
+	bool nameless : 1;   /* it has no name any more, or none yet */
 };
 
 struct inode_table;
@@ -72,12 +94,29 @@ void inode_put(struct server *s, struct inode *i);
 struct inode *inode_find(struct inode_table *t, uint64_t ino);
 /* Finds or makes the inode of `entry`, with a reference of ours. `lookup`: one kernel lookup
  * is counted, in the ledger, before this returns. */
-struct inode *inode_intern(struct inode_table *t, struct inode *parent, const char *name,
+struct inode *inode_intern(struct server *s, struct inode *parent, const char *name,
                            const struct listing_entry *entry, bool lookup);
+/* The same of what counts locally. */
+struct inode *inode_intern_local(struct server *s, struct inode *parent, const char *name,
+                                 const struct tree_node *node, bool lookup);
+/* It has no name any more: it is not found by its number, which may be given out again. */
+void inode_unhash(struct inode_table *t, struct inode *i);
 void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup);
-/* The path from the root, no leading '/'; caller frees. */
-char *inode_path(const struct inode *i);
+/* The path in the store: from the root, no leading '/', or /unlinked/N; caller frees. */
+char *inode_path(struct server *s, const struct inode *i);
+/* With `names` read or written; the path of `name` in a directory. */
+char *inode_path_locked(const struct inode *i);
+char *inode_child_path_locked(const struct inode *i, const char *name);
+/* Where it comes from; NULL: nothing remote. */
+char *inode_remote(struct server *s, const struct inode *i);
 uint64_t inode_count(struct inode_table *t);
+
+/* fuse/local.c: what counts locally. Positive errnos. */
+/* Makes the local object count. Local I/O, in the order that format.h wants. */
+int inode_keep(struct server *s, struct inode *i);
+/* Attributes from the local object, if that counts. */
+int inode_refresh(struct server *s, struct inode *i);
+void inode_take(struct server *s, struct inode *i, const struct tree_node *node);
 
 /* fuse/content.c: the open side of a regular file and the listed side of a directory */
 
@@ -96,5 +135,6 @@ enum adoption inode_adopt(struct server *s, struct inode *i, const struct listin
 void content_completed(void *user, struct content *c);
 void content_changed(void *user, struct content *c);
 void content_released(void *user, struct content *c, void *owner);
+char *directory_local_path(void *user, struct directory *d);
 void directory_changed(void *user, struct directory *d, struct listing *before,
                        struct listing *after);

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "fuse/backing.h"
-#include "fuse/inode.h"
+#include "fuse/ops.h"
 
 /* What one READ brings. The kernel opens the backing file with each open, 8 µs of 30 here (an
  * AMD guest); a small file, whose bytes the page cache keeps, has no use for it. Warm, side by
@@ -17,7 +17,9 @@
  * registered O_RDONLY descriptor keeps a direct exec of the local file possible. */
 static int local_open(struct server *s, struct inode *i)
 {
-	g_autofree char *path = inode_path(i);
+	if (i->born)
+		return inode_open_local(s, i, O_RDONLY);
+	g_autofree char *path = inode_path(s, i);
 	return store_open_readonly(s->store, path, i->ino);
 }
 
@@ -25,9 +27,10 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 {
 	int fd = -1, err = 0;
 	bool usable = !backing_unusable(s->backing);
+	bool write = (fi->flags & O_ACCMODE) != O_RDONLY;
 	pthread_mutex_lock(&i->lock);
-	bool whole =
-	        usable && i->complete && i->size > PAGE_CACHE_MAX && i->iomode != IOMODE_CACHED;
+	bool whole = usable && i->complete && (write || i->size > PAGE_CACHE_MAX) &&
+	             i->iomode != IOMODE_CACHED;
 	pthread_mutex_unlock(&i->lock);
 	if (whole && !backing_kept(s->backing, i)) {
 		fd = local_open(s, i);
@@ -53,6 +56,7 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 	i->handles++;
 	if (mode == IOMODE_PASSTHROUGH) {
 		fi->backing_id = i->backing_id;
+		i->keep_cache &= !write; /* what the page cache has may be overtaken */
 	} else {
 		fi->keep_cache = i->keep_cache;
 		i->keep_cache = true;

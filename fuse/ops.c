@@ -22,6 +22,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_NO_OPENDIR_SUPPORT);
 	want(conn, FUSE_CAP_PARALLEL_DIROPS);
 	want(conn, FUSE_CAP_CACHE_SYMLINKS);
+	/* The umask is applied where a directory's default ACL can overrule it */
+	want(conn, FUSE_CAP_DONT_MASK);
+	want(conn, FUSE_CAP_POSIX_ACL);
 	/* Read-ahead that waits for the network must not hold up what is present */
 	conn->max_background = 1024;
 	conn->congestion_threshold = 1024;
@@ -49,67 +52,6 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, ENOSYS); /* never asked again */
 }
 
-/* The mount is read-only for the kernel, too; these are for one that was remounted. */
-static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
-                       struct fuse_file_info *fi)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void op_remove(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
-                      const char *newname, unsigned int flags)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
-                        size_t size, int flags)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-                      struct fuse_file_info *fi)
-{
-	fuse_reply_err(req, EROFS);
-}
-
-static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
-                         struct fuse_file_info *fi)
-{
-	fuse_reply_err(req, EROFS);
-}
-
 const struct fuse_lowlevel_ops server_ops = {
         .init = op_init,
         .lookup = op_lookup,
@@ -131,13 +73,18 @@ const struct fuse_lowlevel_ops server_ops = {
         .setattr = op_setattr,
         .mknod = op_mknod,
         .mkdir = op_mkdir,
-        .unlink = op_remove,
-        .rmdir = op_remove,
+        .unlink = op_unlink,
+        .rmdir = op_rmdir,
         .symlink = op_symlink,
         .rename = op_rename,
         .link = op_link,
         .setxattr = op_setxattr,
         .removexattr = op_removexattr,
         .create = op_create,
+        .tmpfile = op_tmpfile,
+        .write_buf = op_write_buf,
+        .copy_file_range = op_copy_file_range,
+        .fsync = op_fsync,
+        .fsyncdir = op_fsyncdir,
         .fallocate = op_fallocate,
 };

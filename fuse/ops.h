@@ -9,14 +9,43 @@
 
 extern const struct fuse_lowlevel_ops server_ops;
 
+/* ops_make.c */
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+               struct fuse_file_info *fi);
+void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi);
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname);
+/* ops_remove.c, ops_rename.c */
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+               const char *newname, unsigned int flags);
+/* ops_write.c */
+void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_t offset,
+                  struct fuse_file_info *fi);
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+                  struct fuse_file_info *fi);
+void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+                        struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+                        struct fuse_file_info *fi_out, size_t length, int flags);
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+/* ops_xattr.c */
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+                 int flags);
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 /* ops_name.c */
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
 void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
 void op_readlink(fuse_req_t req, fuse_ino_t ino);
-void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
-void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 /* ops_attr.c */
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+                struct fuse_file_info *fi);
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_statfs(fuse_req_t req, fuse_ino_t ino);
 /* ops_dir.c */
@@ -36,6 +65,29 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 double directory_timeout(struct server *s, struct inode *i);
 void inode_stat(struct inode *i, struct stat *st);
 void inode_entry(struct server *s, struct inode *i, struct fuse_entry_param *e);
+/* Replies with an entry that was looked up; the reference is taken over. */
+void entry_reply(struct server *s, fuse_req_t req, struct inode *i);
+/* The inode of a name that counts locally. NULL and a positive errno. */
+struct inode *child_local(struct server *s, struct inode *dir, const char *name, bool lookup,
+                          int *err);
+/* ops_write.c: every byte is local from here on. The first is for what is cut to nothing; the
+ * second wants all of them present, and is durable. Blocks. */
+int inode_discard_bytes(struct server *s, struct inode *i);
+int inode_own_bytes(struct server *s, struct inode *i);
+/* A descriptor of the local file; -errno. */
+int inode_open_local(struct server *s, struct inode *i, int flags);
+/* What has the name, local or remote, of a directory that was listed: a reference, or NULL and
+ * a positive errno. */
+struct inode *child_known(struct server *s, struct inode *dir, const char *name, int *err);
+/* Marks the name as gone, if it is a remote one. A positive errno. */
+int name_hide(struct server *s, struct inode *dir, const char *name);
+/* Is it open? */
+bool inode_in_use(struct inode *i);
+bool inode_is_last_name(const struct inode *i);
+/* The name has gone from the store, and was perhaps the last: then the file is
+ * /unlinked/`number`, if not 0. As names_remove_locked(). */
+struct inode *name_gone_locked(struct inode *i, struct inode *dir, const char *name,
+                               uint64_t number);
 /* The listing of `i`'s parent, referenced, and the entry of `i` in it. NULL: not there. */
 struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index);
 /* prefetch.c: a small file is being read from its start: fetch what comes next, too. */

@@ -10,14 +10,20 @@
 
 #define NS 1000000000
 
+static struct timespec timespec_of(int64_t ns)
+{
+	struct timespec t = {.tv_sec = ns / NS, .tv_nsec = ns % NS};
+	if (t.tv_nsec < 0) {
+		t.tv_sec--;
+		t.tv_nsec += NS;
+	}
+	return t;
+}
+
 void inode_stat(struct inode *i, struct stat *st)
 {
 	pthread_mutex_lock(&i->lock);
-	struct timespec mtime = {.tv_sec = i->mtime_ns / NS, .tv_nsec = i->mtime_ns % NS};
-	if (mtime.tv_nsec < 0) {
-		mtime.tv_sec--;
-		mtime.tv_nsec += NS;
-	}
+	struct timespec mtime = timespec_of(i->mtime_ns);
 	uint64_t size = S_ISDIR(i->type) && i->size == 0 ? 4096 : i->size;
 	*st = (struct stat){
 	        .st_ino = i->ino,
@@ -34,6 +40,12 @@ void inode_stat(struct inode *i, struct stat *st)
 	        .st_mtim = mtime,
 	        .st_ctim = mtime,
 	};
+	if (i->local) {
+		st->st_atim = timespec_of(i->extra->atime_ns);
+		st->st_ctim = timespec_of(i->extra->ctime_ns);
+		if (i->born)
+			st->st_blocks = i->extra->blocks;
+	}
 	pthread_mutex_unlock(&i->lock);
 }
 
@@ -92,6 +104,12 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
+	int err = inode_refresh(s, i);
+	if (err) {
+		fuse_reply_err(req, err);
+		inode_put(s, i);
+		return;
+	}
 	struct parked *p = parked_new(s, req, i, NULL);
 	p->resume = attr_reply;
 	p->fail = attr_fail;
@@ -109,6 +127,92 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		attr_reply(p, NULL);
 	if (l)
 		listing_unref(l);
+}
+
+/* Everything but the size. A positive errno. */
+static int attributes_set(struct server *s, struct inode *i, const struct stat *attr, int to_set)
+{
+	int err = 0;
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+		err = tree_chown(s->store, path,
+		                 to_set & FUSE_SET_ATTR_UID ? attr->st_uid : UINT32_MAX,
+		                 to_set & FUSE_SET_ATTR_GID ? attr->st_gid : UINT32_MAX);
+	if (err == 0 && (to_set & FUSE_SET_ATTR_MODE))
+		err = tree_chmod(s->store, path, attr->st_mode);
+	if (err == 0 && (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME))) {
+		struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_OMIT}};
+		if (to_set & FUSE_SET_ATTR_ATIME)
+			times[0] = attr->st_atim;
+		if (to_set & FUSE_SET_ATTR_ATIME_NOW)
+			times[0].tv_nsec = UTIME_NOW;
+		if (to_set & FUSE_SET_ATTR_MTIME)
+			times[1] = attr->st_mtim;
+		if (to_set & FUSE_SET_ATTR_MTIME_NOW)
+			times[1].tv_nsec = UTIME_NOW;
+		err = tree_utimens(s->store, path, times);
+	}
+	pthread_rwlock_unlock(&s->names);
+	return -err;
+}
+
+struct setting {
+	struct stat attr;
+	int to_set;
+};
+
+/* Frees nothing. */
+static void setattr_end(fuse_req_t req, struct inode *i, const struct stat *attr, int to_set)
+{
+	struct server *s = fuse_req_userdata(req);
+	int err = attributes_set(s, i, attr, to_set);
+	if (err == 0)
+		err = inode_refresh(s, i);
+	if (err) {
+		fuse_reply_err(req, err);
+		return;
+	}
+	struct stat st;
+	inode_stat(i, &st);
+	fuse_reply_attr(req, &st, S_ISDIR(i->type) ? directory_timeout(s, i) : TIMEOUT_FOREVER);
+}
+
+static void truncate_then(struct parked *p, int fd)
+{
+	struct setting *set = p->data;
+	if (ftruncate(fd, set->attr.st_size) < 0)
+		fuse_reply_err(p->req, errno);
+	else
+		setattr_end(p->req, p->inode, &set->attr, set->to_set);
+}
+
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+                struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *i = inode_get(s->inodes, ino);
+	int err = !i ? ESTALE : s->read_only ? EROFS : inode_keep(s, i);
+	bool size = to_set & FUSE_SET_ATTR_SIZE;
+	if (err == 0 && size && !S_ISREG(i->type))
+		err = EINVAL;
+	if (err == 0 && size && attr->st_size == 0)
+		err = inode_discard_bytes(s, i);
+	if (err == 0 && size) {
+		struct parked *p = parked_new(s, req, i, NULL);
+		struct setting *set = g_new(struct setting, 1);
+		set->attr = *attr;
+		set->to_set = to_set;
+		p->data = set;
+		p->then = truncate_then;
+		parked_local(p);
+		return;
+	}
+	if (err)
+		fuse_reply_err(req, err);
+	else
+		setattr_end(req, i, attr, to_set);
+	inode_put(s, i);
 }
 
 void op_statfs(fuse_req_t req, fuse_ino_t ino)

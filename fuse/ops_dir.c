@@ -10,34 +10,63 @@
 /* Offsets: 1 is past ".", 2 past "..", cookie + 2 past an entry */
 #define DOTS 2
 
-/* One entry into the buffer; its size, which may be more than is left. An entry without an
- * inode leaves the kernel to ask for its attributes when somebody wants them. */
-static size_t entry_add(struct parked *p, char *buf, size_t left, struct listing *l, uint32_t n)
+/* st_ino and type of what counts locally. */
+static void local_number(struct server *s, struct inode *dir, const char *name, struct stat *st)
+{
+	struct tree_node node;
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	int err = tree_look(s->store, path, &node);
+	pthread_rwlock_unlock(&s->names);
+	if (err)
+		return;
+	st->st_ino = node.st.st_ino;
+	st->st_mode = node.st.st_mode;
+	tree_node_clear(&node);
+}
+
+/* The inode of an entry, with a kernel lookup; NULL: the kernel asks when it wants to know. */
+static struct inode *entry_inode(struct parked *p, struct listing *l,
+                                 const struct directory_entry *de)
 {
 	struct server *s = p->server;
 	struct listing_entry entry;
-	directory_entry(inode_open_directory(s, p->inode), l, n, &entry);
-	const char *name = listing_name(l, &entry);
-	off_t next = (off_t)entry.cookie + DOTS;
+	int err;
+	if (de->local)
+		return child_local(s, p->inode, de->name, true, &err);
+	directory_entry(inode_open_directory(s, p->inode), l, de->index, &entry);
+	if (S_ISREG(entry.mode) && !(entry.flags & LISTING_SIZE_EXACT))
+		return NULL;
+	struct inode *i = inode_intern(s, p->inode, de->name, &entry, true);
+	if (i)
+		inode_adopt(s, i, &entry);
+	return i;
+}
+
+/* One entry into the buffer; its size, which may be more than is left. An entry without an
+ * inode leaves the kernel to ask for its attributes when somebody wants them. */
+static size_t entry_add(struct parked *p, char *buf, size_t left, struct listing *l,
+                        const struct directory_entry *de)
+{
+	struct server *s = p->server;
+	off_t next = (off_t)de->position + DOTS;
+	/* a number that is not told is not 0, which means that nothing is there */
+	uint64_t ino = de->local ? UINT64_MAX : listing_at(l, de->index)->ino;
+	struct fuse_entry_param e = {.attr = {.st_ino = ino, .st_mode = de->type}};
 	if (!p->plus) {
-		struct stat st = {.st_ino = entry.ino, .st_mode = entry.mode};
-		return fuse_add_direntry(p->req, buf, left, name, &st, next);
+		if (de->local)
+			local_number(s, p->inode, de->name, &e.attr);
+		return fuse_add_direntry(p->req, buf, left, de->name, &e.attr, next);
 	}
-	struct fuse_entry_param e = {
-	        .attr = {.st_ino = entry.ino, .st_mode = entry.mode},
-	};
-	size_t size = fuse_add_direntry_plus(p->req, NULL, 0, name, &e, next);
+	size_t size = fuse_add_direntry_plus(p->req, NULL, 0, de->name, &e, next);
 	if (size > left)
 		return size;
-	if (!S_ISREG(entry.mode) || (entry.flags & LISTING_SIZE_EXACT)) {
-		struct inode *i = inode_intern(s->inodes, p->inode, name, &entry, true);
-		if (i) {
-			inode_adopt(s, i, &entry);
-			inode_entry(s, i, &e);
-			inode_put(s, i);
-		}
+	struct inode *i = entry_inode(p, l, de);
+	if (i) {
+		inode_entry(s, i, &e);
+		inode_put(s, i);
 	}
-	return fuse_add_direntry_plus(p->req, buf, left, name, &e, next);
+	return fuse_add_direntry_plus(p->req, buf, left, de->name, &e, next);
 }
 
 static size_t dot_add(struct parked *p, char *buf, size_t left, int n)
@@ -64,9 +93,10 @@ static void readdir_listed(struct parked *p, struct listing *l)
 		full = size > p->size - used;
 		used += full ? 0 : size;
 	}
-	uint32_t cookie = p->offset > DOTS ? (uint32_t)MIN(p->offset - DOTS, UINT32_MAX) : 0;
-	for (uint32_t n = listing_after(l, cookie); n < listing_count(l) && !full; n++) {
-		size_t size = entry_add(p, buf + used, p->size - used, l, n);
+	struct directory *d = inode_open_directory(p->server, p->inode);
+	struct directory_entry de = {.position = p->offset > DOTS ? p->offset - DOTS : 0};
+	while (!full && directory_next(d, l, de.position, &de)) {
+		size_t size = entry_add(p, buf + used, p->size - used, l, &de);
 		full = size > p->size - used;
 		used += full ? 0 : size;
 	}

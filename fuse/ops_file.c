@@ -12,7 +12,6 @@
 #include "fuse/ops.h"
 #include "fuse/parked.h"
 
-#define FMODE_EXEC 0x20 /* the kernel's own flag, seen in OPEN and RELEASE (kernel-facts B4) */
 #define READ_MAX (1u << 20)
 
 /* The content of `i` for reading, a reference; a negative errno in *err where the store fails. */
@@ -38,15 +37,30 @@ static struct content *content_get(struct server *s, struct inode *i, int *err)
 	return NULL;
 }
 
+/* Opened for writing: what is whole is ours from now on, for passthrough hides what is written.
+ * What is not is made so by the first write. */
+static int open_for_writing(struct server *s, struct inode *i, int *fd)
+{
+	pthread_mutex_lock(&i->lock);
+	bool complete = i->complete;
+	pthread_mutex_unlock(&i->lock);
+	int err = s->read_only ? EROFS : complete && !i->born ? inode_own_bytes(s, i) : 0;
+	if (err || !i->born)
+		return err;
+	*fd = inode_open_local(s, i, O_RDWR);
+	return -MIN(*fd, 0);
+}
+
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, ino);
-	int err = 0;
+	int err = 0, fd = -1;
+	bool write = (fi->flags & O_ACCMODE) != O_RDONLY;
 	if (!i || !S_ISREG(i->type))
 		err = i ? EINVAL : ESTALE;
-	else if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC))
-		err = EROFS;
+	else if (write)
+		err = open_for_writing(s, i, &fd);
 	struct content *c = NULL;
 	bool ahead = false;
 	if (!err) {
@@ -70,30 +84,64 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	if (ahead)
 		prefetch_siblings(s, i);
-	fi->fh = handle_open(s->handles, i, c, fi->flags & FMODE_EXEC);
-	if (fuse_reply_open(req, fi) == -ENOENT) {
-		/* Interrupted: no RELEASE will come */
-		iomode_release(s, i);
-		handle_close(s, handle_get(s->handles, fi->fh));
-	}
+	fi->fh = handle_open(s->handles, i, c, fd, fi->flags);
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		handle_release(s, handle_get(s->handles, fi->fh)); /* no RELEASE will come */
+}
+
+/* Nobody has it open any more, and it has no name. */
+static void unlinked_drop(struct server *s, struct inode *i)
+{
+	pthread_rwlock_wrlock(&s->names);
+	uint64_t number = i->nameless && i->extra ? i->extra->unlinked : 0;
+	if (number && !inode_in_use(i))
+		i->extra->unlinked = 0;
+	else
+		number = 0;
+	pthread_rwlock_unlock(&s->names);
+	if (number)
+		tree_orphan_drop(s->store, number);
+}
+
+void handle_release(struct server *s, struct handle *h)
+{
+	struct inode *i = h->inode;
+	iomode_release(s, i);
+	pthread_mutex_lock(&i->lock);
+	bool outdated = i->outdated && i->handles == 0;
+	pthread_mutex_unlock(&i->lock);
+	/* Looked up anew, it can take the newer version. */
+	if (outdated)
+		notifier_entry(s->notifier, inode_id(i->parent), i->name);
+	if (i->nameless)
+		unlinked_drop(s, i);
+	handle_close(s, h);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
 	struct handle *h = handle_get(s->handles, fi->fh);
-	if (h) {
-		struct inode *i = h->inode;
-		iomode_release(s, i);
-		pthread_mutex_lock(&i->lock);
-		bool outdated = i->outdated && i->handles == 0;
-		pthread_mutex_unlock(&i->lock);
-		/* Looked up anew, it can take the newer version. */
-		if (outdated)
-			notifier_entry(s->notifier, inode_id(i->parent), i->name);
-		handle_close(s, h);
-	}
+	if (h)
+		handle_release(s, h);
 	fuse_reply_err(req, h ? 0 : EBADF);
+}
+
+/* Bytes of a file that is all local: what there is up to its end. */
+static void read_local(struct server *s, fuse_req_t req, struct handle *h, size_t size,
+                       off_t offset)
+{
+	int fd = handle_local_fd(s, h);
+	if (fd < 0) {
+		fuse_reply_err(req, -fd);
+		return;
+	}
+	struct fuse_bufvec data = FUSE_BUFVEC_INIT(size);
+	data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK | FUSE_BUF_FD_RETRY;
+	data.buf[0].fd = fd;
+	data.buf[0].pos = offset;
+	__atomic_add_fetch(&s->bytes_from_store, size, __ATOMIC_RELAXED);
+	fuse_reply_data(req, &data, FUSE_BUF_NO_SPLICE);
 }
 
 /* Replies with bytes that are present. `wait`: this thread may block on the disk. */
@@ -143,6 +191,10 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		return;
 	}
 	struct inode *i = h->inode;
+	if (i->born) {
+		read_local(s, req, h, size, offset);
+		return;
+	}
 	pthread_mutex_lock(&h->lock);
 	int err = 0;
 	if (!h->content)
@@ -193,6 +245,15 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 	struct handle *h = handle_get(s->handles, fi->fh);
 	if (!h) {
 		fuse_reply_err(req, EBADF);
+		return;
+	}
+	if (h->inode->born) {
+		int fd = handle_local_fd(s, h);
+		off_t at = fd < 0 ? -1 : lseek(fd, offset, whence);
+		if (at < 0)
+			fuse_reply_err(req, fd < 0 ? -fd : errno);
+		else
+			fuse_reply_lseek(req, at);
 		return;
 	}
 	pthread_mutex_lock(&h->inode->lock);

@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 
 #include <errno.h>
+#include <linux/limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "fuse/ops.h"
@@ -14,6 +15,45 @@ static void negative_reply(fuse_req_t req)
 	fuse_reply_entry(req, &e);
 }
 
+void entry_reply(struct server *s, fuse_req_t req, struct inode *i)
+{
+	struct fuse_entry_param e;
+	inode_entry(s, i, &e);
+	uint64_t id = e.ino;
+	inode_put(s, i);
+	if (fuse_reply_entry(req, &e) == -ENOENT)
+		inode_forget(s, id, 1); /* the caller was interrupted: no FORGET will come */
+}
+
+struct inode *child_local(struct server *s, struct inode *dir, const char *name, bool lookup,
+                          int *err)
+{
+	struct tree_node node;
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	*err = -tree_look(s->store, path, &node);
+	pthread_rwlock_unlock(&s->names);
+	if (*err)
+		return NULL;
+	struct inode *i = inode_intern_local(s, dir, name, &node, lookup);
+	tree_node_clear(&node);
+	if (!i)
+		*err = ENFILE;
+	return i;
+}
+
+/* `i`: the directory, a reference is taken over */
+static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const char *name)
+{
+	int err;
+	struct inode *child = child_local(s, i, name, true, &err);
+	inode_put(s, i);
+	if (child)
+		entry_reply(s, req, child);
+	else
+		fuse_reply_err(req, err == ENOENT ? EIO : err);
+}
+
 static void lookup_resolved(struct parked *p, struct listing *none);
 
 /* `i`: the directory, a reference is taken over */
@@ -21,12 +61,17 @@ static void lookup_answer(struct server *s, fuse_req_t req, struct inode *i, str
                           const char *name)
 {
 	uint32_t index;
-	if (!listing_find(l, name, &index)) {
+	struct directory *d = inode_open_directory(s, i);
+	enum child kind = directory_child(d, l, name, &index);
+	if (kind == CHILD_LOCAL) {
+		local_reply(s, req, i, name);
+		return;
+	}
+	if (kind == CHILD_NONE) {
 		negative_reply(req);
 		inode_put(s, i);
 		return;
 	}
-	struct directory *d = inode_open_directory(s, i);
 	struct listing_entry entry;
 	directory_entry(d, l, index, &entry);
 	if (S_ISREG(entry.mode) && !(entry.flags & LISTING_SIZE_EXACT)) {
@@ -35,19 +80,14 @@ static void lookup_answer(struct server *s, fuse_req_t req, struct inode *i, str
 		parked_attributes(p, d, l, index);
 		return;
 	}
-	struct inode *child = inode_intern(s->inodes, i, name, &entry, true);
+	struct inode *child = inode_intern(s, i, name, &entry, true);
 	inode_put(s, i);
 	if (!child) {
 		fuse_reply_err(req, ENFILE);
 		return;
 	}
 	inode_adopt(s, child, &entry);
-	struct fuse_entry_param e;
-	inode_entry(s, child, &e);
-	uint64_t id = e.ino;
-	inode_put(s, child);
-	if (fuse_reply_entry(req, &e) == -ENOENT)
-		inode_forget(s, id, 1); /* the caller was interrupted: no FORGET will come */
+	entry_reply(s, req, child);
 }
 
 static void lookup_listed(struct parked *p, struct listing *l)
@@ -62,7 +102,8 @@ static void lookup_resolved(struct parked *p, struct listing *none)
 	struct listing *l = directory_listing(inode_open_directory(p->server, p->inode), NULL);
 	uint32_t index;
 	struct listing_entry entry = {0};
-	bool found = l && listing_find(l, p->name, &index);
+	struct directory *d = inode_open_directory(p->server, p->inode);
+	bool found = l && directory_child(d, l, p->name, &index) == CHILD_REMOTE;
 	if (found)
 		directory_entry(inode_open_directory(p->server, p->inode), l, index, &entry);
 	if (found && S_ISREG(entry.mode) && !(entry.flags & LISTING_SIZE_EXACT)) {
@@ -131,66 +172,37 @@ struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index)
 	return NULL;
 }
 
+static void local_readlink(struct server *s, fuse_req_t req, struct inode *i)
+{
+	char target[PATH_MAX];
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	ssize_t n = tree_readlink(s->store, path, target, sizeof(target) - 1);
+	pthread_rwlock_unlock(&s->names);
+	if (n >= 0)
+		target[n] = '\0';
+	if (n < 0)
+		fuse_reply_err(req, -n);
+	else
+		fuse_reply_readlink(req, target);
+	inode_put(s, i);
+}
+
 void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, ino);
 	uint32_t index;
+	if (i && i->local) {
+		local_readlink(s, req, i);
+		return;
+	}
 	struct listing *l = i ? inode_listed(s, i, &index) : NULL;
 	const char *target = l ? listing_target(l, listing_at(l, index)) : NULL;
 	if (target)
 		fuse_reply_readlink(req, target);
 	else
 		fuse_reply_err(req, ESTALE);
-	if (l)
-		listing_unref(l);
-	inode_put(s, i);
-}
-
-/* size 0 asks how much there is */
-static void xattr_reply(fuse_req_t req, const void *value, size_t have, size_t size, int missing)
-{
-	if (!value)
-		fuse_reply_err(req, missing);
-	else if (size == 0)
-		fuse_reply_xattr(req, have);
-	else if (have > size)
-		fuse_reply_err(req, ERANGE);
-	else
-		fuse_reply_buf(req, value, have);
-}
-
-void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
-{
-	struct server *s = fuse_req_userdata(req);
-	if (!s->xattrs) {
-		fuse_reply_err(req, ENOSYS); /* never asked again: `ls -l` asks for each file */
-		return;
-	}
-	struct inode *i = inode_get(s->inodes, ino);
-	uint32_t index;
-	size_t have = 0;
-	struct listing *l = i ? inode_listed(s, i, &index) : NULL;
-	const void *value = l ? listing_xattr(l, listing_at(l, index), name, &have) : NULL;
-	xattr_reply(req, value, have, size, ENODATA);
-	if (l)
-		listing_unref(l);
-	inode_put(s, i);
-}
-
-void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
-{
-	struct server *s = fuse_req_userdata(req);
-	if (!s->xattrs) {
-		fuse_reply_err(req, ENOSYS);
-		return;
-	}
-	struct inode *i = inode_get(s->inodes, ino);
-	uint32_t index;
-	size_t have = 0;
-	struct listing *l = i ? inode_listed(s, i, &index) : NULL;
-	const char *names = l ? listing_xattr_names(l, listing_at(l, index), &have) : NULL;
-	xattr_reply(req, names ? names : "", have, size, 0);
 	if (l)
 		listing_unref(l);
 	inode_put(s, i);

@@ -28,6 +28,7 @@ void parked_free(struct parked *p)
 	if (p->content)
 		content_unref(p->content);
 	inode_put(p->server, p->inode);
+	g_free(p->data);
 	g_free(p);
 }
 

@@ -21,6 +21,9 @@ struct parked {
 	/* Waited in vain: answers; NULL: the errno. */
 	void (*fail)(struct parked *p, int error);
 	uint64_t offset, size;
+	void *data; /* owned: g_free() */
+	/* After parked_local(): `fd` is the local file, O_RDWR. Answers. */
+	void (*then)(struct parked *p, int fd);
 	bool plus, interruptible;
 	union {
 		struct fill_wait fill;
@@ -44,6 +47,8 @@ bool parked_fill(struct parked *p, uint64_t ahead);
 /* A listing, or an entry's attributes: resumes `p` now or later, or fails it. */
 void parked_list(struct parked *p, struct directory *d);
 void parked_attributes(struct parked *p, struct directory *d, struct listing *l, uint32_t index);
+/* ops_write.c: makes every byte of the inode local, then `then`, now or later; frees `p`. */
+void parked_local(struct parked *p);
 /* Ends the wait of a read whose process has a fatal signal pending. true: it is over, by this
  * or otherwise. */
 bool parked_end_dying(struct parked *p);

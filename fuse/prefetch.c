@@ -53,8 +53,7 @@ static void walk_on(struct server *s, struct inode *i)
 		if (!S_ISREG(e.mode) || !(e.flags & LISTING_SIZE_EXACT) || e.size == 0 ||
 		    e.size > SMALL_FILE)
 			continue;
-		struct inode *sibling =
-		        inode_intern(s->inodes, dir, listing_name(l, &e), &e, false);
+		struct inode *sibling = inode_intern(s, dir, listing_name(l, &e), &e, false);
 		if (!sibling)
 			break;
 		pthread_mutex_lock(&sibling->lock);

@@ -62,11 +62,12 @@ static void fsname_append(GString *args, const char *source)
 static bool session_new(struct server *s, GError **error)
 {
 	const struct settings *settings = s->settings;
-	g_autoptr(GString) options = g_string_new("subtype=lacunafs,default_permissions,ro,");
+	g_autoptr(GString) options = g_string_new("subtype=lacunafs,default_permissions,");
 	bool named = false;
 	for (guint n = 0; settings->fuse_options && n < settings->fuse_options->len; n++) {
 		const char *option = settings->fuse_options->pdata[n];
 		named |= g_str_has_prefix(option, "fsname=");
+		s->read_only |= strcmp(option, "ro") == 0;
 		g_string_append_printf(options, "%s,", option);
 	}
 	if (!named)
@@ -158,7 +159,7 @@ static struct inode *root_new(struct server *s)
 		e.nlink = st.st_nlink;
 		e.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
 	}
-	return inode_intern(s->inodes, NULL, "", &e, false);
+	return inode_intern(s, NULL, "", &e, false);
 }
 
 static bool engine_start(struct server *s, GError **error)
@@ -172,16 +173,18 @@ static bool engine_start(struct server *s, GError **error)
 	s->source = source_open(settings->url, &settings->source_options, error);
 	if (!s->source)
 		return false;
-	s->xattrs = s->source->xattrs;
+	s->xattrs = s->source->xattrs || !s->read_only;
 	s->store = store_open(settings->store, &ss, error);
 	if (!s->store)
 		return false;
+	pthread_rwlock_init(&s->names, NULL);
 	s->disk = pool_new("disk", DISK_THREADS);
 	s->clock = alarm_clock_new();
 	struct lister_options lo = {
 	        .wait_ms = settings->wait_ms,
 	        .ttl_ms = settings->listing_ttl_ms,
 	        .changed = directory_changed,
+	        .local_path = directory_local_path,
 	        .user = s,
 	};
 	s->lister = lister_new(s->store, s->source, s->disk, s->clock, &lo);

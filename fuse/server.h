@@ -5,6 +5,7 @@
 #pragma once
 #define FUSE_USE_VERSION 318
 #include <fuse_lowlevel.h>
+#include <pthread.h>
 #include "fetch/fill.h"
 #include "fetch/lister.h"
 #include "fuse/settings.h"
@@ -18,6 +19,7 @@ struct server {
 	struct lister *lister;
 	struct fill *fill;
 	struct inode_table *inodes;
+	pthread_rwlock_t names; /* inode.h */
 	struct handle_table *handles;
 	struct mishaps *mishaps;   /* failures of files that are closed again */
 	struct backing *backing;   /* passthrough registration */
@@ -28,7 +30,8 @@ struct server {
 	struct fuse_session *session; /* NULL until mounted */
 	int64_t started_ns;           /* CLOCK_REALTIME */
 	uint32_t uid, gid;            /* who mounted */
-	bool xattrs;                  /* the source's listings may carry them */
+	bool xattrs;                  /* there may be some */
+	bool read_only;               /* -o ro */
 	uint64_t bytes_from_store;    /* answered READs; atomic */
 	int64_t walked_ns; /* CLOCK_MONOTONIC: somebody read a directory to its end; atomic */
 };

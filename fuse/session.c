@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -153,6 +154,9 @@ static void *session_run(void *arg)
 	struct session *se = arg;
 	struct fuse_session *fuse = se->server->session;
 	struct fuse_buf buf = {.mem = g_malloc(BUFFER_SIZE)};
+	/* an umask of its own, which is that of whoever makes something (ops_make.c) */
+	if (unshare(CLONE_FS) < 0)
+		g_error("unshare: %s", g_strerror(errno));
 	device_take(se);
 	while ((buf.size = request_next(se, buf.mem)) > 0) {
 		bool away =

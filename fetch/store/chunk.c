@@ -6,9 +6,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 #include <xxhash.h>
+#include "fetch/path.h"
 #include "fetch/store/mapfile.h"
 #include "fetch/store/shard.h"
-#include "fetch/store/store_private.h"
+#include "fetch/store/tree_private.h"
 
 #define VERIFY_BYTES 262144
 
@@ -57,6 +58,8 @@ static int file_record_locked(struct store_file *f, uint8_t flags, uint64_t hash
 	struct record r = f->record;
 	int err;
 
+	if ((r.flags & RECORD_LOCAL) && !(flags & RECORD_LOCAL))
+		return -ECANCELED;
 	r.flags = flags;
 	r.hash = hash;
 	r.epoch = f->store->epoch.number;
@@ -90,7 +93,8 @@ int file_finish_locked(struct store_file *f)
 	if (err == 0)
 		err = set_mtime(f);
 	if (err == 0)
-		err = file_record_locked(f, RECORD_COMPLETE, f->record.hash);
+		err = file_record_locked(f, (f->record.flags & RECORD_KEPT) | RECORD_COMPLETE,
+		                         f->record.hash);
 	if (err == 0 && !f->named)
 		err = file_name(f);
 	if (f->map_fd >= 0) /* nobody writes to it any more */
@@ -122,15 +126,10 @@ static void file_update(struct store_file *f)
 	pthread_mutex_unlock(&f->lock);
 }
 
-int store_file_write(struct store_file *f, uint64_t offset, const void *buffer, size_t length)
+static int write_all(int fd, uint64_t offset, const char *p, size_t length)
 {
-	uint64_t end = offset + length, written;
-	const char *p = buffer;
-
-	if (end < offset || end > f->record.size)
-		return -EINVAL;
 	while (length > 0) {
-		ssize_t n = pwrite(f->fd, p, length, (off_t)offset);
+		ssize_t n = pwrite(fd, p, length, (off_t)offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -140,6 +139,21 @@ int store_file_write(struct store_file *f, uint64_t offset, const void *buffer, 
 		offset += n;
 		length -= n;
 	}
+	return 0;
+}
+
+int store_file_write(struct store_file *f, uint64_t offset, const void *buffer, size_t length)
+{
+	uint64_t end = offset + length, written;
+	int err;
+
+	if (end < offset || end > f->record.size)
+		return -EINVAL;
+	pthread_rwlock_rdlock(&f->writing);
+	err = f->local ? -ECANCELED : write_all(f->fd, offset, buffer, length);
+	pthread_rwlock_unlock(&f->writing);
+	if (err)
+		return err;
 	written = __atomic_load_n(&f->written, __ATOMIC_RELAXED);
 	while (written < end && !__atomic_compare_exchange_n(&f->written, &written, end, true,
 	                                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
@@ -160,7 +174,8 @@ static int publish_single(struct store_file *f, uint64_t hash)
 	if (err == 0)
 		err = set_mtime(f);
 	if (err == 0)
-		err = file_record_locked(f, RECORD_COMPLETE, hash);
+		err = file_record_locked(f, (f->record.flags & RECORD_KEPT) | RECORD_COMPLETE,
+		                         hash);
 	if (err == 0 && !f->named)
 		err = file_name(f);
 	pthread_mutex_unlock(&f->lock);
@@ -170,28 +185,135 @@ static int publish_single(struct store_file *f, uint64_t hash)
 }
 
 /* The first chunk of several: the map, the record, the names. */
-static int file_establish(struct store_file *f)
+static int file_establish_locked(struct store_file *f, uint8_t flags)
 {
 	struct store *s = f->store;
 	int err = 0;
 
-	pthread_mutex_lock(&f->lock);
-	if (!f->named) {
+	if (f->named)
+		return 0;
+	if (f->map.chunks > 1 && f->record.version != 0) {
 		f->map_fd = mapfile_create(s->state, &f->record);
 		if (f->map_fd < 0)
-			err = f->map_fd;
-		if (err == 0)
-			err = file_record_locked(f, 0, 0);
-		if (err == 0)
-			err = file_name(f);
-		if (err && f->map_fd >= 0) {
-			close(f->map_fd);
-			shard_unlink(s->state, "maps", f->record.id);
-			f->map_fd = -1;
+			return f->map_fd;
+	} else if (f->map.chunks <= 1 && ftruncate(f->fd, (off_t)f->record.size) < 0) {
+		return -errno;
+	}
+	err = file_record_locked(f, flags, f->record.hash);
+	if (err == 0)
+		err = file_name(f);
+	if (err && f->map_fd >= 0) {
+		close(f->map_fd);
+		shard_unlink(s->state, "maps", f->record.id);
+		f->map_fd = -1;
+	}
+	return err;
+}
+
+static int file_establish(struct store_file *f)
+{
+	int err;
+
+	pthread_mutex_lock(&f->lock);
+	err = file_establish_locked(f, 0);
+	pthread_mutex_unlock(&f->lock);
+	return err;
+}
+
+/* Is the file what lies at its path? */
+static bool file_has_name(struct store_file *f)
+{
+	int dir = f->path[0] == '/' ? f->store->state : f->store->tree;
+	int fd = path_open(dir, f->path + (f->path[0] == '/'), O_PATH | O_NOFOLLOW, 0);
+	struct stat st;
+	bool same = fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == f->record.ino;
+
+	if (fd >= 0)
+		close(fd);
+	return same;
+}
+
+int store_file_keep(struct store_file *f, const char *path, const char *remote)
+{
+	struct store *s = f->store;
+	int err = epoch_begin(&s->epoch);
+
+	pthread_mutex_lock(&f->lock);
+	if (err == 0 && !(f->record.flags & RECORD_KEPT)) {
+		uint8_t flags = f->record.flags | RECORD_KEPT;
+
+		err = origin_write(s, f->record.id, f->link_ino, remote);
+		if (err == 0 && f->named) {
+			err = file_record_locked(f, flags, f->record.hash);
+		} else if (err == 0) {
+			g_free(f->path);
+			f->path = g_strdup(path);
+			err = file_establish_locked(f, flags);
+			if (err == 0 && !file_has_name(f))
+				err = -EEXIST;
 		}
 	}
 	pthread_mutex_unlock(&f->lock);
 	return err;
+}
+
+/* The map first: a record that names a version has one. */
+int store_file_pin(struct store_file *f, uint64_t version)
+{
+	uint64_t before;
+	int err = epoch_begin(&f->store->epoch);
+
+	pthread_mutex_lock(&f->lock);
+	before = f->record.version;
+	if (err == 0 && before == 0) {
+		f->record.version = version;
+		if (f->map.chunks > 1 && f->named) {
+			f->map_fd = mapfile_create(f->store->state, &f->record);
+			err = MIN(f->map_fd, 0);
+		}
+		if (err == 0 && f->named)
+			err = file_record_locked(f, f->record.flags, f->record.hash);
+		if (err)
+			f->record.version = before;
+	}
+	pthread_mutex_unlock(&f->lock);
+	return err;
+}
+
+int store_file_localise(struct store_file *f, bool durable)
+{
+	struct store *s = f->store;
+	int err = epoch_begin(&s->epoch);
+
+	/* What a transfer still brings must not come after what is written here. */
+	pthread_rwlock_wrlock(&f->writing);
+	if (err == 0 && durable && fsync(f->fd) < 0)
+		err = -errno;
+	pthread_mutex_lock(&f->lock);
+	if (err == 0 && !(f->record.flags & RECORD_LOCAL)) {
+		g_assert(f->record.flags & RECORD_KEPT);
+		err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE, 0);
+		if (err == 0 && durable && fsync(f->fd) < 0)
+			err = -errno;
+		if (err == 0 && f->map.chunks > 1)
+			shard_unlink(s->state, "maps", f->record.id);
+		if (err == 0)
+			map_set_full(&f->map);
+		f->local |= err == 0;
+	}
+	pthread_mutex_unlock(&f->lock);
+	pthread_rwlock_unlock(&f->writing);
+	return err;
+}
+
+bool store_file_kept(struct store_file *f)
+{
+	bool kept;
+
+	pthread_mutex_lock(&f->lock);
+	kept = f->record.flags & RECORD_KEPT;
+	pthread_mutex_unlock(&f->lock);
+	return kept;
 }
 
 int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash)
@@ -270,7 +392,7 @@ static int chunk_forget(struct store_file *f, uint64_t chunk)
 		err = mapfile_write(f->map_fd, chunk, 0);
 	} else {
 		pthread_mutex_lock(&f->lock);
-		err = file_record_locked(f, 0, 0);
+		err = file_record_locked(f, f->record.flags & RECORD_KEPT, 0);
 		pthread_mutex_unlock(&f->lock);
 	}
 	if (err)

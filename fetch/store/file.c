@@ -21,6 +21,7 @@ static struct store_file *file_new(struct store *s, const char *path, uint64_t i
 	f->path = g_strdup(path);
 	f->link_ino = ino;
 	pthread_mutex_init(&f->lock, NULL);
+	pthread_rwlock_init(&f->writing, NULL);
 	return f;
 }
 
@@ -38,6 +39,7 @@ void store_file_close(struct store_file *f)
 	}
 	map_clear(&f->map);
 	pthread_mutex_destroy(&f->lock);
+	pthread_rwlock_destroy(&f->writing);
 	g_free(f->path);
 	g_free(f);
 }
@@ -80,6 +82,7 @@ static int file_load(struct store_file *f)
 		return err;
 	f->outdated = dead;
 	f->named = 1;
+	f->local = f->record.flags & RECORD_LOCAL;
 	if (f->map.chunks == 0 || (!dead && (f->record.flags & RECORD_COMPLETE))) {
 		map_fill(&f->map);
 		f->settled = f->map.chunks;
@@ -93,6 +96,8 @@ static int file_load(struct store_file *f)
 		f->settled = f->map.present;
 		return 0;
 	}
+	if (f->record.version == 0)
+		return 0;
 	f->map_fd = mapfile_open(f->store->state, &f->record);
 	if (f->map_fd < 0)
 		return f->map_fd;
@@ -172,7 +177,7 @@ static int make_temporary(struct store_file *f, mode_t mode)
 /* Owner and mode, as far as they may be set; set-id bits only for their owner. */
 static int file_set_owner(int fd, const struct store_origin *o, bool privileged, struct stat *st)
 {
-	mode_t mode = (o->mode & 07777) | 0600;
+	mode_t mode = (o->mode & 07777) | (privileged ? 0 : 0600);
 
 	if (fstat(fd, st) < 0)
 		return -errno;
@@ -208,7 +213,7 @@ static int file_make(struct store_file *f, const struct store_origin *o)
 	err = map_init(&f->map, record_chunks(&f->record));
 	if (err)
 		return err;
-	f->fd = make_temporary(f, (o->mode & 0777) | 0600);
+	f->fd = make_temporary(f, 0600);
 	if (f->fd < 0)
 		return f->fd;
 	err = file_set_owner(f->fd, o, s->privileged, &st);

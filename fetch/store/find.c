@@ -14,7 +14,7 @@ static const int LOOK = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 
 bool record_is_dead(const struct store *s, const struct record *r)
 {
-	return r->epoch != s->epoch.number;
+	return !(r->flags & RECORD_LOCAL) && r->epoch != s->epoch.number;
 }
 
 void found_clear(struct found *f)
@@ -33,6 +33,8 @@ static int found_check(const struct store *s, const struct found *f)
 
 	if (f->record.ino != f->st.st_ino)
 		return -ESTALE;
+	if (f->record.flags & RECORD_LOCAL)
+		return 0;
 	if (size == f->record.size || (size < f->record.size && record_is_dead(s, &f->record)))
 		return 0;
 	return -ESTALE;
@@ -63,8 +65,9 @@ int find_file(struct store *s, const char *path, uint64_t ino, struct found *out
 	char link[SHARD_PATH_MAX];
 	int err;
 
-	*out = (struct found){.dir = s->tree};
-	out->fd = path_open(s->tree, path, LOOK, 0);
+	*out = (struct found){.dir = path[0] == '/' ? s->state : s->tree};
+	path += path[0] == '/';
+	out->fd = path_open(out->dir, path, LOOK, 0);
 	if (is_absence(out->fd) && ino && __atomic_load_n(&s->links, __ATOMIC_ACQUIRE)) {
 		out->fd = shard_open(s->state, "links", ino, O_RDONLY);
 		out->dir = s->state;
@@ -93,7 +96,7 @@ int store_probe(struct store *s, const char *path, uint64_t ino, struct store_pr
 	if (err)
 		return err == -ESTALE ? -ENOENT : err;
 	/* one chunk and that absent: nothing is here */
-	if (record_chunks(r) == 1 && r->hash == 0)
+	if (record_chunks(r) == 1 && r->hash == 0 && !(r->flags & RECORD_KEPT))
 		return -ENOENT;
 	*out = (struct store_probe){
 	        .size = r->size,

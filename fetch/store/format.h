@@ -13,14 +13,26 @@
  *   STORE/state/maps/xx/<id>     struct map_header slot*chunks, of a file of several chunks
  *   STORE/state/links/xx/<ino>   hard link to the local file of a remote one that has several
  *                                names, by its st_ino
+ *   STORE/state/origins/xx/<id>  symlink "INO/PATH": st_ino (16 hex digits) and remote path of
+ *                                what is kept, by the id of its record
+ *   STORE/state/gone/xx/<ino>/…  empty files: the remote names that are gone from a directory,
+ *                                by its st_ino
  *   STORE/state/orphans/<n>      files set aside: found in the tree but not bound to what is
- *                                known of them, or (later) unlinked while open
+ *                                known of them
+ *   STORE/state/unlinked/<n>     files that have no name any more, or none yet, and are in use;
+ *                                emptied when the store is opened
  *   STORE/state/tmp/<n>          on their way; emptied when the store is opened
  *   STORE/state/log              the daemon's
  *
  *   local file = sparse data, xattr user.lacuna = struct record_disk
+ *   local directory, xattr user.lacuna = struct mark_disk
+ *   both, xattr user.lacuna.owner = struct owner_disk: what the daemon may not set
  *
- * A file without the xattr is plain local content. One with it is *bound* if the record's
+ * A file without the xattr is plain local content, as is all that is neither file nor directory.
+ * RECORD_KEPT: the file counts, whatever the listing says of its name; otherwise it is a copy of
+ * what is listed. A directory without a mark is but the way to what is below it.
+ *
+ * A record is *bound* if the record's
  * inode number is its own, their sizes agree, and its map, where it has one, repeats id,
  * inode number, size, version and chunk size. A file that is not bound is never read or
  * written, but set aside.
@@ -66,6 +78,7 @@ enum record_flags {
 	RECORD_LIMIT = 2,
 	RECORD_DIRTY = 4,
 	RECORD_LOCAL = 8,
+	RECORD_KEPT = 16,
 };
 
 struct record_disk {
@@ -84,6 +97,27 @@ struct record_disk {
 };
 /* At most 64 bytes: ext4 keeps them in an inode of 256. */
 G_STATIC_ASSERT(sizeof(struct record_disk) == 64);
+
+enum mark_flags {
+	MARK_DIR_LOCAL = 1, /* made here: nothing remote shows through */
+	MARK_DIR_KEPT = 2,  /* its attributes and its name are local; its listing is remote */
+};
+
+struct mark_disk {
+	uint8_t format; /* STORE_FORMAT */
+	uint8_t flags;
+	uint16_t reserved0; /* 0, as all reserved */
+	uint32_t reserved1;
+	uint64_t id; /* random; of its origin */
+};
+G_STATIC_ASSERT(sizeof(struct mark_disk) == 16);
+
+#define OWNER_XATTR "user.lacuna.owner"
+
+struct owner_disk {
+	uint32_t mode, uid, gid, rdev;
+};
+G_STATIC_ASSERT(sizeof(struct owner_disk) == 16);
 
 #define MAP_MAGIC UINT64_C(0x3150414d4e43414c) /* "LACNMAP1" */
 

@@ -54,6 +54,11 @@ int map_doubt(struct map *m, uint64_t chunk)
 	return 0;
 }
 
+void map_set_full(struct map *m)
+{
+	__atomic_store_n(&m->present, m->chunks, __ATOMIC_RELEASE);
+}
+
 bool map_is_full(const struct map *m)
 {
 	return __atomic_load_n(&m->present, __ATOMIC_ACQUIRE) == m->chunks;

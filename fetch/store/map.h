@@ -33,6 +33,8 @@ bool map_is_present(const struct map *m, uint64_t first, uint64_t last);
 bool map_is_doubtful(const struct map *m, uint64_t chunk);
 bool map_is_full(const struct map *m);
 
+/* Whatever the bits say from here on. */
+void map_set_full(struct map *m);
 void map_set_present(struct map *m, uint64_t chunk);
 /* Of a doubtful one. */
 void map_set_absent(struct map *m, uint64_t chunk);

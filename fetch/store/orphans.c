@@ -18,7 +18,7 @@ static bool is_ours_alone(int dir, const char *name, struct record *r, nlink_t *
 	if (fd < 0)
 		return false;
 	ours = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && record_read(fd, r) == 0 &&
-	       r->ino == st.st_ino && r->size == (uint64_t)st.st_size;
+	       !(r->flags & RECORD_KEPT) && r->ino == st.st_ino && r->size == (uint64_t)st.st_size;
 	close(fd);
 	*links = st.st_nlink;
 	return ours;

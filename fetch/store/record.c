@@ -36,9 +36,10 @@ static int record_check(const struct record *r)
 	chunks = record_chunks(r);
 	if (chunks > CHUNKS_MAX || (chunks != 1 && r->hash != 0))
 		return -ESTALE;
-	if (chunks == 1 && r->flags == RECORD_COMPLETE && r->hash == 0)
+	if (chunks == 1 && (r->flags & RECORD_COMPLETE) && !(r->flags & RECORD_LOCAL) &&
+	    r->hash == 0)
 		return -ESTALE;
-	return r->flags & ~RECORD_COMPLETE ? -EOPNOTSUPP : 0;
+	return r->flags & ~(RECORD_COMPLETE | RECORD_LOCAL | RECORD_KEPT) ? -EOPNOTSUPP : 0;
 }
 
 int record_decode(const void *data, size_t length, struct record *out)

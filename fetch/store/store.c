@@ -180,6 +180,7 @@ static bool store_start(struct store *s, struct store_settings *settings, GError
 	                 (fresh ? EPOCH_FRESH : 0) | (settings->end_epoch ? EPOCH_NEXT : 0));
 	if (err)
 		return store_fail(error, s->path, -err);
+	tree_unlinked_sweep(s);
 	if (fresh &&
 	    (fsync(s->dir) < 0 || !store_settings_save(s->state, s->path, settings, error))) {
 		if (error && *error == NULL)

@@ -86,6 +86,17 @@ uint64_t store_file_chunks(const struct store_file *f);         /* 0 for an empt
 uint64_t store_file_chunks_present(const struct store_file *f); /* trusted ones */
 bool store_file_complete(const struct store_file *f);           /* all, trusted */
 
+/* Makes it count, whatever the listing says of its name: it stays at `path` and follows
+ * `remote`. -EEXIST: `path` is something else's. */
+int store_file_keep(struct store_file *f, const char *path, const char *remote);
+/* A file that was kept before anything of it was fetched follows no version yet (0). */
+int store_file_pin(struct store_file *f, uint64_t version);
+/* Of a file that is kept: nothing remote is left of it, and all that is here is its content.
+ * What a transfer still brings is refused (-ECANCELED). `durable`: data, then this, are on the
+ * disk; blocks. */
+int store_file_localise(struct store_file *f, bool durable);
+bool store_file_kept(struct store_file *f);
+
 /* Lock-free: every chunk in [first, last] is present and trusted. */
 bool store_file_present(const struct store_file *f, uint64_t first, uint64_t last);
 /* Lock-free: `chunk` has a hash but belongs to a dead epoch: verify before use. */

@@ -50,7 +50,9 @@ struct store_file {
 	int named;          /* atomic: record and map are there */
 	int outdated;       /* atomic: the record's epoch is dead */
 	int map_fd;         /* set before `named`, -1 from complete on */
-	pthread_mutex_t lock;
+	bool local;         /* under `writing`, of which it is told: nothing remote comes in */
+	pthread_rwlock_t writing;
+	pthread_mutex_t lock; /* after `writing` */
 	struct record record; /* flags, epoch, hash under lock; the rest fixed */
 };
 
@@ -93,6 +95,9 @@ int name_set_aside(struct store *s, int dir, const char *path);
 
 /* orphans.c: removes those that hold nothing but fetched bytes. */
 void orphans_sweep(struct store *s);
+
+/* tree_move.c: nobody has them any more. */
+void tree_unlinked_sweep(struct store *s);
 
 /* chunk.c: the last chunk is in. Under lock. */
 int file_finish_locked(struct store_file *f);

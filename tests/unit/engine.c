@@ -127,7 +127,7 @@ struct content *engine_content(struct engine *e, const char *path)
 	        .gid = getgid(),
 	        .nlink = 1,
 	};
-	struct content *c = content_new(e->fill, path, &origin, e);
+	struct content *c = content_new(e->fill, path, path, &origin, e);
 
 	g_assert_cmpint(content_open(c), ==, 0);
 	return c;

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The names of a directory: those of its listing that are not gone, and those that count here.
+ * A name that is in the listing has its position there, wherever it counts; the others follow. */
+#include <string.h>
+#include <sys/stat.h>
+#include "fetch/lister_private.h"
+
+#define LOCAL_FROM (UINT64_C(1) << 32)
+
+enum child directory_child(struct directory *d, struct listing *l, const char *name,
+                           uint32_t *index)
+{
+	enum child child = CHILD_NONE;
+
+	pthread_mutex_lock(&d->lister->lock);
+	if (d->overlay && overlay_has(d->overlay, name))
+		child = CHILD_LOCAL;
+	else if ((!d->overlay || !overlay_is_gone(d->overlay, name)) &&
+	         listing_find(l, name, index))
+		child = CHILD_REMOTE;
+	pthread_mutex_unlock(&d->lister->lock);
+	return child;
+}
+
+bool directory_is_listed(struct directory *d, const char *name)
+{
+	uint32_t index;
+	bool listed;
+
+	pthread_mutex_lock(&d->lister->lock);
+	listed = d->listing && listing_find(d->listing, name, &index) &&
+	         !(d->overlay && overlay_is_gone(d->overlay, name));
+	pthread_mutex_unlock(&d->lister->lock);
+	return listed;
+}
+
+static bool next_listed_locked(struct directory *d, struct listing *l, uint32_t cookie,
+                               struct directory_entry *out)
+{
+	for (uint32_t n = listing_after(l, cookie); n < listing_count(l); n++) {
+		const struct listing_entry *e = listing_at(l, n);
+		const char *name = listing_name(l, e);
+		bool local = d->overlay && overlay_has(d->overlay, name);
+
+		if (!local && d->overlay && overlay_is_gone(d->overlay, name))
+			continue;
+		memcpy(out->name, name, e->name_len + 1u);
+		out->position = e->cookie;
+		out->index = n;
+		out->local = local;
+		out->type = e->mode & S_IFMT;
+		return true;
+	}
+	return false;
+}
+
+static bool next_local_locked(struct directory *d, struct listing *l, uint64_t position,
+                              struct directory_entry *out)
+{
+	const char *name;
+	uint32_t index;
+	uint64_t at;
+
+	while (d->overlay && overlay_next(d->overlay, position, &name, &out->type, &at)) {
+		position = at;
+		if (listing_find(l, name, &index))
+			continue;
+		g_strlcpy(out->name, name, sizeof out->name);
+		out->position = LOCAL_FROM + at;
+		out->local = true;
+		return true;
+	}
+	return false;
+}
+
+bool directory_next(struct directory *d, struct listing *l, uint64_t position,
+                    struct directory_entry *out)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&d->lister->lock);
+	if (position < LOCAL_FROM)
+		found = next_listed_locked(d, l, (uint32_t)position, out);
+	if (!found)
+		found = next_local_locked(d, l, MAX(position, LOCAL_FROM) - LOCAL_FROM, out);
+	pthread_mutex_unlock(&d->lister->lock);
+	return found;
+}
+
+void directory_local_add(struct directory *d, const char *name, uint32_t type)
+{
+	pthread_mutex_lock(&d->lister->lock);
+	if (d->overlay)
+		overlay_add(d->overlay, name, type);
+	pthread_mutex_unlock(&d->lister->lock);
+}
+
+void directory_local_remove(struct directory *d, const char *name)
+{
+	pthread_mutex_lock(&d->lister->lock);
+	if (d->overlay)
+		overlay_remove(d->overlay, name);
+	pthread_mutex_unlock(&d->lister->lock);
+}
+
+void directory_gone_add(struct directory *d, const char *name)
+{
+	pthread_mutex_lock(&d->lister->lock);
+	if (d->overlay)
+		overlay_gone_add(d->overlay, name);
+	pthread_mutex_unlock(&d->lister->lock);
+}
+
+bool directory_is_empty(struct directory *d)
+{
+	struct directory_entry e;
+	struct listing *l = directory_listing(d, NULL);
+	bool found = l && directory_next(d, l, 0, &e);
+
+	if (l)
+		listing_unref(l);
+	return l && !found;
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What of the local tree counts. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+#include "fetch/path.h"
+#include "fetch/store/shard.h"
+#include "fetch/store/tree_private.h"
+
+/* As parents of what is cached; name.c */
+#define WAY_MODE 0755
+
+static int place_named(int dir, const char *name, struct place *out)
+{
+	if (dir < 0)
+		return dir;
+	out->dir = dir;
+	out->name = name;
+	snprintf(out->proc, sizeof out->proc, "/proc/self/fd/%d/%s", dir, name);
+	return 0;
+}
+
+int place_open(struct store *s, const char *path, struct place *out)
+{
+	const char *name = ".";
+	int dir;
+
+	if (path[0] == '\0')
+		dir = path_open(s->tree, "", O_PATH | O_DIRECTORY, 0);
+	else if (path[0] == '/')
+		dir = path_open_parent(s->state, path + 1, &name);
+	else
+		dir = path_open_parent(s->tree, path, &name);
+	return place_named(dir, name, out);
+}
+
+int place_make(struct store *s, const char *path, struct place *out)
+{
+	const char *name = ".";
+	int dir;
+
+	if (path[0] == '\0' || path[0] == '/')
+		return place_open(s, path, out);
+	dir = path_make_parent(s->tree, path, WAY_MODE, &name);
+	return place_named(dir, name, out);
+}
+
+void place_close(struct place *p)
+{
+	close(p->dir);
+}
+
+int mark_read(const char *proc, struct mark_disk *out)
+{
+	struct mark_disk m;
+	ssize_t n = lgetxattr(proc, RECORD_XATTR, &m, sizeof m);
+
+	if (n < 0)
+		return errno == EOPNOTSUPP || errno == ERANGE ? -ENODATA : -errno;
+	if (n != sizeof m || m.format != STORE_FORMAT || m.id == 0)
+		return -ENODATA;
+	m.id = GUINT64_FROM_LE(m.id);
+	*out = m;
+	return 0;
+}
+
+int mark_write(struct store *s, const char *proc, uint8_t flags, uint64_t id)
+{
+	struct mark_disk m = {.format = STORE_FORMAT, .flags = flags, .id = GUINT64_TO_LE(id)};
+
+	return lsetxattr(proc, RECORD_XATTR, &m, sizeof m, 0) < 0 ? -errno : 0;
+}
+
+void tree_node_clear(struct tree_node *n)
+{
+	g_clear_pointer(&n->remote, g_free);
+}
+
+static int look_directory(struct store *s, const char *proc, struct tree_node *n)
+{
+	struct mark_disk m;
+	uint64_t ino = 0;
+	int err = mark_read(proc, &m);
+
+	if (err)
+		return err == -ENODATA ? -ENOENT : err;
+	n->kind = m.flags & MARK_DIR_LOCAL ? TREE_LOCAL : TREE_KEPT;
+	if (n->kind == TREE_LOCAL)
+		return 0;
+	err = origin_read(s, m.id, &ino, &n->remote);
+	if (err == 0)
+		n->st.st_ino = ino;
+	return err == -ENOENT ? -ESTALE : err;
+}
+
+static int look_record(struct store *s, const struct record *r, struct tree_node *n)
+{
+	uint64_t ino = 0;
+	int err;
+
+	if (!(r->flags & RECORD_KEPT))
+		return -ENOENT;
+	n->kind = r->flags & RECORD_LOCAL ? TREE_LOCAL : TREE_KEPT;
+	err = origin_read(s, r->id, &ino, &n->remote);
+	if (err)
+		return err == -ENOENT ? -ESTALE : err;
+	n->st.st_ino = ino;
+	if (n->kind == TREE_LOCAL || ((r->flags & RECORD_COMPLETE) && !record_is_dead(s, r)))
+		return 0;
+	/* the file's own time is that of the last chunk that came */
+	n->st.st_mtim.tv_sec = r->mtime_ns / 1000000000;
+	n->st.st_mtim.tv_nsec = r->mtime_ns % 1000000000;
+	if (n->st.st_mtim.tv_nsec < 0) {
+		n->st.st_mtim.tv_sec--;
+		n->st.st_mtim.tv_nsec += 1000000000;
+	}
+	return 0;
+}
+
+static int look_file(struct store *s, const char *proc, struct tree_node *n)
+{
+	char data[sizeof(struct record_disk) + 1];
+	ssize_t size = lgetxattr(proc, RECORD_XATTR, data, sizeof data);
+	struct record r;
+	int err;
+
+	if (size < 0)
+		return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
+	err = record_decode(data, (size_t)size, &r);
+	if (err)
+		return err == -ESTALE ? -ENOENT : err;
+	return look_record(s, &r, n);
+}
+
+static int look_at(struct store *s, const char *proc, struct tree_node *out)
+{
+	struct tree_node n = {.kind = TREE_LOCAL};
+	uint64_t ino;
+	int err = 0;
+
+	if (fstatat(AT_FDCWD, proc, &n.st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (S_ISDIR(n.st.st_mode))
+		err = look_directory(s, proc, &n);
+	else if (S_ISREG(n.st.st_mode))
+		err = look_file(s, proc, &n);
+	else if (origin_read(s, n.st.st_ino, &ino, &n.remote) == 0)
+		n.st.st_ino = ino;
+	if (err) {
+		tree_node_clear(&n);
+		return err;
+	}
+	owner_read(s, proc, &n.st);
+	*out = n;
+	return 0;
+}
+
+int tree_look(struct store *s, const char *path, struct tree_node *out)
+{
+	struct place p;
+	int err = place_open(s, path, &p);
+
+	if (err)
+		return err == -ENOTDIR || err == -ELOOP ? -ENOENT : err;
+	err = look_at(s, p.proc, out);
+	place_close(&p);
+	return err;
+}
+
+static void gone_path(uint64_t dir, const char *name, char path[SHARD_PATH_MAX + 256])
+{
+	char shard[SHARD_PATH_MAX];
+
+	shard_path("gone", dir, shard);
+	snprintf(path, SHARD_PATH_MAX + 256, "%s/%s", shard, name);
+}
+
+static int gone_make(struct store *s, const char *path)
+{
+	int fd = openat(s->state, path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+int tree_gone_add(struct store *s, uint64_t dir, const char *name)
+{
+	char path[SHARD_PATH_MAX + 256], shard[SHARD_PATH_MAX];
+	int err = epoch_begin(&s->epoch);
+
+	if (err)
+		return err;
+	gone_path(dir, name, path);
+	err = gone_make(s, path);
+	if (err != -ENOENT)
+		return err;
+	err = shard_make(s->state, "gone", dir);
+	shard_path("gone", dir, shard);
+	if (err == 0 && mkdirat(s->state, shard, 0700) < 0 && errno != EEXIST)
+		err = -errno;
+	return err ? err : gone_make(s, path);
+}
+
+int tree_gone_remove(struct store *s, uint64_t dir, const char *name)
+{
+	char path[SHARD_PATH_MAX + 256];
+
+	gone_path(dir, name, path);
+	return unlinkat(s->state, path, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static int scan(int fd, void (*each)(int fd, struct dirent *e, void *user), void *user)
+{
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (d == NULL)
+		return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
+	while ((e = readdir(d)) != NULL)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			each(fd, e, user);
+	closedir(d);
+	return 0;
+}
+
+struct scanning {
+	struct store *store;
+	void (*found)(void *user, const char *name, uint32_t type);
+	void (*gone)(void *user, const char *name);
+	void *user;
+};
+
+static void scan_found(int fd, struct dirent *e, void *user)
+{
+	struct scanning *sc = user;
+	struct tree_node n = {0};
+	char proc[PROC_PATH_MAX];
+	uint32_t type = DTTOIF(e->d_type);
+
+	snprintf(proc, sizeof proc, "/proc/self/fd/%d/%s", fd, e->d_name);
+	if (e->d_type == DT_REG || e->d_type == DT_DIR || e->d_type == DT_UNKNOWN) {
+		int err = look_at(sc->store, proc, &n);
+
+		if (err == -ENOENT || err == -ESTALE)
+			return;
+		type = n.st.st_mode & S_IFMT;
+		tree_node_clear(&n);
+	}
+	sc->found(sc->user, e->d_name, type);
+}
+
+static void scan_gone(int fd, struct dirent *e, void *user)
+{
+	struct scanning *sc = user;
+
+	sc->gone(sc->user, e->d_name);
+}
+
+int tree_scan(struct store *s, const char *path, uint64_t dir,
+              void (*found)(void *user, const char *name, uint32_t type),
+              void (*gone)(void *user, const char *name), void *user)
+{
+	struct scanning sc = {.store = s, .found = found, .gone = gone, .user = user};
+	char shard[SHARD_PATH_MAX];
+	int err = scan(path_open(s->tree, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0), scan_found,
+	               &sc);
+
+	shard_path("gone", dir, shard);
+	if (err == 0)
+		err = scan(path_open(s->state, shard, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
+		           scan_gone, &sc);
+	return err;
+}
+
+uint64_t tree_number(struct store *s)
+{
+	return store_number(s);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Names of the local tree that count whatever the source tells: what was made or changed
+ * here, and which remote names are gone; format.h says what lies where.
+ *
+ *      remote only ──keep──▶ kept (a local object that follows its remote) ──▶ local
+ *           └────────────gone (a mark beside the tree)
+ *
+ * Shape:   a local object without a record was made here. One with a record that is kept
+ *          counts; any other is a copy of what the listing tells, or leftovers
+ * Order:   every step is one metadata operation of one file system, and whatever a crash
+ *          leaves between two is one of the two states: a name is marked as gone first and
+ *          its object removed afterwards; an object counts even where its name is marked
+ * Paths:   as in store.h; "/unlinked/N" is a file that has no name any more
+ * Locking: any thread; who changes a directory holds it (the kernel does)
+ * Errors:  0 or -errno
+ */
+#pragma once
+#include <sys/stat.h>
+#include "fetch/store/store.h"
+
+enum tree_kind {
+	TREE_CACHE, /* nothing, or nothing that counts */
+	TREE_KEPT,  /* follows a remote object still */
+	TREE_LOCAL, /* made here, or nothing remote is left of it */
+};
+
+struct tree_node {
+	enum tree_kind kind;
+	struct stat st; /* as reported: owner, mode, device, size, times; st_ino too */
+	char *remote;   /* owned; the remote path of what is kept; else NULL */
+};
+
+void tree_node_clear(struct tree_node *n);
+/* -ENOENT: nothing that counts. */
+int tree_look(struct store *s, const char *path, struct tree_node *out);
+/* The same of an open file. */
+int tree_look_fd(struct store *s, int fd, struct tree_node *out);
+
+/* Every name of a directory that counts, and every one that is gone. `dir`: its st_ino. */
+int tree_scan(struct store *s, const char *path, uint64_t dir,
+              void (*found)(void *user, const char *name, uint32_t type),
+              void (*gone)(void *user, const char *name), void *user);
+int tree_gone_add(struct store *s, uint64_t dir, const char *name);
+int tree_gone_remove(struct store *s, uint64_t dir, const char *name);
+
+/* Who makes something, and as what. The umask is the thread's. */
+struct tree_maker {
+	uint32_t uid, gid;
+	uint32_t mode; /* S_IFMT and permissions */
+	uint32_t rdev; /* Linux's 32-bit encoding, of devices */
+	const char *target;
+};
+/* All but regular files. -EEXIST. */
+int tree_make(struct store *s, const char *path, const struct tree_maker *m);
+/* A descriptor, O_RDWR. */
+int tree_make_file(struct store *s, const char *path, const struct tree_maker *m);
+/* Without a name: it is /unlinked/`number` until tree_link(). A descriptor. */
+int tree_make_nameless(struct store *s, const struct tree_maker *m, uint64_t *number);
+
+/* Makes the remote object a local one that counts; with nothing in it where it is a file.
+ * Nothing where it counts already. `o`: as listed; `remote`: its path there. */
+int tree_keep(struct store *s, const char *path, const char *remote, const struct store_origin *o,
+              const char *target, uint32_t rdev);
+
+int tree_rename(struct store *s, const char *from, const char *to, unsigned flags);
+int tree_link(struct store *s, const char *from, const char *to);
+/* The name goes. `number` > 0: the file is still in use, and is /unlinked/`number` then. */
+int tree_unlink(struct store *s, const char *path, uint64_t number);
+/* The file is /unlinked/`number`, too: its name is about to be given to another. */
+int tree_aside(struct store *s, const char *path, uint64_t number);
+/* A directory in which nothing counts; leftovers go with it. */
+int tree_rmdir(struct store *s, const char *path, uint64_t dir);
+int tree_orphan_drop(struct store *s, uint64_t number);
+uint64_t tree_number(struct store *s);
+
+/* Attributes of what counts. `times`: UTIME_OMIT, UTIME_NOW as utimensat(2). */
+int tree_chmod(struct store *s, const char *path, uint32_t mode);
+int tree_chown(struct store *s, const char *path, uint32_t uid, uint32_t gid);
+int tree_utimens(struct store *s, const char *path, const struct timespec times[2]);
+/* The descriptor of what counts, for all else. Never follows a symlink. */
+int tree_open(struct store *s, const char *path, int flags);
+ssize_t tree_readlink(struct store *s, const char *path, char *target, size_t size);
+/* xattrs: as lgetxattr(2) and its like; the store's own are not there. */
+ssize_t tree_getxattr(struct store *s, const char *path, const char *name, void *value,
+                      size_t size);
+ssize_t tree_listxattr(struct store *s, const char *path, char *names, size_t size);
+int tree_setxattr(struct store *s, const char *path, const char *name, const void *value,
+                  size_t size, int flags);
+int tree_removexattr(struct store *s, const char *path, const char *name);

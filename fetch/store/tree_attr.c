@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Attributes of what counts. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+#include "fetch/path.h"
+#include "fetch/store/tree_private.h"
+
+/* Ours: neither shown nor touched. */
+static bool xattr_is_own(const char *name)
+{
+	return g_str_has_prefix(name, RECORD_XATTR) &&
+	       (name[sizeof RECORD_XATTR - 1] == '\0' || name[sizeof RECORD_XATTR - 1] == '.');
+}
+
+static int place_change(struct store *s, const char *path, struct place *p)
+{
+	int err = epoch_begin(&s->epoch);
+
+	return err ? err : place_open(s, path, p);
+}
+
+/* `mode` of UINT32_MAX, `uid`, `gid` of UINT32_MAX: as it is. */
+static int set_owner(struct store *s, const char *path, uint32_t mode, uint32_t uid, uint32_t gid)
+{
+	struct stat st, shown;
+	struct place p;
+	int err = place_change(s, path, &p);
+
+	if (err)
+		return err;
+	if (fstatat(p.dir, p.name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		err = -errno;
+	} else {
+		shown = st;
+		owner_read(s, p.proc, &shown);
+		if (mode == UINT32_MAX)
+			mode = shown.st_mode & 07777;
+		if (uid == UINT32_MAX)
+			uid = shown.st_uid;
+		if (gid == UINT32_MAX)
+			gid = shown.st_gid;
+		err = owner_set(s, &p, &st, (shown.st_mode & S_IFMT) | mode, uid, gid,
+		                (major(shown.st_rdev) << 20) | minor(shown.st_rdev));
+	}
+	place_close(&p);
+	return err;
+}
+
+int tree_chmod(struct store *s, const char *path, uint32_t mode)
+{
+	return set_owner(s, path, mode & 07777, UINT32_MAX, UINT32_MAX);
+}
+
+int tree_chown(struct store *s, const char *path, uint32_t uid, uint32_t gid)
+{
+	return set_owner(s, path, UINT32_MAX, uid, gid);
+}
+
+int tree_utimens(struct store *s, const char *path, const struct timespec times[2])
+{
+	struct place p;
+	int err = place_change(s, path, &p);
+
+	if (err)
+		return err;
+	if (utimensat(p.dir, p.name, times, AT_SYMLINK_NOFOLLOW) < 0)
+		err = -errno;
+	place_close(&p);
+	return err;
+}
+
+int tree_open(struct store *s, const char *path, int flags)
+{
+	int dir = path[0] == '/' ? s->state : s->tree;
+	int err = (flags & O_ACCMODE) == O_RDONLY ? 0 : epoch_begin(&s->epoch);
+
+	return err ? err
+	           : path_open(dir, path + (path[0] == '/'),
+	                       flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+}
+
+ssize_t tree_getxattr(struct store *s, const char *path, const char *name, void *value, size_t size)
+{
+	struct place p;
+	ssize_t n = place_open(s, path, &p);
+
+	if (n)
+		return n;
+	n = xattr_is_own(name) ? -1 : lgetxattr(p.proc, name, value, size);
+	if (n < 0)
+		n = xattr_is_own(name) ? -ENODATA : -errno;
+	place_close(&p);
+	return n;
+}
+
+/* Takes our own names out of a list. */
+static ssize_t names_filter(char *names, ssize_t size)
+{
+	ssize_t kept = 0;
+
+	for (ssize_t at = 0; at < size;) {
+		ssize_t length = (ssize_t)strlen(names + at) + 1;
+
+		if (!xattr_is_own(names + at)) {
+			memmove(names + kept, names + at, (size_t)length);
+			kept += length;
+		}
+		at += length;
+	}
+	return kept;
+}
+
+ssize_t tree_listxattr(struct store *s, const char *path, char *names, size_t size)
+{
+	g_autofree char *all = g_malloc(XATTR_LIST_MAX);
+	struct place p;
+	ssize_t n = place_open(s, path, &p);
+
+	if (n)
+		return n;
+	n = llistxattr(p.proc, all, XATTR_LIST_MAX);
+	n = n < 0 ? -errno : names_filter(all, n);
+	place_close(&p);
+	if (n <= 0 || size == 0)
+		return n;
+	if ((size_t)n > size)
+		return -ERANGE;
+	memcpy(names, all, (size_t)n);
+	return n;
+}
+
+int tree_setxattr(struct store *s, const char *path, const char *name, const void *value,
+                  size_t size, int flags)
+{
+	struct place p;
+	int err = xattr_is_own(name) ? -EPERM : place_change(s, path, &p);
+
+	if (err)
+		return err;
+	if (lsetxattr(p.proc, name, value, size, flags) < 0)
+		err = -errno;
+	place_close(&p);
+	return err;
+}
+
+int tree_removexattr(struct store *s, const char *path, const char *name)
+{
+	struct place p;
+	int err = xattr_is_own(name) ? -ENODATA : place_change(s, path, &p);
+
+	if (err)
+		return err;
+	if (lremovexattr(p.proc, name) < 0)
+		err = -errno;
+	place_close(&p);
+	return err;
+}
+
+ssize_t tree_readlink(struct store *s, const char *path, char *target, size_t size)
+{
+	struct place p;
+	ssize_t n = place_open(s, path, &p);
+
+	if (n)
+		return n;
+	n = readlinkat(p.dir, p.name, target, size);
+	n = n < 0 ? -errno : n;
+	place_close(&p);
+	return n;
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* New objects of the local tree. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "fetch/path.h"
+#include "fetch/store/tree_private.h"
+
+/* What is made is the maker's, as the file system would have it: mode and ACL from the umask
+ * and the directory, the group too where that says so. */
+static int maker_own(struct store *s, const struct place *p, const struct tree_maker *m)
+{
+	struct stat st, dir;
+	uint32_t gid = m->gid, mode;
+
+	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    fstatat(p->dir, ".", &dir, 0) < 0)
+		return -errno;
+	if (dir.st_mode & S_ISGID)
+		gid = st.st_gid;
+	mode = (m->mode & S_IFMT) | (st.st_mode & 07777);
+	if (s->privileged && st.st_uid == m->uid && st.st_gid == gid)
+		return 0;
+	/* the set-id bits of what was made for somebody else */
+	if (!S_ISLNK(m->mode))
+		mode |= m->mode & (S_ISUID | S_ISGID);
+	return owner_set(s, p, &st, mode, m->uid, gid, m->rdev);
+}
+
+int place_clear(struct store *s, const struct place *p, const char *path)
+{
+	struct tree_node n;
+	int err = tree_look(s, path, &n);
+
+	if (err == 0) {
+		tree_node_clear(&n);
+		return -EEXIST;
+	}
+	if (err != -ENOENT && err != -ESTALE)
+		return err;
+	if (unlinkat(p->dir, p->name, 0) == 0)
+		return 0;
+	return errno == EISDIR || errno == EPERM ? tree_rmdir(s, path, 0) : -errno;
+}
+
+static int make_at(struct store *s, const struct place *p, const struct tree_maker *m)
+{
+	dev_t rdev = makedev(m->rdev >> 20, m->rdev & 0xfffff);
+	int fd;
+
+	if (S_ISDIR(m->mode))
+		return mkdirat(p->dir, p->name, m->mode & 07777) < 0 ? -errno : 0;
+	if (S_ISLNK(m->mode))
+		return symlinkat(m->target, p->dir, p->name) < 0 ? -errno : 0;
+	if (mknodat(p->dir, p->name, m->mode, rdev) == 0)
+		return 0;
+	if (s->privileged || errno != EPERM)
+		return -errno;
+	fd = openat(p->dir, p->name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, m->mode & 0777);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+int tree_make(struct store *s, const char *path, const struct tree_maker *m)
+{
+	struct place p;
+	int err = epoch_begin(&s->epoch);
+
+	if (err == 0)
+		err = place_make(s, path, &p);
+	if (err)
+		return err;
+	err = make_at(s, &p, m);
+	if (err == -EEXIST) {
+		err = place_clear(s, &p, path);
+		if (err == 0)
+			err = make_at(s, &p, m);
+	}
+	if (err == 0)
+		err = maker_own(s, &p, m);
+	/* last: until it counts there is nothing */
+	if (err == 0 && S_ISDIR(m->mode))
+		err = mark_write(s, p.proc, MARK_DIR_LOCAL, store_number(s));
+	place_close(&p);
+	return err;
+}
+
+int tree_make_file(struct store *s, const char *path, const struct tree_maker *m)
+{
+	const int flags = O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC;
+	struct place p;
+	int err = epoch_begin(&s->epoch), fd;
+
+	if (err == 0)
+		err = place_make(s, path, &p);
+	if (err)
+		return err;
+	fd = openat(p.dir, p.name, flags, m->mode & 07777);
+	if (fd < 0 && errno == EEXIST) {
+		err = place_clear(s, &p, path);
+		if (err == 0)
+			fd = openat(p.dir, p.name, flags, m->mode & 07777);
+	}
+	if (err == 0 && fd < 0)
+		err = -errno;
+	if (err == 0)
+		err = maker_own(s, &p, m);
+	place_close(&p);
+	if (err == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+/* state/unlinked is made where it is not there yet. */
+static int unlinked_path(struct store *s, uint64_t number, char path[40])
+{
+	snprintf(path, 40, "/unlinked/%016" PRIx64, number);
+	return mkdirat(s->state, "unlinked", 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+int tree_make_nameless(struct store *s, const struct tree_maker *m, uint64_t *number)
+{
+	uint64_t n = store_number(s);
+	char path[40];
+	int fd = unlinked_path(s, n, path);
+
+	if (fd == 0)
+		fd = tree_make_file(s, path, m);
+	if (fd >= 0)
+		*number = n;
+	return fd;
+}
+
+static int keep_directory(struct store *s, struct place *p, const char *remote,
+                          const struct store_origin *o)
+{
+	uint64_t id = store_number(s);
+	struct mark_disk mark;
+	struct stat st;
+	int err;
+
+	if (mkdirat(p->dir, p->name, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	if (mark_read(p->proc, &mark) == 0)
+		return 0; /* it counts already */
+	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (!S_ISDIR(st.st_mode))
+		return -ENOTDIR;
+	err = owner_set(s, p, &st, o->mode, o->uid, o->gid, 0);
+	if (err == 0)
+		err = origin_write(s, id, o->ino, remote);
+	return err ? err : mark_write(s, p->proc, MARK_DIR_KEPT, id);
+}
+
+int tree_keep(struct store *s, const char *path, const char *remote, const struct store_origin *o,
+              const char *target, uint32_t rdev)
+{
+	struct tree_maker m = {
+	        .uid = o->uid,
+	        .gid = o->gid,
+	        .mode = o->mode,
+	        .rdev = rdev,
+	        .target = target,
+	};
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+	struct place p;
+	int err = epoch_begin(&s->epoch);
+
+	if (err == 0)
+		err = place_make(s, path, &p);
+	if (err)
+		return err;
+	if (S_ISDIR(o->mode))
+		err = keep_directory(s, &p, remote, o);
+	else
+		err = make_at(s, &p, &m);
+	if (err == 0 && !S_ISDIR(o->mode)) {
+		struct stat st;
+
+		if (fstatat(p.dir, p.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			err = -errno;
+		if (err == 0)
+			err = owner_set(s, &p, &st, o->mode, o->uid, o->gid, rdev);
+		if (err == -EPERM && S_ISLNK(o->mode))
+			err = 0; /* its owner is the mount's from here on */
+		if (err == 0)
+			err = origin_write(s, st.st_ino, o->ino, remote);
+	} else if (err == -EEXIST) {
+		err = 0;
+	}
+	times[1].tv_sec = o->mtime_ns / 1000000000;
+	times[1].tv_nsec = o->mtime_ns % 1000000000;
+	if (times[1].tv_nsec < 0) {
+		times[1].tv_sec--;
+		times[1].tv_nsec += 1000000000;
+	}
+	if (err == 0)
+		utimensat(p.dir, p.name, times, AT_SYMLINK_NOFOLLOW);
+	place_close(&p);
+	return err;
+}

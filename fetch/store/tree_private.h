@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What the files of the local tree share: tree.c (what is there), tree_make.c, tree_move.c
+ * (names), tree_attr.c, owner.c (what the daemon may not set), origin.c. */
+#pragma once
+#include "fetch/store/store_private.h"
+#include "fetch/store/tree.h"
+
+/* A path through a descriptor, for calls that take no directory. */
+#define PROC_PATH_MAX 300
+
+struct place {
+	int dir; /* O_PATH, owned */
+	const char *name;
+	char proc[PROC_PATH_MAX]; /* the same as one path */
+};
+
+/* Where `path` is; "." of the tree for "". place_close() only after success. */
+int place_open(struct store *s, const char *path, struct place *out);
+/* Makes the directories on the way. */
+int place_make(struct store *s, const char *path, struct place *out);
+void place_close(struct place *p);
+/* Removes a leftover that does not count from the name. -EEXIST: it counts. */
+int place_clear(struct store *s, const struct place *p, const char *path);
+
+/* owner.c: replaces what of `st` could not be set on the object itself. */
+void owner_read(struct store *s, const char *proc, struct stat *st);
+/* Makes mode, owner and device of the object those; `st`: as it is. A symlink has only an
+ * owner. */
+int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t mode, uint32_t uid,
+              uint32_t gid, uint32_t rdev);
+
+/* origin.c. `id`: of the record or mark; of what can carry none, its local inode number */
+int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote);
+/* *remote: owned by the caller. -ENOENT. */
+int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote);
+void origin_remove(struct store *s, uint64_t id);
+
+/* -ENODATA: it has none. */
+int mark_read(const char *proc, struct mark_disk *out);
+int mark_write(struct store *s, const char *proc, uint8_t flags, uint64_t id);

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Inodes whose local object counts: made or changed here. */
+#include <errno.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include "fuse/names.h"
+#include "fuse/ops.h"
+#include "fuse/server.h"
+
+#define NS INT64_C(1000000000)
+
+static int64_t nanoseconds(struct timespec t)
+{
+	return t.tv_sec * NS + t.tv_nsec;
+}
+
+/* Under the inode's lock */
+static void take_stat_locked(struct inode *i, const struct stat *st)
+{
+	struct inode_extra *x = i->extra;
+	i->mode = i->type | (st->st_mode & 07777);
+	i->uid = st->st_uid;
+	i->gid = st->st_gid;
+	i->size = st->st_size;
+	i->mtime_ns = nanoseconds(st->st_mtim);
+	__atomic_store_n(&i->nlink, st->st_nlink, __ATOMIC_RELAXED);
+	x->atime_ns = nanoseconds(st->st_atim);
+	x->ctime_ns = nanoseconds(st->st_ctim);
+	x->blocks = st->st_blocks;
+}
+
+void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
+{
+	pthread_rwlock_wrlock(&s->names);
+	struct inode_extra *x = inode_extra_locked(i);
+	if (node->remote && !x->remote)
+		x->remote = g_strdup(node->remote);
+	i->born = node->kind == TREE_LOCAL;
+	pthread_rwlock_unlock(&s->names);
+	pthread_mutex_lock(&i->lock);
+	i->local = true;
+	if (i->born)
+		i->complete = true;
+	take_stat_locked(i, &node->st);
+	pthread_mutex_unlock(&i->lock);
+}
+
+struct inode *inode_intern_local(struct server *s, struct inode *parent, const char *name,
+                                 const struct tree_node *node, bool lookup)
+{
+	const struct stat *st = &node->st;
+	struct listing_entry e = {
+	        .ino = st->st_ino,
+	        .size = st->st_size,
+	        .mtime_ns = nanoseconds(st->st_mtim),
+	        .mode = st->st_mode,
+	        .uid = st->st_uid,
+	        .gid = st->st_gid,
+	        .nlink = st->st_nlink,
+	        .rdev = (major(st->st_rdev) << 20) | minor(st->st_rdev),
+	};
+	struct inode *i = inode_intern(s, parent, name, &e, lookup);
+	if (i)
+		inode_take(s, i, node);
+	return i;
+}
+
+/* A regular file; the rest is the same for all. */
+static int keep_file(struct server *s, struct inode *i, const char *path)
+{
+	struct content *c = inode_open_content(s, i);
+	int err = content_keep(c, path);
+	content_unref(c);
+	return err;
+}
+
+static int keep_other(struct server *s, struct inode *i, const char *path, const char *remote)
+{
+	struct store_origin origin = {
+	        .ino = i->ino,
+	        .size = i->size,
+	        .mtime_ns = i->mtime_ns,
+	        .mode = i->mode,
+	        .uid = i->uid,
+	        .gid = i->gid,
+	        .nlink = i->nlink,
+	};
+	uint32_t index;
+	struct listing *l = S_ISLNK(i->type) ? inode_listed(s, i, &index) : NULL;
+	const char *target = l ? listing_target(l, listing_at(l, index)) : NULL;
+	int err = S_ISLNK(i->type) && !target
+	                  ? -ESTALE
+	                  : tree_keep(s->store, path, remote, &origin, target, i->rdev);
+	if (l)
+		listing_unref(l);
+	return err;
+}
+
+int inode_keep(struct server *s, struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	bool local = i->local;
+	pthread_mutex_unlock(&i->lock);
+	if (local)
+		return 0;
+	g_autofree char *remote = inode_remote(s, i);
+	if (!remote)
+		return ESTALE;
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	int err = S_ISREG(i->type) ? keep_file(s, i, path) : keep_other(s, i, path, remote);
+	struct tree_node node;
+	if (err == 0)
+		err = tree_look(s->store, path, &node);
+	pthread_rwlock_unlock(&s->names);
+	if (err)
+		return -err;
+	if (!S_ISDIR(i->type) && !S_ISREG(i->type))
+		node.st.st_ino = i->ino;
+	inode_take(s, i, &node);
+	tree_node_clear(&node);
+	if (i->parent)
+		directory_local_add(inode_open_directory(s, i->parent), i->name, i->type);
+	return 0;
+}
+
+int inode_refresh(struct server *s, struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	bool local = i->local;
+	pthread_mutex_unlock(&i->lock);
+	if (!local)
+		return 0;
+	struct tree_node node;
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	int err = tree_look(s->store, path, &node);
+	pthread_rwlock_unlock(&s->names);
+	if (err)
+		return i->nameless ? 0 : -err;
+	pthread_mutex_lock(&i->lock);
+	take_stat_locked(i, &node.st);
+	if (i->nameless)
+		__atomic_store_n(&i->nlink, 0, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&i->lock);
+	tree_node_clear(&node);
+	return 0;
+}

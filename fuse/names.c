@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Names of inodes, and the paths they make. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "fuse/inode.h"
+#include "fuse/server.h"
+
+struct inode_extra *inode_extra_locked(struct inode *i)
+{
+	if (!i->extra)
+		i->extra = g_new0(struct inode_extra, 1);
+	return i->extra;
+}
+
+static GSList *alias_find(const struct inode *i, const struct inode *parent, const char *name)
+{
+	for (GSList *l = i->extra ? i->extra->aliases : NULL; l; l = l->next) {
+		const struct alias *a = l->data;
+		if (a->parent == parent && strcmp(a->name, name) == 0)
+			return l;
+	}
+	return NULL;
+}
+
+bool names_has(struct server *s, const struct inode *i, const struct inode *parent,
+               const char *name)
+{
+	pthread_rwlock_rdlock(&s->names);
+	bool has = !i->nameless && ((i->parent == parent && strcmp(i->name, name) == 0) ||
+	                            alias_find(i, parent, name));
+	pthread_rwlock_unlock(&s->names);
+	return has;
+}
+
+struct inode *names_add_locked(struct inode *i, struct inode *parent, const char *name)
+{
+	if (i->nameless) {
+		struct inode *before = i->parent;
+		i->parent = parent;
+		g_free(i->name);
+		i->name = g_strdup(name);
+		i->nameless = false;
+		return before;
+	}
+	size_t length = strlen(name) + 1;
+	struct alias *a = g_malloc(sizeof(*a) + length);
+	a->parent = parent;
+	memcpy(a->name, name, length);
+	struct inode_extra *x = inode_extra_locked(i);
+	x->aliases = g_slist_append(x->aliases, a);
+	return NULL;
+}
+
+struct inode *names_remove_locked(struct inode *i, struct inode *parent, const char *name)
+{
+	GSList *l = alias_find(i, parent, name);
+	struct inode *dropped = parent;
+	if (!l && (i->parent != parent || strcmp(i->name, name) != 0))
+		return NULL;
+	if (!l && (!i->extra || !i->extra->aliases)) {
+		i->nameless = true; /* it keeps its parent for as long as it lives */
+		return NULL;
+	}
+	if (!l) {
+		l = i->extra->aliases;
+		struct alias *a = l->data;
+		i->parent = a->parent;
+		g_free(i->name);
+		i->name = g_strdup(a->name);
+	}
+	g_free(l->data);
+	i->extra->aliases = g_slist_delete_link(i->extra->aliases, l);
+	return dropped;
+}
+
+bool names_move_locked(struct inode *i, struct inode *from, const char *name, struct inode *to,
+                       const char *newname)
+{
+	GSList *l = alias_find(i, from, name);
+	if (l) {
+		size_t length = strlen(newname) + 1;
+		struct alias *a = g_malloc(sizeof(*a) + length);
+		a->parent = to;
+		memcpy(a->name, newname, length);
+		g_free(l->data);
+		l->data = a;
+	} else if (i->parent == from && strcmp(i->name, name) == 0) {
+		i->parent = to;
+		g_free(i->name);
+		i->name = g_strdup(newname);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void path_append_locked(GString *path, const struct inode *i)
+{
+	if (!i->parent)
+		return;
+	path_append_locked(path, i->parent);
+	if (path->len > 0)
+		g_string_append_c(path, '/');
+	g_string_append(path, i->name);
+}
+
+char *inode_path_locked(const struct inode *i)
+{
+	GString *path = g_string_sized_new(64);
+	if (i->nameless)
+		g_string_printf(path, "/unlinked/%016" PRIx64, i->extra ? i->extra->unlinked : 0);
+	else
+		path_append_locked(path, i);
+	return g_string_free(path, FALSE);
+}
+
+char *inode_child_path_locked(const struct inode *i, const char *name)
+{
+	g_autofree char *path = inode_path_locked(i);
+	return path[0] ? g_strconcat(path, "/", name, NULL) : g_strdup(name);
+}
+
+char *inode_path(struct server *s, const struct inode *i)
+{
+	pthread_rwlock_rdlock(&s->names);
+	char *path = inode_path_locked(i);
+	pthread_rwlock_unlock(&s->names);
+	return path;
+}
+
+static bool remote_append_locked(GString *path, const struct inode *i)
+{
+	if (i->born)
+		return false;
+	if (i->extra && i->extra->remote) {
+		g_string_append(path, i->extra->remote);
+		return true;
+	}
+	if (!i->parent)
+		return true;
+	if (!remote_append_locked(path, i->parent))
+		return false;
+	if (path->len > 0)
+		g_string_append_c(path, '/');
+	g_string_append(path, i->name);
+	return true;
+}
+
+char *inode_remote(struct server *s, const struct inode *i)
+{
+	GString *path = g_string_sized_new(64);
+	pthread_rwlock_rdlock(&s->names);
+	bool remote = remote_append_locked(path, i);
+	pthread_rwlock_unlock(&s->names);
+	return g_string_free(path, !remote);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Names of inodes: where they are in memory. A file has one name in the inode itself, and
+ * aliases.
+ * Locking: `_locked` wants server.names written
+ * Owns:    what returns an inode returns the parent whose reference is the caller's now: to be
+ *          put without any lock; NULL: none
+ */
+#pragma once
+#include "fuse/inode.h"
+
+struct inode_extra *inode_extra_locked(struct inode *i);
+bool names_has(struct server *s, const struct inode *i, const struct inode *parent,
+               const char *name);
+/* Takes over a reference on `parent`. */
+struct inode *names_add_locked(struct inode *i, struct inode *parent, const char *name);
+/* Of the last name nothing is returned: `nameless` from here on. */
+struct inode *names_remove_locked(struct inode *i, struct inode *parent, const char *name);
+/* true: the reference on `to` is taken over, that on `from` is the caller's. */
+bool names_move_locked(struct inode *i, struct inode *from, const char *name, struct inode *to,
+                       const char *newname);

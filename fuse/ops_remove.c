@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Names that go: unlink, rmdir. The name is marked as gone first (fetch/store/tree.h). */
+#include <errno.h>
+#include <sys/stat.h>
+#include "fuse/names.h"
+#include "fuse/ops.h"
+#include "fuse/parked.h"
+
+struct inode *child_known(struct server *s, struct inode *dir, const char *name, int *err)
+{
+	struct directory *d = inode_open_directory(s, dir);
+	struct listing *l = directory_listing(d, NULL);
+	uint32_t index;
+	struct inode *i = NULL;
+	enum child kind = l ? directory_child(d, l, name, &index) : CHILD_NONE;
+	*err = l ? ENOENT : EIO; /* the kernel looked it up: it was listed */
+	if (kind == CHILD_LOCAL) {
+		i = child_local(s, dir, name, false, err);
+	} else if (kind == CHILD_REMOTE) {
+		struct listing_entry e;
+		directory_entry(d, l, index, &e);
+		i = inode_intern(s, dir, name, &e, false);
+		*err = i ? 0 : ENFILE;
+	}
+	if (l)
+		listing_unref(l);
+	return i;
+}
+
+int name_hide(struct server *s, struct inode *dir, const char *name)
+{
+	struct directory *d = inode_open_directory(s, dir);
+	if (!directory_is_listed(d, name))
+		return 0;
+	int err = -tree_gone_add(s->store, dir->ino, name);
+	if (err)
+		return err;
+	directory_gone_add(d, name);
+	/* the name goes from the directory, though not from the local one */
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(dir);
+	tree_utimens(s->store, path, times);
+	pthread_rwlock_unlock(&s->names);
+	return 0;
+}
+
+bool inode_in_use(struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	bool used = S_ISREG(i->type) && i->handles > 0;
+	pthread_mutex_unlock(&i->lock);
+	return used;
+}
+
+struct inode *name_gone_locked(struct inode *i, struct inode *dir, const char *name,
+                               uint64_t number)
+{
+	struct inode *dropped = names_remove_locked(i, dir, name);
+	if (i->nameless)
+		inode_extra_locked(i)->unlinked = number;
+	return dropped;
+}
+
+bool inode_is_last_name(const struct inode *i)
+{
+	return !i->nameless && (!i->extra || !i->extra->aliases);
+}
+
+/* What is open, and about to lose its last name, has to have a local object to live on. */
+static int unlink_prepare(struct server *s, struct inode *i, uint64_t *number)
+{
+	*number = 0;
+	if (!inode_in_use(i) || !inode_is_last_name(i))
+		return 0;
+	*number = tree_number(s->store);
+	return inode_keep(s, i);
+}
+
+static int unlink_name(struct server *s, struct inode *dir, struct inode *i, const char *name)
+{
+	uint64_t number;
+	int err = unlink_prepare(s, i, &number);
+	if (err == 0)
+		err = name_hide(s, dir, name);
+	if (err)
+		return err;
+	pthread_rwlock_wrlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	err = -tree_unlink(s->store, path, number);
+	if (err == ENOENT && !i->local)
+		err = 0; /* there was never anything here */
+	struct inode *dropped = NULL;
+	if (err == 0)
+		dropped = name_gone_locked(i, dir, name, number);
+	bool nameless = i->nameless;
+	pthread_rwlock_unlock(&s->names);
+	if (err == 0)
+		directory_local_remove(inode_open_directory(s, dir), name);
+	if (nameless)
+		inode_unhash(s->inodes, i);
+	inode_put(s, dropped);
+	return err;
+}
+
+/* Its names went before, but for leftovers in the store. */
+static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, const char *name)
+{
+	if (!directory_is_empty(inode_open_directory(s, i)))
+		return ENOTEMPTY;
+	int err = name_hide(s, dir, name);
+	if (err)
+		return err;
+	pthread_rwlock_wrlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	err = -tree_rmdir(s->store, path, i->ino);
+	if (err == 0)
+		name_gone_locked(i, dir, name, 0);
+	pthread_rwlock_unlock(&s->names);
+	if (err)
+		return err;
+	directory_local_remove(inode_open_directory(s, dir), name);
+	inode_unhash(s->inodes, i);
+	return 0;
+}
+
+/* With a reference on both, and the directory one that counts; a positive errno. */
+static int remove_begin(struct server *s, fuse_ino_t parent, const char *name, struct inode **dir,
+                        struct inode **i)
+{
+	*dir = inode_get(s->inodes, parent);
+	*i = NULL;
+	int err = !*dir ? ESTALE : s->read_only ? EROFS : inode_keep(s, *dir);
+	if (err == 0)
+		*i = child_known(s, *dir, name, &err);
+	return err;
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *dir, *i;
+	int err = remove_begin(s, parent, name, &dir, &i);
+	if (err == 0)
+		err = S_ISDIR(i->type) ? EISDIR : unlink_name(s, dir, i, name);
+	fuse_reply_err(req, err);
+	inode_put(s, i);
+	inode_put(s, dir);
+}
+
+/* Whether it is empty its listing says. */
+static void rmdir_listed(struct parked *p, struct listing *l)
+{
+	struct server *s = p->server;
+	int err;
+	struct inode *i = child_known(s, p->inode, p->name, &err);
+	if (i)
+		err = S_ISDIR(i->type) ? rmdir_name(s, p->inode, i, p->name) : ENOTDIR;
+	fuse_reply_err(p->req, err);
+	inode_put(s, i);
+	parked_free(p);
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *dir, *i;
+	int err = remove_begin(s, parent, name, &dir, &i);
+	if (err == 0 && !S_ISDIR(i->type))
+		err = ENOTDIR;
+	if (err == 0) {
+		struct parked *p = parked_new(s, req, inode_ref(s->inodes, dir), name);
+		p->resume = rmdir_listed;
+		parked_list(p, inode_open_directory(s, i));
+	} else {
+		fuse_reply_err(req, err);
+	}
+	inode_put(s, i);
+	inode_put(s, dir);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include <errno.h>
+#include <linux/limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include "fuse/ops.h"
+
+/* size 0 asks how much there is */
+static void xattr_reply(fuse_req_t req, const void *value, size_t have, size_t size, int missing)
+{
+	if (!value)
+		fuse_reply_err(req, missing);
+	else if (size == 0)
+		fuse_reply_xattr(req, have);
+	else if (have > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, value, have);
+}
+
+/* `name` NULL: the list. */
+static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const char *name,
+                        size_t size)
+{
+	g_autofree char *value = g_malloc(MAX(size, 1));
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	ssize_t n = name ? tree_getxattr(s->store, path, name, value, size)
+	                 : tree_listxattr(s->store, path, value, size);
+	pthread_rwlock_unlock(&s->names);
+	if (n < 0)
+		fuse_reply_err(req, -n);
+	else if (size == 0)
+		fuse_reply_xattr(req, n);
+	else
+		fuse_reply_buf(req, value, n);
+}
+
+static void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct server *s = fuse_req_userdata(req);
+	if (!s->xattrs) {
+		fuse_reply_err(req, ENOSYS); /* never asked again: `ls -l` asks for each file */
+		return;
+	}
+	struct inode *i = inode_get(s->inodes, ino);
+	if (!i) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	if (i->local) {
+		local_reply(s, req, i, name, MIN(size, XATTR_LIST_MAX));
+		inode_put(s, i);
+		return;
+	}
+	uint32_t index;
+	size_t have = 0;
+	struct listing *l = inode_listed(s, i, &index);
+	const void *value = NULL;
+	if (l && name)
+		value = listing_xattr(l, listing_at(l, index), name, &have);
+	else if (l)
+		value = listing_xattr_names(l, listing_at(l, index), &have);
+	xattr_reply(req, value || name ? value : "", have, size, ENODATA);
+	if (l)
+		listing_unref(l);
+	inode_put(s, i);
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	xattr_get(req, ino, name, size);
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	xattr_get(req, ino, NULL, size);
+}
+
+static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+                         size_t size, int flags)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *i = inode_get(s->inodes, ino);
+	int err = !i ? ESTALE : s->read_only ? EROFS : inode_keep(s, i);
+	if (err == 0) {
+		pthread_rwlock_rdlock(&s->names);
+		g_autofree char *path = inode_path_locked(i);
+		err = value ? -tree_setxattr(s->store, path, name, value, size, flags)
+		            : -tree_removexattr(s->store, path, name);
+		pthread_rwlock_unlock(&s->names);
+	}
+	fuse_reply_err(req, err);
+	inode_put(s, i);
+}
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+                 int flags)
+{
+	xattr_change(req, ino, name, value, size, flags);
+}
+
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	xattr_change(req, ino, name, NULL, 0, 0);
+}
