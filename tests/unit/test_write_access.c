@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/write_access.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <string.h>
+#include "fuse/exec_writes.h"
+
+G_STATIC_ASSERT(sizeof(struct write_access) == 8);
+
+/* What can be held, and what was held can be let go: step HOLDS + n undoes step n. */
+enum raw { GET, GET_SKIPPING, DENY_ALL, DENY_EXEC, HOLDS };
+
+/* Who is in the way of whom. */
+static const bool excludes[HOLDS][HOLDS] = {
+        [GET] = {[DENY_ALL] = true, [DENY_EXEC] = true},
+        [GET_SKIPPING] = {[DENY_ALL] = true},
+        [DENY_ALL] = {[GET] = true, [GET_SKIPPING] = true},
+        [DENY_EXEC] = {[GET] = true},
+};
+
+static int raw_hold(struct write_access *w, enum raw what)
+{
+	if (what == GET)
+		return write_access_get(w);
+	if (what == GET_SKIPPING)
+		return write_access_get_skipping(w, WRITE_ACCESS_EXEC);
+	return write_access_deny(w, what == DENY_ALL ? WRITE_ACCESS_ALL : WRITE_ACCESS_EXEC);
+}
+
+static void raw_let_go(struct write_access *w, enum raw what)
+{
+	if (what == GET)
+		write_access_put(w);
+	else if (what == GET_SKIPPING)
+		write_access_put_skipping(w, WRITE_ACCESS_EXEC);
+	else
+		write_access_allow(w, what == DENY_ALL ? WRITE_ACCESS_ALL : WRITE_ACCESS_EXEC);
+}
+
+struct raw_state {
+	struct write_access w;
+	unsigned held[HOLDS]; /* the model: how often each */
+};
+
+/* Every sequence of `depth` steps from here, against sets of holders. */
+static uint64_t raw_walk(const struct raw_state *before, unsigned depth)
+{
+	const unsigned *held = before->held;
+	const struct write_access *w = &before->w;
+	uint64_t visited = 1;
+	g_assert_true(write_access_ok(w, WRITE_ACCESS_ALL) == (held[DENY_ALL] == 0));
+	g_assert_true(write_access_ok(w, WRITE_ACCESS_EXEC) == (held[DENY_EXEC] == 0));
+	g_assert_true(write_access_deniable(w, WRITE_ACCESS_EXEC) == (held[GET] == 0));
+	g_assert_true(write_access_deniable(w, WRITE_ACCESS_ALL) ==
+	              (held[GET] + held[GET_SKIPPING] == 0));
+	g_assert_true(write_access_is_open_for_write(w) == (held[GET] + held[GET_SKIPPING] > 0));
+	for (enum raw what = 0; depth > 0 && what < HOLDS; what++) {
+		struct raw_state after = *before;
+		int want = 0;
+		for (enum raw other = 0; other < HOLDS; other++)
+			if (held[other] > 0 && excludes[what][other])
+				want = -ETXTBSY;
+		g_assert_cmpint(raw_hold(&after.w, what), ==, want);
+		if (want)
+			g_assert_cmpmem(&after.w, sizeof(after.w), w, sizeof(*w));
+		else
+			after.held[what]++;
+		visited += raw_walk(&after, depth - 1);
+
+		if (held[what] > 0) {
+			after = *before;
+			raw_let_go(&after.w, what);
+			after.held[what]--;
+			visited += raw_walk(&after, depth - 1);
+		}
+	}
+	return visited;
+}
+
+static void test_levels_model(void)
+{
+	struct raw_state nobody = {0};
+	uint64_t visited = raw_walk(&nobody, 8);
+	g_test_message("%" G_GUINT64_FORMAT " states", visited);
+	g_assert_cmpuint(visited, >, 500000);
+}
+
+/* Steps of a table, each with '!' where it is refused and changes nothing. */
+static int handles_step(struct write_handles *h, char step, enum exec_writes policy)
+{
+	static const struct {
+		char open, release;
+		int flags;
+	} opens[] = {
+	        {'r', 'R', O_RDONLY},
+	        {'w', 'W', O_WRONLY},
+	        {'a', 'A', O_WRONLY | O_APPEND},
+	        {'b', 'B', O_RDWR},
+	        {'i', 'I', O_ACCMODE},
+	        {'x', 'X', WRITE_HANDLES_EXEC | 0x8000},
+	};
+	for (unsigned n = 0; n < G_N_ELEMENTS(opens); n++) {
+		if (step == opens[n].open)
+			return write_handles_open(h, opens[n].flags, policy);
+		if (step == opens[n].release) {
+			write_handles_release(h, opens[n].flags, policy);
+			return 0;
+		}
+	}
+	int err = 0;
+	switch (step) {
+	case 't': /* truncate(2) */
+		err = write_handles_open(h, O_WRONLY, policy);
+		if (!err)
+			write_handles_release(h, O_WRONLY, policy);
+		return err;
+	case 'f': /* fill */
+		return write_access_get_skipping(&h->access, WRITE_ACCESS_EXEC);
+	case 'F':
+		write_access_put_skipping(&h->access, WRITE_ACCESS_EXEC);
+		return 0;
+	case 'e': /* evict, refresh */
+		return write_handles_get(h);
+	case 'E':
+		write_handles_put(h);
+		return 0;
+	case 'v': /* verify, seal */
+		return write_access_deny(&h->access, WRITE_ACCESS_ALL);
+	case 'V':
+		write_access_allow(&h->access, WRITE_ACCESS_ALL);
+		return 0;
+	case 'd': /* another denier of the same level */
+		return write_access_deny(&h->access, WRITE_ACCESS_EXEC);
+	case 'D':
+		write_access_allow(&h->access, WRITE_ACCESS_EXEC);
+		return 0;
+	default:
+		g_assert_not_reached();
+	}
+}
+
+struct row {
+	const char *name;
+	enum exec_writes policy;
+	const char *steps;
+};
+
+static const struct row rows[] = {
+        /* The classic rule, where we alone see to it */
+        {"no write open while running", EXEC_WRITES_DENY, "x w! b! a! t! X w W b B"},
+        {"reading, a second exec", EXEC_WRITES_DENY, "x r x R X w! X w W"},
+        {"no exec while open for write", EXEC_WRITES_DENY, "w x! W x X"},
+        {"until the last writer has gone", EXEC_WRITES_DENY, "b w x! W x! B x X"},
+        {"a mapping keeps its handle", EXEC_WRITES_DENY, "b r R x! B x X"},
+        {"access mode 3 is neither", EXEC_WRITES_DENY, "i x w! I X i w W I"},
+        {"a loader of a script, denied while loading", EXEC_WRITES_DENY, "x x w! X w! X w W"},
+        {"a failed exec", EXEC_WRITES_DENY, "w x! x! W x X"},
+        {"another denier", EXEC_WRITES_DENY, "d x w! X w! D w W"},
+        /* The kernel sees to it: what reaches us is never refused */
+        {"RELEASE of an exec overtaken by a write open", EXEC_WRITES_KERNEL, "x w X W"},
+        {"by a truncation", EXEC_WRITES_KERNEL, "x t X e E"},
+        {"by a write open that has ended again", EXEC_WRITES_KERNEL, "x w W e! X e E"},
+        {"by two, and a new exec", EXEC_WRITES_KERNEL, "x x w b X W x B e! X e! X e E"},
+        {"RELEASE of a writer overtaken by an exec", EXEC_WRITES_KERNEL, "w x e! W e! X e E"},
+        {"an exec that the kernel refuses", EXEC_WRITES_KERNEL, "w x X W"},
+        {"a late RELEASE is not counted twice", EXEC_WRITES_KERNEL,
+         "x w X x W e! d D X e E d w! D"},
+        {"another denier stays in the way", EXEC_WRITES_KERNEL, "d x w! X w! D w W"},
+        {"and between execs", EXEC_WRITES_KERNEL, "x d w! D w X W d x w! D t X"},
+        /* allow: nothing of ours, but what is running is not evicted */
+        {"writers of a running program", EXEC_WRITES_ALLOW, "x w t b W B X"},
+        {"exec of what is written", EXEC_WRITES_ALLOW, "w x x W X X"},
+        {"evict of a running program", EXEC_WRITES_ALLOW, "x e! t e! X e x! E x X"},
+        {"another denier, allowed or not", EXEC_WRITES_ALLOW, "x d w! X w! D w x d! X W"},
+        /* The filler */
+        {"fills what is running", EXEC_WRITES_DENY, "x f w! F X"},
+        {"an exec while filling", EXEC_WRITES_DENY, "f x w! e! F X"},
+        {"a fill beside a writer", EXEC_WRITES_KERNEL, "f w f F x W F X"},
+        {"ALL comes between", EXEC_WRITES_KERNEL, "v f! w! t! e! V f v! F v V"},
+        {"ALL and EXEC side by side", EXEC_WRITES_KERNEL, "x v f! w! V f v! F w X W"},
+        {"a write open denied by ALL leaves the exec denied", EXEC_WRITES_KERNEL,
+         "x v w! t! V d D e! X e E"},
+        {"verify beside writers", EXEC_WRITES_DENY, "w v! W v x X V"},
+        /* Evicting and refreshing skip nothing */
+        {"evict while running", EXEC_WRITES_KERNEL, "x e! f F X e E"},
+        {"exec while evicting", EXEC_WRITES_KERNEL, "e x! f F r R E x X"},
+        {"exec while evicting, beside a writer", EXEC_WRITES_KERNEL, "w e x! W x! E x X"},
+        {"write open while evicting", EXEC_WRITES_DENY, "e w W e x! E x! E x X"},
+};
+
+static void test_rows(void)
+{
+	for (unsigned n = 0; n < G_N_ELEMENTS(rows); n++) {
+		struct write_handles h = {0};
+		for (const char *p = rows[n].steps; *p; p++) {
+			if (*p == ' ')
+				continue;
+			struct write_handles before = h;
+			bool refused = p[1] == '!';
+			int err = handles_step(&h, *p, rows[n].policy);
+			if (err != (refused ? -ETXTBSY : 0))
+				g_error("%s: %s: step %u: %d", rows[n].name, rows[n].steps,
+				        (unsigned)(p - rows[n].steps), err);
+			if (refused) {
+				g_assert_cmpmem(&h, sizeof(h), &before, sizeof(before));
+				p++;
+			}
+		}
+		const struct write_handles none = {0};
+		if (memcmp(&h, &none, sizeof(h)) != 0)
+			g_error("%s: %s: something is left", rows[n].name, rows[n].steps);
+	}
+}
+
+static void test_predicates(void)
+{
+	struct write_handles h = {0};
+	g_assert_cmpint(write_handles_open(&h, O_WRONLY, EXEC_WRITES_KERNEL), ==, 0);
+	g_assert_true(write_handles_is_written(&h));
+	g_assert_false(write_handles_may_be_mapped(&h));
+	g_assert_cmpint(write_handles_open(&h, O_RDWR, EXEC_WRITES_KERNEL), ==, 0);
+	g_assert_true(write_handles_may_be_mapped(&h));
+	write_handles_release(&h, O_WRONLY, EXEC_WRITES_KERNEL);
+	g_assert_true(write_handles_is_written(&h) && write_handles_may_be_mapped(&h));
+	write_handles_release(&h, O_RDWR, EXEC_WRITES_KERNEL);
+	g_assert_false(write_handles_is_written(&h) || write_handles_may_be_mapped(&h));
+	g_assert_cmpint(write_handles_get(&h), ==, 0);
+	g_assert_false(write_handles_is_written(&h));
+	write_handles_put(&h);
+	g_assert_false(write_handles_is_running(&h));
+	g_assert_cmpint(write_handles_open(&h, WRITE_HANDLES_EXEC, EXEC_WRITES_ALLOW), ==, 0);
+	g_assert_true(write_handles_is_running(&h));
+	g_assert_true(write_access_ok(&h.access, WRITE_ACCESS_EXEC));
+}
+
+/* A kernel and its requests: writers and execs as it counts them, the RELEASEs under way, and
+ * what we made of it. An exec is opened, then decided on, then ended. */
+struct world {
+	struct write_handles h;
+	uint8_t writers, opened, running; /* the kernel's */
+	uint8_t late_writers, late_execs; /* RELEASEs under way */
+	uint8_t evicting;
+};
+
+static void world_check(const struct world *w, enum exec_writes policy)
+{
+	const struct write_handles *h = &w->h;
+	struct write_handles copy = *h;
+	g_assert_cmpuint(h->writers, ==, w->writers + w->late_writers);
+	g_assert_cmpuint(h->execs, ==, w->opened + w->running + w->late_execs);
+	/* The filler is never in anybody's way. */
+	g_assert_cmpint(write_access_get_skipping(&copy.access, WRITE_ACCESS_EXEC), ==, 0);
+	/* What runs, or is about to, is not evicted. */
+	copy = *h;
+	if (w->opened + w->running > 0)
+		g_assert_cmpint(write_handles_get(&copy), ==, -ETXTBSY);
+	/* Nothing under way: we say what the kernel says. */
+	if (w->late_writers + w->late_execs + w->opened == 0 && policy == EXEC_WRITES_KERNEL)
+		g_assert_cmpint(h->access.count[WRITE_ACCESS_EXEC], ==,
+		                w->writers + w->evicting - w->running);
+}
+
+/* The steps that can be taken; false: not now. */
+static bool world_step(struct world *w, unsigned step, enum exec_writes policy)
+{
+	struct write_handles *h = &w->h;
+	int err;
+	switch (step) {
+	case 0: /* open for write */
+		if (w->running > 0 || w->writers == 2)
+			return false;
+		g_assert_cmpint(write_handles_open(h, O_WRONLY, policy), ==, 0);
+		w->writers++;
+		return true;
+	case 1: /* close */
+		if (w->writers == 0)
+			return false;
+		w->writers--;
+		w->late_writers++;
+		return true;
+	case 2: /* truncate(2) */
+		if (w->running > 0)
+			return false;
+		g_assert_cmpint(write_handles_open(h, O_WRONLY, policy), ==, 0);
+		write_handles_release(h, O_WRONLY, policy);
+		return true;
+	case 3: /* exec: OPEN */
+		if (w->opened + w->running == 2)
+			return false;
+		err = write_handles_open(h, WRITE_HANDLES_EXEC, policy);
+		g_assert_cmpint(err, ==, w->evicting ? -ETXTBSY : 0);
+		w->opened += err == 0;
+		return err == 0;
+	case 4: /* exec: the kernel's decision */
+		if (w->opened == 0)
+			return false;
+		w->opened--;
+		if (w->writers > 0)
+			w->late_execs++;
+		else
+			w->running++;
+		return true;
+	case 5: /* exit */
+		if (w->running == 0)
+			return false;
+		w->running--;
+		w->late_execs++;
+		return true;
+	case 6: /* a RELEASE comes in */
+		if (w->late_writers == 0)
+			return false;
+		w->late_writers--;
+		write_handles_release(h, O_WRONLY, policy);
+		return true;
+	case 7:
+		if (w->late_execs == 0)
+			return false;
+		w->late_execs--;
+		write_handles_release(h, WRITE_HANDLES_EXEC, policy);
+		return true;
+	case 8:
+		if (w->evicting || write_handles_get(h) < 0)
+			return false;
+		w->evicting = 1;
+		return true;
+	default:
+		if (!w->evicting)
+			return false;
+		write_handles_put(h);
+		w->evicting = 0;
+		return true;
+	}
+}
+
+static uint64_t world_walk(const struct world *before, enum exec_writes policy, unsigned depth)
+{
+	uint64_t visited = 1;
+	world_check(before, policy);
+	for (unsigned step = 0; depth > 0 && step < 10; step++) {
+		struct world w = *before;
+		if (world_step(&w, step, policy))
+			visited += world_walk(&w, policy, depth - 1);
+	}
+	return visited;
+}
+
+/* Whatever the order in which requests come, up to ten of them: no open that the kernel lets pass
+ * is refused, and no program that runs is forgotten. */
+static void test_overtaking(void)
+{
+	struct world none = {0};
+	uint64_t visited = world_walk(&none, EXEC_WRITES_KERNEL, 10);
+	g_test_message("%" G_GUINT64_FORMAT " states", visited);
+	g_assert_cmpuint(visited, >, 1000000);
+	world_walk(&none, EXEC_WRITES_ALLOW, 8);
+}
+
+/* Programming errors, which end the program. */
+static const char *const errors[] = {
+        "skipping ALL",
+        "skipping nothing",
+        "put without get",
+        "put of another skip",
+        "allow without deny",
+        "too many writers",
+        "too many deniers",
+        "release without open",
+        "exec released without open",
+        "O_RDWR released for O_WRONLY",
+};
+
+static void test_assertions(void)
+{
+	for (unsigned n = 0; n < G_N_ELEMENTS(errors); n++) {
+		g_autofree char *path = g_strdup_printf("/write_access/subprocess/%u", n);
+		g_test_trap_subprocess(path, 0, 0);
+		if (g_test_trap_has_passed())
+			g_error("%s: let pass", errors[n]);
+		g_test_trap_assert_stderr("*ERROR*write_access.c*assertion failed*");
+	}
+}
+
+static void error_run(gconstpointer user)
+{
+	struct write_handles h = {0};
+	struct write_access *w = &h.access;
+	switch (GPOINTER_TO_UINT(user)) {
+	case 0:
+		write_access_get_skipping(w, WRITE_ACCESS_ALL);
+		break;
+	case 1:
+		write_access_get_skipping(w, WRITE_ACCESS_LEVELS);
+		break;
+	case 2:
+		write_access_put(w);
+		break;
+	case 3:
+		write_access_get_skipping(w, WRITE_ACCESS_EXEC);
+		write_access_put(w);
+		break;
+	case 4:
+		write_access_allow(w, WRITE_ACCESS_EXEC);
+		break;
+	case 5:
+		w->count[WRITE_ACCESS_ALL] = INT32_MAX;
+		write_access_get_skipping(w, WRITE_ACCESS_EXEC);
+		break;
+	case 6:
+		w->count[WRITE_ACCESS_ALL] = INT32_MIN;
+		write_access_deny(w, WRITE_ACCESS_ALL);
+		break;
+	case 7:
+		write_handles_release(&h, O_WRONLY, EXEC_WRITES_KERNEL);
+		break;
+	case 8:
+		write_handles_release(&h, WRITE_HANDLES_EXEC, EXEC_WRITES_KERNEL);
+		break;
+	default:
+		write_handles_open(&h, O_WRONLY, EXEC_WRITES_KERNEL);
+		write_handles_release(&h, O_RDWR, EXEC_WRITES_KERNEL);
+		break;
+	}
+}
+
+/* At the edge, but not past it. */
+static void test_edges(void)
+{
+	struct write_access w = {.count = {INT32_MAX - 1, INT32_MAX - 1}};
+	g_assert_cmpint(write_access_get(&w), ==, 0);
+	g_assert_cmpint(w.count[WRITE_ACCESS_EXEC], ==, INT32_MAX);
+	write_access_put(&w);
+	w = (struct write_access){.count = {INT32_MIN + 1, 0}};
+	g_assert_cmpint(write_access_deny(&w, WRITE_ACCESS_ALL), ==, 0);
+	g_assert_cmpint(w.count[WRITE_ACCESS_ALL], ==, INT32_MIN);
+	g_assert_cmpint(write_access_get(&w), ==, -ETXTBSY);
+	write_access_allow(&w, WRITE_ACCESS_ALL);
+}
+
+/* The policy follows the setting; the probe leaves no child and ends in one of two answers,
+ * twice the same. */
+static void test_policy(void)
+{
+	g_assert_cmpint(exec_writes_policy(true), ==, EXEC_WRITES_ALLOW);
+	enum exec_writes first = exec_writes_policy(false);
+	g_assert_true(first == EXEC_WRITES_KERNEL || first == EXEC_WRITES_DENY);
+	g_assert_cmpint(exec_writes_policy(false), ==, first);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/write_access/levels_model", test_levels_model);
+	g_test_add_func("/write_access/rows", test_rows);
+	g_test_add_func("/write_access/predicates", test_predicates);
+	g_test_add_func("/write_access/overtaking", test_overtaking);
+	g_test_add_func("/write_access/edges", test_edges);
+	g_test_add_func("/write_access/policy", test_policy);
+	g_test_add_func("/write_access/assertions", test_assertions);
+	for (unsigned n = 0; n < G_N_ELEMENTS(errors); n++) {
+		g_autofree char *path = g_strdup_printf("/write_access/subprocess/%u", n);
+		g_test_add_data_func(path, GUINT_TO_POINTER(n), error_run);
+	}
+	return g_test_run();
+}
