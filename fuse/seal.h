@@ -63,7 +63,9 @@ int seal_check_truncate(uint32_t seals, uint64_t old_size, uint64_t new_size);
 int seal_check_fallocate(uint32_t seals, int mode, uint64_t offset, uint64_t length, uint64_t size);
 int seal_check_chmod(uint32_t seals, uint32_t old_mode, uint32_t new_mode);
 
-/* Every write has to come to us: no descriptor for writing in passthrough. */
+/* Every write has to come to us: no descriptor for writing in plain passthrough. Where readers
+ * hold the inode in passthrough, DIRECT_IO | PASSTHROUGH brings write(2) to us, and leaves
+ * mappings, which grow nothing, on the local file. */
 bool seal_needs_writes(uint32_t seals);
 /* No other version may take the place of this one. */
 bool seal_fixes_version(uint32_t seals);
