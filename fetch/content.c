@@ -164,7 +164,7 @@ int content_open(struct content *c)
 {
 	int err = 0;
 
-	if (content_file(c) || c->origin.size == 0)
+	if (content_file(c))
 		return 0;
 	content_claim(c);
 	if (!c->looked) /* whoever has the claim */
@@ -198,6 +198,13 @@ int content_keep(struct content *c, const char *path)
 	}
 	content_yield(c);
 	return err;
+}
+
+int content_set_mtime(struct content *c, int64_t mtime_ns)
+{
+	struct store_file *file = content_file(c);
+
+	return file ? store_file_set_mtime(file, mtime_ns) : -EINVAL;
 }
 
 int content_localise(struct content *c, bool durable)

@@ -62,7 +62,9 @@ void *content_owner(const struct content *c);
 int content_open(struct content *c);
 /* Makes the local file count (store_file_keep()), with a name at `path`. Local I/O. */
 int content_keep(struct content *c, const char *path);
-/* Of one that was kept: store_file_localise(). */
+/* Of one that was kept, and opened: its time, which no chunk that comes changes. */
+int content_set_mtime(struct content *c, int64_t mtime_ns);
+/* Of one that was kept, and opened: store_file_localise(). */
 int content_localise(struct content *c, bool durable);
 /* The local file's O_RDWR descriptor, -1 while there is none. Stays open as long as the
  * caller's reference. */

@@ -3,6 +3,7 @@
 
 /* Inodes whose local object counts: made or changed here. */
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include "fuse/names.h"
@@ -98,6 +99,23 @@ static int keep_other(struct server *s, struct inode *i, const char *path, const
 	return err;
 }
 
+/* What the listing tells of it is its own from here on. */
+static void keep_xattrs(struct server *s, struct inode *i, const char *path)
+{
+	uint32_t index;
+	struct listing *l = inode_listed(s, i, &index);
+	size_t length = 0, size;
+	const char *names = l ? listing_xattr_names(l, listing_at(l, index), &length) : NULL;
+	for (size_t at = 0; names && at < length; at += strlen(names + at) + 1) {
+		const void *value = listing_xattr(l, listing_at(l, index), names + at, &size);
+		int err = value ? tree_setxattr(s->store, path, names + at, value, size, 0) : 0;
+		if (err)
+			g_message("%s loses its xattr %s: %s", path, names + at, g_strerror(-err));
+	}
+	if (l)
+		listing_unref(l);
+}
+
 int inode_keep(struct server *s, struct inode *i)
 {
 	pthread_mutex_lock(&i->lock);
@@ -112,6 +130,8 @@ int inode_keep(struct server *s, struct inode *i)
 	g_autofree char *path = inode_path_locked(i);
 	int err = S_ISREG(i->type) ? keep_file(s, i, path) : keep_other(s, i, path, remote);
 	struct tree_node node;
+	if (err == 0)
+		keep_xattrs(s, i, path);
 	if (err == 0)
 		err = tree_look(s->store, path, &node);
 	pthread_rwlock_unlock(&s->names);

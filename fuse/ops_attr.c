@@ -8,7 +8,7 @@
 #include "fuse/ops.h"
 #include "fuse/parked.h"
 
-#define NS 1000000000
+#define NS INT64_C(1000000000)
 
 static struct timespec timespec_of(int64_t ns)
 {
@@ -129,6 +129,17 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		listing_unref(l);
 }
 
+/* While chunks come the file's own time is theirs. */
+static int record_mtime(struct server *s, struct inode *i, int64_t ns)
+{
+	struct content *c = inode_open_content(s, i);
+	int err = content_open(c);
+	if (err == 0)
+		err = content_set_mtime(c, ns);
+	content_unref(c);
+	return -err;
+}
+
 /* Everything but the size. A positive errno. */
 static int attributes_set(struct server *s, struct inode *i, const struct stat *attr, int to_set)
 {
@@ -154,6 +165,11 @@ static int attributes_set(struct server *s, struct inode *i, const struct stat *
 		err = tree_utimens(s->store, path, times);
 	}
 	pthread_rwlock_unlock(&s->names);
+	if (err == 0 && (to_set & FUSE_SET_ATTR_MTIME) && S_ISREG(i->type) && !i->born)
+		return record_mtime(s, i,
+		                    to_set & FUSE_SET_ATTR_MTIME_NOW
+		                            ? clock_realtime()
+		                            : attr->st_mtim.tv_sec * NS + attr->st_mtim.tv_nsec);
 	return -err;
 }
 

@@ -27,7 +27,9 @@ static int localise(struct server *s, struct inode *i, bool durable)
 	if (err || i->born)
 		return err;
 	struct content *c = inode_open_content(s, i);
-	err = -content_localise(c, durable);
+	err = -content_open(c);
+	if (err == 0)
+		err = -content_localise(c, durable);
 	content_unref(c);
 	if (err)
 		return err;

@@ -306,6 +306,22 @@ int store_file_localise(struct store_file *f, bool durable)
 	return err;
 }
 
+int store_file_set_mtime(struct store_file *f, int64_t mtime_ns)
+{
+	int64_t before;
+	int err = epoch_begin(&f->store->epoch);
+
+	pthread_mutex_lock(&f->lock);
+	before = f->record.mtime_ns;
+	f->record.mtime_ns = mtime_ns;
+	if (err == 0)
+		err = file_record_locked(f, f->record.flags, f->record.hash);
+	if (err)
+		f->record.mtime_ns = before;
+	pthread_mutex_unlock(&f->lock);
+	return err;
+}
+
 bool store_file_kept(struct store_file *f)
 {
 	bool kept;

@@ -95,6 +95,7 @@ int store_file_pin(struct store_file *f, uint64_t version);
  * What a transfer still brings is refused (-ECANCELED). `durable`: data, then this, are on the
  * disk; blocks. */
 int store_file_localise(struct store_file *f, bool durable);
+int store_file_set_mtime(struct store_file *f, int64_t mtime_ns);
 bool store_file_kept(struct store_file *f);
 
 /* Lock-free: every chunk in [first, last] is present and trusted. */
