@@ -262,7 +262,14 @@ def look(s, path):
     directory = stat.S_ISDIR(st.st_mode)
     return (oct(st.st_mode), st.st_uid, st.st_gid, st.st_rdev, st.st_nlink,
             None if directory else st.st_size,
-            st.st_mtime_ns if st.st_mtime < PAST else "recent")
+            mtime(st))
+
+
+def mtime(st):
+    """Exactly where it was set; that of a fifo moves where the kernel keeps it."""
+    if stat.S_ISFIFO(st.st_mode):
+        return None
+    return st.st_mtime_ns if st.st_mtime < PAST else "recent"
 
 
 def listing(s, path):
@@ -315,7 +322,7 @@ def kept(call):
 def kept_stat(fd):
     st = os.fstat(fd)
     return (oct(st.st_mode), st.st_uid, st.st_nlink, st.st_size,
-            st.st_mtime_ns if st.st_mtime < PAST else "recent")
+            mtime(st))
 
 
 STEPS = {f.__name__: f for f in (

@@ -8,7 +8,7 @@ same in both trees, and after each round the trees are compared completely. In b
 is made anew, at times after kill -9 (also in the middle of a step), at times as after a crash of
 the machine once everything was synced; meanwhile files are evicted, refreshed and synced.
 
-By hand: random_ops.py --seconds 3600 [--seed N] [--build DIR] [--native]
+By hand: random_ops.py --seconds 3600 [--seed N] [--build DIR] [--native] [--without NAME,…]
 """
 import argparse
 import collections
@@ -16,6 +16,7 @@ import os
 import pathlib
 import pickle
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,7 @@ SINCE = posix_chooser.PAST * 10**9
 # dev: a device node that cannot be opened would tell another errno than natively
 BASE = ("-o", "allow_other,dev,suid,chunk_size=16K")
 OPTIONS = [(), ("-o", "passthrough=no"), ("-o", "readahead=0"), ("-o", "threads=1"),
-           ("-o", "readahead=64K,prefetch=256K"), ("-o", "listing_ttl=0")]
+           ("-o", "readahead=64K,prefetch=1M"), ("-o", "listing_ttl=0")]
 GONE = ("ENOTCONN", "ECONNABORTED", "EIO")  # what a daemon that was killed leaves
 # Not beside kill -9: a fault on a mapping would be SIGBUS, and a kept descriptor has no name
 UNSAFE = ("mapped", *posix_chooser.KEPT)
@@ -49,7 +50,7 @@ def folder(i):
     return f"p{i}" if i < WORKERS - 1 else "user"
 
 
-def make_tree(root, choose):
+def make_tree(root, choose, without=()):
     root = pathlib.Path(root)
     for name in [folder(i) for i in range(WORKERS)] + ["shared"]:
         for at in ("d/e/f", "g", "empty"):
@@ -61,6 +62,10 @@ def make_tree(root, choose):
         kit.put(root / name / "big", choose.randbytes(2 << 20))
         kit.hard(str(root / name / "hard"))
         os.link(root / name / "hard", root / name / "d" / "hard3")
+        if "links" in without:
+            for path in (root / name / "hard2", root / name / "d" / "hard3"):
+                path.unlink()
+                kit.put(path, b"no link")
         kit.sparse(root / name / "sparse"), kit.xattrs(root / name / "xattrs")
         kit.acl(root / name / "acl"), kit.acldir(root / name / "acldir")
         os.symlink("f1", root / name / "link"), os.symlink("d", root / name / "dirlink")
@@ -79,8 +84,8 @@ class Trouble(Exception):
 class Worker:
     """One process at work in its folder of both trees, and what it sends back."""
 
-    def __init__(self, number, truth, mounted, seed, steps, crash):
-        self.number, self.truth, self.mounted = number, truth, mounted
+    def __init__(self, number, truth, mounted, seed, steps, crash, without):
+        self.number, self.truth, self.mounted, self.without = number, truth, mounted, without
         self.seed, self.steps, self.crash = seed, steps, crash
         self.reader, writer = os.pipe()
         hold, self.held = os.pipe()
@@ -116,8 +121,8 @@ class Worker:
         choose = random.Random(self.seed)
         sides = posix_steps.Side(self.mounted), posix_steps.Side(self.truth)
         chooser = posix_chooser.Chooser(choose, self.truth, folder(self.number), not self.user,
-                                        UNSAFE if self.crash else ())
-        done = collections.deque(maxlen=3000)
+                                        (*self.without, *(UNSAFE if self.crash else ())))
+        done = collections.deque(maxlen=2000)
         for i in range(self.steps):
             step, arguments = chooser.draw()
             if i % 10 == 9:
@@ -125,16 +130,18 @@ class Worker:
                 step, arguments = "read", (path, choose.randrange(2 << 20), 70_000)
             done.append((i, step, arguments))
             got = posix_steps.told(sides[0], step, arguments)
+            done[-1] += (got,)
             if self.crash and got in GONE:
-                return "crashed", (step, arguments), list(done)[-60:]
+                return "crashed", (step, arguments), list(done)
             wanted = posix_steps.told(sides[1], step, arguments)
             if got != wanted:
                 raise Trouble(f"step {i}: {step}{arguments!r:.300}\n"
-                              f"told {got!r:.300}\n not {wanted!r:.300}\n" + before(done))
-        return "done", None, list(done)[-60:]
+                              f"told {got!r:.300}\n not {wanted!r:.300}\n"
+                              + related(done, arguments))
+        return "done", None, list(done)
 
     def answer(self, seconds):
-        """("done" | "crashed", the step that was cut short, the last steps)"""
+        """("done" | "crashed", the step that was cut short, the steps)"""
         pieces = []
         until = time.monotonic() + seconds
         import select
@@ -162,15 +169,34 @@ class Worker:
             processes.end(self.pid, 2)
 
 
-def before(done):
-    """The steps before the last that have to do with the same names."""
-    _, _, last = done[-1]
-    names = {a for a in last if isinstance(a, str) and "/" in a}
-    numbers = {last[0]} if isinstance(last[0], int) else set()
-    related = [d for d in done if any(
-        isinstance(a, str) and "/" in a and any(a.startswith(n) or n.startswith(a) for n in names)
-        for a in d[2]) or isinstance(d[2][0], int) and d[2][0] in numbers]
-    return "\n".join(f"  {i:4} {step}{arguments!r:.200}" for i, step, arguments in related[-25:])
+def related(done, names, most=25):
+    """The steps that have to do with these names or descriptors, and what they told."""
+    names = {n for n in names if isinstance(n, int) or "/" in n}
+
+    def touches(argument):
+        if isinstance(argument, int):
+            return argument in names
+        return isinstance(argument, str) and "/" in argument and any(
+            isinstance(n, str) and f"{argument}/".startswith(f"{n}/")
+            or isinstance(n, str) and f"{n}/".startswith(f"{argument}/") for n in names)
+    found = [d for d in done if touches(d[2][0])
+             or any(touches(a) for a in d[2][1:] if isinstance(a, str))]
+    return "\n".join(f"  {d[0]:4} {d[1]}{shorten(d[2])} {d[3:]!r:.120}" for d in found[-most:])
+
+
+def shorten(arguments):
+    return re.sub("([xy])\\1{20,}", r"\1…", repr(arguments))
+
+
+def explained(found, answers, most=12):
+    """Differences of the trees, each with the steps that came before it."""
+    text = []
+    for line in found[:most]:
+        text.append(shorten(line)[1:-1] if len(line) > 300 else line)
+        path = re.match("b(['\"])(.*?)\\1", line)
+        for answer in answers:
+            text.append(related(answer[2], [path[2]], 12) if path else "")
+    return "\n".join(t for t in text if t)
 
 
 def compare(truth, mounted, where=""):
@@ -178,7 +204,7 @@ def compare(truth, mounted, where=""):
                              state.left(os.path.join(mounted, where), SINCE))
 
 
-def settle(worker, cut, truth, mounted):
+def settle(worker, cut, truth, mounted, done):
     """After a crash: the step that was cut short is done, or not, or its own object is in
     between; the native tree then follows."""
     where = folder(worker.number)
@@ -206,8 +232,10 @@ def settle(worker, cut, truth, mounted):
         return any(path == o or path.startswith(o + "/") for o in own if o != ".") or path in own
     others = [line for line in after if not is_own(line)]
     if others:
-        raise Trouble(f"{where}: a crash in {step}{arguments!r:.300} left\n" + "\n".join(after)
-                      + "\nbefore it was done natively, too:\n" + "\n".join(found))
+        prefixed = [re.sub("^b(['\"])", rf"b\1{where}/", line) for line in others]
+        raise Trouble(f"{where}: a crash in {step}{shorten(arguments)} left\n" + "\n".join(after)
+                      + "\nbefore it was done natively, too:\n" + "\n".join(found)
+                      + "\n" + explained(prefixed, [(0, 0, done)]))
     subprocess.run(["rm", "-rf", os.path.join(truth, where)], check=True)
     subprocess.run(["cp", "-a", os.path.join(mounted, where), truth], check=True)
 
@@ -281,11 +309,11 @@ class Plain:
         return ""
 
 
-def one_round(choose, truth, m, verbs, steps):
-    """Returns how the mount is to end: "umount", "kill", "dead"."""
-    crash = choose.random() < 0.25 and not isinstance(m, Plain)
+def one_round(choose, truth, m, verbs, steps, without):
+    """Returns what each worker told that was at work when the daemon was killed, or None."""
+    crash = choose.random() < 0.25 and not isinstance(m, Plain) and "crash" not in without
     workers = [Worker(i, truth, m.path, choose.randrange(1 << 60), steps * (10 if crash else 1),
-                      crash) for i in range(WORKERS)]
+                      crash, without) for i in range(WORKERS)]
     try:
         if crash:
             time.sleep(choose.uniform(0.05, 1.0))
@@ -297,20 +325,19 @@ def one_round(choose, truth, m, verbs, steps):
             if time.monotonic() > until:
                 break
             verbs.one(truth, m)
-        for w in workers:
-            w.answer(60)
+        answers = [w.answer(60) for w in workers]
         if found := compare(truth, m.path):
-            raise Trouble("\n".join(found[:40]))
+            raise Trouble(explained(found, answers))
         return None
     finally:
         for w in workers:
             w.end()
 
 
-def torture(program, scratch, seed, seconds, steps=400, start=None):
+def torture(program, scratch, seed, seconds, steps=400, start=None, without=()):
     """Returns the number of rounds; raises what was wrong."""
     choose, scratch = random.Random(seed), pathlib.Path(scratch)
-    source = make_tree(scratch / "source", choose)
+    source = make_tree(scratch / "source", choose, without)
     truth = scratch / "truth"
     verbs = Verbs(program, choose)
     until, rounds, m, end_epoch = time.monotonic() + seconds, 0, None, False
@@ -330,13 +357,13 @@ def torture(program, scratch, seed, seconds, steps=400, start=None):
             if choose.random() < 0.5 and (found := compare(truth, m.path)):
                 raise Trouble("after mounting:\n" + "\n".join(found[:40]))
             move_around(choose, truth, m.path)
-            crashed = one_round(choose, truth, m, verbs, steps) or []
+            crashed = one_round(choose, truth, m, verbs, steps, without) or []
             end_epoch = False
             if crashed:
                 m = m.again(*BASE)
-                for worker, (kind, cut, _) in crashed:
+                for worker, (kind, cut, steps_of) in crashed:
                     if kind == "crashed":
-                        settle(worker, cut, truth, m.path)
+                        settle(worker, cut, truth, m.path, steps_of)
                     elif found := compare(truth, m.path, folder(worker.number)):
                         raise Trouble("after kill -9:\n" + "\n".join(found[:40]))
             if choose.random() < 0.3:
@@ -363,6 +390,8 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--variant", choices=["plain", "asan", "tsan"], default="plain")
     parser.add_argument("--native", action="store_true", help="two native trees: tries the test")
+    parser.add_argument("--without", default="", help="steps not to take; links: in the source; "
+                        "crash: kill -9 beside steps")
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 31)
     print(f"seed {seed}", flush=True)
@@ -373,7 +402,10 @@ def main():
     wrong = []
     try:
         rounds = torture(program, scratch, seed, args.seconds, args.steps,
-                         (lambda s: Plain(s, scratch / "plain")) if args.native else None)
+                         (lambda s: Plain(s, scratch / "plain")) if args.native else None,
+                         args.without.split(","))
+    except AssertionError as e:
+        sys.exit(str(e))
     finally:
         if program:
             wrong = program.close()

@@ -168,7 +168,7 @@ class Hung(Exception):
     """A case that did not end; its process may still be there."""
 
 
-def perform(chosen, directory, kind, user, outside, seconds=30):
+def perform(chosen, directory, kind, user, outside, seconds=15):
     """Runs one case in a child: its notes. Raises AssertionError with what was wrong."""
     reader, writer = os.pipe()
     sys.stdout.flush(), sys.stderr.flush()

@@ -279,7 +279,7 @@ def positions_are_kept(w):
         same([e.name for e in d], [e.name for e in found])
 
 
-@case("many")
+@case("many", left=False)
 def positions_survive_changes(w):
     """What was there all the time is seen once, whatever comes and goes."""
     with calls.Directory("many") as d:
@@ -328,7 +328,7 @@ def reading_while_renaming_all(w):
     same(all(n.startswith("r") for n in os.listdir("many")), True)
 
 
-@case("many dir")
+@case("many", left=False)
 def reading_while_adding(w):
     fd = os.open("many", os.O_RDONLY)
     before, seen, n = set(os.listdir(b"many")), [], 0

@@ -12,15 +12,19 @@ def left(directory, since=None):
     With `since` (ns), times before it too; those after it are only known to be after it."""
     top, found, first = os.fsencode(directory), {}, {}
     for path in kit.everything(top):
-        st = os.lstat(path)
         relative = os.path.relpath(path, top)
+        try:
+            st = os.lstat(path)
+        except OSError as e:  # listed, and not there
+            found[relative] = {"mode": str(e)}
+            continue
         told = {"mode": oct(st.st_mode), "owner": (st.st_uid, st.st_gid)}
         try:
             told["xattrs"] = {n: os.getxattr(path, n, follow_symlinks=False)
                               for n in sorted(os.listxattr(path, follow_symlinks=False))}
         except PermissionError:
             pass
-        if since is not None:
+        if since is not None and not stat.S_ISFIFO(st.st_mode):  # whose the kernel keeps
             told["mtime"] = st.st_mtime_ns if st.st_mtime_ns < since else "recent"
         if stat.S_ISDIR(st.st_mode):
             told["links"] = st.st_nlink

@@ -17,7 +17,7 @@ import kit
 import mounting
 from state import differences, left
 
-OPTIONS = ("-o", "readahead=0,prefetch=0,chunk_size=16K")
+OPTIONS = ("-o", "readahead=0,prefetch=1M,chunk_size=16K")
 KINDS = ("born", "remote", "partly", "whole")
 
 
@@ -27,7 +27,7 @@ class Worlds:
         self.outside = pathlib.Path(outside)
         self.program = mounting.Program(build, variant, self.scratch)
         self.source = self.scratch / "source"
-        self.mount, self.native_notes, self.made = None, {}, 0
+        self.mount, self.native_notes, self.hung = None, {}, 0
         for top in (self.scratch / "native", self.source, *(self.source / k for k in KINDS[1:])):
             top.mkdir()
             top.chmod(0o755)
@@ -86,6 +86,7 @@ class Worlds:
 
     def mounted(self, chosen, user, kind):
         """The same in the mount; raises AssertionError where it differs."""
+        assert self.hung < 20, "not tried after 20 cases that hung"
         m = self.ready()
         path = m / kind / self.folder(chosen, user)
         try:
@@ -99,8 +100,10 @@ class Worlds:
                 f"noted {different(notes, native_notes)}"
             if chosen.left:
                 found = differences(native_left, self.as_owner(lambda: left(path)))
-                assert not found, "it leaves another tree than natively:\n" + "\n".join(found)
+                assert not found, "it leaves another tree than natively:\n" + "\n".join(
+                    found[:12])
         except case.Hung as e:
+            self.hung += 1
             log = m.log()[-1500:]
             m.kill()
             raise AssertionError(f"hung: {e}\n{log}") from e
