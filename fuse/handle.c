@@ -6,8 +6,6 @@
 #include <unistd.h>
 #include "fuse/server.h"
 
-#define FMODE_EXEC 0x20 /* the kernel's own flag, seen in OPEN and RELEASE (kernel-facts B4) */
-
 struct handle_table {
 	pthread_mutex_t lock;
 	GPtrArray *slots;   /* index → struct handle, owned; a free one has no inode */
@@ -55,8 +53,8 @@ uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c,
 	h->content = c;
 	h->ra = (struct readahead){0};
 	h->fd = fd;
-	h->exec = flags & FMODE_EXEC;
-	h->write = (flags & O_ACCMODE) != O_RDONLY;
+	h->flags = flags;
+	h->write = (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;
 	uint64_t fh = ((uint64_t)h->generation << 32) | h->index;
 	pthread_mutex_unlock(&t->lock);
 	return fh;

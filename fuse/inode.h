@@ -18,6 +18,7 @@
 #include "fetch/lister.h"
 #include "fetch/readahead.h"
 #include "fetch/store/tree.h"
+#include "fuse/write_access.h"
 
 struct server;
 
@@ -37,6 +38,9 @@ struct inode_extra {
 	/* Of one whose local object counts: */
 	int64_t atime_ns, ctime_ns;
 	uint64_t blocks; /* of 512 bytes; of a whole file */
+	/* Of one that was opened to be written or executed, under `lock`: */
+	struct write_handles handles;
+	uint32_t seals; /* as in the store */
 };
 
 struct inode {

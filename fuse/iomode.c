@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "fuse/backing.h"
 #include "fuse/ops.h"
+#include "fuse/seal.h"
 
 /* What one READ brings. The kernel opens the backing file with each open, 8 µs of 30 here (an
  * AMD guest); a small file, whose bytes the page cache keeps, has no use for it. Warm, side by
@@ -29,7 +30,8 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 	bool usable = !backing_unusable(s->backing);
 	bool write = (fi->flags & O_ACCMODE) != O_RDONLY;
 	pthread_mutex_lock(&i->lock);
-	bool whole = usable && i->complete && (write || i->size > PAGE_CACHE_MAX) &&
+	bool unseen = write && i->extra && seal_needs_writes(i->extra->seals);
+	bool whole = usable && i->complete && (write || i->size > PAGE_CACHE_MAX) && !unseen &&
 	             i->iomode != IOMODE_CACHED;
 	pthread_mutex_unlock(&i->lock);
 	if (whole && !backing_kept(s->backing, i)) {

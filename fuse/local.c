@@ -44,6 +44,7 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 	i->local = true;
 	if (i->born)
 		i->complete = true;
+	i->extra->seals |= node->seals;
 	take_stat_locked(i, &node->st);
 	pthread_mutex_unlock(&i->lock);
 }

@@ -25,6 +25,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	/* The umask is applied where a directory's default ACL can overrule it */
 	want(conn, FUSE_CAP_DONT_MASK);
 	want(conn, FUSE_CAP_POSIX_ACL);
+	want(conn, FUSE_CAP_IOCTL_DIR);
 	/* Read-ahead that waits for the network must not hold up what is present */
 	conn->max_background = 1024;
 	conn->congestion_threshold = 1024;
@@ -83,6 +84,7 @@ const struct fuse_lowlevel_ops server_ops = {
         .create = op_create,
         .tmpfile = op_tmpfile,
         .write_buf = op_write_buf,
+        .ioctl = op_ioctl,
         .copy_file_range = op_copy_file_range,
         .fsync = op_fsync,
         .fsyncdir = op_fsyncdir,

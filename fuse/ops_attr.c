@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include "fuse/access.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
 
@@ -212,6 +213,12 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	bool size = to_set & FUSE_SET_ATTR_SIZE;
 	if (err == 0 && size && !S_ISREG(i->type))
 		err = EINVAL;
+	if (err == 0 && size && !fi)
+		err = access_truncate(s, i, attr->st_size);
+	else if (err == 0 && size)
+		err = -seal_check_truncate(access_seals(i), i->size, attr->st_size);
+	if (err == 0 && (to_set & FUSE_SET_ATTR_MODE))
+		err = access_chmod(i, attr->st_mode & 07777);
 	if (err == 0 && size && attr->st_size == 0)
 		err = inode_discard_bytes(s, i);
 	if (err == 0 && size) {

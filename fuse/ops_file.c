@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "fuse/access.h"
 #include "fuse/handle.h"
 #include "fuse/iomode.h"
 #include "fuse/notify.h"
@@ -38,44 +39,44 @@ static struct content *content_get(struct server *s, struct inode *i, int *err)
 }
 
 /* Opened for writing: what is whole is ours from now on, for passthrough hides what is written.
- * What is not is made so by the first write. */
+ * What is not is made so by the first write. Blocks where that takes a sync. */
 static int open_for_writing(struct server *s, struct inode *i, int *fd)
 {
 	pthread_mutex_lock(&i->lock);
 	bool complete = i->complete;
 	pthread_mutex_unlock(&i->lock);
-	int err = s->read_only ? EROFS : complete && !i->born ? inode_own_bytes(s, i) : 0;
+	int err = complete && !i->born ? inode_own_bytes(s, i) : 0;
 	if (err || !i->born)
 		return err;
 	*fd = inode_open_local(s, i, O_RDWR);
 	return -MIN(*fd, 0);
 }
 
-void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void open_fail(fuse_req_t req, struct inode *i, int flags, int err)
 {
 	struct server *s = fuse_req_userdata(req);
-	struct inode *i = inode_get(s->inodes, ino);
-	int err = 0, fd = -1;
-	bool write = (fi->flags & O_ACCMODE) != O_RDONLY;
-	if (!i || !S_ISREG(i->type))
-		err = i ? EINVAL : ESTALE;
-	else if (write)
+	access_release(s, i, flags);
+	fuse_reply_err(req, err);
+	inode_put(s, i);
+}
+
+/* An open that was let in; the reference is taken over. */
+static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	int mode = fi->flags & O_ACCMODE, fd = -1, err = 0;
+	if (mode == O_WRONLY || mode == O_RDWR)
 		err = open_for_writing(s, i, &fd);
 	struct content *c = NULL;
-	bool ahead = false;
-	if (!err) {
-		pthread_mutex_lock(&i->lock);
-		bool complete = i->complete;
-		ahead = i->ahead;
-		pthread_mutex_unlock(&i->lock);
-		if (!complete) {
-			c = content_get(s, i, &err);
-			err = -err;
-		}
+	pthread_mutex_lock(&i->lock);
+	bool complete = i->complete, ahead = i->ahead;
+	pthread_mutex_unlock(&i->lock);
+	if (!err && !complete) {
+		c = content_get(s, i, &err);
+		err = -err;
 	}
 	if (err) {
-		fuse_reply_err(req, err);
-		inode_put(s, i);
+		open_fail(req, i, fi->flags, err);
 		return;
 	}
 	if (iomode_open(s, i, fi) == IOMODE_PASSTHROUGH && c) {
@@ -87,6 +88,40 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->fh = handle_open(s->handles, i, c, fd, fi->flags);
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		handle_release(s, handle_get(s->handles, fi->fh)); /* no RELEASE will come */
+}
+
+/* On a thread of the disk pool. */
+static void open_resumed(struct parked *p, struct listing *none)
+{
+	open_run(p->req, inode_ref(p->server->inodes, p->inode), p->data);
+	parked_free(p);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *i = inode_get(s->inodes, ino);
+	int mode = fi->flags & O_ACCMODE;
+	bool write = mode == O_WRONLY || mode == O_RDWR;
+	int err = !i ? ESTALE : !S_ISREG(i->type) ? EINVAL : write && s->read_only ? EROFS : 0;
+	if (!err)
+		err = access_open(s, i, fi->flags);
+	if (err) {
+		fuse_reply_err(req, err);
+		inode_put(s, i);
+		return;
+	}
+	pthread_mutex_lock(&i->lock);
+	bool sync = write && i->complete && !i->born;
+	pthread_mutex_unlock(&i->lock);
+	if (!sync) {
+		open_run(req, i, fi);
+		return;
+	}
+	struct parked *p = parked_new(s, req, i, NULL);
+	p->data = g_memdup2(fi, sizeof(*fi));
+	p->resume = open_resumed;
+	parked_to_disk(p);
 }
 
 /* Nobody has it open any more, and it has no name. */
@@ -107,6 +142,7 @@ void handle_release(struct server *s, struct handle *h)
 {
 	struct inode *i = h->inode;
 	iomode_release(s, i);
+	access_release(s, i, h->flags);
 	pthread_mutex_lock(&i->lock);
 	bool outdated = i->outdated && i->handles == 0;
 	pthread_mutex_unlock(&i->lock);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include "fuse/access.h"
 #include "fuse/handle.h"
 #include "fuse/iomode.h"
 #include "fuse/names.h"
@@ -132,6 +133,7 @@ static void opened(fuse_req_t req, struct inode *i, int fd, struct fuse_file_inf
 	struct server *s = fuse_req_userdata(req);
 	struct fuse_entry_param e;
 	inode_entry(s, i, &e);
+	access_open(s, i, fi->flags); /* new: nobody is in the way */
 	iomode_open(s, i, fi);
 	fi->fh = handle_open(s->handles, i, NULL, fd, fi->flags);
 	if (fuse_reply_create(req, &e, fi) == -ENOENT) {

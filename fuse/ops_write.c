@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "fuse/access.h"
 #include "fuse/handle.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
@@ -172,6 +173,12 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 		return;
 	}
 	struct inode *i = h->inode;
+	uint64_t allowed;
+	int err = access_write(i, offset, fuse_buf_size(data), fi->writepage, &allowed);
+	if (err) {
+		fuse_reply_err(req, err);
+		return;
+	}
 	if (!i->born) {
 		write_park(req, i, data, offset);
 		return;
@@ -181,7 +188,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 		fuse_reply_err(req, -fd);
 		return;
 	}
-	struct fuse_bufvec to = FUSE_BUFVEC_INIT(fuse_buf_size(data));
+	struct fuse_bufvec to = FUSE_BUFVEC_INIT(allowed);
 	to.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK | FUSE_BUF_FD_RETRY;
 	to.buf[0].fd = fd;
 	to.buf[0].pos = offset;
@@ -208,8 +215,9 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 {
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, ino);
-	if (!i || s->read_only) {
-		fuse_reply_err(req, i ? EROFS : ESTALE);
+	int err = !i ? ESTALE : s->read_only ? EROFS : access_fallocate(i, mode, offset, length);
+	if (err) {
+		fuse_reply_err(req, err);
 		inode_put(s, i);
 		return;
 	}
@@ -305,6 +313,12 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 		fuse_reply_err(req, EBADF);
 		return;
 	}
+	uint64_t allowed;
+	int err = access_write(out->inode, off_out, length, false, &allowed);
+	if (err) {
+		fuse_reply_err(req, err);
+		return;
+	}
 	if (!in->inode->born || !out->inode->born) {
 		fuse_reply_err(req, EXDEV);
 		return;
@@ -318,7 +332,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	c->in = fd;
 	c->offset_in = off_in;
 	c->w.offset = off_out;
-	c->w.length = length;
+	c->w.length = allowed;
 	struct parked *p = parked_new(s, req, inode_ref(s->inodes, out->inode), NULL);
 	p->data = c;
 	p->then = copy_then;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include "fuse/access.h"
 #include "fuse/ops.h"
 
 /* size 0 asks how much there is */
@@ -49,6 +50,13 @@ static void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
 	struct inode *i = inode_get(s->inodes, ino);
 	if (!i) {
 		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	if (name && strcmp(name, LACUNA_SEALS_XATTR) == 0) {
+		uint32_t seals = access_seals(i);
+		g_autofree char *text = seal_format(seals);
+		xattr_reply(req, seals ? text : NULL, strlen(text), size, ENODATA);
+		inode_put(s, i);
 		return;
 	}
 	if (i->local) {

@@ -17,7 +17,7 @@ static const struct unit ms_units[] = {{"", 1000},   {"ms", 1},      {"s", 1000}
 static const struct unit us_units[] = {{"", 1}, {"us", 1}, {"ms", 1000}, {NULL}};
 static const struct unit no_units[] = {{"", 1}, {NULL}};
 
-enum kind { SIZE, CHUNK, TIME, TTL, SPIN, COUNT, RETRIES, MODE, ID, SWITCH, AUTO, FLAG };
+enum kind { SIZE, CHUNK, TIME, TTL, SPIN, COUNT, RETRIES, MODE, ID, SWITCH, AUTO, ALLOW, FLAG };
 
 static const struct rule {
 	const char *name;
@@ -48,6 +48,7 @@ static const struct rule {
         {"uid", ID, FIELD(source_options.uid), 0, UINT32_MAX - 1, 0, "a numeric user id"},
         {"gid", ID, FIELD(source_options.gid), 0, UINT32_MAX - 1, 0, "a numeric group id"},
         {"passthrough", AUTO, FIELD(passthrough), 0, 1, 1, "auto or no"},
+        {"exec_writes", ALLOW, FIELD(exec_writes), 0, 1, 0, "deny or allow"},
         {"netrc", SWITCH, FIELD(source_options.no_netrc), 0, 1, 0, "yes or no"},
         {"threads", COUNT, FIELD(threads), 0, 64, 0, "a number from 0 to 64"},
         {"spin", SPIN, FIELD(spin_us), 0, 1000, 100, "a time from 0 to 1000us"},
@@ -108,6 +109,8 @@ static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 		return number_parse(text, 8, no_units, out);
 	case AUTO:
 		return word_parse(text, "auto", "no", out);
+	case ALLOW:
+		return word_parse(text, "allow", "deny", out);
 	case SWITCH:
 		return word_parse(text, "no", "yes", out);
 	default:
@@ -125,6 +128,7 @@ static void value_store(struct settings *s, const struct rule *r, uint64_t value
 		return;
 	case SWITCH:
 	case AUTO:
+	case ALLOW:
 	case FLAG:
 		*(bool *)field = value != 0;
 		return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
+#include "fuse/exec_writes.h"
 #include "fuse/server.h"
 #include <errno.h>
 #include <poll.h>
@@ -333,6 +334,7 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	        .started_ns = clock_realtime(),
 	        .uid = getuid(),
 	        .gid = getgid(),
+	        .exec_writes = exec_writes_policy(settings->exec_writes),
 	};
 	bool ok = engine_start(&s, error);
 	struct inode *root = ok ? root_new(&s) : NULL;

@@ -16,6 +16,7 @@ struct settings {
 	bool foreground;
 	bool debug;              /* libfuse's request log */
 	bool passthrough;        /* auto (true) or no */
+	bool exec_writes;        /* of running programs: allow (true) or deny */
 	bool end_epoch;          /* -o end_epoch: tests */
 	GPtrArray *fuse_options; /* of char *: what is passed through to libfuse */
 	struct source_options source_options;

@@ -32,6 +32,7 @@ static const char help[] =
         "    filemode=0755         of a file        dirmode=0755        of a directory\n"
         "    uid=N, gid=N          without any      netrc=yes           or no\n"
         "    threads=0             0: by machine    spin=100us          before a sleep\n"
+        "    exec_writes=deny      or allow: of running programs; we deny nothing then\n"
         "    end_epoch             verify all that is present, as after a crash\n";
 
 static bool fail(GError **error, int code, const char *what, const char *why)

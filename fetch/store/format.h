@@ -26,6 +26,7 @@
  *
  *   local file = sparse data, xattr user.lacuna = struct record_disk
  *   local directory, xattr user.lacuna = struct mark_disk
+ *   local file, xattr user.lacuna.sealed = its seals
  *   both, xattr user.lacuna.owner = struct owner_disk: what the daemon may not set
  *
  * A file without the xattr is plain local content, as is all that is neither file nor directory.
@@ -113,6 +114,9 @@ struct mark_disk {
 G_STATIC_ASSERT(sizeof(struct mark_disk) == 16);
 
 #define OWNER_XATTR "user.lacuna.owner"
+
+/* A file's seals, uint32_t: lacuna/ioctl.h */
+#define SEALS_XATTR "user.lacuna.sealed"
 
 struct owner_disk {
 	uint32_t mode, uid, gid, rdev;

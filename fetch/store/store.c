@@ -225,6 +225,11 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	return s;
 }
 
+int store_sync(struct store *s)
+{
+	return syncfs(s->dir) < 0 ? -errno : 0;
+}
+
 int store_close(struct store *s)
 {
 	int err = epoch_end(&s->epoch, s->state);

@@ -27,6 +27,8 @@ struct store_settings {
 struct store *store_open(const char *path, const struct store_settings *settings, GError **error);
 /* syncfs, then the clean mark; -errno where the sync failed (the store stays unclean). */
 int store_close(struct store *s);
+/* Everything of it is on the disk. Blocks. */
+int store_sync(struct store *s);
 int store_root_fd(const struct store *s); /* of STORE/tree, borrowed */
 const char *store_path(const struct store *s);
 unsigned store_chunk_shift(const struct store *s); /* of new files: log2 of bytes */

@@ -127,8 +127,12 @@ static int look_file(struct store *s, const char *proc, struct tree_node *n)
 {
 	char data[sizeof(struct record_disk) + 1];
 	ssize_t size = lgetxattr(proc, RECORD_XATTR, data, sizeof data);
+	uint32_t seals;
 	struct record r;
 	int err;
+
+	if (lgetxattr(proc, SEALS_XATTR, &seals, sizeof seals) == sizeof seals)
+		n->seals = GUINT32_FROM_LE(seals);
 
 	if (size < 0)
 		return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;

@@ -30,6 +30,7 @@ struct tree_node {
 	enum tree_kind kind;
 	struct stat st; /* as reported: owner, mode, device, size, times; st_ino too */
 	char *remote;   /* owned; the remote path of what is kept; else NULL */
+	uint32_t seals; /* of a file; tree_seals_set() */
 };
 
 void tree_node_clear(struct tree_node *n);
@@ -81,6 +82,8 @@ int tree_chown(struct store *s, const char *path, uint32_t uid, uint32_t gid);
 int tree_utimens(struct store *s, const char *path, const struct timespec times[2]);
 /* The descriptor of what counts, for all else. Never follows a symlink. */
 int tree_open(struct store *s, const char *path, int flags);
+/* Durable on return. */
+int tree_seals_set(struct store *s, const char *path, uint32_t seals);
 ssize_t tree_readlink(struct store *s, const char *path, char *target, size_t size);
 /* xattrs: as lgetxattr(2) and its like; the store's own are not there. */
 ssize_t tree_getxattr(struct store *s, const char *path, const char *name, void *value,

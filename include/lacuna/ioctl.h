@@ -47,3 +47,8 @@
 /* The same to read, as lacunafs seal prints it: "shrink,write", no NUL at the end. Not listed
  * by listxattr(2), so that it is not copied; EPERM to set and to remove; ENODATA: none. */
 #define LACUNA_SEALS_XATTR "user.lacuna.seals"
+
+/* Returns when everything changed in the mount, and fetched, is on the disk. Any descriptor of
+ * it but O_PATH, directories included. What mappings hold, syncfs(2) brings there first.
+ * EIO, ENOSPC and other errors of syncfs(2) on the store. */
+#define LACUNA_SYNC _IO(0xED, 3)

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The rules of write access and of seals, applied to inodes; write_access.h and seal.h have
+ * them.
+ * Locking: the inode's lock, taken inside
+ * Errors:  0 or a positive errno
+ */
+#pragma once
+#include "fuse/inode.h"
+#include "fuse/seal.h"
+
+/* An open with these flags is counted, until the release with the same. */
+int access_open(struct server *s, struct inode *i, int flags);
+void access_release(struct server *s, struct inode *i, int flags);
+/* A truncation by path, for as long as it takes. */
+int access_truncate(struct server *s, struct inode *i, uint64_t size);
+uint32_t access_seals(struct inode *i);
+/* How much of a write the seals let through. */
+int access_write(struct inode *i, uint64_t offset, uint64_t length, bool writeback,
+                 uint64_t *allowed);
+int access_chmod(struct inode *i, uint32_t mode);
+int access_fallocate(struct inode *i, int mode, uint64_t offset, uint64_t length);
