@@ -153,6 +153,7 @@ static void asking_accept_locked(struct asking *a, struct listing **before)
 	} else {
 		*before = d->listing;
 		d->listing = told;
+		d->counted = NULL;
 		directory_unsaved_locked(d, true);
 	}
 	a->request.listing = NULL;

@@ -24,6 +24,16 @@ enum child directory_child(struct directory *d, struct listing *l, const char *n
 	return child;
 }
 
+bool directory_has_local(struct directory *d, const char *name)
+{
+	bool has;
+
+	pthread_mutex_lock(&d->lister->lock);
+	has = d->overlay && overlay_has(d->overlay, name);
+	pthread_mutex_unlock(&d->lister->lock);
+	return has;
+}
+
 bool directory_is_listed(struct directory *d, const char *name)
 {
 	uint32_t index;
@@ -92,6 +102,7 @@ bool directory_next(struct directory *d, struct listing *l, uint64_t position,
 void directory_local_add(struct directory *d, const char *name, uint32_t type)
 {
 	pthread_mutex_lock(&d->lister->lock);
+	d->counted = NULL;
 	if (d->overlay)
 		overlay_add(d->overlay, name, type);
 	pthread_mutex_unlock(&d->lister->lock);
@@ -100,6 +111,7 @@ void directory_local_add(struct directory *d, const char *name, uint32_t type)
 void directory_local_remove(struct directory *d, const char *name)
 {
 	pthread_mutex_lock(&d->lister->lock);
+	d->counted = NULL;
 	if (d->overlay)
 		overlay_remove(d->overlay, name);
 	pthread_mutex_unlock(&d->lister->lock);
@@ -108,9 +120,42 @@ void directory_local_remove(struct directory *d, const char *name)
 void directory_gone_add(struct directory *d, const char *name)
 {
 	pthread_mutex_lock(&d->lister->lock);
+	d->counted = NULL;
 	if (d->overlay)
 		overlay_gone_add(d->overlay, name);
 	pthread_mutex_unlock(&d->lister->lock);
+}
+
+static uint32_t subdirectories_locked(struct directory *d)
+{
+	struct directory_entry e;
+	uint64_t position = 0;
+	uint32_t count = 0;
+
+	while (next_listed_locked(d, d->listing, (uint32_t)position, &e)) {
+		position = e.position;
+		count += !e.local && e.type == S_IFDIR;
+	}
+	position = 0;
+	for (const char *name; overlay_next(d->overlay, position, &name, &e.type, &position);)
+		count += e.type == S_IFDIR;
+	return count;
+}
+
+bool directory_subdirectories(struct directory *d, uint32_t *count)
+{
+	bool known;
+
+	pthread_mutex_lock(&d->lister->lock);
+	known = d->listing && d->overlay;
+	if (known && d->counted != d->listing) {
+		d->subdirectories = subdirectories_locked(d);
+		d->counted = d->listing;
+	}
+	if (known)
+		*count = d->subdirectories;
+	pthread_mutex_unlock(&d->lister->lock);
+	return known;
 }
 
 bool directory_is_empty(struct directory *d)

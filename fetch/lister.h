@@ -57,6 +57,8 @@ enum child { CHILD_NONE, CHILD_REMOTE, CHILD_LOCAL };
 /* *index: of CHILD_REMOTE, in `l`. */
 enum child directory_child(struct directory *d, struct listing *l, const char *name,
                            uint32_t *index);
+/* Does the name count locally? */
+bool directory_has_local(struct directory *d, const char *name);
 /* Has the listing the name, gone or not? */
 bool directory_is_listed(struct directory *d, const char *name);
 
@@ -74,6 +76,8 @@ bool directory_next(struct directory *d, struct listing *l, uint64_t position,
 void directory_local_add(struct directory *d, const char *name, uint32_t type);
 void directory_local_remove(struct directory *d, const char *name);
 void directory_gone_add(struct directory *d, const char *name);
+/* How many directories are in it. false: not listed. */
+bool directory_subdirectories(struct directory *d, uint32_t *count);
 /* Nothing, local or remote, has a name in it. Of one that was listed. */
 bool directory_is_empty(struct directory *d);
 

@@ -62,8 +62,10 @@ struct directory {
 	struct lister *lister;
 	void *owner;
 	uint64_t ino;
-	struct listing *listing;       /* a reference; NULL: unlisted */
-	struct overlay *overlay;       /* owned; NULL: not looked for yet */
+	struct listing *listing; /* a reference; NULL: unlisted */
+	struct overlay *overlay; /* owned; NULL: not looked for yet */
+	struct listing *counted; /* not referenced: the listing that `subdirectories` is of */
+	uint32_t subdirectories;
 	struct attributes *attributes; /* owned; NULL: none were ever asked for */
 	GList *waiters;                /* of struct lister_wait for the listing, by link */
 	char *cause;                   /* owned; of the last failure */

@@ -96,6 +96,10 @@ enum adoption inode_adopt(struct server *s, struct inode *i, const struct listin
 {
 	bool regular = S_ISREG(i->type);
 	pthread_mutex_lock(&i->lock);
+	if (i->local) {
+		pthread_mutex_unlock(&i->lock);
+		return ADOPTED;
+	}
 	bool same = same_attributes(i, e);
 	bool same_bytes = !regular || (i->size == e->size && i->mtime_ns == e->mtime_ns);
 	bool busy = regular && (i->handles > 0 || i->content);

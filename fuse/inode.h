@@ -83,6 +83,7 @@ struct inode {
 	bool local : 1;      /* the local object counts: attributes are its own */
 	bool born : 1;       /* nothing remote is left of it, or ever was */
 	bool nameless : 1;   /* it has no name any more, or none yet */
+	bool indexed : 1;    /* has remote names that the store may not have: found by st_ino */
 };
 
 struct inode_table;
@@ -120,6 +121,8 @@ uint64_t inode_count(struct inode_table *t);
 int inode_keep(struct server *s, struct inode *i);
 /* Attributes from the local object, if that counts. */
 int inode_refresh(struct server *s, struct inode *i);
+/* A file with several remote names, one of which was changed: true: it is local. */
+bool inode_take_linked(struct server *s, struct inode *i);
 void inode_take(struct server *s, struct inode *i, const struct tree_node *node);
 
 /* fuse/content.c: the open side of a regular file and the listed side of a directory */

@@ -3,6 +3,7 @@
 
 /* Inodes whose local object counts: made or changed here. */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -26,7 +27,6 @@ static void take_stat_locked(struct inode *i, const struct stat *st)
 	i->gid = st->st_gid;
 	i->size = st->st_size;
 	i->mtime_ns = nanoseconds(st->st_mtim);
-	__atomic_store_n(&i->nlink, st->st_nlink, __ATOMIC_RELAXED);
 	x->atime_ns = nanoseconds(st->st_atim);
 	x->ctime_ns = nanoseconds(st->st_ctim);
 	x->blocks = st->st_blocks;
@@ -46,6 +46,8 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 		i->complete = true;
 	i->extra->seals |= node->seals;
 	take_stat_locked(i, &node->st);
+	if (!i->indexed && !S_ISDIR(i->type))
+		__atomic_store_n(&i->nlink, node->st.st_nlink, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&i->lock);
 }
 
@@ -140,6 +142,7 @@ int inode_keep(struct server *s, struct inode *i)
 		return -err;
 	if (!S_ISDIR(i->type) && !S_ISREG(i->type))
 		node.st.st_ino = i->ino;
+	i->indexed = S_ISREG(i->type) && i->nlink > 1;
 	inode_take(s, i, &node);
 	tree_node_clear(&node);
 	if (i->parent)
@@ -159,13 +162,37 @@ int inode_refresh(struct server *s, struct inode *i)
 	g_autofree char *path = inode_path_locked(i);
 	int err = tree_look(s->store, path, &node);
 	pthread_rwlock_unlock(&s->names);
-	if (err)
-		return i->nameless ? 0 : -err;
+	if (err && !i->nameless)
+		return -err;
+	uint32_t subdirectories = 0;
+	bool counted = S_ISDIR(i->type) && !i->nameless &&
+	               directory_subdirectories(inode_open_directory(s, i), &subdirectories);
 	pthread_mutex_lock(&i->lock);
-	take_stat_locked(i, &node.st);
+	uint32_t links = i->nlink;
+	if (!err)
+		take_stat_locked(i, &node.st);
 	if (i->nameless)
-		__atomic_store_n(&i->nlink, 0, __ATOMIC_RELAXED);
+		links = 0;
+	else if (counted)
+		links = 2 + subdirectories;
+	else if (!S_ISDIR(i->type) && !i->indexed)
+		links = node.st.st_nlink;
+	__atomic_store_n(&i->nlink, links, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&i->lock);
-	tree_node_clear(&node);
+	if (!err)
+		tree_node_clear(&node);
 	return 0;
+}
+
+bool inode_take_linked(struct server *s, struct inode *i)
+{
+	struct tree_node node;
+	g_autofree char *path =
+	        g_strdup_printf("/links/%02x/%016" PRIx64, (unsigned)(i->ino & 0xff), i->ino);
+	if (tree_look(s->store, path, &node) != 0)
+		return false;
+	i->indexed = true;
+	inode_take(s, i, &node);
+	tree_node_clear(&node);
+	return true;
 }

@@ -112,6 +112,8 @@ char *inode_path_locked(const struct inode *i)
 	GString *path = g_string_sized_new(64);
 	if (i->nameless)
 		g_string_printf(path, "/unlinked/%016" PRIx64, i->extra ? i->extra->unlinked : 0);
+	else if (i->indexed)
+		g_string_printf(path, "/links/%02x/%016" PRIx64, (unsigned)(i->ino & 0xff), i->ino);
 	else
 		path_append_locked(path, i);
 	return g_string_free(path, FALSE);

@@ -62,6 +62,7 @@ const struct fuse_lowlevel_ops server_ops = {
         .readlink = op_readlink,
         .getxattr = op_getxattr,
         .listxattr = op_listxattr,
+        .statx = op_statx,
         .statfs = op_statfs,
         .opendir = op_opendir,
         .readdir = op_readdir,

@@ -51,6 +51,7 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino);
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
                 struct fuse_file_info *fi);
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_file_info *fi);
 void op_statfs(fuse_req_t req, fuse_ino_t ino);
 /* ops_dir.c */
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -67,6 +68,8 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 #define TIMEOUT_FOREVER (365.0 * 86400)
 /* How long the kernel may go without asking about a directory: until its listing is due. */
 double directory_timeout(struct server *s, struct inode *i);
+/* How long the kernel may go without asking about attributes. */
+double inode_timeout(struct server *s, struct inode *i);
 void inode_stat(struct inode *i, struct stat *st);
 void inode_entry(struct server *s, struct inode *i, struct fuse_entry_param *e);
 /* Replies with an entry that was looked up; the reference is taken over. */

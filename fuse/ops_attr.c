@@ -67,10 +67,22 @@ double directory_timeout(struct server *s, struct inode *i)
 	return CLAMP(left, MIN(ttl, 1.0), ttl);
 }
 
+double inode_timeout(struct server *s, struct inode *i)
+{
+	if (S_ISDIR(i->type))
+		return directory_timeout(s, i);
+	pthread_mutex_lock(&i->lock);
+	/* what a mapping writes in passthrough, nobody hears of */
+	bool moving = i->iomode == IOMODE_PASSTHROUGH && i->extra &&
+	              write_handles_is_written(&i->extra->handles);
+	pthread_mutex_unlock(&i->lock);
+	return moving ? 0 : TIMEOUT_FOREVER;
+}
+
 void inode_entry(struct server *s, struct inode *i, struct fuse_entry_param *e)
 {
 	*e = (struct fuse_entry_param){.ino = inode_id(i), .entry_timeout = TIMEOUT_FOREVER};
-	e->attr_timeout = S_ISDIR(i->type) ? directory_timeout(s, i) : TIMEOUT_FOREVER;
+	e->attr_timeout = inode_timeout(s, i);
 	inode_stat(i, &e->attr);
 }
 
@@ -79,8 +91,7 @@ static void attr_reply(struct parked *p, struct listing *listing)
 	struct inode *i = p->inode;
 	struct stat st;
 	inode_stat(i, &st);
-	fuse_reply_attr(p->req, &st,
-	                S_ISDIR(i->type) ? directory_timeout(p->server, i) : TIMEOUT_FOREVER);
+	fuse_reply_attr(p->req, &st, inode_timeout(p->server, i));
 	parked_free(p);
 }
 
@@ -128,6 +139,57 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		attr_reply(p, NULL);
 	if (l)
 		listing_unref(l);
+}
+
+static struct statx_timestamp timestamp_of(struct timespec t)
+{
+	return (struct statx_timestamp){.tv_sec = t.tv_sec, .tv_nsec = t.tv_nsec};
+}
+
+/* When it was born here; of what is remote, the first that is known of it. */
+static struct statx_timestamp birth_of(struct server *s, struct inode *i, const struct stat *st)
+{
+	struct statx sx = {0};
+	if (i->local) {
+		pthread_rwlock_rdlock(&s->names);
+		g_autofree char *path = inode_path_locked(i);
+		tree_statx(s->store, path, &sx);
+		pthread_rwlock_unlock(&s->names);
+	}
+	return sx.stx_mask & STATX_BTIME ? sx.stx_btime : timestamp_of(st->st_mtim);
+}
+
+void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *i = inode_get(s->inodes, ino);
+	int err = i ? inode_refresh(s, i) : ESTALE;
+	if (err) {
+		fuse_reply_err(req, err);
+		inode_put(s, i);
+		return;
+	}
+	struct stat st;
+	inode_stat(i, &st);
+	struct statx sx = {
+	        .stx_mask = STATX_BASIC_STATS | STATX_BTIME,
+	        .stx_blksize = st.st_blksize,
+	        .stx_nlink = st.st_nlink,
+	        .stx_uid = st.st_uid,
+	        .stx_gid = st.st_gid,
+	        .stx_mode = st.st_mode,
+	        .stx_ino = st.st_ino,
+	        .stx_size = st.st_size,
+	        .stx_blocks = st.st_blocks,
+	        .stx_atime = timestamp_of(st.st_atim),
+	        .stx_btime = birth_of(s, i, &st),
+	        .stx_ctime = timestamp_of(st.st_ctim),
+	        .stx_mtime = timestamp_of(st.st_mtim),
+	        .stx_rdev_major = major(st.st_rdev),
+	        .stx_rdev_minor = minor(st.st_rdev),
+	};
+	fuse_reply_statx(req, 0, &sx, inode_timeout(s, i));
+	inode_put(s, i);
 }
 
 /* While chunks come the file's own time is theirs. */

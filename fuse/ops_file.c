@@ -141,6 +141,8 @@ static void unlinked_drop(struct server *s, struct inode *i)
 void handle_release(struct server *s, struct handle *h)
 {
 	struct inode *i = h->inode;
+	/* what was written through a mapping */
+	bool unseen = h->write && i->iomode == IOMODE_PASSTHROUGH;
 	iomode_release(s, i);
 	access_release(s, i, h->flags);
 	pthread_mutex_lock(&i->lock);
@@ -149,6 +151,8 @@ void handle_release(struct server *s, struct handle *h)
 	/* Looked up anew, it can take the newer version. */
 	if (outdated)
 		notifier_entry(s->notifier, inode_id(i->parent), i->name);
+	if (unseen)
+		notifier_inode(s->notifier, inode_id(i), false);
 	if (i->nameless)
 		unlinked_drop(s, i);
 	handle_close(s, h);

@@ -171,7 +171,8 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 	uint64_t number = 0;
 	int err;
 	struct inode *dir = directory_for(req, parent, NULL, &err), *i = NULL;
-	int fd = dir ? tree_make_nameless(s->store, &m, &number) : -1;
+	g_autofree char *path = dir ? inode_path(s, dir) : NULL;
+	int fd = dir ? tree_make_nameless(s->store, path, &m, &number) : -1;
 	struct tree_node node = {.kind = TREE_LOCAL};
 	if (dir && fd < 0)
 		err = -fd;

@@ -86,7 +86,10 @@ static void lookup_answer(struct server *s, fuse_req_t req, struct inode *i, str
 		fuse_reply_err(req, ENFILE);
 		return;
 	}
-	inode_adopt(s, child, &entry);
+	if (child->local)
+		inode_refresh(s, child);
+	else if (!S_ISREG(entry.mode) || entry.nlink < 2 || !inode_take_linked(s, child))
+		inode_adopt(s, child, &entry);
 	entry_reply(s, req, child);
 }
 

@@ -73,6 +73,8 @@ bool inode_is_last_name(const struct inode *i)
 static int unlink_prepare(struct server *s, struct inode *i, uint64_t *number)
 {
 	*number = 0;
+	if (S_ISREG(i->type) && i->nlink > 1)
+		return inode_keep(s, i); /* the others tell of it */
 	if (!inode_in_use(i) || !inode_is_last_name(i))
 		return 0;
 	*number = tree_number(s->store);
@@ -82,6 +84,7 @@ static int unlink_prepare(struct server *s, struct inode *i, uint64_t *number)
 static int unlink_name(struct server *s, struct inode *dir, struct inode *i, const char *name)
 {
 	uint64_t number;
+	bool local = directory_has_local(inode_open_directory(s, dir), name);
 	int err = unlink_prepare(s, i, &number);
 	if (err == 0)
 		err = name_hide(s, dir, name);
@@ -90,9 +93,11 @@ static int unlink_name(struct server *s, struct inode *dir, struct inode *i, con
 	pthread_rwlock_wrlock(&s->names);
 	g_autofree char *path = inode_child_path_locked(dir, name);
 	err = -tree_unlink(s->store, path, number);
-	if (err == ENOENT && !i->local)
+	if (err == ENOENT && !local)
 		err = 0; /* there was never anything here */
 	struct inode *dropped = NULL;
+	if (err == 0 && i->indexed && i->nlink > 1)
+		__atomic_sub_fetch(&i->nlink, 1, __ATOMIC_RELAXED);
 	if (err == 0)
 		dropped = name_gone_locked(i, dir, name, number);
 	bool nameless = i->nameless;

@@ -35,7 +35,11 @@ static int localise(struct server *s, struct inode *i, bool durable)
 	if (err)
 		return err;
 	pthread_rwlock_wrlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
 	i->born = true;
+	int lost = tree_capability_own(s->store, path);
+	if (lost)
+		g_message("%s loses its capabilities: %s", path, g_strerror(-lost));
 	pthread_rwlock_unlock(&s->names);
 	pthread_mutex_lock(&i->lock);
 	i->complete = true;
@@ -58,6 +62,9 @@ int inode_open_local(struct server *s, struct inode *i, int flags)
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
 	int fd = tree_open(s->store, path, flags);
+	/* replaced between its look-up and this: the kernel looks again */
+	if (fd == -ENOENT && i->nameless)
+		fd = -ESTALE;
 	pthread_rwlock_unlock(&s->names);
 	return fd;
 }
@@ -246,7 +253,7 @@ static void fsync_run(struct parked *p, struct listing *none)
 	if (fd >= 0) {
 		err = sync_fd(fd, w->datasync);
 		close(fd);
-	} else if (fd != -ENOENT) { /* nothing local: nothing to sync */
+	} else if (fd != -ENOENT && fd != -ESTALE) { /* nothing local: nothing to sync */
 		err = -fd;
 	}
 	fuse_reply_err(p->req, err);

@@ -22,6 +22,22 @@ static void xattr_reply(fuse_req_t req, const void *value, size_t have, size_t s
 		fuse_reply_buf(req, value, have);
 }
 
+/* trusted. is shown to administrators alone; the kernel does not see to it. */
+static size_t names_shown(fuse_req_t req, char *names, size_t size)
+{
+	if (fuse_req_ctx(req)->uid == 0)
+		return size;
+	size_t shown = 0, length;
+	for (size_t at = 0; at < size; at += length) {
+		length = strlen(names + at) + 1;
+		if (g_str_has_prefix(names + at, "trusted."))
+			continue;
+		memmove(names + shown, names + at, length);
+		shown += length;
+	}
+	return shown;
+}
+
 /* `name` NULL: the list. */
 static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const char *name,
                         size_t size)
@@ -37,7 +53,7 @@ static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const
 	else if (size == 0)
 		fuse_reply_xattr(req, n);
 	else
-		fuse_reply_buf(req, value, n);
+		fuse_reply_buf(req, value, name ? n : names_shown(req, value, n));
 }
 
 static void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
@@ -67,11 +83,16 @@ static void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
 	uint32_t index;
 	size_t have = 0;
 	struct listing *l = inode_listed(s, i, &index);
+	g_autofree char *names = NULL;
 	const void *value = NULL;
-	if (l && name)
+	if (l && name) {
 		value = listing_xattr(l, listing_at(l, index), name, &have);
-	else if (l)
+	} else if (l) {
 		value = listing_xattr_names(l, listing_at(l, index), &have);
+		names = g_memdup2(value, have);
+		have = names ? names_shown(req, names, have) : 0;
+		value = names;
+	}
 	xattr_reply(req, value || name ? value : "", have, size, ENODATA);
 	if (l)
 		listing_unref(l);

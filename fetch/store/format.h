@@ -115,6 +115,8 @@ G_STATIC_ASSERT(sizeof(struct mark_disk) == 16);
 
 #define OWNER_XATTR "user.lacuna.owner"
 
+/* security.capability of a file that is not all local */
+#define CAPABILITY_XATTR "user.lacuna.capability"
 /* A file's seals, uint32_t: lacuna/ioctl.h */
 #define SEALS_XATTR "user.lacuna.sealed"
 

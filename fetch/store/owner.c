@@ -50,9 +50,9 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 {
 	/* what the object itself can be */
 	mode_t own = (st->st_mode & S_IFMT) | (mode & 07777);
-	bool link = S_ISLNK(st->st_mode);
+	bool link = S_ISLNK(st->st_mode), carries = S_ISREG(st->st_mode) || S_ISDIR(st->st_mode);
 
-	if (!s->privileged)
+	if (!s->privileged && carries)
 		own |= S_ISDIR(st->st_mode) ? 0700 : 0600;
 	if ((st->st_uid != uid || st->st_gid != gid) &&
 	    fchownat(p->dir, p->name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0) {
@@ -67,7 +67,7 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 	if (st->st_mode != own && fchmodat(p->dir, p->name, own & 07777, 0) < 0)
 		return -errno;
 	st->st_mode = own;
-	if (s->privileged)
+	if (s->privileged || !carries)
 		return st->st_uid == uid && st->st_gid == gid ? 0 : -EPERM;
 	return owner_keep(p, st, mode, uid, gid, rdev);
 }

@@ -57,8 +57,10 @@ struct tree_maker {
 int tree_make(struct store *s, const char *path, const struct tree_maker *m);
 /* A descriptor, O_RDWR. */
 int tree_make_file(struct store *s, const char *path, const struct tree_maker *m);
-/* Without a name: it is /unlinked/`number` until tree_link(). A descriptor. */
-int tree_make_nameless(struct store *s, const struct tree_maker *m, uint64_t *number);
+/* Without a name, as made in the directory `path` (NULL: in none): it is /unlinked/`number` until
+ * tree_link(). A descriptor. */
+int tree_make_nameless(struct store *s, const char *path, const struct tree_maker *m,
+                       uint64_t *number);
 
 /* Makes the remote object a local one that counts; with nothing in it where it is a file.
  * Nothing where it counts already. `o`: as listed; `remote`: its path there. */
@@ -82,8 +84,12 @@ int tree_chown(struct store *s, const char *path, uint32_t uid, uint32_t gid);
 int tree_utimens(struct store *s, const char *path, const struct timespec times[2]);
 /* The descriptor of what counts, for all else. Never follows a symlink. */
 int tree_open(struct store *s, const char *path, int flags);
+/* The file is all local: what security.capability it had is its own from here on. */
+int tree_capability_own(struct store *s, const char *path);
 /* Durable on return. */
 int tree_seals_set(struct store *s, const char *path, uint32_t seals);
+/* stx_mask says what there is. */
+void tree_statx(struct store *s, const char *path, struct statx *out);
 ssize_t tree_readlink(struct store *s, const char *path, char *target, size_t size);
 /* xattrs: as lgetxattr(2) and its like; the store's own are not there. */
 ssize_t tree_getxattr(struct store *s, const char *path, const char *name, void *value,

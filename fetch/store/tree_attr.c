@@ -4,6 +4,7 @@
 /* Attributes of what counts. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -24,6 +25,42 @@ static int place_change(struct store *s, const char *path, struct place *p)
 	int err = epoch_begin(&s->epoch);
 
 	return err ? err : place_open(s, path, p);
+}
+
+/* Every write takes this xattr away, that of the filler too: until a file is all local it is kept
+ * under a name of ours. */
+static const char *xattr_place(const struct place *p, const char *name)
+{
+	struct stat st;
+	char data[sizeof(struct record_disk) + 1];
+	struct record r;
+	ssize_t n;
+
+	if (strcmp(name, "security.capability") != 0 ||
+	    fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return name;
+	n = lgetxattr(p->proc, RECORD_XATTR, data, sizeof data);
+	if (n < 0 || record_decode(data, (size_t)n, &r) != 0 || (r.flags & RECORD_LOCAL))
+		return name;
+	return CAPABILITY_XATTR;
+}
+
+int tree_capability_own(struct store *s, const char *path)
+{
+	char value[XATTR_SIZE_MAX];
+	struct place p;
+	int err = place_change(s, path, &p);
+	ssize_t n;
+
+	if (err)
+		return err;
+	n = lgetxattr(p.proc, CAPABILITY_XATTR, value, sizeof value);
+	if (n >= 0 && lsetxattr(p.proc, "security.capability", value, (size_t)n, 0) < 0)
+		err = -errno;
+	if (n >= 0)
+		lremovexattr(p.proc, CAPABILITY_XATTR);
+	place_close(&p);
+	return err;
 }
 
 /* `mode` of UINT32_MAX, `uid`, `gid` of UINT32_MAX: as it is. */
@@ -93,7 +130,7 @@ ssize_t tree_getxattr(struct store *s, const char *path, const char *name, void 
 
 	if (n)
 		return n;
-	n = xattr_is_own(name) ? -1 : lgetxattr(p.proc, name, value, size);
+	n = xattr_is_own(name) ? -1 : lgetxattr(p.proc, xattr_place(&p, name), value, size);
 	if (n < 0)
 		n = xattr_is_own(name) ? -ENODATA : -errno;
 	place_close(&p);
@@ -108,7 +145,11 @@ static ssize_t names_filter(char *names, ssize_t size)
 	for (ssize_t at = 0; at < size;) {
 		ssize_t length = (ssize_t)strlen(names + at) + 1;
 
-		if (!xattr_is_own(names + at)) {
+		if (strcmp(names + at, CAPABILITY_XATTR) == 0) {
+			/* the shorter name, in its place */
+			memcpy(names + kept, "security.capability", sizeof "security.capability");
+			kept += sizeof "security.capability";
+		} else if (!xattr_is_own(names + at)) {
 			memmove(names + kept, names + at, (size_t)length);
 			kept += length;
 		}
@@ -144,7 +185,7 @@ int tree_setxattr(struct store *s, const char *path, const char *name, const voi
 
 	if (err)
 		return err;
-	if (lsetxattr(p.proc, name, value, size, flags) < 0)
+	if (lsetxattr(p.proc, xattr_place(&p, name), value, size, flags) < 0)
 		err = -errno;
 	place_close(&p);
 	return err;
@@ -157,7 +198,7 @@ int tree_removexattr(struct store *s, const char *path, const char *name)
 
 	if (err)
 		return err;
-	if (lremovexattr(p.proc, name) < 0)
+	if (lremovexattr(p.proc, xattr_place(&p, name)) < 0)
 		err = -errno;
 	place_close(&p);
 	return err;
@@ -186,4 +227,15 @@ int tree_seals_set(struct store *s, const char *path, uint32_t seals)
 	if (fd >= 0)
 		close(fd);
 	return err;
+}
+
+void tree_statx(struct store *s, const char *path, struct statx *out)
+{
+	struct place p;
+
+	if (place_open(s, path, &p) != 0)
+		return;
+	if (statx(p.dir, p.name, AT_SYMLINK_NOFOLLOW, STATX_BTIME, out) < 0)
+		out->stx_mask = 0;
+	place_close(&p);
 }

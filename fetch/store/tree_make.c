@@ -128,17 +128,55 @@ static int unlinked_path(struct store *s, uint64_t number, char path[40])
 	return mkdirat(s->state, "unlinked", 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-int tree_make_nameless(struct store *s, const struct tree_maker *m, uint64_t *number)
+/* Mode, ACL and group as the directory has it. */
+static int nameless_in(struct store *s, const char *dir, const char *to, struct tree_maker *m)
 {
+	int parent = path_open(s->tree, dir, O_PATH | O_DIRECTORY, 0), fd;
+	struct stat st;
+	char proc[40];
+
+	if (parent < 0)
+		return parent;
+	if (fstatat(parent, "", &st, AT_EMPTY_PATH) == 0 && (st.st_mode & S_ISGID))
+		m->gid = st.st_gid;
+	fd = openat(parent, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, m->mode & 07777);
+	fd = fd < 0 ? -errno : fd;
+	close(parent);
+	if (fd < 0)
+		return fd;
+	snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, proc, s->state, to, AT_SYMLINK_FOLLOW) == 0)
+		return fd;
+	close(fd);
+	return -errno;
+}
+
+int tree_make_nameless(struct store *s, const char *path, const struct tree_maker *m,
+                       uint64_t *number)
+{
+	struct tree_maker own = *m;
 	uint64_t n = store_number(s);
-	char path[40];
-	int fd = unlinked_path(s, n, path);
+	char to[40];
+	int fd = unlinked_path(s, n, to), err = 0;
+	struct place p;
 
 	if (fd == 0)
-		fd = tree_make_file(s, path, m);
+		fd = path ? nameless_in(s, path, to + 1, &own) : -EOPNOTSUPP;
 	if (fd >= 0)
+		err = place_open(s, to, &p);
+	else if (fd == -EOPNOTSUPP)
+		fd = tree_make_file(s, to, m);
+	else
+		return fd;
+	if (path && fd >= 0 && err == 0) {
+		err = maker_own(s, &p, &own);
+		place_close(&p);
+	}
+	if (fd >= 0 && err == 0)
 		*number = n;
-	return fd;
+	else if (fd >= 0)
+		close(fd);
+	return err ? err : fd;
 }
 
 static int keep_directory(struct store *s, struct place *p, const char *remote,
