@@ -325,6 +325,8 @@ def kept_stat(fd):
             mtime(st))
 
 
+READS = ("read", "whole", "holes", "look", "listing", "readlink", "xattrs", "access", "kept_read",
+         "kept_stat")
 STEPS = {f.__name__: f for f in (
     create, create_empty, write, append, replace, direct, mapped, truncate, ftruncate, allocate,
     copy, mkdir, rmdir, mknod, bind, symlink, link, unlink, rename, remove, chmod, chown, utimens,

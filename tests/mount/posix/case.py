@@ -178,12 +178,12 @@ def perform(chosen, directory, kind, user, outside, seconds=15):
         try:
             os.close(reader)
             os.setsid()
-            os.chdir(directory)
             os.umask(0o022)
             if user == "user":
                 os.setgroups([TEAM])
                 os.setresgid(USER, USER, USER)
                 os.setresuid(USER, USER, USER)
+            os.chdir(directory)  # a mount of the user's own is closed to root
             world = World(kind, user, outside)
             try:
                 chosen.run(world)

@@ -114,7 +114,11 @@ MODES = {"setid": ("other", 0o6755), "bigsetid": ("file", 0o6755), "readonly": (
 
 def everything(directory):
     """Paths of all below, the deepest first, and of the directory itself."""
-    for entry in sorted(os.scandir(directory), key=lambda e: e.name):
+    try:
+        entries = sorted(os.scandir(directory), key=lambda e: e.name)
+    except PermissionError:
+        entries = []
+    for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from everything(entry.path)
         else:
@@ -142,7 +146,10 @@ def touch(directory, whole):
     for path in everything(directory):
         st = os.lstat(path)
         if os.path.isfile(path) and not os.path.islink(path) and st.st_size:
-            fd = os.open(path, os.O_RDONLY)
+            try:
+                fd = os.open(path, os.O_RDONLY)
+            except PermissionError:
+                continue
             if whole:
                 while os.read(fd, 1 << 20):
                     pass

@@ -5,6 +5,7 @@ import os
 import stat
 
 import kit
+from calls import name_of
 
 
 def left(directory, since=None):
@@ -16,7 +17,7 @@ def left(directory, since=None):
         try:
             st = os.lstat(path)
         except OSError as e:  # listed, and not there
-            found[relative] = {"mode": str(e)}
+            found[relative] = {"mode": name_of(e.errno)}
             continue
         told = {"mode": oct(st.st_mode), "owner": (st.st_uid, st.st_gid)}
         try:

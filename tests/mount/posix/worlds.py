@@ -80,7 +80,7 @@ class Worlds:
             path = self.scratch / "native" / self.folder(chosen, user)
             kit.make(path, chosen.needs, self.owner(user))
             notes = case.perform(chosen, path, "native", user, self.outside)
-            self.native_notes[key] = notes, left(path)
+            self.native_notes[key] = notes, self.as_owner(lambda: left(path))
             shutil.rmtree(path, ignore_errors=True)
         return self.native_notes[key]
 
