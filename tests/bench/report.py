@@ -17,8 +17,6 @@ def figure(value):
 
 
 def spread(values):
-    if not values:
-        return "failed"
     return f"{figure(statistics.median(values))} × " \
         f"[{figure(min(values))}–{figure(max(values))}]"
 
@@ -57,12 +55,11 @@ def table(results, columns, state):
         for n in shown:
             if n not in r.seconds:
                 cells.append("")
-            elif n == r.reference and r.seconds[n]:
+            elif n == r.reference and any(v is not None for v in r.seconds[n]):
                 cells.append("1")
-            elif not any(v is not None for v in r.seconds[n]):
-                cells.append("failed")
             else:
-                cells.append(spread(ratios(r, n)) if r.reference else duration(r.seconds[n]))
+                pairs = ratios(r, n) if r.reference else []
+                cells.append(spread(pairs) if pairs else duration(r.seconds[n]))
         lines.append(row(cells))
     return lines
 

@@ -196,7 +196,7 @@ WORKS = [
          ("precontent", "httpdirfs", "rclone", "lacunafs"), MOUNTED),
     Work("cold", "seq", "big", "sequential read", sequential, ("curl",), ("curl", *MOUNTED)),
     Work("cold", "project", "project", "configure and build busybox inside",
-         project.BUSYBOX.build, ("native",), WRITABLE, finish=project.BUSYBOX.finish),
+         project.BUSYBOX.build, ("native",), WRITABLE, finish=project.BUSYBOX.finish, most=3),
     Work("cold", "kernel", "kernel", "configure and build a tiny kernel inside",
          project.KERNEL.build, ("native",), WRITABLE, finish=project.KERNEL.finish, most=3),
 ]
