@@ -99,33 +99,6 @@ bool directory_next(struct directory *d, struct listing *l, uint64_t position,
 	return found;
 }
 
-void directory_local_add(struct directory *d, const char *name, uint32_t type)
-{
-	pthread_mutex_lock(&d->lister->lock);
-	d->counted = NULL;
-	if (d->overlay)
-		overlay_add(d->overlay, name, type);
-	pthread_mutex_unlock(&d->lister->lock);
-}
-
-void directory_local_remove(struct directory *d, const char *name)
-{
-	pthread_mutex_lock(&d->lister->lock);
-	d->counted = NULL;
-	if (d->overlay)
-		overlay_remove(d->overlay, name);
-	pthread_mutex_unlock(&d->lister->lock);
-}
-
-void directory_gone_add(struct directory *d, const char *name)
-{
-	pthread_mutex_lock(&d->lister->lock);
-	d->counted = NULL;
-	if (d->overlay)
-		overlay_gone_add(d->overlay, name);
-	pthread_mutex_unlock(&d->lister->lock);
-}
-
 static uint32_t subdirectories_locked(struct directory *d)
 {
 	struct directory_entry e;
@@ -156,6 +129,55 @@ bool directory_subdirectories(struct directory *d, uint32_t *count)
 		*count = d->subdirectories;
 	pthread_mutex_unlock(&d->lister->lock);
 	return known;
+}
+
+/* Is the name, as it is now, that of a directory? */
+static bool is_directory_locked(struct directory *d, const char *name)
+{
+	uint32_t type, index;
+
+	if (overlay_find(d->overlay, name, &type))
+		return type == S_IFDIR;
+	return d->listing && !overlay_is_gone(d->overlay, name) &&
+	       listing_find(d->listing, name, &index) &&
+	       S_ISDIR(listing_at(d->listing, index)->mode);
+}
+
+enum change { LOCAL_ADD, LOCAL_REMOVE, GONE_ADD };
+
+static void directory_change(struct directory *d, const char *name, uint32_t type,
+                             enum change change)
+{
+	bool before, after;
+
+	pthread_mutex_lock(&d->lister->lock);
+	if (d->overlay) {
+		before = is_directory_locked(d, name);
+		if (change == LOCAL_ADD)
+			overlay_add(d->overlay, name, type);
+		else if (change == LOCAL_REMOVE)
+			overlay_remove(d->overlay, name);
+		else
+			overlay_gone_add(d->overlay, name);
+		after = is_directory_locked(d, name);
+		d->subdirectories += after - before;
+	}
+	pthread_mutex_unlock(&d->lister->lock);
+}
+
+void directory_local_add(struct directory *d, const char *name, uint32_t type)
+{
+	directory_change(d, name, type, LOCAL_ADD);
+}
+
+void directory_local_remove(struct directory *d, const char *name)
+{
+	directory_change(d, name, 0, LOCAL_REMOVE);
+}
+
+void directory_gone_add(struct directory *d, const char *name)
+{
+	directory_change(d, name, 0, GONE_ADD);
 }
 
 bool directory_is_empty(struct directory *d)

@@ -85,6 +85,15 @@ void overlay_remove(struct overlay *o, const char *name)
 		overlay_compact(o);
 }
 
+bool overlay_find(const struct overlay *o, const char *name, uint32_t *type)
+{
+	const struct entry *e = g_hash_table_lookup(o->local, name);
+
+	if (e)
+		*type = e->type;
+	return e != NULL;
+}
+
 bool overlay_has(const struct overlay *o, const char *name)
 {
 	return g_hash_table_contains(o->local, name);

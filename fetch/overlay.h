@@ -19,6 +19,8 @@ void overlay_free(struct overlay *o);
 /* `type`: S_IFMT. A name that is there keeps its position. */
 void overlay_add(struct overlay *o, const char *name, uint32_t type);
 void overlay_remove(struct overlay *o, const char *name);
+/* *type: of a name that is there. */
+bool overlay_find(const struct overlay *o, const char *name, uint32_t *type);
 bool overlay_has(const struct overlay *o, const char *name);
 void overlay_gone_add(struct overlay *o, const char *name);
 void overlay_gone_remove(struct overlay *o, const char *name);

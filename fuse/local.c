@@ -46,7 +46,8 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 		i->complete = true;
 	i->extra->seals |= node->seals;
 	take_stat_locked(i, &node->st);
-	if (!i->indexed && !S_ISDIR(i->type))
+	i->indexed |= node->indexed;
+	if (!S_ISDIR(i->type))
 		__atomic_store_n(&i->nlink, node->st.st_nlink, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&i->lock);
 }
@@ -133,6 +134,11 @@ int inode_keep(struct server *s, struct inode *i)
 	g_autofree char *path = inode_path_locked(i);
 	int err = S_ISREG(i->type) ? keep_file(s, i, path) : keep_other(s, i, path, remote);
 	struct tree_node node;
+	if (err == 0 && S_ISREG(i->type) && i->nlink > 1) {
+		err = tree_materialise(s->store, path, i->ino);
+		if (err == 0)
+			err = tree_links_set(s->store, path, i->ino, i->nlink);
+	}
 	if (err == 0)
 		keep_xattrs(s, i, path);
 	if (err == 0)
@@ -142,12 +148,36 @@ int inode_keep(struct server *s, struct inode *i)
 		return -err;
 	if (!S_ISDIR(i->type) && !S_ISREG(i->type))
 		node.st.st_ino = i->ino;
-	i->indexed = S_ISREG(i->type) && i->nlink > 1;
 	inode_take(s, i, &node);
 	tree_node_clear(&node);
 	if (i->parent)
 		directory_local_add(inode_open_directory(s, i->parent), i->name, i->type);
 	return 0;
+}
+
+int inode_count_links(struct server *s, struct inode *i, int change)
+{
+	if (!i->indexed)
+		return 0;
+	g_autofree char *path = inode_path_locked(i);
+	int err = -tree_links_set(s->store, path, i->ino, i->nlink + change);
+	if (err == 0)
+		__atomic_add_fetch(&i->nlink, change, __ATOMIC_RELAXED);
+	return err;
+}
+
+int inode_materialise(struct server *s, struct inode *dir, struct inode *i, const char *name)
+{
+	struct directory *d = inode_open_directory(s, dir);
+	if (!i->indexed || directory_has_local(d, name))
+		return 0;
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	int err = -tree_materialise(s->store, path, i->ino);
+	pthread_rwlock_unlock(&s->names);
+	if (err == 0)
+		directory_local_add(d, name, i->type);
+	return err;
 }
 
 int inode_refresh(struct server *s, struct inode *i)
@@ -175,7 +205,7 @@ int inode_refresh(struct server *s, struct inode *i)
 		links = 0;
 	else if (counted)
 		links = 2 + subdirectories;
-	else if (!S_ISDIR(i->type) && !i->indexed)
+	else if (!S_ISDIR(i->type))
 		links = node.st.st_nlink;
 	__atomic_store_n(&i->nlink, links, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&i->lock);

@@ -212,6 +212,7 @@ static int link_locked(struct server *s, struct inode *i, struct inode *dir, con
 	int err = -tree_link(s->store, from, to);
 	if (err)
 		return err;
+	inode_count_links(s, i, 1);
 	if (nameless) {
 		tree_orphan_drop(s->store, i->extra->unlinked);
 		i->extra->unlinked = 0;

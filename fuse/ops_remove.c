@@ -59,8 +59,10 @@ struct inode *name_gone_locked(struct inode *i, struct inode *dir, const char *n
                                uint64_t number)
 {
 	struct inode *dropped = names_remove_locked(i, dir, name);
-	if (i->nameless)
+	if (i->nameless) {
 		inode_extra_locked(i)->unlinked = number;
+		i->indexed = false;
+	}
 	return dropped;
 }
 
@@ -87,17 +89,19 @@ static int unlink_name(struct server *s, struct inode *dir, struct inode *i, con
 	bool local = directory_has_local(inode_open_directory(s, dir), name);
 	int err = unlink_prepare(s, i, &number);
 	if (err == 0)
+		err = inode_materialise(s, dir, i, name);
+	if (err == 0)
 		err = name_hide(s, dir, name);
 	if (err)
 		return err;
 	pthread_rwlock_wrlock(&s->names);
 	g_autofree char *path = inode_child_path_locked(dir, name);
-	err = -tree_unlink(s->store, path, number);
+	err = inode_count_links(s, i, -1);
+	if (err == 0)
+		err = -tree_unlink(s->store, path, number);
 	if (err == ENOENT && !local)
 		err = 0; /* there was never anything here */
 	struct inode *dropped = NULL;
-	if (err == 0 && i->indexed && i->nlink > 1)
-		__atomic_sub_fetch(&i->nlink, 1, __ATOMIC_RELAXED);
 	if (err == 0)
 		dropped = name_gone_locked(i, dir, name, number);
 	bool nameless = i->nameless;

@@ -25,8 +25,13 @@ static int rename_prepare(struct server *s, struct renaming *r)
 {
 	bool exchange = r->flags & RENAME_EXCHANGE;
 	int err = inode_keep(s, r->i);
-	if (err == 0 && r->over && exchange)
+	if (err == 0)
+		err = inode_materialise(s, r->from, r->i, r->name);
+	/* other names of what is replaced tell of it */
+	if (err == 0 && r->over && (exchange || (S_ISREG(r->over->type) && r->over->nlink > 1)))
 		err = inode_keep(s, r->over);
+	if (err == 0 && r->over)
+		err = inode_materialise(s, r->to, r->over, r->newname);
 	if (err || exchange || !r->over)
 		return err;
 	if (S_ISDIR(r->over->type) != S_ISDIR(r->i->type))
@@ -47,6 +52,8 @@ static int rename_store(struct server *s, const struct renaming *r, const char *
 	int err = 0;
 	if (r->number)
 		err = -tree_aside(s->store, to, r->number);
+	if (err == 0 && r->over && !(r->flags & RENAME_EXCHANGE))
+		err = inode_count_links(s, r->over, -1);
 	if (err == 0 && r->over && S_ISDIR(r->over->type) && !(r->flags & RENAME_EXCHANGE))
 		err = -tree_rmdir(s->store, to, r->over->ino);
 	if (err == 0)

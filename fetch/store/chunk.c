@@ -90,6 +90,8 @@ int file_finish_locked(struct store_file *f)
 {
 	int err = epoch_begin(&f->store->epoch);
 
+	if (f->record.flags & RECORD_LOCAL) /* meanwhile: its time is its own */
+		return 0;
 	if (err == 0)
 		err = set_mtime(f);
 	if (err == 0)
@@ -167,6 +169,10 @@ static int publish_single(struct store_file *f, uint64_t hash)
 	int err = 0;
 
 	pthread_mutex_lock(&f->lock);
+	if (f->record.flags & RECORD_LOCAL) {
+		pthread_mutex_unlock(&f->lock);
+		return -ECANCELED;
+	}
 	/* a source that placed the bytes itself may have left a hole at the end */
 	if (__atomic_load_n(&f->written, __ATOMIC_RELAXED) < f->record.size &&
 	    ftruncate(f->fd, (off_t)f->record.size) < 0)

@@ -117,6 +117,9 @@ G_STATIC_ASSERT(sizeof(struct mark_disk) == 16);
 
 /* security.capability of a file that is not all local */
 #define CAPABILITY_XATTR "user.lacuna.capability"
+/* How many names a kept file has, uint32_t: of one with several remote names, not all of which
+ * need be in the tree */
+#define LINKS_XATTR "user.lacuna.links"
 /* A file's seals, uint32_t: lacuna/ioctl.h */
 #define SEALS_XATTR "user.lacuna.sealed"
 

@@ -31,6 +31,7 @@ struct tree_node {
 	struct stat st; /* as reported: owner, mode, device, size, times; st_ino too */
 	char *remote;   /* owned; the remote path of what is kept; else NULL */
 	uint32_t seals; /* of a file; tree_seals_set() */
+	bool indexed;   /* a file of several remote names: /links/… is one of it */
 };
 
 void tree_node_clear(struct tree_node *n);
@@ -86,6 +87,11 @@ int tree_utimens(struct store *s, const char *path, const struct timespec times[
 int tree_open(struct store *s, const char *path, int flags);
 /* The file is all local: what security.capability it had is its own from here on. */
 int tree_capability_own(struct store *s, const char *path);
+/* How many names it has, of one with several remote ones; at 0 its index is dropped: before
+ * the last name goes. */
+int tree_links_set(struct store *s, const char *path, uint64_t ino, uint32_t links);
+/* The remote name `path` of such a file, in the tree, too. 0 where it is. */
+int tree_materialise(struct store *s, const char *path, uint64_t ino);
 /* Durable on return. */
 int tree_seals_set(struct store *s, const char *path, uint32_t seals);
 /* stx_mask says what there is. */

@@ -11,6 +11,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include "fetch/path.h"
+#include "fetch/store/shard.h"
 #include "fetch/store/tree_private.h"
 
 /* Ours: neither shown nor touched. */
@@ -238,4 +239,29 @@ void tree_statx(struct store *s, const char *path, struct statx *out)
 	if (statx(p.dir, p.name, AT_SYMLINK_NOFOLLOW, STATX_BTIME, out) < 0)
 		out->stx_mask = 0;
 	place_close(&p);
+}
+
+int tree_links_set(struct store *s, const char *path, uint64_t ino, uint32_t links)
+{
+	uint32_t value = GUINT32_TO_LE(links);
+	struct place p;
+	int err = place_change(s, path, &p);
+
+	if (err)
+		return err;
+	if (lsetxattr(p.proc, LINKS_XATTR, &value, sizeof value, 0) < 0)
+		err = -errno;
+	place_close(&p);
+	if (err == 0 && links == 0)
+		shard_unlink(s->state, "links", ino);
+	return err;
+}
+
+int tree_materialise(struct store *s, const char *path, uint64_t ino)
+{
+	int err = epoch_begin(&s->epoch);
+
+	if (err == 0)
+		err = name_add(s, ino, path);
+	return err == -EEXIST ? 0 : err;
 }
