@@ -37,6 +37,8 @@ struct inode_extra {
 	uint64_t unlinked; /* its number in the store once it has no name; 0: none */
 	/* Of one whose local object counts: */
 	int64_t atime_ns, ctime_ns;
+	/* A change of ours alone: while the object says the first, the second is reported */
+	int64_t hidden_ctime_ns, shown_ctime_ns;
 	uint64_t blocks; /* of 512 bytes; of a whole file */
 	/* Of one that was opened to be written or executed, under `lock`: */
 	struct write_handles handles;
@@ -83,6 +85,7 @@ struct inode {
 	bool local : 1;      /* the local object counts: attributes are its own */
 	bool born : 1;       /* nothing remote is left of it, or ever was */
 	bool nameless : 1;   /* it has no name any more, or none yet */
+	bool counted : 1;    /* nlink of a directory tells what is in it */
 	bool indexed : 1;    /* has remote names that the store may not have: found by st_ino */
 };
 
@@ -123,11 +126,17 @@ int inode_keep(struct server *s, struct inode *i);
 int inode_count_links(struct server *s, struct inode *i, int change);
 /* That name of it is one of the store, too. */
 int inode_materialise(struct server *s, struct inode *dir, struct inode *i, const char *name);
+/* The same where nobody changes anything yet: its ctime stays as it was. */
+int inode_keep_quietly(struct server *s, struct inode *i);
+int64_t inode_ctime(struct inode *i);
+void inode_hide_ctime(struct inode *i, int64_t shown_ns);
 /* Attributes from the local object, if that counts. */
 int inode_refresh(struct server *s, struct inode *i);
-/* A file with several remote names, one of which was changed: true: it is local. */
-bool inode_take_linked(struct server *s, struct inode *i);
 void inode_take(struct server *s, struct inode *i, const struct tree_node *node);
+
+/* The inode of a name that its listing tells of: a reference, as it is now. */
+struct inode *inode_listed_as(struct server *s, struct inode *dir, const char *name,
+                              const struct listing_entry *entry, bool lookup);
 
 /* fuse/content.c: the open side of a regular file and the listed side of a directory */
 

@@ -29,6 +29,8 @@ static void take_stat_locked(struct inode *i, const struct stat *st)
 	i->mtime_ns = nanoseconds(st->st_mtim);
 	x->atime_ns = nanoseconds(st->st_atim);
 	x->ctime_ns = nanoseconds(st->st_ctim);
+	if (x->hidden_ctime_ns && x->ctime_ns == x->hidden_ctime_ns)
+		x->ctime_ns = x->shown_ctime_ns;
 	x->blocks = st->st_blocks;
 }
 
@@ -155,6 +157,34 @@ int inode_keep(struct server *s, struct inode *i)
 	return 0;
 }
 
+int64_t inode_ctime(struct inode *i)
+{
+	struct stat st;
+	inode_stat(i, &st);
+	return nanoseconds(st.st_ctim);
+}
+
+void inode_hide_ctime(struct inode *i, int64_t shown_ns)
+{
+	pthread_mutex_lock(&i->lock);
+	struct inode_extra *x = i->extra;
+	if (x && x->ctime_ns != shown_ns) {
+		x->hidden_ctime_ns = x->ctime_ns;
+		x->shown_ctime_ns = x->ctime_ns = shown_ns;
+	}
+	pthread_mutex_unlock(&i->lock);
+}
+
+int inode_keep_quietly(struct server *s, struct inode *i)
+{
+	int64_t before = inode_ctime(i);
+	bool local = i->local;
+	int err = inode_keep(s, i);
+	if (err == 0 && !local)
+		inode_hide_ctime(i, before);
+	return err;
+}
+
 int inode_count_links(struct server *s, struct inode *i, int change)
 {
 	if (!i->indexed)
@@ -199,9 +229,10 @@ int inode_refresh(struct server *s, struct inode *i)
 	               directory_subdirectories(inode_open_directory(s, i), &subdirectories);
 	pthread_mutex_lock(&i->lock);
 	uint32_t links = i->nlink;
+	i->counted |= counted;
 	if (!err)
 		take_stat_locked(i, &node.st);
-	if (i->nameless)
+	if (i->nameless && !i->indexed)
 		links = 0;
 	else if (counted)
 		links = 2 + subdirectories;
@@ -214,7 +245,8 @@ int inode_refresh(struct server *s, struct inode *i)
 	return 0;
 }
 
-bool inode_take_linked(struct server *s, struct inode *i)
+/* A file with several remote names, one of which was changed: true: it is local. */
+static bool take_linked(struct server *s, struct inode *i)
 {
 	struct tree_node node;
 	g_autofree char *path =
@@ -225,4 +257,17 @@ bool inode_take_linked(struct server *s, struct inode *i)
 	inode_take(s, i, &node);
 	tree_node_clear(&node);
 	return true;
+}
+
+struct inode *inode_listed_as(struct server *s, struct inode *dir, const char *name,
+                              const struct listing_entry *entry, bool lookup)
+{
+	struct inode *i = inode_intern(s, dir, name, entry, lookup);
+	if (!i)
+		return NULL;
+	if (i->local)
+		inode_refresh(s, i);
+	else if (!S_ISREG(entry->mode) || entry->nlink < 2 || !take_linked(s, i))
+		inode_adopt(s, i, entry);
+	return i;
 }

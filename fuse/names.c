@@ -110,10 +110,10 @@ static void path_append_locked(GString *path, const struct inode *i)
 char *inode_path_locked(const struct inode *i)
 {
 	GString *path = g_string_sized_new(64);
-	if (i->nameless)
-		g_string_printf(path, "/unlinked/%016" PRIx64, i->extra ? i->extra->unlinked : 0);
-	else if (i->indexed)
+	if (i->indexed)
 		g_string_printf(path, "/links/%02x/%016" PRIx64, (unsigned)(i->ino & 0xff), i->ino);
+	else if (i->nameless)
+		g_string_printf(path, "/unlinked/%016" PRIx64, i->extra ? i->extra->unlinked : 0);
 	else
 		path_append_locked(path, i);
 	return g_string_free(path, FALSE);

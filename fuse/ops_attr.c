@@ -69,8 +69,8 @@ double directory_timeout(struct server *s, struct inode *i)
 
 double inode_timeout(struct server *s, struct inode *i)
 {
-	if (S_ISDIR(i->type))
-		return directory_timeout(s, i);
+	if (S_ISDIR(i->type)) /* how many links it has, its listing tells */
+		return i->local && !i->born && !i->counted ? 0 : directory_timeout(s, i);
 	pthread_mutex_lock(&i->lock);
 	/* what a mapping writes in passthrough, nobody hears of */
 	bool moving = i->iomode == IOMODE_PASSTHROUGH && i->extra &&
@@ -90,6 +90,8 @@ static void attr_reply(struct parked *p, struct listing *listing)
 {
 	struct inode *i = p->inode;
 	struct stat st;
+	if (listing && !i->counted)
+		inode_refresh(p->server, i);
 	inode_stat(i, &st);
 	fuse_reply_attr(p->req, &st, inode_timeout(p->server, i));
 	parked_free(p);
@@ -127,15 +129,20 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	p->fail = attr_fail;
 	struct listing *l = NULL;
 	bool fresh = true;
+	struct directory *d = NULL;
 	if (S_ISDIR(i->type)) {
 		pthread_mutex_lock(&i->lock);
-		struct directory *d = i->directory;
+		d = i->directory;
+		bool uncounted = i->local && !i->born && !i->nameless && !i->counted;
 		pthread_mutex_unlock(&i->lock);
+		if (uncounted)
+			d = inode_open_directory(s, i);
 		l = d ? directory_listing(d, &fresh) : NULL;
-		if (l && !fresh)
-			parked_list(p, d);
+		fresh = fresh && !(uncounted && !l);
 	}
-	if (!l || fresh)
+	if (!fresh)
+		parked_list(p, d);
+	else
 		attr_reply(p, NULL);
 	if (l)
 		listing_unref(l);
@@ -257,6 +264,24 @@ static void setattr_end(fuse_req_t req, struct inode *i, const struct stat *attr
 	fuse_reply_attr(req, &st, S_ISDIR(i->type) ? directory_timeout(s, i) : TIMEOUT_FOREVER);
 }
 
+/* A directory that was removed, and is somebody's working directory. */
+static void removed_set(fuse_req_t req, struct inode *i, const struct stat *attr, int to_set)
+{
+	pthread_mutex_lock(&i->lock);
+	if (to_set & FUSE_SET_ATTR_MODE)
+		i->mode = i->type | (attr->st_mode & 07777);
+	if (to_set & FUSE_SET_ATTR_UID)
+		i->uid = attr->st_uid;
+	if (to_set & FUSE_SET_ATTR_GID)
+		i->gid = attr->st_gid;
+	if (to_set & FUSE_SET_ATTR_MTIME)
+		i->mtime_ns = attr->st_mtim.tv_sec * NS + attr->st_mtim.tv_nsec;
+	pthread_mutex_unlock(&i->lock);
+	struct stat st;
+	inode_stat(i, &st);
+	fuse_reply_attr(req, &st, TIMEOUT_FOREVER);
+}
+
 static void truncate_then(struct parked *p, int fd)
 {
 	struct setting *set = p->data;
@@ -271,6 +296,11 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 {
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, ino);
+	if (i && S_ISDIR(i->type) && i->nameless) {
+		removed_set(req, i, attr, to_set);
+		inode_put(s, i);
+		return;
+	}
 	int err = !i ? ESTALE : s->read_only ? EROFS : inode_keep(s, i);
 	bool size = to_set & FUSE_SET_ATTR_SIZE;
 	if (err == 0 && size && !S_ISREG(i->type))

@@ -37,10 +37,7 @@ static struct inode *entry_inode(struct parked *p, struct listing *l,
 	directory_entry(inode_open_directory(s, p->inode), l, de->index, &entry);
 	if (S_ISREG(entry.mode) && !(entry.flags & LISTING_SIZE_EXACT))
 		return NULL;
-	struct inode *i = inode_intern(s, p->inode, de->name, &entry, true);
-	if (i)
-		inode_adopt(s, i, &entry);
-	return i;
+	return inode_listed_as(s, p->inode, de->name, &entry, true);
 }
 
 /* One entry into the buffer; its size, which may be more than is left. An entry without an

@@ -19,10 +19,11 @@ static struct inode *directory_for(fuse_req_t req, fuse_ino_t parent, const char
 {
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, parent);
-	*err = !i || !S_ISDIR(i->type)      ? ESTALE
-	       : s->read_only               ? EROFS
-	       : name && strlen(name) > 255 ? ENAMETOOLONG
-	                                    : inode_keep(s, i);
+	*err = !i || !S_ISDIR(i->type) ? ESTALE : s->read_only ? EROFS : i->nameless ? ENOENT : 0;
+	if (*err == 0 && name && strlen(name) > 255)
+		*err = ENAMETOOLONG;
+	if (*err == 0)
+		*err = name ? inode_keep(s, i) : inode_keep_quietly(s, i);
 	if (*err == 0)
 		return i;
 	inode_put(s, i);

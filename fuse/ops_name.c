@@ -80,16 +80,12 @@ static void lookup_answer(struct server *s, fuse_req_t req, struct inode *i, str
 		parked_attributes(p, d, l, index);
 		return;
 	}
-	struct inode *child = inode_intern(s, i, name, &entry, true);
+	struct inode *child = inode_listed_as(s, i, name, &entry, true);
 	inode_put(s, i);
 	if (!child) {
 		fuse_reply_err(req, ENFILE);
 		return;
 	}
-	if (child->local)
-		inode_refresh(s, child);
-	else if (!S_ISREG(entry.mode) || entry.nlink < 2 || !inode_take_linked(s, child))
-		inode_adopt(s, child, &entry);
 	entry_reply(s, req, child);
 }
 

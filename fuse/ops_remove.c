@@ -21,7 +21,7 @@ struct inode *child_known(struct server *s, struct inode *dir, const char *name,
 	} else if (kind == CHILD_REMOTE) {
 		struct listing_entry e;
 		directory_entry(d, l, index, &e);
-		i = inode_intern(s, dir, name, &e, false);
+		i = inode_listed_as(s, dir, name, &e, false);
 		*err = i ? 0 : ENFILE;
 	}
 	if (l)
@@ -59,6 +59,8 @@ struct inode *name_gone_locked(struct inode *i, struct inode *dir, const char *n
                                uint64_t number)
 {
 	struct inode *dropped = names_remove_locked(i, dir, name);
+	if (i->nameless && i->indexed && i->nlink > 0)
+		return dropped; /* names that nobody has looked up yet */
 	if (i->nameless) {
 		inode_extra_locked(i)->unlinked = number;
 		i->indexed = false;
@@ -104,7 +106,7 @@ static int unlink_name(struct server *s, struct inode *dir, struct inode *i, con
 	struct inode *dropped = NULL;
 	if (err == 0)
 		dropped = name_gone_locked(i, dir, name, number);
-	bool nameless = i->nameless;
+	bool nameless = i->nameless && !i->indexed;
 	pthread_rwlock_unlock(&s->names);
 	if (err == 0)
 		directory_local_remove(inode_open_directory(s, dir), name);
@@ -125,8 +127,10 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 	pthread_rwlock_wrlock(&s->names);
 	g_autofree char *path = inode_child_path_locked(dir, name);
 	err = -tree_rmdir(s->store, path, i->ino);
-	if (err == 0)
+	if (err == 0) {
 		name_gone_locked(i, dir, name, 0);
+		__atomic_store_n(&i->nlink, 0, __ATOMIC_RELAXED);
+	}
 	pthread_rwlock_unlock(&s->names);
 	if (err)
 		return err;

@@ -80,7 +80,7 @@ static int rename_names(struct server *s, const struct renaming *r)
 			names_move_locked(r->over, r->to, r->newname, r->from, r->name);
 		names_move_locked(r->i, r->from, r->name, r->to, r->newname);
 	}
-	bool nameless = r->over && r->over->nameless;
+	bool nameless = r->over && r->over->nameless && !r->over->indexed;
 	pthread_rwlock_unlock(&s->names);
 	if (err == 0 && nameless)
 		inode_unhash(s->inodes, r->over);

@@ -24,6 +24,7 @@ struct writing {
 /* Every byte is here: from now on they are ours. A positive errno. */
 static int localise(struct server *s, struct inode *i, bool durable)
 {
+	int64_t ctime_ns = inode_ctime(i);
 	int err = inode_keep(s, i);
 	if (err || i->born)
 		return err;
@@ -44,7 +45,9 @@ static int localise(struct server *s, struct inode *i, bool durable)
 	pthread_mutex_lock(&i->lock);
 	i->complete = true;
 	pthread_mutex_unlock(&i->lock);
-	return inode_refresh(s, i);
+	err = inode_refresh(s, i);
+	inode_hide_ctime(i, ctime_ns);
+	return err;
 }
 
 int inode_discard_bytes(struct server *s, struct inode *i)

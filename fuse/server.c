@@ -160,7 +160,13 @@ static struct inode *root_new(struct server *s)
 		e.nlink = st.st_nlink;
 		e.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
 	}
-	return inode_intern(s, NULL, "", &e, false);
+	struct inode *root = inode_intern(s, NULL, "", &e, false);
+	struct tree_node node;
+	if (root && tree_look(s->store, "", &node) == 0) {
+		inode_take(s, root, &node);
+		tree_node_clear(&node);
+	}
+	return root;
 }
 
 static bool engine_start(struct server *s, GError **error)
