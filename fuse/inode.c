@@ -260,6 +260,14 @@ void inode_unhash(struct inode_table *t, struct inode *i)
 	pthread_mutex_unlock(&t->lock);
 }
 
+void inode_rehash(struct inode_table *t, struct inode *i)
+{
+	pthread_mutex_lock(&t->lock);
+	if (!i->hashed && !find_locked(t, i->ino))
+		i->hashed = g_hash_table_add(t->by_ino, i);
+	pthread_mutex_unlock(&t->lock);
+}
+
 uint64_t inode_count(struct inode_table *t)
 {
 	pthread_mutex_lock(&t->lock);

@@ -107,8 +107,10 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 /* The same of what counts locally. */
 struct inode *inode_intern_local(struct server *s, struct inode *parent, const char *name,
                                  const struct tree_node *node, bool lookup);
-/* It has no name any more: it is not found by its number, which may be given out again. */
+/* Its last name is about to go: it is not found by its number any more, which the store may give
+ * out again from then on. inode_rehash(): it did not go. */
 void inode_unhash(struct inode_table *t, struct inode *i);
+void inode_rehash(struct inode_table *t, struct inode *i);
 void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup);
 /* The path in the store: from the root, no leading '/', or /unlinked/N; caller frees. */
 char *inode_path(struct server *s, const struct inode *i);

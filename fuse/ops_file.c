@@ -134,8 +134,10 @@ static void unlinked_drop(struct server *s, struct inode *i)
 	else
 		number = 0;
 	pthread_rwlock_unlock(&s->names);
-	if (number)
-		tree_orphan_drop(s->store, number);
+	if (!number)
+		return;
+	inode_unhash(s->inodes, i);
+	tree_orphan_drop(s->store, number);
 }
 
 void handle_release(struct server *s, struct handle *h)

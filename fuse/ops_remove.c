@@ -96,6 +96,9 @@ static int unlink_name(struct server *s, struct inode *dir, struct inode *i, con
 		err = name_hide(s, dir, name);
 	if (err)
 		return err;
+	bool last = inode_is_last_name(i) && (!i->indexed || i->nlink == 1);
+	if (last)
+		inode_unhash(s->inodes, i);
 	pthread_rwlock_wrlock(&s->names);
 	g_autofree char *path = inode_child_path_locked(dir, name);
 	err = inode_count_links(s, i, -1);
@@ -106,12 +109,11 @@ static int unlink_name(struct server *s, struct inode *dir, struct inode *i, con
 	struct inode *dropped = NULL;
 	if (err == 0)
 		dropped = name_gone_locked(i, dir, name, number);
-	bool nameless = i->nameless && !i->indexed;
 	pthread_rwlock_unlock(&s->names);
 	if (err == 0)
 		directory_local_remove(inode_open_directory(s, dir), name);
-	if (nameless)
-		inode_unhash(s->inodes, i);
+	else if (last)
+		inode_rehash(s->inodes, i);
 	inode_put(s, dropped);
 	return err;
 }
@@ -124,6 +126,7 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 	int err = name_hide(s, dir, name);
 	if (err)
 		return err;
+	inode_unhash(s->inodes, i);
 	pthread_rwlock_wrlock(&s->names);
 	g_autofree char *path = inode_child_path_locked(dir, name);
 	err = -tree_rmdir(s->store, path, i->ino);
@@ -133,10 +136,10 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 	}
 	pthread_rwlock_unlock(&s->names);
 	if (err)
-		return err;
-	directory_local_remove(inode_open_directory(s, dir), name);
-	inode_unhash(s->inodes, i);
-	return 0;
+		inode_rehash(s->inodes, i);
+	else
+		directory_local_remove(inode_open_directory(s, dir), name);
+	return err;
 }
 
 /* With a reference on both, and the directory one that counts; a positive errno. */

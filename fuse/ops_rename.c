@@ -69,6 +69,10 @@ static int rename_names(struct server *s, const struct renaming *r)
 	inode_ref(s->inodes, r->to);
 	if (exchange)
 		inode_ref(s->inodes, r->from);
+	bool last = r->over && !exchange && inode_is_last_name(r->over) &&
+	            (!r->over->indexed || r->over->nlink == 1);
+	if (last)
+		inode_unhash(s->inodes, r->over);
 	pthread_rwlock_wrlock(&s->names);
 	g_autofree char *from = inode_child_path_locked(r->from, r->name);
 	g_autofree char *to = inode_child_path_locked(r->to, r->newname);
@@ -80,10 +84,9 @@ static int rename_names(struct server *s, const struct renaming *r)
 			names_move_locked(r->over, r->to, r->newname, r->from, r->name);
 		names_move_locked(r->i, r->from, r->name, r->to, r->newname);
 	}
-	bool nameless = r->over && r->over->nameless && !r->over->indexed;
 	pthread_rwlock_unlock(&s->names);
-	if (err == 0 && nameless)
-		inode_unhash(s->inodes, r->over);
+	if (err && last)
+		inode_rehash(s->inodes, r->over);
 	if (err)
 		dropped[0] = r->to;
 	else

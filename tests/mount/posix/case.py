@@ -91,7 +91,7 @@ def same(got, wanted, what=""):
                   min(len(got), len(wanted)))
         raise AssertionError(f"{what} {len(got)} bytes, {len(wanted)} wanted; from {at} on "
                              f"{got[at:at + 24]!r}, not {wanted[at:at + 24]!r}")
-    raise AssertionError(f"{what} {got!r}, not {wanted!r}")
+    raise AssertionError(f"{what} {got!r:.300}, not {wanted!r:.300}")
 
 
 def read(path):

@@ -68,8 +68,8 @@ class Worlds:
 
     def lives(self):
         try:
-            self.as_owner(lambda: os.statvfs(self.mount.path).f_bsize)
-            return True
+            return self.as_owner(lambda: os.path.ismount(self.mount.path)
+                                 and os.listdir(self.mount.path) != [])
         except OSError:
             return False
 
