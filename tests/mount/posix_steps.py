@@ -321,8 +321,8 @@ def kept(call):
 
 def kept_stat(fd):
     st = os.fstat(fd)
-    return (oct(st.st_mode), st.st_uid, st.st_nlink, st.st_size,
-            mtime(st))
+    return (oct(st.st_mode), st.st_uid, st.st_nlink,
+            None if stat.S_ISDIR(st.st_mode) else st.st_size, mtime(st))
 
 
 READS = ("read", "whole", "holes", "look", "listing", "readlink", "xattrs", "access", "kept_read",
