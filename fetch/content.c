@@ -141,18 +141,26 @@ static bool file_is_blank(struct store_file *file)
 	return true;
 }
 
+char *content_local_path(struct content *c)
+{
+	const struct fill_options *o = &c->fill->options;
+
+	return o->local_path ? o->local_path(o->user, c) : g_strdup(c->path);
+}
+
 static int content_look(struct content *c)
 {
 	struct fill *f = c->fill;
 	struct store_file *file = NULL;
-	int err = store_file_open(f->store, c->path, c->origin.ino, &file);
+	g_autofree char *path = content_local_path(c);
+	int err = store_file_open(f->store, path, c->origin.ino, &file);
 
 	if (err == -ENOENT || err == -ESTALE)
 		return 0;
 	if (err)
 		return err;
 	if (!store_file_kept(file) && file_is_blank(file))
-		return store_file_discard(f->store, c->path, file);
+		return store_file_discard(f->store, path, file);
 	pthread_mutex_lock(&f->lock);
 	c->completed = store_file_complete(file);
 	__atomic_store_n(&c->file, file, __ATOMIC_RELEASE);

@@ -33,6 +33,9 @@ struct fill_options {
 	void (*changed)(void *user, struct content *c);
 	/* The last chunk is in (on a source or pool thread). */
 	void (*completed)(void *user, struct content *c);
+	/* Where the local file of a content is, or is to be, now: owned by the engine. NULL: as
+	 * content_new() said. */
+	char *(*local_path)(void *user, struct content *c);
 	/* The last reference to a content is gone: `owner` is no longer pointed to. */
 	void (*released)(void *user, struct content *c, void *owner);
 	void *user;

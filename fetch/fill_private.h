@@ -93,6 +93,7 @@ struct transfer {
 
 /* content.c */
 struct store_file *content_file(struct content *c); /* NULL: none yet */
+char *content_local_path(struct content *c);
 unsigned content_shift(struct content *c);
 uint64_t content_chunks(struct content *c);
 uint64_t content_chunk_end(struct content *c, uint64_t chunk);

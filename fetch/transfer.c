@@ -70,7 +70,9 @@ static int transfer_file(struct transfer *t, struct store_file **out)
 	}
 	if (file == NULL) {
 		origin.version = t->read.version;
-		err = store_file_create(c->fill->store, c->path, &origin, &file);
+		g_autofree char *path = content_local_path(c);
+
+		err = store_file_create(c->fill->store, path, &origin, &file);
 		if (err)
 			return err;
 		/* What came to lie there since it was looked for is nothing to write into. */

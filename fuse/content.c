@@ -49,6 +49,11 @@ void content_released(void *user, struct content *c, void *owner)
 	inode_put(user, i);
 }
 
+char *content_path_now(void *user, struct content *c)
+{
+	return inode_path(user, content_owner(c));
+}
+
 void content_completed(void *user, struct content *c)
 {
 	struct inode *i = content_owner(c);

@@ -154,6 +154,7 @@ enum adoption {
 };
 enum adoption inode_adopt(struct server *s, struct inode *i, const struct listing_entry *entry);
 /* fill_options and lister_options callbacks; `user` is the server. */
+char *content_path_now(void *user, struct content *c);
 void content_completed(void *user, struct content *c);
 void content_changed(void *user, struct content *c);
 void content_released(void *user, struct content *c, void *owner);

@@ -31,8 +31,9 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 	bool write = (fi->flags & O_ACCMODE) != O_RDONLY;
 	pthread_mutex_lock(&i->lock);
 	bool unseen = write && i->extra && seal_needs_writes(i->extra->seals);
-	bool whole = usable && i->complete && (write || i->size > PAGE_CACHE_MAX) && !unseen &&
-	             i->iomode != IOMODE_CACHED;
+	/* nothing of what is written there would be known to be local */
+	bool whole = usable && (write ? i->born : i->complete && i->size > PAGE_CACHE_MAX) &&
+	             !unseen && i->iomode != IOMODE_CACHED;
 	pthread_mutex_unlock(&i->lock);
 	if (whole && !backing_kept(s->backing, i)) {
 		fd = local_open(s, i);

@@ -74,15 +74,6 @@ struct inode *inode_intern_local(struct server *s, struct inode *parent, const c
 	return i;
 }
 
-/* A regular file; the rest is the same for all. */
-static int keep_file(struct server *s, struct inode *i, const char *path)
-{
-	struct content *c = inode_open_content(s, i);
-	int err = content_keep(c, path);
-	content_unref(c);
-	return err;
-}
-
 static int keep_other(struct server *s, struct inode *i, const char *path, const char *remote)
 {
 	struct store_origin origin = {
@@ -132,9 +123,11 @@ int inode_keep(struct server *s, struct inode *i)
 	g_autofree char *remote = inode_remote(s, i);
 	if (!remote)
 		return ESTALE;
+	/* whoever lets go of it takes the table's lock, which comes before `names` */
+	struct content *c = S_ISREG(i->type) ? inode_open_content(s, i) : NULL;
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
-	int err = S_ISREG(i->type) ? keep_file(s, i, path) : keep_other(s, i, path, remote);
+	int err = c ? content_keep(c, path) : keep_other(s, i, path, remote);
 	struct tree_node node;
 	if (err == 0 && S_ISREG(i->type) && i->nlink > 1) {
 		err = tree_materialise(s->store, path, i->ino);
@@ -146,6 +139,8 @@ int inode_keep(struct server *s, struct inode *i)
 	if (err == 0)
 		err = tree_look(s->store, path, &node);
 	pthread_rwlock_unlock(&s->names);
+	if (c)
+		content_unref(c);
 	if (err)
 		return -err;
 	if (!S_ISDIR(i->type) && !S_ISREG(i->type))

@@ -24,7 +24,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_CACHE_SYMLINKS);
 	/* The umask is applied where a directory's default ACL can overrule it */
 	want(conn, FUSE_CAP_DONT_MASK);
-	want(conn, FUSE_CAP_POSIX_ACL);
+	if (!s->read_only)
+		want(conn, FUSE_CAP_POSIX_ACL);
 	want(conn, FUSE_CAP_IOCTL_DIR);
 	/* Read-ahead that waits for the network must not hold up what is present */
 	conn->max_background = 1024;

@@ -79,7 +79,19 @@ static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 		open_fail(req, i, fi->flags, err);
 		return;
 	}
-	if (iomode_open(s, i, fi) == IOMODE_PASSTHROUGH && c) {
+	enum iomode_kind iomode = iomode_open(s, i, fi);
+	if (iomode == IOMODE_PASSTHROUGH && (mode == O_WRONLY || mode == O_RDWR) && !i->born) {
+		/* It became whole just now, and its readers have it in passthrough. */
+		err = open_for_writing(s, i, &fd);
+		if (err) {
+			iomode_release(s, i);
+			if (c)
+				content_unref(c);
+			open_fail(req, i, fi->flags, err);
+			return;
+		}
+	}
+	if (iomode == IOMODE_PASSTHROUGH && c) {
 		content_unref(c);
 		c = NULL;
 	}

@@ -55,7 +55,10 @@ static void walk_on(struct server *s, struct inode *i)
 	bool halfway = false;
 	for (uint32_t n = from; n < to; n++) {
 		struct listing_entry e;
+		uint32_t at;
 		directory_entry(d, l, n, &e);
+		if (directory_child(d, l, listing_name(l, &e), &at) != CHILD_REMOTE)
+			continue;
 		if (!S_ISREG(e.mode) || !(e.flags & LISTING_SIZE_EXACT) || e.size == 0 ||
 		    e.size > SMALL_FILE)
 			continue;

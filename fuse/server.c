@@ -68,9 +68,11 @@ static bool session_new(struct server *s, GError **error)
 	for (guint n = 0; settings->fuse_options && n < settings->fuse_options->len; n++) {
 		const char *option = settings->fuse_options->pdata[n];
 		named |= g_str_has_prefix(option, "fsname=");
-		s->read_only |= strcmp(option, "ro") == 0;
+		if (strcmp(option, "rw") == 0 || strcmp(option, "ro") == 0)
+			continue;
 		g_string_append_printf(options, "%s,", option);
 	}
+	g_string_append(options, s->read_only ? "ro," : "rw,");
 	if (!named)
 		fsname_append(options, settings->source);
 	if (settings->debug)
@@ -200,6 +202,7 @@ static bool engine_start(struct server *s, GError **error)
 	        .prefetch_bytes = settings->prefetch_bytes,
 	        .changed = content_changed,
 	        .completed = content_completed,
+	        .local_path = content_path_now,
 	        .released = content_released,
 	        .user = s,
 	};
@@ -323,6 +326,18 @@ static void descriptors_allow(void)
 		g_message("cannot raise the limit of open files: %s", g_strerror(errno));
 }
 
+/* The last of rw and ro counts. */
+static bool asked_to_write(const struct settings *settings)
+{
+	bool write = false;
+	for (guint n = 0; settings->fuse_options && n < settings->fuse_options->len; n++) {
+		const char *option = settings->fuse_options->pdata[n];
+		if (strcmp(option, "rw") == 0 || strcmp(option, "ro") == 0)
+			write = option[1] == 'w';
+	}
+	return write;
+}
+
 int server_run(const struct settings *settings, int ready_fd, GError **error)
 {
 	sigset_t set;
@@ -337,6 +352,7 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 
 	struct server s = {
 	        .settings = settings,
+	        .read_only = !asked_to_write(settings),
 	        .started_ns = clock_realtime(),
 	        .uid = getuid(),
 	        .gid = getgid(),

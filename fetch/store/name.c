@@ -109,9 +109,18 @@ static int name_refused(const char *path, int err)
 	return 0;
 }
 
+/* A copy of what is remote comes into a directory: that is no change of it. */
+static void stamp_restore(int parent, const struct stat *before)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, before->st_mtim};
+
+	utimensat(parent, ".", times, 0);
+}
+
 int name_give(struct store *s, int fd, uint64_t temporary, const char *path, uint64_t ino)
 {
 	const char *name;
+	struct stat st;
 	int err = ino ? name_index(s, fd, temporary, ino) : 0, parent;
 
 	if (err)
@@ -119,10 +128,13 @@ int name_give(struct store *s, int fd, uint64_t temporary, const char *path, uin
 	parent = open_place(s, path, &name);
 	if (parent < 0)
 		return name_refused(path, parent);
+	bool stamped = fstatat(parent, ".", &st, 0) == 0;
 	err = link_file(s, fd, temporary, parent, name);
 	/* a directory that has become a file, and nothing is left in it */
 	if (err == -EEXIST && unlinkat(parent, name, AT_REMOVEDIR) == 0)
 		err = link_file(s, fd, temporary, parent, name);
+	if (err == 0 && stamped)
+		stamp_restore(parent, &st);
 	close(parent);
 	return err ? name_refused(path, err) : 0;
 }
@@ -131,13 +143,17 @@ int name_add(struct store *s, uint64_t ino, const char *path)
 {
 	char from[SHARD_PATH_MAX];
 	const char *name;
+	struct stat st;
 	int parent = open_place(s, path, &name), err = 0;
 
 	if (parent < 0)
 		return parent;
 	shard_path("links", ino, from);
+	bool stamped = fstatat(parent, ".", &st, 0) == 0;
 	if (linkat(s->state, from, parent, name, 0) < 0)
 		err = -errno;
+	else if (stamped)
+		stamp_restore(parent, &st);
 	close(parent);
 	return err;
 }

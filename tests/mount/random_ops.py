@@ -38,7 +38,7 @@ WORKERS = 4
 USER = 1000  # the last worker is an ordinary user
 SINCE = posix_chooser.PAST * 10**9
 # dev: a device node that cannot be opened would tell another errno than natively
-BASE = ("-o", "allow_other,dev,suid,chunk_size=16K")
+BASE = ("-o", "rw,allow_other,dev,suid,chunk_size=16K")
 OPTIONS = [(), ("-o", "passthrough=no"), ("-o", "readahead=0"), ("-o", "threads=1"),
            ("-o", "readahead=64K,prefetch=1M"), ("-o", "listing_ttl=0")]
 GONE = ("ENOTCONN", "ECONNABORTED", "EIO")  # what a daemon that was killed leaves

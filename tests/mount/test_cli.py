@@ -18,7 +18,7 @@ import lying
 import processes
 
 MAN = pathlib.Path(__file__).resolve().parents[2] / "fuse" / "lacunafs.1"
-VERBS = ("mount", "umount", "status", "fill")
+VERBS = ["mount", "umount", "status", "fill", "seal", "sync"]
 
 
 def help_of(lacunafs, *argv):
@@ -54,7 +54,7 @@ def test_same_options(lacunafs):
              for name in re.findall(r"(?:^ +|  |, )([a-z_]+)(?==|  )", line)}
     entries = " ".join(re.findall(r"^\.It (Cm .*)", manual_section("mount"), re.M))
     told = {name for name in re.findall(r"Cm ([a-z_]+)(?: Ns =|$)", entries)}
-    assert shown == told and len(shown) == 18
+    assert shown == told and len(shown) == 19
 
 
 def test_same_defaults(lacunafs):

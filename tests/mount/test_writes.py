@@ -31,7 +31,7 @@ def error_of(call, *args):
 
 @pytest.mark.sanitize
 def test_names_and_attributes_fetch_nothing(mount, serve, tree):
-    m = mount(serve(tree).url)
+    m = mount(serve(tree).url, "-o", "rw")
     os.chmod(m / "big", 0o640)
     os.utime(m / "big", (1, 2))
     os.rename(m / "big", m / "many" / "renamed")
@@ -59,7 +59,7 @@ def test_names_and_attributes_fetch_nothing(mount, serve, tree):
 
 @pytest.mark.sanitize
 def test_write_into_a_remote_file(mount, serve, tree):
-    m = mount(serve(tree).url)
+    m = mount(serve(tree).url, "-o", "rw")
     truth = bytearray((tree / "big").read_bytes())
     with open(m / "big", "r+b", buffering=0) as f:
         f.seek(100_000)
@@ -70,11 +70,11 @@ def test_write_into_a_remote_file(mount, serve, tree):
     truth += b"and the end"
     assert (m / "big").read_bytes() == truth
     m.umount()
-    assert m.again("-o", "end_epoch").__truediv__("big").read_bytes() == truth
+    assert m.again("-o", "rw,end_epoch").__truediv__("big").read_bytes() == truth
 
 
 def test_changes_survive_the_daemon(mount, serve, tree):
-    m = mount(serve(tree).url)
+    m = mount(serve(tree).url, "-o", "rw")
     (m / "born").write_bytes(b"x" * 200_000)
     os.mkdir(m / "made")
     os.symlink("born", m / "made" / "link")
@@ -90,7 +90,7 @@ def test_changes_survive_the_daemon(mount, serve, tree):
 
 def test_numbers_stay(mount, serve, tree):
     """st_ino is a file's for its life: renamed, written, across remounts."""
-    m = mount(serve(tree).url)
+    m = mount(serve(tree).url, "-o", "rw")
     before = os.stat(m / "big").st_ino
     os.rename(m / "big", m / "other")
     with open(m / "other", "r+b") as f:
@@ -108,7 +108,7 @@ def test_local_wins_over_the_remote(mount, serve, tree, scratch):
     trees.put(source / "both", b"remote")
     trees.put(source / "gone", b"remote")
     trees.put(source / "kept", b"remote")
-    m = mount(serve(source).url, "-o", "listing_ttl=0")
+    m = mount(serve(source).url, "-o", "rw,listing_ttl=0")
     (m / "both").write_bytes(b"local")
     os.unlink(m / "gone")
     (m / "new").write_bytes(b"local")
@@ -127,7 +127,7 @@ def test_a_program_that_runs_is_not_written(mount, scratch, tree):
     source = scratch / "source"
     source.mkdir()
     shutil.copy("/bin/sleep", source / "sleep")
-    m = mount(source)
+    m = mount(source, "-o", "rw")
     running = subprocess.Popen([m / "sleep", "30"])
     try:
         assert error_of(os.open, m / "sleep", os.O_WRONLY) == errno.ETXTBSY
@@ -151,7 +151,7 @@ def seal(m, name, *seals):
 
 @pytest.mark.parametrize("passthrough", ["auto", "no"])
 def test_seals(mount, serve, tree, passthrough):
-    m = mount(serve(tree).url, "-o", f"passthrough={passthrough}")
+    m = mount(serve(tree).url, "-o", f"rw,passthrough={passthrough}")
     assert seal(m, "big", "write,grow").returncode == 0
     assert seal(m, "big").stdout == "grow,write\n"
     assert fetched(m) < 1 << 20  # sealed, and lazy as before
@@ -182,7 +182,7 @@ def test_seals(mount, serve, tree, passthrough):
 
 
 def test_sync(mount, serve, tree):
-    m = mount(serve(tree).url)
+    m = mount(serve(tree).url, "-o", "rw")
     (m / "born").write_bytes(b"1")
     assert m.program.run("sync", m.path, m / "born").returncode == 0
     outside = m.program.run("sync", "/proc")
@@ -191,7 +191,7 @@ def test_sync(mount, serve, tree):
 
 def test_ordinary_tree_below(mount, serve, tree):
     """What is local lies in the store as an ordinary tree."""
-    m = mount(serve(tree).url)
+    m = mount(serve(tree).url, "-o", "rw")
     os.mkdir(m / "made")
     (m / "made" / "file").write_bytes(b"content")
     os.symlink("file", m / "made" / "link")
@@ -202,7 +202,7 @@ def test_ordinary_tree_below(mount, serve, tree):
 
 def test_unprivileged(mount, lacunafs, serve, tree, nobody):
     lacunafs.give(nobody)
-    m = mount(serve(tree).url, user=nobody)
+    m = mount(serve(tree).url, "-o", "rw", user=nobody)
     script = f"""
         set -e; cd {m.path}
         echo born > born; echo more >> many/000.txt; mkdir d; mv big d/; ln d/big linked

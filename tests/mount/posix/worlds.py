@@ -17,7 +17,7 @@ import kit
 import mounting
 from state import differences, left
 
-OPTIONS = ("-o", "readahead=0,prefetch=1M,chunk_size=16K")
+OPTIONS = ("-o", "rw,readahead=0,prefetch=1M,chunk_size=16K")
 KINDS = ("born", "remote", "partly", "whole")
 
 
