@@ -82,11 +82,13 @@ struct inode {
 	bool ahead : 1;      /* its bytes were fetched before anybody asked: the walk goes on */
 	bool outdated : 1;   /* the listing tells of a newer version */
 	bool hashed : 1;     /* found by st_ino; under the table's lock */
-	bool local : 1;      /* the local object counts: attributes are its own */
-	bool born : 1;       /* nothing remote is left of it, or ever was */
-	bool nameless : 1;   /* it has no name any more, or none yet */
-	bool counted : 1;    /* nlink of a directory tells what is in it */
-	bool indexed : 1;    /* has remote names that the store may not have: found by st_ino */
+	/* Read without a lock; each is written under one: local by i->lock, the others by `names`,
+	 * hence no bit fields, of which a write touches its neighbours */
+	_Atomic bool local;    /* the local object counts: attributes are its own */
+	_Atomic bool born;     /* nothing remote is left of it, or ever was */
+	_Atomic bool nameless; /* it has no name any more, or none yet */
+	_Atomic bool counted;  /* nlink of a directory tells what is in it */
+	_Atomic bool indexed;  /* has remote names that the store may not have: found by st_ino */
 };
 
 struct inode_table;

@@ -48,7 +48,8 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 		i->complete = true;
 	i->extra->seals |= node->seals;
 	take_stat_locked(i, &node->st);
-	i->indexed |= node->indexed;
+	if (node->indexed)
+		i->indexed = true;
 	if (!S_ISDIR(i->type))
 		__atomic_store_n(&i->nlink, node->st.st_nlink, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&i->lock);
@@ -224,7 +225,8 @@ int inode_refresh(struct server *s, struct inode *i)
 	               directory_subdirectories(inode_open_directory(s, i), &subdirectories);
 	pthread_mutex_lock(&i->lock);
 	uint32_t links = i->nlink;
-	i->counted |= counted;
+	if (counted)
+		i->counted = true;
 	if (!err)
 		take_stat_locked(i, &node.st);
 	if (i->nameless && !i->indexed)

@@ -119,7 +119,9 @@ class Worker:
 
     def work(self):
         choose = random.Random(self.seed)
-        sides = posix_steps.Side(self.mounted), posix_steps.Side(self.truth)
+        # By a descriptor: by its path, a mount that is gone is an empty directory
+        mounted = f"/proc/self/fd/{os.open(self.mounted, os.O_PATH | os.O_DIRECTORY)}"
+        sides = posix_steps.Side(mounted), posix_steps.Side(self.truth)
         chooser = posix_chooser.Chooser(choose, self.truth, folder(self.number), not self.user,
                                         (*self.without, *(UNSAFE if self.crash else ())))
         done = collections.deque(maxlen=2000)
