@@ -176,7 +176,10 @@ class Worker:
 
 def related(done, names, most=25):
     """The steps that have to do with these names or descriptors, and what they told."""
-    names = {n for n in names if isinstance(n, int) or "/" in n}
+    names = {n for n in names if isinstance(n, int) or isinstance(n, str) and "/" in n}
+    for d in done:  # and those with the names of the descriptors
+        if d[1] == "keep" and d[2][0] in names:
+            names.add(d[2][1])
 
     def touches(argument):
         if isinstance(argument, int):
