@@ -75,7 +75,8 @@ struct inode *inode_intern_local(struct server *s, struct inode *parent, const c
 	return i;
 }
 
-static int keep_other(struct server *s, struct inode *i, const char *path, const char *remote)
+static int keep_other(struct server *s, struct inode *i, struct listing *l, uint32_t index,
+                      const char *path, const char *remote)
 {
 	struct store_origin origin = {
 	        .ino = i->ino,
@@ -86,22 +87,15 @@ static int keep_other(struct server *s, struct inode *i, const char *path, const
 	        .gid = i->gid,
 	        .nlink = i->nlink,
 	};
-	uint32_t index;
-	struct listing *l = S_ISLNK(i->type) ? inode_listed(s, i, &index) : NULL;
 	const char *target = l ? listing_target(l, listing_at(l, index)) : NULL;
-	int err = S_ISLNK(i->type) && !target
-	                  ? -ESTALE
-	                  : tree_keep(s->store, path, remote, &origin, target, i->rdev);
-	if (l)
-		listing_unref(l);
-	return err;
+	return S_ISLNK(i->type) && !target
+	               ? -ESTALE
+	               : tree_keep(s->store, path, remote, &origin, target, i->rdev);
 }
 
 /* What the listing tells of it is its own from here on. */
-static void keep_xattrs(struct server *s, struct inode *i, const char *path)
+static void keep_xattrs(struct server *s, struct listing *l, uint32_t index, const char *path)
 {
-	uint32_t index;
-	struct listing *l = inode_listed(s, i, &index);
 	size_t length = 0, size;
 	const char *names = l ? listing_xattr_names(l, listing_at(l, index), &length) : NULL;
 	for (size_t at = 0; names && at < length; at += strlen(names + at) + 1) {
@@ -110,8 +104,6 @@ static void keep_xattrs(struct server *s, struct inode *i, const char *path)
 		if (err)
 			g_message("%s loses its xattr %s: %s", path, names + at, g_strerror(-err));
 	}
-	if (l)
-		listing_unref(l);
 }
 
 int inode_keep(struct server *s, struct inode *i)
@@ -124,11 +116,13 @@ int inode_keep(struct server *s, struct inode *i)
 	g_autofree char *remote = inode_remote(s, i);
 	if (!remote)
 		return ESTALE;
-	/* whoever lets go of it takes the table's lock, which comes before `names` */
+	/* what takes other locks, which come before `names` */
+	uint32_t index = 0;
+	struct listing *l = inode_listed(s, i, &index);
 	struct content *c = S_ISREG(i->type) ? inode_open_content(s, i) : NULL;
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
-	int err = c ? content_keep(c, path) : keep_other(s, i, path, remote);
+	int err = c ? content_keep(c, path) : keep_other(s, i, l, index, path, remote);
 	struct tree_node node;
 	if (err == 0 && S_ISREG(i->type) && i->nlink > 1) {
 		err = tree_materialise(s->store, path, i->ino);
@@ -136,12 +130,14 @@ int inode_keep(struct server *s, struct inode *i)
 			err = tree_links_set(s->store, path, i->ino, i->nlink);
 	}
 	if (err == 0)
-		keep_xattrs(s, i, path);
+		keep_xattrs(s, l, index, path);
 	if (err == 0)
 		err = tree_look(s->store, path, &node);
 	pthread_rwlock_unlock(&s->names);
 	if (c)
 		content_unref(c);
+	if (l)
+		listing_unref(l);
 	if (err)
 		return -err;
 	if (!S_ISDIR(i->type) && !S_ISREG(i->type))
