@@ -243,6 +243,8 @@ class Origin:
             return
         self.stopping.set()
         self.server.shutdown()
+        # a child forked meanwhile has the socket too: closing it here alone would leave it listening
+        self.server.socket.shutdown(socket.SHUT_RDWR)
         self.server.server_close()
         for connection in self.connections:
             try:

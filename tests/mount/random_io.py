@@ -206,20 +206,25 @@ def torture(program, server_of, seed, seconds, readers=6, round_s=4.0):
         end = min(until, time.monotonic() + choose.uniform(0.5, 1.5) * round_s)
         pids = [spawn(truth, m.path, choose.randrange(1 << 60), stormy, end)
                 for _ in range(readers)]
-        if stormy:
-            time.sleep(choose.uniform(0.1, 1))
-            trouble = choose.choice([None, lying.stall(1000), lying.truncate(3000), lying.drop,
-                                     lying.status(503), lying.wrong_range, lying.page,
-                                     lying.ignore_range])
-            if trouble is None:
-                server.stop()
-            else:
-                server.lie("*", trouble)
-            time.sleep(choose.uniform(0.1, 1.5))
-            server.honest()
-            if trouble is None:
-                server.start()
-        statuses = [processes.reap(pid, 60) for pid in pids]
+        try:
+            if stormy:
+                time.sleep(choose.uniform(0.1, 1))
+                trouble = choose.choice([None, lying.stall(1000), lying.truncate(3000), lying.drop,
+                                         lying.status(503), lying.wrong_range, lying.page,
+                                         lying.ignore_range])
+                if trouble is None:
+                    server.stop()
+                else:
+                    server.lie("*", trouble)
+                time.sleep(choose.uniform(0.1, 1.5))
+                server.honest()
+                if trouble is None:
+                    server.start()
+            statuses = [processes.reap(pid, 60) for pid in pids]
+        except BaseException:
+            for pid in pids:
+                processes.end(pid)
+            raise
         rounds += 1
         if statuses != [0] * readers and not (stormy and set(statuses) <= {0, 3}):
             raise AssertionError(f"seed {seed}, round {rounds}, options {options}, "
