@@ -208,20 +208,6 @@ int content_keep(struct content *c, const char *path)
 	return err;
 }
 
-int content_set_mtime(struct content *c, int64_t mtime_ns)
-{
-	struct store_file *file = content_file(c);
-
-	return file ? store_file_set_mtime(file, mtime_ns) : -EINVAL;
-}
-
-int content_localise(struct content *c, bool durable)
-{
-	struct store_file *file = content_file(c);
-
-	return file ? store_file_localise(file, durable) : -EINVAL;
-}
-
 bool content_present(struct content *c, uint64_t offset, uint64_t length)
 {
 	struct store_file *file = content_file(c);

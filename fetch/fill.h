@@ -67,8 +67,19 @@ int content_open(struct content *c);
 int content_keep(struct content *c, const char *path);
 /* Of one that was kept, and opened: its time, which no chunk that comes changes. */
 int content_set_mtime(struct content *c, int64_t mtime_ns);
-/* Of one that was kept, and opened: store_file_localise(). */
+/* Of one that was kept, and opened: as those of store_file. */
 int content_localise(struct content *c, bool durable);
+bool content_lacks(struct content *c, uint64_t offset, uint64_t length, uint64_t *from,
+                   uint64_t *count);
+int64_t content_change(struct content *c, uint64_t offset, uint64_t length, store_change change,
+                       void *user);
+int content_truncate(struct content *c, uint64_t size);
+int content_sync(struct content *c, bool datasync);
+int content_evict(struct content *c, uint64_t *freed);
+/* Nothing remote is left of it. */
+bool content_local(struct content *c);
+/* Not all of it is the remote's. */
+bool content_own(struct content *c);
 /* The local file's O_RDWR descriptor, -1 while there is none. Stays open as long as the
  * caller's reference. */
 int content_fd(struct content *c);

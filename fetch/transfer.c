@@ -13,6 +13,8 @@
 static int transfer_begin(struct source_read *r);
 static int transfer_data(struct source_read *r, uint64_t offset, const void *buffer, size_t length);
 static void transfer_done(struct source_request *r, const GError *error);
+static int transfer_lend(struct source_read *r, uint64_t offset, uint64_t length);
+static void transfer_give_back(struct source_read *r);
 
 struct transfer *transfer_new_locked(struct content *c, enum transfer_kind kind, uint64_t chunk)
 {
@@ -45,7 +47,8 @@ void transfer_prepare_locked(struct transfer *t)
 	r->length = t->length;
 	r->size = content_size(c);
 	r->pinned = c->file ? store_file_version(c->file) : c->origin.version;
-	r->fd = c->file ? store_file_fd(c->file) : -1;
+	r->lend = transfer_lend;
+	r->give_back = transfer_give_back;
 	r->begin = transfer_begin;
 	r->data = transfer_data;
 }
@@ -120,9 +123,17 @@ static int transfer_begin(struct source_read *r)
 	if (err == 0 && (t->hash = XXH3_createState()) == NULL)
 		err = -ENOMEM;
 	t->local_error = -err;
-	if (err == 0)
-		r->fd = store_file_fd(file);
 	return err;
+}
+
+static int transfer_lend(struct source_read *r, uint64_t offset, uint64_t length)
+{
+	return store_file_lend(((struct transfer *)r)->content->file, offset, length);
+}
+
+static void transfer_give_back(struct source_read *r)
+{
+	store_file_give_back(((struct transfer *)r)->content->file);
 }
 
 /* At the first byte of `chunk`. -ECANCELED: nobody needs the rest. */

@@ -86,6 +86,7 @@ struct inode {
 	 * hence no bit fields, of which a write touches its neighbours */
 	_Atomic bool local;    /* the local object counts: attributes are its own */
 	_Atomic bool born;     /* nothing remote is left of it, or ever was */
+	_Atomic bool mixed;    /* of a file, some bytes are the remote's, others ours */
 	_Atomic bool nameless; /* it has no name any more, or none yet */
 	_Atomic bool counted;  /* nlink of a directory tells what is in it */
 	_Atomic bool indexed;  /* has remote names that the store may not have: found by st_ino */

@@ -44,6 +44,7 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 	pthread_rwlock_unlock(&s->names);
 	pthread_mutex_lock(&i->lock);
 	i->local = true;
+	i->mixed |= node->mixed;
 	if (i->born)
 		i->complete = true;
 	i->extra->seals |= node->seals;

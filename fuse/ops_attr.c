@@ -285,7 +285,7 @@ static void removed_set(fuse_req_t req, struct inode *i, const struct stat *attr
 static void truncate_then(struct parked *p, int fd)
 {
 	struct setting *set = p->data;
-	if (ftruncate(fd, set->attr.st_size) < 0)
+	if (fd >= 0 && ftruncate(fd, set->attr.st_size) < 0)
 		fuse_reply_err(p->req, errno);
 	else
 		setattr_end(p->req, p->inode, &set->attr, set->to_set);
@@ -320,7 +320,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		set->to_set = to_set;
 		p->data = set;
 		p->then = truncate_then;
-		parked_local(p);
+		parked_truncate(p, attr->st_size);
 		return;
 	}
 	if (err)

@@ -21,7 +21,7 @@ static struct content *content_get(struct server *s, struct inode *i, int *err)
 	struct content *c = inode_open_content(s, i);
 	*err = content_open(c);
 	pthread_mutex_lock(&i->lock);
-	bool other_version = *err == 0 && content_size(c) != i->size;
+	bool other_version = *err == 0 && !i->local && content_size(c) != i->size;
 	if (other_version) {
 		/* What we hold counts, not what was listed since: the kernel looks it up again. */
 		i->size = content_size(c);
@@ -38,15 +38,16 @@ static struct content *content_get(struct server *s, struct inode *i, int *err)
 	return NULL;
 }
 
-/* Opened for writing: what is whole is ours from now on, for passthrough hides what is written.
- * What is not is made so by the first write. Blocks where that takes a sync. */
-static int open_for_writing(struct server *s, struct inode *i, int *fd)
+/* What is whole and opened for writing is ours from now on, for passthrough hides what is written;
+ * what is whole and in part ours already has no other way to passthrough. Blocks where that takes
+ * a sync. */
+static int open_own(struct server *s, struct inode *i, bool write, int *fd)
 {
 	pthread_mutex_lock(&i->lock);
 	bool complete = i->complete;
 	pthread_mutex_unlock(&i->lock);
-	int err = complete && !i->born ? inode_own_bytes(s, i) : 0;
-	if (err || !i->born)
+	int err = complete && !i->born && (write || i->mixed) ? inode_own_bytes(s, i) : 0;
+	if (err || !i->born || !write)
 		return err;
 	*fd = inode_open_local(s, i, O_RDWR);
 	return -MIN(*fd, 0);
@@ -64,9 +65,9 @@ static void open_fail(fuse_req_t req, struct inode *i, int flags, int err)
 static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
-	int mode = fi->flags & O_ACCMODE, fd = -1, err = 0;
-	if (mode == O_WRONLY || mode == O_RDWR)
-		err = open_for_writing(s, i, &fd);
+	int mode = fi->flags & O_ACCMODE, fd = -1;
+	bool write = mode == O_WRONLY || mode == O_RDWR;
+	int err = open_own(s, i, write, &fd);
 	struct content *c = NULL;
 	pthread_mutex_lock(&i->lock);
 	bool complete = i->complete, ahead = i->ahead;
@@ -80,9 +81,9 @@ static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 		return;
 	}
 	enum iomode_kind iomode = iomode_open(s, i, fi);
-	if (iomode == IOMODE_PASSTHROUGH && (mode == O_WRONLY || mode == O_RDWR) && !i->born) {
+	if (iomode == IOMODE_PASSTHROUGH && write && !i->born) {
 		/* It became whole just now, and its readers have it in passthrough. */
-		err = open_for_writing(s, i, &fd);
+		err = open_own(s, i, true, &fd);
 		if (err) {
 			iomode_release(s, i);
 			if (c)
@@ -124,7 +125,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	pthread_mutex_lock(&i->lock);
-	bool sync = write && i->complete && !i->born;
+	bool sync = i->complete && !i->born && (write || i->mixed);
 	pthread_mutex_unlock(&i->lock);
 	if (!sync) {
 		open_run(req, i, fi);
@@ -202,7 +203,8 @@ static void read_local(struct server *s, fuse_req_t req, struct handle *h, size_
 static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint64_t offset,
                        size_t size, bool wait)
 {
-	static GPrivate own = G_PRIVATE_INIT(g_free); /* of the thread, until it ends */
+	bool ends = ((struct inode *)content_owner(c))->mixed; /* where it is cut off meanwhile */
+	static GPrivate own = G_PRIVATE_INIT(g_free);          /* of the thread, until it ends */
 	char *buffer = g_private_get(&own);
 	if (!buffer) {
 		buffer = g_malloc(READ_MAX);
@@ -215,6 +217,8 @@ static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint
 		ssize_t n = preadv2(fd, &iov, 1, offset + done, wait ? 0 : RWF_NOWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n == 0 && ends)
+			break;
 		if (n <= 0) {
 			if (!wait)
 				return false;
@@ -225,8 +229,8 @@ static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint
 		}
 		done += n;
 	}
-	__atomic_add_fetch(&s->bytes_from_store, size, __ATOMIC_RELAXED);
-	fuse_reply_buf(req, buffer, size);
+	__atomic_add_fetch(&s->bytes_from_store, done, __ATOMIC_RELAXED);
+	fuse_reply_buf(req, buffer, done);
 	return true;
 }
 
@@ -234,6 +238,14 @@ static void read_present(struct parked *p, struct listing *none)
 {
 	read_reply(p->server, p->req, p->content, p->offset, p->size, true);
 	parked_free(p);
+}
+
+static uint64_t file_size(struct inode *i, struct content *c)
+{
+	pthread_mutex_lock(&i->lock);
+	uint64_t size = i->mixed ? i->size : content_size(c);
+	pthread_mutex_unlock(&i->lock);
+	return size;
 }
 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
@@ -254,7 +266,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	if (!h->content)
 		h->content = content_get(s, i, &err);
 	struct content *c = h->content;
-	uint64_t total = c ? content_size(c) : 0;
+	uint64_t total = c ? file_size(i, c) : 0;
 	if (c && (uint64_t)offset < total) {
 		size = MIN(size, total - offset);
 	} else {

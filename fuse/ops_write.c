@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Operations that change bytes. Those of a file that is not all local are made so first. */
+/* Operations that change bytes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -14,111 +14,13 @@
 
 /* What takes part in a write. */
 struct writing {
+	struct changing c; /* first */
 	int64_t offset;
 	uint64_t length;
 	int mode; /* of fallocate */
 	int datasync;
 	char bytes[];
 };
-
-/* Every byte is here: from now on they are ours. A positive errno. */
-static int localise(struct server *s, struct inode *i, bool durable)
-{
-	int64_t ctime_ns = inode_ctime(i);
-	int err = inode_keep(s, i);
-	if (err || i->born)
-		return err;
-	struct content *c = inode_open_content(s, i);
-	err = -content_open(c);
-	if (err == 0)
-		err = -content_localise(c, durable);
-	content_unref(c);
-	if (err)
-		return err;
-	pthread_rwlock_wrlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	i->born = true;
-	int lost = tree_capability_own(s->store, path);
-	if (lost)
-		g_message("%s loses its capabilities: %s", path, g_strerror(-lost));
-	pthread_rwlock_unlock(&s->names);
-	pthread_mutex_lock(&i->lock);
-	i->complete = true;
-	pthread_mutex_unlock(&i->lock);
-	err = inode_refresh(s, i);
-	inode_hide_ctime(i, ctime_ns);
-	return err;
-}
-
-int inode_discard_bytes(struct server *s, struct inode *i)
-{
-	return localise(s, i, false);
-}
-
-int inode_own_bytes(struct server *s, struct inode *i)
-{
-	return localise(s, i, true);
-}
-
-int inode_open_local(struct server *s, struct inode *i, int flags)
-{
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	int fd = tree_open(s->store, path, flags);
-	/* replaced between its look-up and this: the kernel looks again */
-	if (fd == -ENOENT && i->nameless)
-		fd = -ESTALE;
-	pthread_rwlock_unlock(&s->names);
-	return fd;
-}
-
-static void local_then(struct parked *p)
-{
-	int fd = inode_open_local(p->server, p->inode, O_RDWR);
-	if (fd >= 0) {
-		p->then(p, fd);
-		close(fd);
-	} else {
-		fuse_reply_err(p->req, -fd);
-	}
-	parked_free(p);
-}
-
-static void local_filled(struct parked *p, struct listing *none)
-{
-	int err = inode_own_bytes(p->server, p->inode);
-	if (err == 0) {
-		local_then(p);
-		return;
-	}
-	fuse_reply_err(p->req, err);
-	parked_free(p);
-}
-
-void parked_local(struct parked *p)
-{
-	struct server *s = p->server;
-	struct inode *i = p->inode;
-	if (i->born) {
-		local_then(p);
-		return;
-	}
-	int err = inode_keep(s, i);
-	if (err == 0) {
-		p->content = inode_open_content(s, i);
-		err = -content_open(p->content);
-	}
-	if (err) {
-		fuse_reply_err(p->req, err);
-		parked_free(p);
-		return;
-	}
-	p->offset = 0;
-	p->size = content_size(p->content);
-	p->resume = local_filled;
-	if (parked_fill(p, 0))
-		parked_to_disk(p);
-}
 
 int handle_local_fd(struct server *s, struct handle *h)
 {
@@ -139,12 +41,18 @@ static void grown(struct inode *i, uint64_t end)
 	pthread_mutex_unlock(&i->lock);
 }
 
-static void write_then(struct parked *p, int fd)
+static int64_t write_change(int fd, void *user)
+{
+	struct writing *w = user;
+	ssize_t n = pwrite(fd, w->bytes, w->length, w->offset);
+	return n < 0 ? -errno : n;
+}
+
+static void write_answer(struct parked *p, int64_t n)
 {
 	struct writing *w = p->data;
-	ssize_t n = pwrite(fd, w->bytes, w->length, w->offset);
 	if (n < 0) {
-		fuse_reply_err(p->req, errno);
+		fuse_reply_err(p->req, -n);
 		return;
 	}
 	grown(p->inode, w->offset + n);
@@ -168,9 +76,10 @@ static void write_park(fuse_req_t req, struct inode *i, struct fuse_bufvec *data
 	w->offset = offset;
 	w->length = n;
 	struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
+	w->c = (struct changing){
+	        .from = offset, .count = n, .change = write_change, .reply = write_answer};
 	p->data = w;
-	p->then = write_then;
-	parked_local(p);
+	parked_change(p);
 }
 
 void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_t offset,
@@ -211,13 +120,23 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	fuse_reply_write(req, n);
 }
 
-static void fallocate_then(struct parked *p, int fd)
+static int64_t fallocate_change(int fd, void *user)
+{
+	struct writing *w = user;
+	return fallocate(fd, w->mode, w->offset, w->length) < 0 ? -errno : (int64_t)w->length;
+}
+
+static void fallocate_answer(struct parked *p, int64_t n)
 {
 	struct writing *w = p->data;
-	int err = fallocate(fd, w->mode, w->offset, w->length) < 0 ? errno : 0;
-	if (err == 0 && !(w->mode & FALLOC_FL_KEEP_SIZE))
+	if (n >= 0 && !(w->mode & FALLOC_FL_KEEP_SIZE))
 		grown(p->inode, w->offset + w->length);
-	fuse_reply_err(p->req, err);
+	fuse_reply_err(p->req, n < 0 ? -n : 0);
+}
+
+static void fallocate_then(struct parked *p, int fd)
+{
+	fallocate_answer(p, fallocate_change(fd, p->data));
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
@@ -236,9 +155,20 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	w->mode = mode;
 	w->offset = offset;
 	w->length = length;
+	w->c = (struct changing){.from = offset,
+	                         .count = length,
+	                         .change = fallocate_change,
+	                         .reply = fallocate_answer};
 	p->data = w;
 	p->then = fallocate_then;
-	parked_local(p);
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
+		parked_local(p); /* what moves bytes needs them all */
+		return;
+	}
+	if (!(mode & ~FALLOC_FL_KEEP_SIZE)) /* no byte is another than before */
+		w->c = (struct changing){
+		        .from = INT64_MAX, .change = fallocate_change, .reply = fallocate_answer};
+	parked_change(p);
 }
 
 static int sync_fd(int fd, int datasync)
@@ -251,6 +181,16 @@ static void fsync_run(struct parked *p, struct listing *none)
 {
 	struct server *s = p->server;
 	struct writing *w = p->data;
+	if (p->inode->mixed && !p->inode->born) {
+		struct content *c = inode_open_content(s, p->inode);
+		int failed = content_open(c);
+		if (failed == 0)
+			failed = content_sync(c, w->datasync);
+		content_unref(c);
+		fuse_reply_err(p->req, -failed);
+		parked_free(p);
+		return;
+	}
 	int flags = O_RDONLY | (S_ISDIR(p->inode->type) ? O_DIRECTORY : 0);
 	int fd = inode_open_local(s, p->inode, flags), err = 0;
 	if (fd >= 0) {

@@ -145,7 +145,7 @@ static void listed(struct lister_wait *w, struct listing *listing, int error)
  * the second reference and the second look. */
 static void park_begin(struct parked *p)
 {
-	p->refs = 2;
+	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
 	fuse_req_interrupt_func(p->req, interrupted, p);
 }
 
@@ -169,8 +169,7 @@ static bool park_end(struct parked *p, int result)
 
 bool parked_fill(struct parked *p, uint64_t ahead)
 {
-	p->fill.offset = p->offset;
-	p->fill.length = p->size;
+	p->fill = (struct fill_wait){.offset = p->offset, .length = p->size};
 	p->fill.pid = fuse_req_ctx(p->req)->pid;
 	p->fill.done = filled;
 	park_begin(p);

@@ -47,7 +47,17 @@ bool parked_fill(struct parked *p, uint64_t ahead);
 /* A listing, or an entry's attributes: resumes `p` now or later, or fails it. */
 void parked_list(struct parked *p, struct directory *d);
 void parked_attributes(struct parked *p, struct directory *d, struct listing *l, uint32_t index);
-/* ops_write.c: makes every byte of the inode local, then `then`, now or later; frees `p`. */
+/* change.c. What changes bytes: first in what `data` of a request points to. */
+struct changing {
+	uint64_t from, count;
+	store_change change; /* is given this */
+	void (*reply)(struct parked *p, int64_t n);
+};
+/* Does it, and answers: now or later; frees `p`. */
+void parked_change(struct parked *p);
+/* Cuts or lengthens the inode, which is kept, then `then` (`fd` may be -1). */
+void parked_truncate(struct parked *p, uint64_t size);
+/* Makes every byte of the inode local, then `then`, now or later; frees `p`. */
 void parked_local(struct parked *p);
 /* Ends the wait of a read whose process has a fatal signal pending. true: it is over, by this
  * or otherwise. */

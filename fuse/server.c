@@ -22,6 +22,7 @@
 #include "fuse/notify.h"
 #include "fuse/ops.h"
 #include "fuse/session.h"
+#include "fuse/flusher.h"
 #include "fuse/vigil.h"
 
 #define DISK_THREADS 4
@@ -207,6 +208,7 @@ static bool engine_start(struct server *s, GError **error)
 	        .user = s,
 	};
 	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);
+	s->flusher = flusher_new(s->store, s->disk, s->clock);
 	s->inodes = inode_table_new();
 	s->handles = handle_table_new();
 	s->mishaps = mishaps_new();
@@ -231,9 +233,12 @@ static void engine_cut(struct server *s)
 /* What the disk's threads had to do is done. Until then a job may submit another. */
 static void engine_settle(struct server *s)
 {
+	if (s->flusher)
+		flusher_stop(s->flusher);
 	if (s->disk)
 		pool_free(s->disk);
 	s->disk = NULL;
+	g_clear_pointer(&s->flusher, flusher_free);
 }
 
 /* In the order in which nothing points to what is gone. */

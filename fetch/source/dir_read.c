@@ -87,12 +87,18 @@ static bool copy_by_buffer(struct copying *c, uint64_t offset, uint64_t length, 
 	return hand_out(c, offset, length, false, error);
 }
 
+static int lend(struct copying *c, uint64_t offset, uint64_t length)
+{
+	return c->req->lend ? c->req->lend(c->req, offset, length) : -1;
+}
+
 static bool copy_piece(struct copying *c, uint64_t offset, uint64_t length, GError **error)
 {
 	loff_t from = (loff_t)offset, to = from, end = from + (loff_t)length;
+	int local = c->copied ? lend(c, offset, length) : -1;
 
-	while (c->copied && c->req->fd >= 0 && from < end) {
-		ssize_t n = copy_file_range(c->fd, &from, c->req->fd, &to, end - from, 0);
+	while (c->copied && local >= 0 && from < end) {
+		ssize_t n = copy_file_range(c->fd, &from, local, &to, end - from, 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -101,6 +107,8 @@ static bool copy_piece(struct copying *c, uint64_t offset, uint64_t length, GErr
 		if (n <= 0)
 			c->copied = false;
 	}
+	if (local >= 0)
+		c->req->give_back(c->req);
 	if (from == end)
 		return hand_out(c, offset, length, true, error);
 	return copy_by_buffer(c, offset, length, error);
@@ -109,15 +117,16 @@ static bool copy_piece(struct copying *c, uint64_t offset, uint64_t length, GErr
 static bool copy_hole(struct copying *c, uint64_t offset, uint64_t length, GError **error)
 {
 	int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-	bool placed =
-	        c->req->fd >= 0 && fallocate(c->req->fd, mode, (off_t)offset, (off_t)length) == 0;
 
 	while (length > 0) {
 		uint64_t n = MIN(length, PIECE);
-		bool ok = placed ? hand_out(c, offset, n, true, error)
-		                 : copy_by_buffer(c, offset, n, error);
+		int local = lend(c, offset, n);
+		bool placed = local >= 0 && fallocate(local, mode, (off_t)offset, (off_t)n) == 0;
 
-		if (!ok)
+		if (local >= 0)
+			c->req->give_back(c->req);
+		if (placed ? !hand_out(c, offset, n, true, error)
+		           : !copy_by_buffer(c, offset, n, error))
 			return false;
 		offset += n;
 		length -= n;

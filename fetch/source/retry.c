@@ -210,9 +210,19 @@ static int read_begin(struct source_read *in)
 	req->version = in->version;
 	a->delivered = in->offset;
 	a->end = read_end(in);
-	int result = req->begin(req);
-	in->fd = req->fd; /* the caller may have set it just now */
-	return result;
+	return req->begin(req);
+}
+
+static int read_lend(struct source_read *in, uint64_t offset, uint64_t length)
+{
+	struct source_read *req = read_request((struct attempt *)in);
+	return req->lend ? req->lend(req, offset, length) : -1;
+}
+
+static void read_give_back(struct source_read *in)
+{
+	struct source_read *req = read_request((struct attempt *)in);
+	req->give_back(req);
 }
 
 static int read_data(struct source_read *in, uint64_t offset, const void *buffer, size_t length)
@@ -240,7 +250,8 @@ static void read_start(struct attempt *a)
 	in->begin = read_begin;
 	in->data = read_data;
 	in->size = req->size;
-	in->fd = req->fd;
+	in->lend = read_lend;
+	in->give_back = read_give_back;
 	in->offset = a->begun ? a->delivered : req->offset;
 	in->length = read_end(req) - in->offset;
 	in->pinned = a->begun ? req->version : req->pinned;

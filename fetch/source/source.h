@@ -59,12 +59,15 @@ struct source_read {
 	                          * is FETCH_CHANGED */
 	source_version pinned;   /* in: 0 = any; another is FETCH_CHANGED, before any data */
 	source_version version;  /* out, valid from begin() on */
-	int fd;                  /* in: -1, or (set at latest in begin()) the local file, for
-	                          * sources that can place bytes themselves */
+	/* For sources that can place bytes themselves, between begin() and data(): a descriptor
+	 * to put [offset, +length) into, -1: not this time; give_back() follows, at once, by the
+	 * same thread. NULL: never. */
+	int (*lend)(struct source_read *req, uint64_t offset, uint64_t length);
+	void (*give_back)(struct source_read *req);
 	/* Headers are checked; data follows. != 0: -errno, the read ends with it. */
 	int (*begin)(struct source_read *req);
 	/* `length` bytes of the file from `offset`, in order, never past what begin()
-	 * announced. `buffer` NULL: they are in `fd` already. != 0: -errno, as begin(). */
+	 * announced. `buffer` NULL: they have been placed. != 0: -errno, as begin(). */
 	int (*data)(struct source_read *req, uint64_t offset, const void *buffer, size_t length);
 	struct { /* private: as in base */
 		int (*begin)(struct source_read *req);

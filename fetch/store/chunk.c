@@ -3,13 +3,11 @@
 
 /* The chunks of a local file: from data to presence, in this order. */
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 #include <xxhash.h>
-#include "fetch/path.h"
 #include "fetch/store/mapfile.h"
 #include "fetch/store/shard.h"
-#include "fetch/store/tree_private.h"
+#include "fetch/store/store_private.h"
 
 #define VERIFY_BYTES 262144
 
@@ -52,8 +50,7 @@ static int file_name(struct store_file *f)
 	return err;
 }
 
-/* The record as it is with these flags and this hash, in the store's epoch. */
-static int file_record_locked(struct store_file *f, uint8_t flags, uint64_t hash)
+static int record_put_locked(struct store_file *f, uint8_t flags, uint64_t hash, uint32_t epoch)
 {
 	struct record r = f->record;
 	int err;
@@ -62,7 +59,7 @@ static int file_record_locked(struct store_file *f, uint8_t flags, uint64_t hash
 		return -ECANCELED;
 	r.flags = flags;
 	r.hash = hash;
-	r.epoch = f->store->epoch.number;
+	r.epoch = epoch;
 	err = record_write(f->fd, &r);
 	if (err)
 		return err;
@@ -70,8 +67,22 @@ static int file_record_locked(struct store_file *f, uint8_t flags, uint64_t hash
 	f->record.flags = r.flags;
 	f->record.hash = r.hash;
 	f->record.epoch = r.epoch;
-	__atomic_store_n(&f->outdated, 0, __ATOMIC_RELAXED);
+	if (epoch == f->store->epoch.number)
+		__atomic_store_n(&f->outdated, 0, __ATOMIC_RELAXED);
 	return 0;
+}
+
+int file_record_locked(struct store_file *f, uint8_t flags, uint64_t hash)
+{
+	return record_put_locked(f, flags, hash, f->store->epoch.number);
+}
+
+int file_record_again_locked(struct store_file *f, uint8_t flags)
+{
+	bool doubts = f->outdated && __atomic_load_n(&f->map.doubtful, __ATOMIC_ACQUIRE) > 0;
+
+	return record_put_locked(f, flags, f->record.hash,
+	                         doubts ? f->record.epoch : f->store->epoch.number);
 }
 
 static int set_mtime(struct store_file *f)
@@ -90,7 +101,8 @@ int file_finish_locked(struct store_file *f)
 {
 	int err = epoch_begin(&f->store->epoch);
 
-	if (f->record.flags & RECORD_LOCAL) /* meanwhile: its time is its own */
+	if (f->record.flags &
+	    (RECORD_LOCAL | RECORD_LIMIT)) /* not the remote's: its time is its own */
 		return 0;
 	if (err == 0)
 		err = set_mtime(f);
@@ -144,6 +156,30 @@ static int write_all(int fd, uint64_t offset, const char *p, size_t length)
 	return 0;
 }
 
+/* Under `writing`: what was written here stays. */
+static int write_remote(struct store_file *f, uint64_t offset, const char *p, size_t length)
+{
+	unsigned shift = f->record.chunk_shift;
+	int err = 0;
+
+	if (offset >= f->limit)
+		return 0;
+	length = MIN(length, f->limit - offset);
+	if (f->map.locals == NULL)
+		return write_all(f->fd, offset, p, length);
+	while (length > 0 && err == 0) {
+		uint64_t chunk = offset >> shift;
+		size_t n = MIN(length, ((chunk + 1) << shift) - offset);
+
+		if (!map_is_local(&f->map, chunk))
+			err = write_all(f->fd, offset, p, n);
+		offset += n;
+		p += n;
+		length -= n;
+	}
+	return err;
+}
+
 int store_file_write(struct store_file *f, uint64_t offset, const void *buffer, size_t length)
 {
 	uint64_t end = offset + length, written;
@@ -152,7 +188,7 @@ int store_file_write(struct store_file *f, uint64_t offset, const void *buffer, 
 	if (end < offset || end > f->record.size)
 		return -EINVAL;
 	pthread_rwlock_rdlock(&f->writing);
-	err = f->local ? -ECANCELED : write_all(f->fd, offset, buffer, length);
+	err = f->local ? -ECANCELED : write_remote(f, offset, buffer, length);
 	pthread_rwlock_unlock(&f->writing);
 	if (err)
 		return err;
@@ -190,8 +226,18 @@ static int publish_single(struct store_file *f, uint64_t hash)
 	return err;
 }
 
+int file_map_locked(struct store_file *f)
+{
+	int fd = mapfile_open(f->store->state, &f->record);
+
+	if (fd == -ESTALE)
+		fd = mapfile_create(f->store->state, &f->record);
+	f->map_fd = MAX(fd, -1);
+	return MIN(fd, 0);
+}
+
 /* The first chunk of several: the map, the record, the names. */
-static int file_establish_locked(struct store_file *f, uint8_t flags)
+int file_establish_locked(struct store_file *f, uint8_t flags)
 {
 	struct store *s = f->store;
 	int err = 0;
@@ -226,116 +272,23 @@ static int file_establish(struct store_file *f)
 	return err;
 }
 
-/* Is the file what lies at its path? */
-static bool file_has_name(struct store_file *f)
+/* Under `writing`. */
+static int publish_one(struct store_file *f, uint64_t chunk, uint64_t hash)
 {
-	int dir = f->path[0] == '/' ? f->store->state : f->store->tree;
-	int fd = path_open(dir, f->path + (f->path[0] == '/'), O_PATH | O_NOFOLLOW, 0);
-	struct stat st;
-	bool same = fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == f->record.ino;
+	int err = 0;
 
-	if (fd >= 0)
-		close(fd);
-	return same;
-}
-
-int store_file_keep(struct store_file *f, const char *path, const char *remote)
-{
-	struct store *s = f->store;
-	int err = epoch_begin(&s->epoch);
-
-	pthread_mutex_lock(&f->lock);
-	if (err == 0 && !(f->record.flags & RECORD_KEPT)) {
-		uint8_t flags = f->record.flags | RECORD_KEPT;
-
-		err = origin_write(s, f->record.id, f->link_ino, remote);
-		if (err == 0 && f->named) {
-			err = file_record_locked(f, flags, f->record.hash);
-		} else if (err == 0) {
-			g_free(f->path);
-			f->path = g_strdup(path);
-			err = file_establish_locked(f, flags);
-			if (err == 0 && !file_has_name(f))
-				err = -EEXIST;
-		}
-	}
-	pthread_mutex_unlock(&f->lock);
-	return err;
-}
-
-/* The map first: a record that names a version has one. */
-int store_file_pin(struct store_file *f, uint64_t version)
-{
-	uint64_t before;
-	int err = epoch_begin(&f->store->epoch);
-
-	pthread_mutex_lock(&f->lock);
-	before = f->record.version;
-	if (err == 0 && before == 0) {
-		f->record.version = version;
-		if (f->map.chunks > 1 && f->named) {
-			f->map_fd = mapfile_create(f->store->state, &f->record);
-			err = MIN(f->map_fd, 0);
-		}
-		if (err == 0 && f->named)
-			err = file_record_locked(f, f->record.flags, f->record.hash);
-		if (err)
-			f->record.version = before;
-	}
-	pthread_mutex_unlock(&f->lock);
-	return err;
-}
-
-int store_file_localise(struct store_file *f, bool durable)
-{
-	struct store *s = f->store;
-	int err = epoch_begin(&s->epoch);
-
-	/* What a transfer still brings must not come after what is written here. */
-	pthread_rwlock_wrlock(&f->writing);
-	if (err == 0 && durable && fsync(f->fd) < 0)
-		err = -errno;
-	pthread_mutex_lock(&f->lock);
-	if (err == 0 && !(f->record.flags & RECORD_LOCAL)) {
-		g_assert(f->record.flags & RECORD_KEPT);
-		err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE, 0);
-		if (err == 0 && durable && fsync(f->fd) < 0)
-			err = -errno;
-		if (err == 0 && f->map.chunks > 1)
-			shard_unlink(s->state, "maps", f->record.id);
-		if (err == 0)
-			map_set_full(&f->map);
-		f->local |= err == 0;
-	}
-	pthread_mutex_unlock(&f->lock);
-	pthread_rwlock_unlock(&f->writing);
-	return err;
-}
-
-int store_file_set_mtime(struct store_file *f, int64_t mtime_ns)
-{
-	int64_t before;
-	int err = epoch_begin(&f->store->epoch);
-
-	pthread_mutex_lock(&f->lock);
-	before = f->record.mtime_ns;
-	f->record.mtime_ns = mtime_ns;
+	if (map_is_present(&f->map, chunk, chunk)) /* written here meanwhile */
+		return 0;
+	if (!__atomic_load_n(&f->named, __ATOMIC_ACQUIRE))
+		err = file_establish(f);
 	if (err == 0)
-		err = file_record_locked(f, f->record.flags, f->record.hash);
+		err = mapfile_write(f->map_fd, chunk, hash, MARK_REMOTE);
 	if (err)
-		f->record.mtime_ns = before;
-	pthread_mutex_unlock(&f->lock);
-	return err;
-}
-
-bool store_file_kept(struct store_file *f)
-{
-	bool kept;
-
-	pthread_mutex_lock(&f->lock);
-	kept = f->record.flags & RECORD_KEPT;
-	pthread_mutex_unlock(&f->lock);
-	return kept;
+		return err;
+	/* whole on disk before it is whole for others: then it is at once fit for passthrough */
+	file_settled(f);
+	map_set_present(&f->map, chunk);
+	return 0;
 }
 
 int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash)
@@ -352,17 +305,12 @@ int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash)
 	hash = hash_stored(hash);
 	if (f->map.chunks == 1)
 		return publish_single(f, hash);
-	if (!__atomic_load_n(&f->named, __ATOMIC_ACQUIRE))
-		err = file_establish(f);
+	pthread_rwlock_rdlock(&f->writing);
+	err = publish_one(f, chunk, hash);
+	pthread_rwlock_unlock(&f->writing);
 	if (err == 0)
-		err = mapfile_write(f->map_fd, chunk, hash);
-	if (err)
-		return err;
-	/* whole on disk before it is whole for others: then it is at once fit for passthrough */
-	file_settled(f);
-	map_set_present(&f->map, chunk);
-	file_update(f);
-	return 0;
+		file_update(f);
+	return err;
 }
 
 static int chunk_hash(struct store_file *f, uint64_t chunk, uint64_t *hash)
@@ -411,7 +359,7 @@ static int chunk_forget(struct store_file *f, uint64_t chunk)
 	int err;
 
 	if (f->map.chunks > 1) {
-		err = mapfile_write(f->map_fd, chunk, 0);
+		err = mapfile_write(f->map_fd, chunk, 0, MARK_REMOTE);
 	} else {
 		pthread_mutex_lock(&f->lock);
 		err = file_record_locked(f, f->record.flags & RECORD_KEPT, 0);
@@ -420,8 +368,21 @@ static int chunk_forget(struct store_file *f, uint64_t chunk)
 	if (err)
 		return err;
 	map_set_absent(&f->map, chunk);
-	file_update(f);
 	return -ESTALE;
+}
+
+/* Under `writing`. */
+static int verify_settle(struct store_file *f, uint64_t chunk, bool matches, uint64_t hash)
+{
+	if (map_is_present(&f->map, chunk, chunk)) /* written here meanwhile */
+		return 0;
+	if (!matches)
+		return chunk_forget(f, chunk);
+	if (f->map.chunks == 1)
+		return publish_single(f, hash);
+	file_settled(f);
+	map_set_present(&f->map, chunk);
+	return 0;
 }
 
 int store_file_verify(struct store_file *f, uint64_t chunk)
@@ -440,14 +401,11 @@ int store_file_verify(struct store_file *f, uint64_t chunk)
 		err = recorded_hash(f, chunk, &recorded);
 	if (err == 0)
 		err = chunk_hash(f, chunk, &hash);
-	if (err == -ESTALE || (err == 0 && hash != recorded))
-		return chunk_forget(f, chunk);
-	if (err)
+	if (err && err != -ESTALE)
 		return err;
-	if (f->map.chunks == 1)
-		return publish_single(f, hash);
-	file_settled(f);
-	map_set_present(&f->map, chunk);
+	pthread_rwlock_rdlock(&f->writing);
+	err = verify_settle(f, chunk, err == 0 && hash == recorded, hash);
+	pthread_rwlock_unlock(&f->writing);
 	file_update(f);
-	return 0;
+	return err;
 }

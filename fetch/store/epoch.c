@@ -165,15 +165,23 @@ int epoch_begin(struct epoch *e)
 	return err;
 }
 
+void epoch_failed(struct epoch *e)
+{
+	pthread_mutex_lock(&e->lock);
+	e->failed = true;
+	e->errors++; /* the identity on disk is of the count before */
+	epoch_write(e, false);
+	pthread_mutex_unlock(&e->lock);
+}
+
 int epoch_end(struct epoch *e, int dir)
 {
 	int err = 0;
 
-	if (!e->clean_on_disk) {
+	if (!e->clean_on_disk && !e->failed) {
 		if (syncfs(dir) < 0) {
 			err = -errno;
-			e->errors++; /* the identity on disk is of the count before */
-			epoch_write(e, false);
+			epoch_failed(e);
 		} else {
 			err = epoch_write(e, true);
 		}

@@ -20,6 +20,7 @@ struct epoch {
 	uint64_t identity; /* of this boot, mount and count of errors */
 	uint32_t errors;
 	bool clean_on_disk; /* with this number */
+	bool failed;        /* it dies with this daemon */
 	int begun;          /* atomic: unclean on disk, with this number and identity */
 };
 
@@ -32,6 +33,8 @@ enum epoch_open_flags {
 int epoch_open(struct epoch *e, int state, unsigned flags);
 /* Before any change of the store. After the first one: no system call. */
 int epoch_begin(struct epoch *e);
+/* A write-back error was seen: the kernel tells it once. */
+void epoch_failed(struct epoch *e);
 /* Closes. Everything is on disk, or else the store stays unclean and its epoch dies. `dir`: a
  * descriptor, opened before the first change, of the file system. */
 int epoch_end(struct epoch *e, int dir);

@@ -15,13 +15,17 @@
 static struct store_file *file_new(struct store *s, const char *path, uint64_t ino)
 {
 	struct store_file *f = g_new0(struct store_file, 1);
+	pthread_rwlockattr_t attributes;
 
 	f->store = s;
 	f->fd = f->map_fd = -1;
 	f->path = g_strdup(path);
 	f->link_ino = ino;
 	pthread_mutex_init(&f->lock, NULL);
-	pthread_rwlock_init(&f->writing, NULL);
+	pthread_rwlockattr_init(&attributes);
+	pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&f->writing, &attributes);
+	pthread_rwlockattr_destroy(&attributes);
 	return f;
 }
 
@@ -62,7 +66,7 @@ static int file_reopen(struct store_file *f, const struct found *found)
 	}
 	close(f->fd);
 	f->fd = fd;
-	if ((uint64_t)st.st_size < f->record.size) {
+	if ((uint64_t)st.st_size < f->record.size && !(f->record.flags & RECORD_LIMIT)) {
 		int err = epoch_begin(&f->store->epoch);
 
 		if (err == 0 && ftruncate(fd, (off_t)f->record.size) < 0)
@@ -72,8 +76,26 @@ static int file_reopen(struct store_file *f, const struct found *found)
 	return 0;
 }
 
+/* What was cut off is local. A truncation that was cut short itself is finished: the record
+ * follows the file. */
+static int file_load_limit(struct store_file *f, const struct found *found)
+{
+	uint64_t size = UINT64_C(1) << f->record.chunk_shift;
+	int err;
+
+	if (!(f->record.flags & RECORD_LIMIT))
+		return 0;
+	f->limit = MIN(f->record.remote_limit, (uint64_t)found->st.st_size);
+	err = map_prepare_locals(&f->map);
+	for (uint64_t k = (f->limit + size - 1) / size; k < f->map.chunks && err == 0; k++) {
+		map_set_local(&f->map, k);
+		map_set_present(&f->map, k);
+	}
+	return err;
+}
+
 /* The chunks as the record, or the map, has them. */
-static int file_load(struct store_file *f)
+static int file_load(struct store_file *f, const struct found *found)
 {
 	bool dead = record_is_dead(f->store, &f->record);
 	int err = map_init(&f->map, record_chunks(&f->record));
@@ -81,6 +103,7 @@ static int file_load(struct store_file *f)
 	if (err)
 		return err;
 	f->outdated = dead;
+	f->limit = f->record.size;
 	f->named = 1;
 	f->local = f->record.flags & RECORD_LOCAL;
 	if (f->map.chunks == 0 || (!dead && (f->record.flags & RECORD_COMPLETE))) {
@@ -96,14 +119,15 @@ static int file_load(struct store_file *f)
 		f->settled = f->map.present;
 		return 0;
 	}
-	if (f->record.version == 0)
-		return 0;
 	f->map_fd = mapfile_open(f->store->state, &f->record);
-	if (f->map_fd < 0)
+	if (f->map_fd == -ESTALE && f->record.version == 0) /* nothing was there to be noted */
+		f->map_fd = -1;
+	else if (f->map_fd < 0)
 		return f->map_fd;
-	err = mapfile_load(f->map_fd, &f->record, dead, &f->map);
+	else
+		err = mapfile_load(f->map_fd, &f->record, f->store->epoch.number, dead, &f->map);
 	f->settled = f->map.present;
-	return err;
+	return err ? err : file_load_limit(f, found);
 }
 
 static int file_take(struct store_file *f, struct found *found)
@@ -120,7 +144,7 @@ static int file_take(struct store_file *f, struct found *found)
 	if (!whole)
 		err = file_reopen(f, found);
 	if (err == 0)
-		err = file_load(f);
+		err = file_load(f, found);
 	if (err == 0 && !whole && map_is_full(&f->map)) { /* all but the mark came to the disk */
 		pthread_mutex_lock(&f->lock);
 		file_finish_locked(f);
@@ -220,6 +244,7 @@ static int file_make(struct store_file *f, const struct store_origin *o)
 	if (err)
 		return err;
 	f->record.ino = st.st_ino;
+	f->limit = o->size;
 	if (f->map.chunks > 1 && ftruncate(f->fd, (off_t)o->size) < 0)
 		return -errno;
 	if (f->map.chunks == 0) {

@@ -33,7 +33,7 @@ static int found_check(const struct store *s, const struct found *f)
 
 	if (f->record.ino != f->st.st_ino)
 		return -ESTALE;
-	if (f->record.flags & RECORD_LOCAL)
+	if (f->record.flags & (RECORD_LOCAL | RECORD_LIMIT))
 		return 0;
 	if (size == f->record.size || (size < f->record.size && record_is_dead(s, &f->record)))
 		return 0;

@@ -11,6 +11,8 @@
  *   STORE/state/epoch            struct epoch_disk
  *   STORE/state/dirs/xx/<ino>    a directory's listing (listing_blob.h), by its st_ino
  *   STORE/state/maps/xx/<id>     struct map_header slot*chunks, of a file of several chunks
+ *   STORE/state/dirty/xx/<id>    empty files: in the map of that record there may be chunks that
+ *                                are dirty in this epoch
  *   STORE/state/links/xx/<ino>   hard link to the local file of a remote one that has several
  *                                names, by its st_ino
  *   STORE/state/origins/xx/<id>  symlink "INO/PATH": st_ino (16 hex digits) and remote path of
@@ -44,17 +46,17 @@
  * is doubtful: the local bytes must match it first. Once nothing of a file is doubtful its
  * record's epoch is brought up to date.
  *
- * What a file of one chunk has instead of a slot is in its record: `hash`, RECORD_DIRTY (of
- * the record's epoch), RECORD_LOCAL.
+ * What a file of one chunk has instead of a slot is in its record: `hash`, RECORD_LOCAL. It
+ * has no dirty state: what is here is on the disk before the record says that it is local.
  *
  * mark: MARK_REMOTE, follows the remote; MARK_LOCAL, durably written here, `hash` says
  * nothing; else the epoch in which it was about to be written (dirty): in that epoch as
- * LOCAL, in a later one as REMOTE.
- * RECORD_LIMIT: `remote_limit` counts, the lowest size the file ever had: past it all is
- * local, and the local file's size need not be `size`.
+ * LOCAL, in a later one as REMOTE. A dirty mark comes before the bytes where the chunk was
+ * present, and after them where it was not: it never stands for bytes that are not there.
+ * RECORD_LIMIT: something of the file was changed here. `remote_limit` counts, the lowest size
+ * the file ever had: past it all is local, and the local file's size need not be `size`. It
+ * goes down after the file was cut: the lower of the two counts.
  * RECORD_LOCAL on a file with a map: all of it is local.
- * This version writes neither marks nor limits, and leaves a file that has any alone
- * (EOPNOTSUPP).
  *
  * epoch: the store is *clean* if a syncfs succeeded after the last change. The clean mark is
  * removed, durably, before the first change. Whoever opens a clean store goes on with its
@@ -77,7 +79,6 @@
 enum record_flags {
 	RECORD_COMPLETE = 1, /* every chunk has its hash, and the mtime is set */
 	RECORD_LIMIT = 2,
-	RECORD_DIRTY = 4,
 	RECORD_LOCAL = 8,
 	RECORD_KEPT = 16,
 };

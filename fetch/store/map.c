@@ -29,6 +29,8 @@ void map_clear(struct map *m)
 		g_free(m->bits);
 	if (m->doubts != &m->doubt)
 		g_free(m->doubts);
+	if (m->locals != &m->own)
+		g_free(m->locals);
 	memset(m, 0, sizeof *m);
 }
 
@@ -113,4 +115,45 @@ void map_set_present(struct map *m, uint64_t chunk)
 void map_set_absent(struct map *m, uint64_t chunk)
 {
 	doubt_settle(m, chunk);
+}
+
+void map_unset_present(struct map *m, uint64_t chunk)
+{
+	uint64_t bit = bit_of(chunk);
+
+	/* first the count: while it says that all are, no bit is asked for */
+	__atomic_sub_fetch(&m->present, 1, __ATOMIC_ACQ_REL);
+	__atomic_fetch_and(&m->bits[chunk / 64], ~bit, __ATOMIC_ACQ_REL);
+}
+
+int map_spread(struct map *m)
+{
+	uint64_t *bits = &m->word;
+
+	if (m->chunks > 64 && m->bits == &m->word)
+		bits = g_try_new(uint64_t, word_count(m->chunks));
+	else if (m->chunks > 64)
+		bits = m->bits;
+	if (bits == NULL)
+		return -ENOMEM;
+	memset(bits, 0xff, word_count(m->chunks) * sizeof *bits);
+	__atomic_store_n(&m->bits, bits, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int map_prepare_locals(struct map *m)
+{
+	if (m->locals == NULL)
+		m->locals = m->chunks <= 64 ? &m->own : g_try_new0(uint64_t, word_count(m->chunks));
+	return m->locals ? 0 : -ENOMEM;
+}
+
+void map_set_local(struct map *m, uint64_t chunk)
+{
+	m->locals[chunk / 64] |= bit_of(chunk);
+}
+
+bool map_is_local(const struct map *m, uint64_t chunk)
+{
+	return m->locals && (m->locals[chunk / 64] & bit_of(chunk)) != 0;
 }

@@ -3,11 +3,13 @@
 
 /* Which chunks of a file are here: in memory, pure state.
  *
- *      doubtful ──▶ absent ──▶ present
- *          └──────────────────────┘
+ *      doubtful ──▶ absent ◀──▶ present
+ *          └───────────────────────┘
+ *      local: written here; present from then on
  *
  * Locking: readers take none. Bits are set with release after what they stand for was
- *          written, and read with acquire. Writers are on different chunks
+ *          written, and read with acquire. Writers are on different chunks; `locals` and
+ *          what makes a chunk absent again are under a lock of the caller's
  */
 #pragma once
 #include <stdbool.h>
@@ -18,7 +20,8 @@ struct map {
 	uint64_t present, doubtful; /* how many; atomic */
 	uint64_t *bits;             /* one bit a chunk; atomic words; owned, or &word */
 	uint64_t *doubts;           /* the same; NULL = none; owned, or &doubt */
-	uint64_t word, doubt;       /* of a file of up to 64 chunks */
+	uint64_t *locals;           /* the same */
+	uint64_t word, doubt, own;  /* of a file of up to 64 chunks */
 };
 
 /* All absent. A map stays where it is initialised. -ENOMEM. */
@@ -38,3 +41,11 @@ void map_set_full(struct map *m);
 void map_set_present(struct map *m, uint64_t chunk);
 /* Of a doubtful one. */
 void map_set_absent(struct map *m, uint64_t chunk);
+/* Of one that is present, after map_spread(). */
+void map_unset_present(struct map *m, uint64_t chunk);
+/* Gives a map that is full the bits that map_fill() spared. -ENOMEM. */
+int map_spread(struct map *m);
+/* Before map_set_local(). -ENOMEM. */
+int map_prepare_locals(struct map *m);
+void map_set_local(struct map *m, uint64_t chunk);
+bool map_is_local(const struct map *m, uint64_t chunk);

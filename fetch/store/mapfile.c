@@ -20,7 +20,31 @@ static uint64_t header_checksum(const struct map_header *h)
 	return XXH3_64bits(h, offsetof(struct map_header, checksum));
 }
 
+static int slots_write(int fd, const void *data, size_t length, off_t at)
+{
+	ssize_t n = pwrite(fd, data, length, at);
+
+	if (n == (ssize_t)length)
+		return 0;
+	return n < 0 ? -errno : -ENOSPC;
+}
+
 int mapfile_create(int state, const struct record *r)
+{
+	int fd = shard_open(state, "maps", r->id, O_RDWR | O_CREAT | O_EXCL), err;
+
+	if (fd < 0)
+		return fd;
+	err = mapfile_pin(fd, r);
+	if (err) {
+		close(fd);
+		shard_unlink(state, "maps", r->id);
+		return err;
+	}
+	return fd;
+}
+
+int mapfile_pin(int fd, const struct record *r)
 {
 	struct map_header h = {
 	        .magic = GUINT64_TO_LE(MAP_MAGIC),
@@ -31,21 +55,9 @@ int mapfile_create(int state, const struct record *r)
 	        .size = GUINT64_TO_LE(r->size),
 	        .version = GUINT64_TO_LE(r->version),
 	};
-	int fd = shard_open(state, "maps", r->id, O_RDWR | O_CREAT | O_EXCL);
-	ssize_t n;
 
-	if (fd < 0)
-		return fd;
 	h.checksum = GUINT64_TO_LE(header_checksum(&h));
-	n = pwrite(fd, &h, sizeof h, 0);
-	if (n != sizeof h) {
-		int err = n < 0 ? -errno : -ENOSPC;
-
-		close(fd);
-		shard_unlink(state, "maps", r->id);
-		return err;
-	}
-	return fd;
+	return slots_write(fd, &h, sizeof h, 0);
 }
 
 bool mapfile_check(const void *data, size_t length, const struct record *r)
@@ -59,7 +71,8 @@ bool mapfile_check(const void *data, size_t length, const struct record *r)
 	       GUINT64_FROM_LE(h.magic) == MAP_MAGIC && h.format == STORE_FORMAT &&
 	       h.chunk_shift == r->chunk_shift && GUINT64_FROM_LE(h.id) == r->id &&
 	       GUINT64_FROM_LE(h.ino) == r->ino && GUINT64_FROM_LE(h.size) == r->size &&
-	       GUINT64_FROM_LE(h.version) == r->version;
+	       /* the header is pinned first */
+	       (GUINT64_FROM_LE(h.version) == r->version || r->version == 0);
 }
 
 int mapfile_open(int state, const struct record *r)
@@ -81,38 +94,72 @@ int mapfile_open(int state, const struct record *r)
 	return err;
 }
 
-/* Past the end of the file all is absent. */
-int mapfile_load(int fd, const struct record *r, bool doubt, struct map *m)
+static int slot_load(struct map *m, uint64_t chunk, const struct map_slot *slot, uint32_t epoch,
+                     bool doubt)
+{
+	uint32_t mark = GUINT32_FROM_LE(slot->mark);
+	int err;
+
+	if (slot->reserved != 0)
+		return -EOPNOTSUPP;
+	if (mark == MARK_LOCAL || (mark != MARK_REMOTE && mark == epoch)) {
+		err = map_prepare_locals(m);
+		if (err)
+			return err;
+		map_set_local(m, chunk);
+		map_set_present(m, chunk);
+		return 0;
+	}
+	if (slot->hash == 0)
+		return 0;
+	if (doubt)
+		return map_doubt(m, chunk);
+	map_set_present(m, chunk);
+	return 0;
+}
+
+/* How many; past the end of the file all is absent. */
+static int slots_read(int fd, struct map_slot *slots, uint64_t chunk, uint64_t count)
+{
+	ssize_t n = pread(fd, slots, count * sizeof *slots, slot_offset(chunk));
+
+	return n < 0 ? -errno : (int)((size_t)n / sizeof *slots);
+}
+
+int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, struct map *m)
 {
 	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
 	uint64_t chunks = record_chunks(r);
+	int got, err = 0;
 
-	for (uint64_t k = 0; k < chunks;) {
-		uint64_t want = MIN(chunks - k, SLOTS_AT_ONCE);
-		ssize_t n = pread(fd, slots, want * sizeof *slots, slot_offset(k));
-		uint64_t got = n > 0 ? (uint64_t)n / sizeof *slots : 0;
-
-		if (n < 0)
-			return -errno;
-		if (got == 0)
-			return 0;
-		for (uint64_t i = 0; i < got; i++) {
-			int err = 0;
-
-			if (slots[i].mark != MARK_REMOTE || slots[i].reserved != 0)
-				return -EOPNOTSUPP;
-			if (slots[i].hash == 0)
-				continue;
-			if (doubt)
-				err = map_doubt(m, k + i);
-			else
-				map_set_present(m, k + i);
-			if (err)
-				return err;
-		}
-		k += got;
+	for (uint64_t k = 0; k < chunks; k += got) {
+		got = slots_read(fd, slots, k, MIN(chunks - k, SLOTS_AT_ONCE));
+		if (got <= 0)
+			return got;
+		for (int i = 0; i < got && err == 0; i++)
+			err = slot_load(m, k + i, &slots[i], epoch, doubt);
+		if (err)
+			return err;
 	}
 	return 0;
+}
+
+int mapfile_find(int fd, uint32_t mark, GArray *out)
+{
+	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
+	int got;
+
+	for (uint64_t k = 0;; k += got) {
+		got = slots_read(fd, slots, k, SLOTS_AT_ONCE);
+		if (got <= 0)
+			return got;
+		for (int i = 0; i < got; i++) {
+			uint64_t chunk = k + i;
+
+			if (GUINT32_FROM_LE(slots[i].mark) == mark)
+				g_array_append_val(out, chunk);
+		}
+	}
 }
 
 int mapfile_read(int fd, uint64_t chunk, uint64_t *hash)
@@ -126,12 +173,17 @@ int mapfile_read(int fd, uint64_t chunk, uint64_t *hash)
 	return 0;
 }
 
-int mapfile_write(int fd, uint64_t chunk, uint64_t hash)
+int mapfile_write(int fd, uint64_t chunk, uint64_t hash, uint32_t mark)
 {
-	struct map_slot slot = {.hash = GUINT64_TO_LE(hash)};
-	ssize_t n = pwrite(fd, &slot, sizeof slot, slot_offset(chunk));
+	struct map_slot slot = {.hash = GUINT64_TO_LE(hash), .mark = GUINT32_TO_LE(mark)};
 
-	if (n == sizeof slot)
-		return 0;
-	return n < 0 ? -errno : -ENOSPC;
+	return slots_write(fd, &slot, sizeof slot, slot_offset(chunk));
+}
+
+int mapfile_mark(int fd, uint64_t chunk, uint32_t mark)
+{
+	off_t at = slot_offset(chunk) + (off_t)offsetof(struct map_slot, mark);
+
+	mark = GUINT32_TO_LE(mark);
+	return slots_write(fd, &mark, sizeof mark, at);
 }

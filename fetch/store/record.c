@@ -39,7 +39,13 @@ static int record_check(const struct record *r)
 	if (chunks == 1 && (r->flags & RECORD_COMPLETE) && !(r->flags & RECORD_LOCAL) &&
 	    r->hash == 0)
 		return -ESTALE;
-	return r->flags & ~(RECORD_COMPLETE | RECORD_LOCAL | RECORD_KEPT) ? -EOPNOTSUPP : 0;
+	if ((r->flags & RECORD_LIMIT) &&
+	    (!(r->flags & RECORD_KEPT) || (r->flags & RECORD_COMPLETE) || chunks < 2 ||
+	     r->remote_limit > r->size))
+		return -ESTALE;
+	return r->flags & ~(RECORD_COMPLETE | RECORD_LOCAL | RECORD_KEPT | RECORD_LIMIT)
+	               ? -EOPNOTSUPP
+	               : 0;
 }
 
 int record_decode(const void *data, size_t length, struct record *out)

@@ -181,6 +181,7 @@ static bool store_start(struct store *s, struct store_settings *settings, GError
 	if (err)
 		return store_fail(error, s->path, -err);
 	tree_unlinked_sweep(s);
+	dirty_open(s);
 	if (fresh &&
 	    (fsync(s->dir) < 0 || !store_settings_save(s->state, s->path, settings, error))) {
 		if (error && *error == NULL)
@@ -195,6 +196,7 @@ static void store_free(struct store *s)
 {
 	const int fds[] = {s->tmp, s->tree, s->state, s->dir, s->lock};
 
+	dirty_close(s);
 	for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -225,17 +227,14 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	return s;
 }
 
-int store_sync(struct store *s)
-{
-	return syncfs(s->dir) < 0 ? -errno : 0;
-}
-
 int store_close(struct store *s)
 {
-	int err = epoch_end(&s->epoch, s->state);
+	int err = g_hash_table_size(s->dirty.files) > 0 ? store_sync(s) : 0;
+
+	int ended = epoch_end(&s->epoch, s->state);
 
 	store_free(s);
-	return err;
+	return err ? err : ended;
 }
 
 /* A bijection of the count: no number twice. */

@@ -27,8 +27,10 @@ struct store_settings {
 struct store *store_open(const char *path, const struct store_settings *settings, GError **error);
 /* syncfs, then the clean mark; -errno where the sync failed (the store stays unclean). */
 int store_close(struct store *s);
-/* Everything of it is on the disk. Blocks. */
+/* Everything of it is on the disk, for good. Blocks. */
 int store_sync(struct store *s);
+/* The same of what was written into files that follow the remote. */
+int store_flush(struct store *s);
 int store_root_fd(const struct store *s); /* of STORE/tree, borrowed */
 const char *store_path(const struct store *s);
 unsigned store_chunk_shift(const struct store *s); /* of new files: log2 of bytes */
@@ -99,6 +101,33 @@ int store_file_pin(struct store_file *f, uint64_t version);
 int store_file_localise(struct store_file *f, bool durable);
 int store_file_set_mtime(struct store_file *f, int64_t mtime_ns);
 bool store_file_kept(struct store_file *f);
+/* Nothing remote is left of it. */
+bool store_file_local(struct store_file *f);
+/* Not all of it is, or need be, the remote's. */
+bool store_file_changed(struct store_file *f);
+
+/* Of a file that is kept: what is to be fetched before [offset, +length) can be written, one
+ * chunk at a time; false: nothing. */
+bool store_file_lacks(struct store_file *f, uint64_t offset, uint64_t length, uint64_t *from,
+                      uint64_t *count);
+/* Does what is done to the bytes [offset, +length): how many it did, or -errno. */
+typedef int64_t (*store_change)(int fd, void *user);
+/* Calls `change`, such that what it changes is ours from then on, and is never taken for the
+ * remote's; its result. -EAGAIN: store_file_lacks() something, or it is whole: then
+ * store_file_localise() comes first. Blocks on the disk. */
+int64_t store_file_change(struct store_file *f, uint64_t offset, uint64_t length,
+                          store_change change, void *user);
+/* What is cut off never comes back. -EAGAIN: it has but one chunk, or is whole. */
+int store_file_truncate(struct store_file *f, uint64_t size);
+/* What was written here is on the disk, and stays ours. Blocks. */
+int store_file_sync(struct store_file *f, bool datasync);
+/* Gives back what can be fetched again: *freed bytes. Nobody reads it meanwhile. */
+int store_file_evict(struct store_file *f, uint64_t *freed);
+
+/* For who places remote bytes [offset, +length) itself: the descriptor, until
+ * store_file_give_back() by the same thread; -1: some of it was written here. */
+int store_file_lend(struct store_file *f, uint64_t offset, uint64_t length);
+void store_file_give_back(struct store_file *f);
 
 /* Lock-free: every chunk in [first, last] is present and trusted. */
 bool store_file_present(const struct store_file *f, uint64_t first, uint64_t last);

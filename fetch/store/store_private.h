@@ -3,7 +3,8 @@
 
 /* What the files of the store share: store.c (one store, opened by one daemon), settings.c
  * (which one), epoch.c, dirs.c (listings), name.c (names in the tree), find.c (what lies
- * there), orphans.c, file.c (a local file), chunk.c (its chunks).
+ * there), orphans.c, file.c (a local file), chunk.c (its chunks), keep.c (that it counts),
+ * change.c (what is written here), dirty.c (what of that is not durable), evict.c.
  *
  * Shape:   a local file is nameless (O_TMPFILE) until its first chunk is published: then its
  *          record, its map and its names are made, in this order. So nothing is in the tree
@@ -21,12 +22,20 @@
 #include "fetch/store/record.h"
 #include "fetch/store/store.h"
 
+/* Files of which a chunk may be marked dirty in this epoch: state/dirty, and here. */
+struct dirty {
+	pthread_mutex_t flushing; /* one at a time; before `lock` */
+	pthread_mutex_t lock;     /* also held while a chunk is marked */
+	GHashTable *files;        /* uint64 id of the record → descriptor of the file + 1, or 0 */
+};
+
 struct store {
 	char *path; /* owned */
 	int dir;    /* O_RDONLY, as state; tree and tmp are O_PATH */
 	int state, tree, tmp;
 	int lock;
 	struct epoch epoch;
+	struct dirty dirty;
 	unsigned chunk_shift;
 	bool stacked, privileged;
 	uint64_t seed;
@@ -50,7 +59,9 @@ struct store_file {
 	int named;          /* atomic: record and map are there */
 	int outdated;       /* atomic: the record's epoch is dead */
 	int map_fd;         /* set before `named`, -1 from complete on */
-	bool local;         /* under `writing`, of which it is told: nothing remote comes in */
+	uint64_t limit;     /* changed under `writing`: past it all is local */
+	bool local;         /* as is this: nothing remote comes in at all */
+	/* Read by who brings what is remote, written by who writes here */
 	pthread_rwlock_t writing;
 	pthread_mutex_t lock; /* after `writing` */
 	struct record record; /* flags, epoch, hash under lock; the rest fixed */
@@ -99,5 +110,20 @@ void orphans_sweep(struct store *s);
 /* tree_move.c: nobody has them any more. */
 void tree_unlinked_sweep(struct store *s);
 
-/* chunk.c: the last chunk is in. Under lock. */
+/* chunk.c: under lock. */
+/* The last chunk is in. */
 int file_finish_locked(struct store_file *f);
+/* The record as it is with these flags and this hash, in the store's epoch. */
+int file_record_locked(struct store_file *f, uint8_t flags, uint64_t hash);
+/* The same, while chunks may be in doubt. */
+int file_record_again_locked(struct store_file *f, uint8_t flags);
+/* Record, map and names are made, if they are not. */
+int file_establish_locked(struct store_file *f, uint8_t flags);
+/* The map is open. */
+int file_map_locked(struct store_file *f);
+
+/* dirty.c */
+void dirty_open(struct store *s);
+void dirty_close(struct store *s);
+/* Marks `chunk` as about to be written in this epoch; `keep`: its hash. The map is open. */
+int dirty_mark(struct store_file *f, uint64_t chunk, bool keep);

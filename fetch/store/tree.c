@@ -111,6 +111,9 @@ static int look_record(struct store *s, const struct record *r, struct tree_node
 	if (err)
 		return err == -ENOENT ? -ESTALE : err;
 	n->st.st_ino = ino;
+	n->mixed = r->flags & RECORD_LIMIT;
+	if (n->kind == TREE_KEPT && !n->mixed)
+		n->st.st_size = (off_t)r->size;
 	if (n->kind == TREE_LOCAL || ((r->flags & RECORD_COMPLETE) && !record_is_dead(s, r)))
 		return 0;
 	/* the file's own time is that of the last chunk that came */

@@ -31,6 +31,7 @@ struct tree_node {
 	struct stat st; /* as reported: owner, mode, device, size, times; st_ino too */
 	char *remote;   /* owned; the remote path of what is kept; else NULL */
 	uint32_t seals; /* of a file; tree_seals_set() */
+	bool mixed;     /* of a file, some bytes are the remote's, others ours */
 	bool indexed;   /* a file of several remote names: /links/… is one of it */
 };
 

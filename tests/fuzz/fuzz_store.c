@@ -27,8 +27,8 @@ static void map_load(const struct record *r, const uint8_t *data, size_t size)
 		fd = memfd_create("map", MFD_CLOEXEC);
 	check(ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size);
 	check(map_init(&m, record_chunks(r)) == 0);
-	if (mapfile_load(fd, r, doubt, &m) == 0) {
-		check(m.present + m.doubtful <= m.chunks && (doubt ? m.present : m.doubtful) == 0);
+	if (mapfile_load(fd, r, 1, doubt, &m) == 0) {
+		check(m.present + m.doubtful <= m.chunks && (doubt || m.doubtful == 0));
 		check(map_is_full(&m) == (m.present == m.chunks));
 		for (uint64_t k = 0; k < MIN(m.chunks, 4096); k++)
 			check(!map_is_present(&m, k, k) || !map_is_doubtful(&m, k));

@@ -137,9 +137,16 @@ static int read_begin(struct source_read *req)
 
 	g_assert_true(req->version != 0);
 	r->begun = true;
-	if (r->place)
-		req->fd = r->fd;
 	return r->refuse_begin;
+}
+
+static int read_lend(struct source_read *req, uint64_t offset, uint64_t length)
+{
+	return ((struct dir_read *)req)->fd;
+}
+
+static void read_give_back(struct source_read *req)
+{
 }
 
 static int read_data(struct source_read *req, uint64_t offset, const void *buffer, size_t length)
@@ -181,7 +188,8 @@ void dir_box_submit(struct dir_box *b, const char *path, struct dir_read *r)
 	        .length = r->length,
 	        .size = r->size,
 	        .pinned = r->pinned,
-	        .fd = -1,
+	        .lend = r->place ? read_lend : NULL,
+	        .give_back = read_give_back,
 	        .begin = read_begin,
 	        .data = read_data,
 	};

@@ -33,9 +33,12 @@ static GError *fake_admit(struct fake_source *s)
 
 static int fake_place(struct source_read *r, uint64_t offset, const void *buffer, size_t length)
 {
-	if (pwrite(r->fd, buffer, length, offset) != (ssize_t)length)
-		return -EIO;
-	return r->data(r, offset, NULL, length);
+	int fd = r->lend(r, offset, length);
+	bool placed = fd >= 0 && pwrite(fd, buffer, length, offset) == (ssize_t)length;
+
+	if (fd >= 0)
+		r->give_back(r);
+	return r->data(r, offset, placed ? NULL : buffer, length);
 }
 
 /* Waits while the stream is stalled; false: the source is being closed. */

@@ -129,7 +129,6 @@ static void reading_start(struct reading *x, struct source *s, uint64_t offset, 
 	x->r.offset = offset;
 	x->r.length = length;
 	x->r.size = 10;
-	x->r.fd = -1;
 	x->r.begin = reading_begin;
 	x->r.data = reading_data;
 	source_read(s, &x->r);

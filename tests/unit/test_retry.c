@@ -176,7 +176,6 @@ static void reader_start(struct reader *x, struct source *s, uint64_t offset, ui
 	                           .offset = offset,
 	                           .length = length,
 	                           .size = SIZE,
-	                           .fd = -1,
 	                           .begin = reader_begin,
 	                           .data = reader_data},
 	                     .refuse = x->refuse};

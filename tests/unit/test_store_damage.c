@@ -129,21 +129,20 @@ static void test_later_version(void)
 	struct store_origin o = box_origin(1, SIZE);
 	struct record_disk d = {0};
 	g_autofree char *local = NULL, *map = NULL;
-	struct map_slot slot = {.hash = 1, .mark = MARK_LOCAL};
+	struct map_slot slot = {.hash = 1, .reserved = 1};
 	int fd;
 
 	box_new(&b);
 	local = box_tree(&b, "f");
 	make(&b, "f", 1, SIZE);
 	xattr_read(local, (unsigned char *)&d);
-	d.flags |= RECORD_LIMIT;
-	d.remote_limit = GUINT64_TO_LE(4096);
-	xattr_write(local, &d, 64);
+	d.flags |= 64;
+	xattr_write(local, &d, offsetof(struct record_disk, remote_limit));
 	g_assert_cmpint(store_file_open(b.store, "f", 1001, &f), ==, -EOPNOTSUPP);
 	g_assert_cmpint(store_file_create(b.store, "f", &o, &f), ==, -EOPNOTSUPP);
 	g_assert_cmpint(store_open_readonly(b.store, "f", 1001), ==, -EOPNOTSUPP);
 	g_assert_true(box_exists(local));
-	/* a mark in the map of a partial file */
+	/* a slot of a later version in the map of a partial file */
 	f = box_create(&b, "g", 2, SIZE);
 	box_fill(f, 2, 0, 1);
 	map = g_strdup_printf("%s/state/maps/%02x/%016" G_GINT64_MODIFIER "x", b.path,

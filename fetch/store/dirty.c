@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* From dirty to local: chunks that were written here are marked so once their bytes are on the
+ * disk. state/dirty says which files have any, so that an end of the daemon forgets none. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "fetch/path.h"
+#include "fetch/store/mapfile.h"
+#include "fetch/store/shard.h"
+#include "fetch/store/store_private.h"
+
+/* Files whose descriptor is kept; of more the whole file system is synced. */
+#define DESCRIPTORS_MAX 64
+
+struct flushing {
+	uint64_t id;
+	int fd;         /* of the file, borrowed; -1: none */
+	int map_fd;     /* -1: it has no map any more */
+	GArray *chunks; /* of uint64_t: dirty when the flush began */
+};
+
+static void dirty_remember(struct dirty *d, uint64_t id, int fd)
+{
+	uint64_t *key = g_memdup2(&id, sizeof id);
+
+	g_hash_table_insert(d->files, key, GINT_TO_POINTER(fd + 1));
+}
+
+static void dirty_scan(struct store *s, unsigned shard)
+{
+	char path[16];
+	struct dirent *e;
+	DIR *dir;
+	int fd;
+
+	snprintf(path, sizeof path, "dirty/%02x", shard);
+	fd = path_open(s->state, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	while (dir && (e = readdir(dir)) != NULL) {
+		uint64_t id = g_ascii_strtoull(e->d_name, NULL, 16);
+
+		if (id)
+			dirty_remember(&s->dirty, id, -1);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+void dirty_open(struct store *s)
+{
+	struct dirty *d = &s->dirty;
+
+	pthread_mutex_init(&d->lock, NULL);
+	pthread_mutex_init(&d->flushing, NULL);
+	d->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	if (faccessat(s->state, "dirty", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		for (unsigned shard = 0; shard < 256; shard++)
+			dirty_scan(s, shard);
+}
+
+void dirty_close(struct store *s)
+{
+	GHashTableIter iter;
+	gpointer fd;
+
+	if (s->dirty.files == NULL)
+		return;
+	g_hash_table_iter_init(&iter, s->dirty.files);
+	while (g_hash_table_iter_next(&iter, NULL, &fd))
+		if (fd)
+			close(GPOINTER_TO_INT(fd) - 1);
+	g_hash_table_unref(s->dirty.files);
+	pthread_mutex_destroy(&s->dirty.lock);
+	pthread_mutex_destroy(&s->dirty.flushing);
+}
+
+static int dirty_enter_locked(struct store_file *f)
+{
+	struct store *s = f->store;
+	int fd;
+
+	if (g_hash_table_contains(s->dirty.files, &f->record.id))
+		return 0;
+	fd = shard_open(s->state, "dirty", f->record.id, O_WRONLY | O_CREAT);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	fd = g_hash_table_size(s->dirty.files) < DESCRIPTORS_MAX ? fcntl(f->fd, F_DUPFD_CLOEXEC, 0)
+	                                                         : -1;
+	dirty_remember(&s->dirty, f->record.id, fd);
+	return 0;
+}
+
+int dirty_mark(struct store_file *f, uint64_t chunk, bool keep)
+{
+	uint32_t epoch = f->store->epoch.number;
+	int err;
+
+	pthread_mutex_lock(&f->store->dirty.lock);
+	err = dirty_enter_locked(f);
+	if (err == 0)
+		err = keep ? mapfile_mark(f->map_fd, chunk, epoch)
+		           : mapfile_write(f->map_fd, chunk, 0, epoch);
+	pthread_mutex_unlock(&f->store->dirty.lock);
+	return err;
+}
+
+static int mark_local(int map_fd, const GArray *chunks)
+{
+	for (guint n = 0; n < chunks->len; n++) {
+		int err = mapfile_mark(map_fd, g_array_index(chunks, uint64_t, n), MARK_LOCAL);
+
+		if (err)
+			return err;
+	}
+	return chunks->len > 0 && fsync(map_fd) < 0 ? -errno : 0;
+}
+
+static int flush_begin(struct store *s, uint64_t id, int fd, GArray *all)
+{
+	struct flushing f = {.id = id, .fd = fd, .chunks = g_array_new(FALSE, FALSE, 8)};
+	int err = 0;
+
+	f.map_fd = shard_open(s->state, "maps", id, O_RDWR);
+	if (f.map_fd >= 0)
+		err = mapfile_find(f.map_fd, s->epoch.number, f.chunks);
+	else if (f.map_fd != -ENOENT)
+		err = f.map_fd;
+	g_array_append_val(all, f);
+	return err;
+}
+
+/* Nothing of it became dirty since the flush began? */
+static void flush_forget(struct store *s, struct flushing *f)
+{
+	g_autoptr(GArray) chunks = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+
+	pthread_mutex_lock(&s->dirty.lock);
+	if (f->map_fd < 0 || mapfile_find(f->map_fd, s->epoch.number, chunks) == 0) {
+		if (chunks->len == 0 && shard_unlink(s->state, "dirty", f->id) == 0) {
+			g_hash_table_remove(s->dirty.files, &f->id);
+			if (f->fd >= 0)
+				close(f->fd);
+		}
+	}
+	pthread_mutex_unlock(&s->dirty.lock);
+}
+
+static int flush_data(struct store *s, const GArray *all, bool whole)
+{
+	for (guint n = 0; n < all->len && !whole; n++) {
+		const struct flushing *f = &g_array_index(all, struct flushing, n);
+
+		whole = f->fd < 0 && f->chunks->len > 0;
+	}
+	if (whole)
+		return syncfs(s->dir) < 0 ? -errno : 0;
+	for (guint n = 0; n < all->len; n++) {
+		const struct flushing *f = &g_array_index(all, struct flushing, n);
+
+		if (f->chunks->len > 0 && fsync(f->fd) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static GArray *flush_list(struct store *s, int *err)
+{
+	GArray *all = g_array_new(FALSE, FALSE, sizeof(struct flushing));
+	GHashTableIter iter;
+	gpointer id, fd;
+
+	pthread_mutex_lock(&s->dirty.lock);
+	g_hash_table_iter_init(&iter, s->dirty.files);
+	while (*err == 0 && g_hash_table_iter_next(&iter, &id, &fd))
+		*err = flush_begin(s, *(uint64_t *)id, GPOINTER_TO_INT(fd) - 1, all);
+	pthread_mutex_unlock(&s->dirty.lock);
+	return all;
+}
+
+static int flush(struct store *s, bool whole)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&s->dirty.flushing);
+	g_autoptr(GArray) all = flush_list(s, &err);
+
+	if (err == 0) {
+		err = flush_data(s, all, whole);
+		if (err)
+			epoch_failed(&s->epoch);
+	}
+	for (guint n = 0; n < all->len; n++) {
+		struct flushing *f = &g_array_index(all, struct flushing, n);
+
+		if (err == 0 && f->map_fd >= 0)
+			err = mark_local(f->map_fd, f->chunks);
+		if (err == 0)
+			flush_forget(s, f);
+		g_array_unref(f->chunks);
+		if (f->map_fd >= 0)
+			close(f->map_fd);
+	}
+	pthread_mutex_unlock(&s->dirty.flushing);
+	return err;
+}
+
+int store_flush(struct store *s)
+{
+	return flush(s, false);
+}
+
+int store_sync(struct store *s)
+{
+	return flush(s, true);
+}
+
+int store_file_sync(struct store_file *f, bool datasync)
+{
+	struct store *s = f->store;
+	g_autoptr(GArray) chunks = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	int err = 0;
+
+	pthread_mutex_lock(&s->dirty.flushing);
+	if (store_file_local(f) || !store_file_changed(f)) {
+		err = (datasync ? fdatasync(f->fd) : fsync(f->fd)) < 0 ? -errno : 0;
+	} else {
+		/* the map stays open: it is not whole before it is local */
+		err = mapfile_find(f->map_fd, s->epoch.number, chunks);
+		if (err == 0 && fsync(f->fd) < 0)
+			err = -errno;
+		if (err == 0)
+			err = mark_local(f->map_fd, chunks);
+	}
+	pthread_mutex_unlock(&s->dirty.flushing);
+	return err;
+}

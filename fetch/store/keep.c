@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Files that count whatever the listing says of their names. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include "fetch/path.h"
+#include "fetch/store/mapfile.h"
+#include "fetch/store/shard.h"
+#include "fetch/store/tree_private.h"
+
+/* Is the file what lies at its path? */
+static bool file_has_name(struct store_file *f)
+{
+	int dir = f->path[0] == '/' ? f->store->state : f->store->tree;
+	int fd = path_open(dir, f->path + (f->path[0] == '/'), O_PATH | O_NOFOLLOW, 0);
+	struct stat st;
+	bool same = fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == f->record.ino;
+
+	if (fd >= 0)
+		close(fd);
+	return same;
+}
+
+int store_file_keep(struct store_file *f, const char *path, const char *remote)
+{
+	struct store *s = f->store;
+	int err = epoch_begin(&s->epoch);
+
+	pthread_mutex_lock(&f->lock);
+	if (err == 0 && !(f->record.flags & RECORD_KEPT)) {
+		uint8_t flags = f->record.flags | RECORD_KEPT;
+
+		err = origin_write(s, f->record.id, f->link_ino, remote);
+		if (err == 0 && f->named) {
+			err = file_record_again_locked(f, flags);
+		} else if (err == 0) {
+			g_free(f->path);
+			f->path = g_strdup(path);
+			err = file_establish_locked(f, flags);
+			if (err == 0 && !file_has_name(f))
+				err = -EEXIST;
+		}
+	}
+	pthread_mutex_unlock(&f->lock);
+	return err;
+}
+
+/* The map first: a record that names a version has one. */
+int store_file_pin(struct store_file *f, uint64_t version)
+{
+	uint64_t before;
+	int err = epoch_begin(&f->store->epoch);
+
+	pthread_mutex_lock(&f->lock);
+	before = f->record.version;
+	if (err == 0 && before == 0) {
+		f->record.version = version;
+		if (f->map_fd >= 0)
+			err = mapfile_pin(f->map_fd, &f->record);
+		else if (f->map.chunks > 1 && f->named)
+			err = file_map_locked(f);
+		if (err == 0 && f->named)
+			err = file_record_again_locked(f, f->record.flags);
+		if (err)
+			f->record.version = before;
+	}
+	pthread_mutex_unlock(&f->lock);
+	return err;
+}
+
+int store_file_localise(struct store_file *f, bool durable)
+{
+	struct store *s = f->store;
+	int err = epoch_begin(&s->epoch);
+
+	/* What a transfer still brings must not come after what is written here. */
+	pthread_rwlock_wrlock(&f->writing);
+	if (err == 0 && durable && fsync(f->fd) < 0)
+		err = -errno;
+	pthread_mutex_lock(&f->lock);
+	if (err == 0 && !(f->record.flags & RECORD_LOCAL)) {
+		g_assert(f->record.flags & RECORD_KEPT);
+		err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE, 0);
+		if (err == 0 && durable && fsync(f->fd) < 0)
+			err = -errno;
+		if (err == 0 && f->map.chunks > 1)
+			shard_unlink(s->state, "maps", f->record.id);
+		if (err == 0)
+			map_set_full(&f->map);
+		f->local |= err == 0;
+	}
+	pthread_mutex_unlock(&f->lock);
+	pthread_rwlock_unlock(&f->writing);
+	return err;
+}
+
+int store_file_set_mtime(struct store_file *f, int64_t mtime_ns)
+{
+	int64_t before;
+	int err = epoch_begin(&f->store->epoch);
+
+	pthread_mutex_lock(&f->lock);
+	before = f->record.mtime_ns;
+	f->record.mtime_ns = mtime_ns;
+	if (err == 0)
+		err = file_record_again_locked(f, f->record.flags);
+	if (err)
+		f->record.mtime_ns = before;
+	pthread_mutex_unlock(&f->lock);
+	return err;
+}
+
+bool store_file_kept(struct store_file *f)
+{
+	bool kept;
+
+	pthread_mutex_lock(&f->lock);
+	kept = f->record.flags & RECORD_KEPT;
+	pthread_mutex_unlock(&f->lock);
+	return kept;
+}
