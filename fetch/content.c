@@ -183,8 +183,14 @@ int content_open(struct content *c)
 	return err;
 }
 
-int content_keep(struct content *c, const char *path)
+int content_keep(struct content *c, const char *path, struct listing *l, uint32_t index)
 {
+	const struct store_kept kept = {
+	        .remote = c->remote,
+	        .listing = l,
+	        .index = index,
+	        .nlink = c->origin.nlink,
+	};
 	struct fill *f = c->fill;
 	struct store_file *file;
 	int err = content_open(c);
@@ -196,7 +202,7 @@ int content_keep(struct content *c, const char *path)
 	if (file == NULL)
 		err = store_file_create(f->store, path, &c->origin, &file);
 	if (err == 0)
-		err = store_file_keep(file, path, c->remote);
+		err = store_file_keep(file, path, &kept);
 	if (err == 0) {
 		pthread_mutex_lock(&f->lock);
 		__atomic_store_n(&c->file, file, __ATOMIC_RELEASE);

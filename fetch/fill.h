@@ -63,8 +63,9 @@ void *content_owner(const struct content *c);
 /* Looks for the local file: small local I/O. 0 also where there is none yet; -errno
  * where the store is broken. Idempotent, any thread. */
 int content_open(struct content *c);
-/* Makes the local file count (store_file_keep()), with a name at `path`. Local I/O. */
-int content_keep(struct content *c, const char *path);
+/* Makes the local file count (store_file_keep()), with a name at `path`. Local I/O. `l`: has its
+ * entry; NULL: nobody has. */
+int content_keep(struct content *c, const char *path, struct listing *l, uint32_t index);
 /* Of one that was kept, and opened: its time, which no chunk that comes changes. */
 int content_set_mtime(struct content *c, int64_t mtime_ns);
 /* Of one that was kept, and opened: as those of store_file. */

@@ -127,8 +127,8 @@ uint64_t inode_count(struct inode_table *t);
 /* fuse/local.c: what counts locally. Positive errnos. */
 /* Makes the local object count. Local I/O, in the order that format.h wants. */
 int inode_keep(struct server *s, struct inode *i);
-/* Of a file with several remote names, with `names` written: how many there are. */
-int inode_count_links(struct server *s, struct inode *i, int change);
+/* Of a file with several remote names, with `names` written: the store has one more, or less. */
+void inode_count_links(struct server *s, struct inode *i, int change);
 /* That name of it is one of the store, too. */
 int inode_materialise(struct server *s, struct inode *dir, struct inode *i, const char *name);
 /* The same where nobody changes anything yet: its ctime stays as it was. */

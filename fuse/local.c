@@ -88,23 +88,11 @@ static int keep_other(struct server *s, struct inode *i, struct listing *l, uint
 	        .gid = i->gid,
 	        .nlink = i->nlink,
 	};
+	const struct store_kept kept = {.remote = remote, .listing = l, .index = index};
 	const char *target = l ? listing_target(l, listing_at(l, index)) : NULL;
 	return S_ISLNK(i->type) && !target
 	               ? -ESTALE
-	               : tree_keep(s->store, path, remote, &origin, target, i->rdev);
-}
-
-/* What the listing tells of it is its own from here on. */
-static void keep_xattrs(struct server *s, struct listing *l, uint32_t index, const char *path)
-{
-	size_t length = 0, size;
-	const char *names = l ? listing_xattr_names(l, listing_at(l, index), &length) : NULL;
-	for (size_t at = 0; names && at < length; at += strlen(names + at) + 1) {
-		const void *value = listing_xattr(l, listing_at(l, index), names + at, &size);
-		int err = value ? tree_setxattr(s->store, path, names + at, value, size, 0) : 0;
-		if (err)
-			g_message("%s loses its xattr %s: %s", path, names + at, g_strerror(-err));
-	}
+	               : tree_keep(s->store, path, &kept, &origin, target, i->rdev);
 }
 
 int inode_keep(struct server *s, struct inode *i)
@@ -123,15 +111,10 @@ int inode_keep(struct server *s, struct inode *i)
 	struct content *c = S_ISREG(i->type) ? inode_open_content(s, i) : NULL;
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
-	int err = c ? content_keep(c, path) : keep_other(s, i, l, index, path, remote);
+	int err = c ? content_keep(c, path, l, index) : keep_other(s, i, l, index, path, remote);
 	struct tree_node node;
-	if (err == 0 && S_ISREG(i->type) && i->nlink > 1) {
+	if (err == 0 && S_ISREG(i->type) && i->nlink > 1)
 		err = tree_materialise(s->store, path, i->ino);
-		if (err == 0)
-			err = tree_links_set(s->store, path, i->ino, i->nlink);
-	}
-	if (err == 0)
-		keep_xattrs(s, l, index, path);
 	if (err == 0)
 		err = tree_look(s->store, path, &node);
 	pthread_rwlock_unlock(&s->names);
@@ -178,15 +161,10 @@ int inode_keep_quietly(struct server *s, struct inode *i)
 	return err;
 }
 
-int inode_count_links(struct server *s, struct inode *i, int change)
+void inode_count_links(struct server *s, struct inode *i, int change)
 {
-	if (!i->indexed)
-		return 0;
-	g_autofree char *path = inode_path_locked(i);
-	int err = -tree_links_set(s->store, path, i->ino, i->nlink + change);
-	if (err == 0)
-		__atomic_add_fetch(&i->nlink, change, __ATOMIC_RELAXED);
-	return err;
+	if (i->indexed && __atomic_add_fetch(&i->nlink, change, __ATOMIC_RELAXED) == 0)
+		tree_index_drop(s->store, i->ino);
 }
 
 int inode_materialise(struct server *s, struct inode *dir, struct inode *i, const char *name)
@@ -247,6 +225,11 @@ static bool take_linked(struct server *s, struct inode *i)
 	        g_strdup_printf("/links/%02x/%016" PRIx64, (unsigned)(i->ino & 0xff), i->ino);
 	if (tree_look(s->store, path, &node) != 0)
 		return false;
+	if (node.st.st_nlink == 0) { /* its last name went, and then the daemon */
+		tree_index_drop(s->store, i->ino);
+		tree_node_clear(&node);
+		return false;
+	}
 	i->indexed = true;
 	inode_take(s, i, &node);
 	tree_node_clear(&node);

@@ -5,6 +5,7 @@
  * counts first, so that its times are its own. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -210,14 +211,13 @@ static int link_locked(struct server *s, struct inode *i, struct inode *dir, con
 	bool nameless = i->nameless;
 	if (nameless && (!i->extra || !i->extra->unlinked))
 		return ENOENT;
-	int err = -tree_link(s->store, from, to);
+	int err = nameless ? -tree_rename(s->store, from, to, RENAME_NOREPLACE)
+	                   : -tree_link(s->store, from, to);
 	if (err)
 		return err;
 	inode_count_links(s, i, 1);
-	if (nameless) {
-		tree_orphan_drop(s->store, i->extra->unlinked);
+	if (nameless)
 		i->extra->unlinked = 0;
-	}
 	*dropped = names_add_locked(i, dir, name);
 	return 0;
 }

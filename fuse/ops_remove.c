@@ -88,10 +88,10 @@ static int unlink_prepare(struct server *s, struct inode *i, uint64_t *number)
 static int unlink_name(struct server *s, struct inode *dir, struct inode *i, const char *name)
 {
 	uint64_t number;
-	bool local = directory_has_local(inode_open_directory(s, dir), name);
 	int err = unlink_prepare(s, i, &number);
 	if (err == 0)
 		err = inode_materialise(s, dir, i, name);
+	bool local = directory_has_local(inode_open_directory(s, dir), name);
 	if (err == 0)
 		err = name_hide(s, dir, name);
 	if (err)
@@ -101,14 +101,14 @@ static int unlink_name(struct server *s, struct inode *dir, struct inode *i, con
 		inode_unhash(s->inodes, i);
 	pthread_rwlock_wrlock(&s->names);
 	g_autofree char *path = inode_child_path_locked(dir, name);
-	err = inode_count_links(s, i, -1);
-	if (err == 0)
-		err = -tree_unlink(s->store, path, number);
-	if (err == ENOENT && !local)
-		err = 0; /* there was never anything here */
+	err = -tree_unlink(s->store, path, number);
+	if (!local)
+		err = 0; /* nothing that counts: it went with its name */
 	struct inode *dropped = NULL;
-	if (err == 0)
+	if (err == 0) {
+		inode_count_links(s, i, -1);
 		dropped = name_gone_locked(i, dir, name, number);
+	}
 	pthread_rwlock_unlock(&s->names);
 	if (err == 0)
 		directory_local_remove(inode_open_directory(s, dir), name);
@@ -123,6 +123,7 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 {
 	if (!directory_is_empty(inode_open_directory(s, i)))
 		return ENOTEMPTY;
+	bool local = directory_has_local(inode_open_directory(s, dir), name);
 	int err = name_hide(s, dir, name);
 	if (err)
 		return err;
@@ -130,6 +131,8 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 	pthread_rwlock_wrlock(&s->names);
 	g_autofree char *path = inode_child_path_locked(dir, name);
 	err = -tree_rmdir(s->store, path, i->ino);
+	if (!local)
+		err = 0; /* as in unlink_name() */
 	if (err == 0) {
 		name_gone_locked(i, dir, name, 0);
 		__atomic_store_n(&i->nlink, 0, __ATOMIC_RELAXED);

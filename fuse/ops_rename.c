@@ -52,13 +52,16 @@ static int rename_store(struct server *s, const struct renaming *r, const char *
 	int err = 0;
 	if (r->number)
 		err = -tree_aside(s->store, to, r->number);
-	if (err == 0 && r->over && !(r->flags & RENAME_EXCHANGE))
-		err = inode_count_links(s, r->over, -1);
-	if (err == 0 && r->over && S_ISDIR(r->over->type) && !(r->flags & RENAME_EXCHANGE))
-		err = -tree_rmdir(s->store, to, r->over->ino);
 	if (err == 0)
 		err = -tree_rename(s->store, from, to, r->flags);
-	return err;
+	if (err || !r->over || (r->flags & RENAME_EXCHANGE))
+		return err;
+	inode_count_links(s, r->over, -1);
+	if (S_ISDIR(r->over->type)) {
+		tree_gone_forget(s->store, r->over->ino);
+		__atomic_store_n(&r->over->nlink, 0, __ATOMIC_RELAXED);
+	}
+	return 0;
 }
 
 /* The references that the names had are put without the lock. */

@@ -168,7 +168,9 @@ int store_file_open(struct store *s, const char *path, uint64_t ino, struct stor
 		err = file_take(f, &found);
 	if (err == -ESTALE && found.path)
 		name_set_aside(s, found.dir, found.path);
-	if (err == 0 && found.by_link && epoch_begin(&s->epoch) == 0)
+	/* of what is kept the names are counted: tree_materialise() */
+	if (err == 0 && found.by_link && !(f->record.flags & RECORD_KEPT) &&
+	    epoch_begin(&s->epoch) == 0)
 		name_add(s, ino, path); /* else it is found by its number again */
 	found_clear(&found);
 	if (err)

@@ -29,6 +29,7 @@
  *   local file = sparse data, xattr user.lacuna = struct record_disk
  *   local directory, xattr user.lacuna = struct mark_disk
  *   local file, xattr user.lacuna.sealed = its seals
+ *   local file, xattr user.lacuna.links = struct links_disk
  *   both, xattr user.lacuna.owner = struct owner_disk: what the daemon may not set
  *
  * A file without the xattr is plain local content, as is all that is neither file nor directory.
@@ -118,9 +119,15 @@ G_STATIC_ASSERT(sizeof(struct mark_disk) == 16);
 
 /* security.capability of a file that is not all local */
 #define CAPABILITY_XATTR "user.lacuna.capability"
-/* How many names a kept file has, uint32_t: of one with several remote names, not all of which
- * need be in the tree */
+/* The names of a kept file that has several remote ones: links.c */
 #define LINKS_XATTR "user.lacuna.links"
+
+struct links_disk {
+	uint32_t pending; /* remote names that are not in the tree */
+	uint32_t base;    /* 0, or st_nlink of the local file once a name that is on its way is */
+};
+G_STATIC_ASSERT(sizeof(struct links_disk) == 8);
+
 /* A file's seals, uint32_t: lacuna/ioctl.h */
 #define SEALS_XATTR "user.lacuna.sealed"
 

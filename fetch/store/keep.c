@@ -23,26 +23,39 @@ static bool file_has_name(struct store_file *f)
 	return same;
 }
 
-int store_file_keep(struct store_file *f, const char *path, const char *remote)
+/* The record is last: it makes all the rest count at once. Of a file of one name the name is:
+ * until then nothing is there. */
+static int file_keep_locked(struct store_file *f, const char *path, const struct store_kept *k)
 {
-	struct store *s = f->store;
-	int err = epoch_begin(&s->epoch);
+	uint8_t flags = f->record.flags | RECORD_KEPT;
+	bool named = f->named;
+	int err = origin_write(f->store, f->record.id, f->link_ino, k->remote);
+
+	if (err == 0)
+		err = xattrs_give(f->fd, k);
+	if (err == 0 && !named) {
+		g_free(f->path);
+		f->path = g_strdup(path);
+		err = file_establish_locked(f, f->indexed ? f->record.flags : flags);
+		if (err == 0 && !file_has_name(f))
+			err = -EEXIST;
+	}
+	if (err == 0 && k->nlink > 1)
+		err = links_begin(f->fd, k->nlink);
+	if (err == 0 && !(f->record.flags & RECORD_KEPT))
+		err = file_record_again_locked(f, flags);
+	if (err)
+		origin_remove(f->store, f->record.id);
+	return err;
+}
+
+int store_file_keep(struct store_file *f, const char *path, const struct store_kept *k)
+{
+	int err = epoch_begin(&f->store->epoch);
 
 	pthread_mutex_lock(&f->lock);
-	if (err == 0 && !(f->record.flags & RECORD_KEPT)) {
-		uint8_t flags = f->record.flags | RECORD_KEPT;
-
-		err = origin_write(s, f->record.id, f->link_ino, remote);
-		if (err == 0 && f->named) {
-			err = file_record_again_locked(f, flags);
-		} else if (err == 0) {
-			g_free(f->path);
-			f->path = g_strdup(path);
-			err = file_establish_locked(f, flags);
-			if (err == 0 && !file_has_name(f))
-				err = -EEXIST;
-		}
-	}
+	if (err == 0 && !(f->record.flags & RECORD_KEPT))
+		err = file_keep_locked(f, path, k);
 	pthread_mutex_unlock(&f->lock);
 	return err;
 }

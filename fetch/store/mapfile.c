@@ -31,8 +31,12 @@ static int slots_write(int fd, const void *data, size_t length, off_t at)
 
 int mapfile_create(int state, const struct record *r)
 {
-	int fd = shard_open(state, "maps", r->id, O_RDWR | O_CREAT | O_EXCL), err;
+	const int flags = O_RDWR | O_CREAT | O_EXCL;
+	int fd = shard_open(state, "maps", r->id, flags), err;
 
+	/* of this file, which does not say that it has one: left by a crash or a full disk */
+	if (fd == -EEXIST && (fd = shard_unlink(state, "maps", r->id)) == 0)
+		fd = shard_open(state, "maps", r->id, flags);
 	if (fd < 0)
 		return fd;
 	err = mapfile_pin(fd, r);

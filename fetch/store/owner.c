@@ -50,12 +50,19 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 {
 	/* what the object itself can be */
 	mode_t own = (st->st_mode & S_IFMT) | (mode & 07777);
-	bool link = S_ISLNK(st->st_mode), carries = S_ISREG(st->st_mode) || S_ISDIR(st->st_mode);
+	bool chowned = false, link = S_ISLNK(st->st_mode),
+	     carries = S_ISREG(st->st_mode) || S_ISDIR(st->st_mode);
 
 	if (!s->privileged && carries)
 		own |= S_ISDIR(st->st_mode) ? 0700 : 0600;
-	if ((st->st_uid != uid || st->st_gid != gid) &&
-	    fchownat(p->dir, p->name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0) {
+	if (st->st_uid != uid || st->st_gid != gid) {
+		int err = fchownat(p->dir, p->name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
+
+		if (err && err != EPERM && err != EINVAL) /* EINVAL: an id that is nobody's here */
+			return -err;
+		chowned = err == 0;
+	}
+	if (chowned) {
 		st->st_uid = uid;
 		st->st_gid = gid;
 		st->st_mode &= ~(S_ISUID | S_ISGID);

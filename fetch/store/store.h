@@ -90,9 +90,16 @@ uint64_t store_file_chunks(const struct store_file *f);         /* 0 for an empt
 uint64_t store_file_chunks_present(const struct store_file *f); /* trusted ones */
 bool store_file_complete(const struct store_file *f);           /* all, trusted */
 
-/* Makes it count, whatever the listing says of its name: it stays at `path` and follows
- * `remote`. -EEXIST: `path` is something else's. */
-int store_file_keep(struct store_file *f, const char *path, const char *remote);
+/* What the listing tells of an object that comes to count. */
+struct store_kept {
+	const char *remote;            /* its path there */
+	const struct listing *listing; /* has its xattrs; NULL: none are known */
+	uint32_t index;                /* of its entry */
+	uint32_t nlink;
+};
+/* Makes it count, whatever the listing says of its name: it stays at `path` and follows the
+ * remote one. -EEXIST: `path` is something else's. */
+int store_file_keep(struct store_file *f, const char *path, const struct store_kept *k);
 /* A file that was kept before anything of it was fetched follows no version yet (0). */
 int store_file_pin(struct store_file *f, uint64_t version);
 /* Of a file that is kept: nothing remote is left of it, and all that is here is its content.

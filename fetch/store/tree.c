@@ -130,16 +130,13 @@ static int look_file(struct store *s, const char *proc, struct tree_node *n)
 {
 	char data[sizeof(struct record_disk) + 1];
 	ssize_t size = lgetxattr(proc, RECORD_XATTR, data, sizeof data);
-	uint32_t seals, links;
+	uint32_t seals;
 	struct record r;
 	int err;
 
 	if (lgetxattr(proc, SEALS_XATTR, &seals, sizeof seals) == sizeof seals)
 		n->seals = GUINT32_FROM_LE(seals);
-	n->indexed = lgetxattr(proc, LINKS_XATTR, &links, sizeof links) == sizeof links;
-	if (n->indexed)
-		n->st.st_nlink = GUINT32_FROM_LE(links);
-
+	n->indexed = links_count(proc, &n->st);
 	if (size < 0)
 		return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
 	err = record_decode(data, (size_t)size, &r);

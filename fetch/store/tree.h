@@ -47,6 +47,8 @@ int tree_scan(struct store *s, const char *path, uint64_t dir,
               void (*gone)(void *user, const char *name), void *user);
 int tree_gone_add(struct store *s, uint64_t dir, const char *name);
 int tree_gone_remove(struct store *s, uint64_t dir, const char *name);
+/* Of a directory that went. */
+void tree_gone_forget(struct store *s, uint64_t dir);
 
 /* Who makes something, and as what. The umask is the thread's. */
 struct tree_maker {
@@ -64,11 +66,13 @@ int tree_make_file(struct store *s, const char *path, const struct tree_maker *m
 int tree_make_nameless(struct store *s, const char *path, const struct tree_maker *m,
                        uint64_t *number);
 
-/* Makes the remote object a local one that counts; with nothing in it where it is a file.
- * Nothing where it counts already. `o`: as listed; `remote`: its path there. */
-int tree_keep(struct store *s, const char *path, const char *remote, const struct store_origin *o,
-              const char *target, uint32_t rdev);
+/* Makes the remote object, no regular file, a local one that counts. Nothing where it counts
+ * already. `o`: as listed. */
+int tree_keep(struct store *s, const char *path, const struct store_kept *k,
+              const struct store_origin *o, const char *target, uint32_t rdev);
 
+/* What is replaced has nothing that counts in it where it is a directory; its marks of what is
+ * gone: tree_gone_forget(). */
 int tree_rename(struct store *s, const char *from, const char *to, unsigned flags);
 int tree_link(struct store *s, const char *from, const char *to);
 /* The name goes. `number` > 0: the file is still in use, and is /unlinked/`number` then. */
@@ -88,11 +92,10 @@ int tree_utimens(struct store *s, const char *path, const struct timespec times[
 int tree_open(struct store *s, const char *path, int flags);
 /* The file is all local: what security.capability it had is its own from here on. */
 int tree_capability_own(struct store *s, const char *path);
-/* How many names it has, of one with several remote ones; at 0 its index is dropped: before
- * the last name goes. */
-int tree_links_set(struct store *s, const char *path, uint64_t ino, uint32_t links);
-/* The remote name `path` of such a file, in the tree, too. 0 where it is. */
+/* links.c. The remote name `path` of a file with several, in the tree, too. 0 where it is. */
 int tree_materialise(struct store *s, const char *path, uint64_t ino);
+/* Its last name went. */
+int tree_index_drop(struct store *s, uint64_t ino);
 /* Durable on return. */
 int tree_seals_set(struct store *s, const char *path, uint32_t seals);
 /* stx_mask says what there is. */

@@ -64,6 +64,39 @@ int tree_capability_own(struct store *s, const char *path)
 	return err;
 }
 
+/* Together they may be more than a file system keeps of one file, which then says that it is full:
+ * ext4 has one block. */
+#define XATTRS_SURE 2048
+
+static const char *xattr_kept_as(const char *name, bool regular)
+{
+	return regular && strcmp(name, "security.capability") == 0 ? CAPABILITY_XATTR : name;
+}
+
+int xattrs_give(int fd, const struct store_kept *k)
+{
+	const struct listing_entry *e = k->listing ? listing_at(k->listing, k->index) : NULL;
+	size_t length = 0, size, sum = 0;
+	const char *names = e ? listing_xattr_names(k->listing, e, &length) : NULL;
+	bool regular = e && S_ISREG(e->mode);
+
+	for (size_t at = 0; names && at < length; at += strlen(names + at) + 1) {
+		const char *name = names + at;
+		const void *value = listing_xattr(k->listing, e, name, &size);
+
+		if (value == NULL || xattr_is_own(name))
+			continue;
+		sum += size + strlen(name);
+		if (fsetxattr(fd, xattr_kept_as(name, regular), value, size, 0) == 0)
+			continue;
+		if (errno == EROFS || errno == EDQUOT || errno == EIO ||
+		    (errno == ENOSPC && sum <= XATTRS_SURE))
+			return -errno;
+		g_message("%s loses its xattr %s: %s", k->remote, name, g_strerror(errno));
+	}
+	return 0;
+}
+
 /* `mode` of UINT32_MAX, `uid`, `gid` of UINT32_MAX: as it is. */
 static int set_owner(struct store *s, const char *path, uint32_t mode, uint32_t uid, uint32_t gid)
 {
@@ -239,29 +272,4 @@ void tree_statx(struct store *s, const char *path, struct statx *out)
 	if (statx(p.dir, p.name, AT_SYMLINK_NOFOLLOW, STATX_BTIME, out) < 0)
 		out->stx_mask = 0;
 	place_close(&p);
-}
-
-int tree_links_set(struct store *s, const char *path, uint64_t ino, uint32_t links)
-{
-	uint32_t value = GUINT32_TO_LE(links);
-	struct place p;
-	int err = place_change(s, path, &p);
-
-	if (err)
-		return err;
-	if (lsetxattr(p.proc, LINKS_XATTR, &value, sizeof value, 0) < 0)
-		err = -errno;
-	place_close(&p);
-	if (err == 0 && links == 0)
-		shard_unlink(s->state, "links", ino);
-	return err;
-}
-
-int tree_materialise(struct store *s, const char *path, uint64_t ino)
-{
-	int err = epoch_begin(&s->epoch);
-
-	if (err == 0)
-		err = name_add(s, ino, path);
-	return err == -EEXIST ? 0 : err;
 }

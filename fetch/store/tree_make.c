@@ -73,6 +73,7 @@ int tree_make(struct store *s, const char *path, const struct tree_maker *m)
 {
 	struct place p;
 	int err = epoch_begin(&s->epoch);
+	bool made;
 
 	if (err == 0)
 		err = place_make(s, path, &p);
@@ -84,11 +85,14 @@ int tree_make(struct store *s, const char *path, const struct tree_maker *m)
 		if (err == 0)
 			err = make_at(s, &p, m);
 	}
+	made = err == 0;
 	if (err == 0)
 		err = maker_own(s, &p, m);
 	/* last: until it counts there is nothing */
 	if (err == 0 && S_ISDIR(m->mode))
 		err = mark_write(s, p.proc, MARK_DIR_LOCAL, store_number(s));
+	if (made && err)
+		unlinkat(p.dir, p.name, S_ISDIR(m->mode) ? AT_REMOVEDIR : 0);
 	place_close(&p);
 	return err;
 }
@@ -113,12 +117,12 @@ int tree_make_file(struct store *s, const char *path, const struct tree_maker *m
 		err = -errno;
 	if (err == 0)
 		err = maker_own(s, &p, m);
-	place_close(&p);
-	if (err == 0)
-		return fd;
-	if (fd >= 0)
+	if (fd >= 0 && err) {
+		unlinkat(p.dir, p.name, 0);
 		close(fd);
-	return err;
+	}
+	place_close(&p);
+	return err ? err : fd;
 }
 
 /* state/unlinked is made where it is not there yet. */
@@ -179,7 +183,31 @@ int tree_make_nameless(struct store *s, const char *path, const struct tree_make
 	return err ? err : fd;
 }
 
-static int keep_directory(struct store *s, struct place *p, const char *remote,
+static void set_mtime(const struct place *p, int64_t ns)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+
+	times[1].tv_sec = ns / 1000000000;
+	times[1].tv_nsec = ns % 1000000000;
+	if (times[1].tv_nsec < 0) {
+		times[1].tv_sec--;
+		times[1].tv_nsec += 1000000000;
+	}
+	utimensat(p->dir, p->name, times, AT_SYMLINK_NOFOLLOW);
+}
+
+static int give_directory(const struct place *p, const struct store_kept *k)
+{
+	int fd = openat(p->dir, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = xattrs_give(fd, k);
+	close(fd);
+	return err;
+}
+
+static int keep_directory(struct store *s, struct place *p, const struct store_kept *k,
                           const struct store_origin *o)
 {
 	uint64_t id = store_number(s);
@@ -197,12 +225,63 @@ static int keep_directory(struct store *s, struct place *p, const char *remote,
 		return -ENOTDIR;
 	err = owner_set(s, p, &st, o->mode, o->uid, o->gid, 0);
 	if (err == 0)
-		err = origin_write(s, id, o->ino, remote);
-	return err ? err : mark_write(s, p->proc, MARK_DIR_KEPT, id);
+		err = give_directory(p, k);
+	if (err == 0)
+		err = origin_write(s, id, o->ino, k->remote);
+	if (err)
+		return err;
+	set_mtime(p, o->mtime_ns);
+	err = mark_write(s, p->proc, MARK_DIR_KEPT, id);
+	if (err)
+		origin_remove(s, id);
+	return err;
 }
 
-int tree_keep(struct store *s, const char *path, const char *remote, const struct store_origin *o,
-              const char *target, uint32_t rdev)
+/* What can carry no mark counts as soon as it is there: it is made elsewhere, and moved. */
+static int keep_other(struct store *s, const struct place *to, const char *path,
+                      const struct store_kept *k, const struct store_origin *o,
+                      const struct tree_maker *m)
+{
+	struct stat st;
+	struct place p;
+	char from[40];
+	int err;
+
+	snprintf(from, sizeof from, "/tmp/%016" PRIx64, store_number(s));
+	err = place_open(s, from, &p);
+	if (err)
+		return err;
+	err = make_at(s, &p, m);
+	if (err) {
+		place_close(&p);
+		return err;
+	}
+	if (fstatat(p.dir, p.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		err = -errno;
+	if (err == 0)
+		err = owner_set(s, &p, &st, o->mode, o->uid, o->gid, m->rdev);
+	if (err == -EPERM && S_ISLNK(o->mode))
+		err = 0; /* its owner is the mount's from here on */
+	if (err == 0)
+		err = origin_write(s, st.st_ino, o->ino, k->remote);
+	if (err == 0) {
+		set_mtime(&p, o->mtime_ns);
+		if (renameat2(p.dir, p.name, to->dir, to->name, RENAME_NOREPLACE) < 0)
+			err = -errno;
+		if (err == -EEXIST && (err = place_clear(s, to, path)) == 0 &&
+		    renameat2(p.dir, p.name, to->dir, to->name, RENAME_NOREPLACE) < 0)
+			err = -errno;
+		if (err)
+			origin_remove(s, st.st_ino);
+	}
+	if (err)
+		unlinkat(p.dir, p.name, 0);
+	place_close(&p);
+	return err == -EEXIST ? 0 : err; /* it counts already */
+}
+
+int tree_keep(struct store *s, const char *path, const struct store_kept *k,
+              const struct store_origin *o, const char *target, uint32_t rdev)
 {
 	struct tree_maker m = {
 	        .uid = o->uid,
@@ -211,7 +290,6 @@ int tree_keep(struct store *s, const char *path, const char *remote, const struc
 	        .rdev = rdev,
 	        .target = target,
 	};
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
 	struct place p;
 	int err = epoch_begin(&s->epoch);
 
@@ -219,32 +297,7 @@ int tree_keep(struct store *s, const char *path, const char *remote, const struc
 		err = place_make(s, path, &p);
 	if (err)
 		return err;
-	if (S_ISDIR(o->mode))
-		err = keep_directory(s, &p, remote, o);
-	else
-		err = make_at(s, &p, &m);
-	if (err == 0 && !S_ISDIR(o->mode)) {
-		struct stat st;
-
-		if (fstatat(p.dir, p.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			err = -errno;
-		if (err == 0)
-			err = owner_set(s, &p, &st, o->mode, o->uid, o->gid, rdev);
-		if (err == -EPERM && S_ISLNK(o->mode))
-			err = 0; /* its owner is the mount's from here on */
-		if (err == 0)
-			err = origin_write(s, st.st_ino, o->ino, remote);
-	} else if (err == -EEXIST) {
-		err = 0;
-	}
-	times[1].tv_sec = o->mtime_ns / 1000000000;
-	times[1].tv_nsec = o->mtime_ns % 1000000000;
-	if (times[1].tv_nsec < 0) {
-		times[1].tv_sec--;
-		times[1].tv_nsec += 1000000000;
-	}
-	if (err == 0)
-		utimensat(p.dir, p.name, times, AT_SYMLINK_NOFOLLOW);
+	err = S_ISDIR(o->mode) ? keep_directory(s, &p, k, o) : keep_other(s, &p, path, k, o, &m);
 	place_close(&p);
 	return err;
 }

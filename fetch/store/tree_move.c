@@ -65,9 +65,11 @@ int tree_unlink(struct store *s, const char *path, uint64_t number)
 		if (mkdirat(s->state, "unlinked", 0700) < 0 && errno != EEXIST)
 			err = -errno;
 		snprintf(to, sizeof to, "unlinked/%016" PRIx64, number);
+		if (err == 0)
+			err = links_settle(&p);
 		if (err == 0 && renameat(p.dir, p.name, s->state, to) < 0)
 			err = -errno;
-	} else {
+	} else if ((err = links_settle(&p)) == 0) {
 		last_look(&p, &last);
 		if (unlinkat(p.dir, p.name, 0) < 0)
 			err = -errno;
@@ -117,7 +119,7 @@ static int empty(struct store *s, int fd)
 	return err;
 }
 
-static void gone_forget(struct store *s, uint64_t dir)
+void tree_gone_forget(struct store *s, uint64_t dir)
 {
 	char shard[SHARD_PATH_MAX];
 
@@ -149,13 +151,32 @@ int tree_rmdir(struct store *s, const char *path, uint64_t dir)
 	if (err == 0 && marked == 0)
 		origin_remove(s, mark.id);
 	if (err == 0 && dir)
-		gone_forget(s, dir);
+		tree_gone_forget(s, dir);
 	place_close(&p);
+	return err;
+}
+
+static int rename_at(struct store *s, const struct place *a, const struct place *b, const char *to,
+                     unsigned flags)
+{
+	int err = renameat2(a->dir, a->name, b->dir, b->name, flags) < 0 ? -errno : 0;
+	bool full = err == -ENOTEMPTY || (err == -EEXIST && !(flags & RENAME_NOREPLACE));
+
+	if ((flags & RENAME_EXCHANGE) ||
+	    !(full || err == -EEXIST || err == -EISDIR || err == -ENOTDIR))
+		return err;
+	/* leftovers, in the directory that is in the way or in its place */
+	err = full ? empty(s, path_open(b->dir, b->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0))
+	           : place_clear(s, b, to);
+	if (err == 0 && renameat2(a->dir, a->name, b->dir, b->name, flags) < 0)
+		err = -errno;
 	return err;
 }
 
 int tree_rename(struct store *s, const char *from, const char *to, unsigned flags)
 {
+	bool replaces = !(flags & RENAME_EXCHANGE), marked;
+	struct mark_disk mark;
 	struct last last;
 	struct place a, b;
 	int err = epoch_begin(&s->epoch);
@@ -167,12 +188,15 @@ int tree_rename(struct store *s, const char *from, const char *to, unsigned flag
 	err = place_make(s, to, &b);
 	if (err == 0) {
 		last_look(&b, &last);
-		if (renameat2(a.dir, a.name, b.dir, b.name, flags) < 0)
-			err = -errno;
-		if (err && !(flags & RENAME_EXCHANGE) && place_clear(s, &b, to) == 0)
-			err = renameat2(a.dir, a.name, b.dir, b.name, flags) < 0 ? -errno : 0;
-		if (err == 0 && !(flags & RENAME_EXCHANGE))
+		marked = replaces && mark_read(b.proc, &mark) == 0;
+		if (replaces)
+			err = links_settle(&b);
+		if (err == 0)
+			err = rename_at(s, &a, &b, to, flags);
+		if (err == 0 && replaces)
 			last_forget(s, &last);
+		if (err == 0 && marked)
+			origin_remove(s, mark.id);
 		place_close(&b);
 	}
 	place_close(&a);
@@ -191,6 +215,9 @@ int tree_link(struct store *s, const char *from, const char *to)
 	err = place_make(s, to, &b);
 	if (err == 0) {
 		if (linkat(a.dir, a.name, b.dir, b.name, 0) < 0)
+			err = -errno;
+		if (err == -EEXIST && (err = place_clear(s, &b, to)) == 0 &&
+		    linkat(a.dir, a.name, b.dir, b.name, 0) < 0)
 			err = -errno;
 		place_close(&b);
 	}

@@ -37,6 +37,17 @@ int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote)
 int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote);
 void origin_remove(struct store *s, uint64_t id);
 
+/* links.c. Of a file whose record is about to say that it is kept: it has `nlink` names. */
+int links_begin(int fd, uint32_t nlink);
+/* false: not a file of several remote names. st_nlink: as it is, then as reported. */
+bool links_count(const char *proc, struct stat *st);
+/* Before a name of it goes. */
+int links_settle(const struct place *p);
+
+/* What the listing tells, set on what does not count yet. What cannot be had here is left out;
+ * -errno where the disk is full or read-only. */
+int xattrs_give(int fd, const struct store_kept *k);
+
 /* -ENODATA: it has none. */
 int mark_read(const char *proc, struct mark_disk *out);
 int mark_write(struct store *s, const char *proc, uint8_t flags, uint64_t id);
