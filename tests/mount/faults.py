@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""A disk that gives up in the middle of an operation (faulty.c is preloaded into the daemon).
+
+Shape:   `left` calls of the daemon that change a file system still work, then
+         GROWTH: those that take room fail, as on a full disk or over a quota
+         CHANGES: all fail, as on a disk that has become read-only
+         KILL: the daemon is killed
+"""
+import mmap
+import pathlib
+import struct
+import subprocess
+
+OFF, GROWTH, CHANGES, KILL = range(4)
+SHAPE = struct.Struct("=Iiqq32s")
+SOURCE = pathlib.Path(__file__).with_name("faulty.c")
+
+
+class Faults:
+    def __init__(self, scratch):
+        library, self.path = scratch / "faulty.so", scratch / "faults"
+        subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"],
+                       check=True)
+        self.path.write_bytes(bytes(SHAPE.size))
+        self.path.chmod(0o666)
+        self.env = {"LD_PRELOAD": str(library), "FAULTS": str(self.path)}
+        with open(self.path, "r+b") as f:
+            self.shared = mmap.mmap(f.fileno(), SHAPE.size)
+
+    def set(self, mode, error=0, left=0):
+        self.shared[:SHAPE.size] = SHAPE.pack(OFF, error, left, 0, b"")
+        self.shared[:4] = struct.pack("=I", mode)
+
+    def clear(self):
+        """How many calls there were, and the first that failed (None: none did)."""
+        self.shared[:4] = struct.pack("=I", OFF)
+        _, _, _, seen, first = SHAPE.unpack(self.shared[:SHAPE.size])
+        return seen, first.rstrip(b"\0").decode() or None
+
+    def close(self):
+        self.shared.close()
