@@ -5,6 +5,13 @@
 #include <errno.h>
 #include "fetch/fill_private.h"
 
+source_version content_version(struct content *c)
+{
+	struct store_file *file = content_file(c);
+
+	return file ? store_file_version(file) : 0;
+}
+
 int content_set_mtime(struct content *c, int64_t mtime_ns)
 {
 	struct store_file *file = content_file(c);

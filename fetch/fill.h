@@ -86,6 +86,8 @@ bool content_own(struct content *c);
 int content_fd(struct content *c);
 uint64_t content_size(const struct content *c);
 const char *content_path(const struct content *c);
+/* What is here of it follows that; 0: nothing is, or none is known. */
+source_version content_version(struct content *c);
 
 /* Every byte of the range present? Lock-free. Ranges past the end count as present. */
 bool content_present(struct content *c, uint64_t offset, uint64_t length);

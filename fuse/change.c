@@ -76,6 +76,11 @@ static void local_then(struct parked *p)
 static void local_filled(struct parked *p, struct listing *none)
 {
 	int err = inode_own_bytes(p->server, p->inode);
+	if (err == EAGAIN) { /* evicted again */
+		content_unref(g_steal_pointer(&p->content));
+		parked_local(p);
+		return;
+	}
 	if (err == 0) {
 		local_then(p);
 		return;
@@ -133,7 +138,7 @@ static void change_step(struct parked *p, struct listing *none)
 	struct changing *w = p->data;
 	if (!i->born && content_complete(p->content)) {
 		int err = inode_own_bytes(s, i);
-		if (err) {
+		if (err && err != EAGAIN) { /* EAGAIN: evicted meanwhile */
 			change_fail(p, err);
 			return;
 		}

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "fuse/control.h"
+#include "fuse/evict.h"
 #include "fuse/filler.h"
 #include "fuse/rendezvous.h"
 #include "fuse/report.h"
@@ -97,31 +98,40 @@ static GByteArray *receive_line(int fd)
 	}
 }
 
-static bool fill_line(void *user, const struct filler_line *line)
+static JsonBuilder *line_begin(uint64_t ino, uint64_t bytes)
 {
-	struct client *client = user;
-	g_autoptr(JsonBuilder) b = json_builder_new();
+	JsonBuilder *b = json_builder_new();
 	json_builder_begin_object(b);
-	if (line->ino) {
-		char ino[24];
-		g_snprintf(ino, sizeof(ino), "%" G_GUINT64_FORMAT, line->ino);
+	if (ino) {
+		char text[24];
+		g_snprintf(text, sizeof(text), "%" G_GUINT64_FORMAT, ino);
 		json_builder_set_member_name(b, "ino");
-		json_builder_add_string_value(b, ino);
+		json_builder_add_string_value(b, text);
 	}
 	json_builder_set_member_name(b, "bytes");
-	json_builder_add_int_value(b, (gint64)line->bytes);
-	json_builder_set_member_name(b, "fetched");
-	json_builder_add_int_value(b, (gint64)line->fetched);
-	if (line->error) {
-		g_autofree char *cause =
-		        g_utf8_make_valid(line->cause ? line->cause : g_strerror(line->error), -1);
+	json_builder_add_int_value(b, (gint64)bytes);
+	return b;
+}
+
+static bool line_end(struct client *client, JsonBuilder *b, int error, const char *cause)
+{
+	if (error) {
+		g_autofree char *text = g_utf8_make_valid(cause ? cause : g_strerror(error), -1);
 		json_builder_set_member_name(b, "errno");
-		json_builder_add_int_value(b, line->error);
+		json_builder_add_int_value(b, error);
 		json_builder_set_member_name(b, "error");
-		json_builder_add_string_value(b, cause);
+		json_builder_add_string_value(b, text);
 	}
 	json_builder_end_object(b);
 	return send_line(client->fd, b);
+}
+
+static bool fill_line(void *user, const struct filler_line *line)
+{
+	g_autoptr(JsonBuilder) b = line_begin(line->ino, line->bytes);
+	json_builder_set_member_name(b, "fetched");
+	json_builder_add_int_value(b, (gint64)line->fetched);
+	return line_end(user, b, line->error, line->cause);
 }
 
 static bool fill_wanted(void *user)
@@ -130,6 +140,26 @@ static bool fill_wanted(void *user)
 	struct pollfd p = {.fd = client->fd, .events = 0};
 	return !atomic_load(&client->control->stopping) &&
 	       !(poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)));
+}
+
+/* One line a file. */
+static void leave_run(struct client *client, const struct request *r,
+                      void (*leave)(struct server *s, struct inode *i, struct leaving *out))
+{
+	struct server *s = client->control->server;
+	for (guint n = 0; n < r->inos->len && fill_wanted(client); n++) {
+		uint64_t ino = g_array_index(r->inos, uint64_t, n);
+		struct inode *i = inode_find(s->inodes, ino);
+		struct leaving out = {.error = ENOENT, .cause = "not known to the mount"};
+		if (i)
+			leave(s, i, &out);
+		inode_put(s, i);
+		g_autoptr(JsonBuilder) b = line_begin(ino, out.bytes);
+		json_builder_set_member_name(b, "newer");
+		json_builder_add_boolean_value(b, out.newer);
+		if (!line_end(client, b, out.error, out.cause))
+			return;
+	}
 }
 
 static void answer(struct client *client, const struct request *r)
@@ -151,6 +181,12 @@ static void answer(struct client *client, const struct request *r)
 	case REQUEST_FILL:
 		filler_run(server, (const uint64_t *)(void *)r->inos->data, r->inos->len, &ops,
 		           client);
+		return;
+	case REQUEST_EVICT:
+		leave_run(client, r, evict_file);
+		return;
+	case REQUEST_REFRESH:
+		leave_run(client, r, refresh_file);
 		return;
 	}
 }

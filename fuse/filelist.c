@@ -88,11 +88,14 @@ static bool walk_directory(struct walk *w, const char *path)
 {
 	DIR *directory = opendir(path);
 	struct dirent *e;
+	struct stat own;
 	bool wanted = true;
 	if (!directory) {
 		walk_failed(w, path, errno);
 		return true;
 	}
+	if (w->ops->directory && fstat(dirfd(directory), &own) == 0)
+		w->ops->directory(w->user, path, own.st_dev, own.st_ino);
 	while ((wanted = w->ops->walking(w->user, w->list)) &&
 	       (errno = 0, e = readdir(directory))) {
 		struct stat st;

@@ -75,8 +75,10 @@ struct inode {
 		};
 		struct walkahead walk; /* S_ISDIR: who reads one child after the other */
 	};
-	uint32_t handles;    /* open in this mode */
-	uint8_t iomode;      /* enum iomode_kind */
+	uint32_t handles; /* open in this mode */
+	uint32_t opening; /* on their way to be */
+	enum eviction { EVICTION_NONE, EVICTION, EVICTION_COUNTED } evicting; /* evict.h */
+	uint8_t iomode;                                                       /* enum iomode_kind */
 	bool complete : 1;   /* whole and trusted, also while content is NULL */
 	bool keep_cache : 1; /* the kernel's pages are of this version */
 	bool ahead : 1;      /* its bytes were fetched before anybody asked: the walk goes on */

@@ -17,6 +17,8 @@ static const char help[] =
         "  umount MOUNT...           unmount, and wait until the store is free\n"
         "  status [MOUNT|PATH]...    what is present, on its way, and who waits for it\n"
         "  fill PATH...              fetch files and directories whole, now\n"
+        "  evict PATH...             give back the space of what can be fetched again\n"
+        "  refresh [PATH]...         take what is newer at the source\n"
         "  seal PATH [SEALS]         memfd's seals, on a file\n"
         "  sync PATH...              what was changed is on the disk\n"
         "\n"
@@ -25,8 +27,8 @@ static const char help[] =
         "\n"
         "Everything else: man lacunafs\n";
 
-static const struct verb *const verbs[] = {&verb_mount, &verb_umount, &verb_status,
-                                           &verb_fill,  &verb_seal,   &verb_sync};
+static const struct verb *const verbs[] = {&verb_mount, &verb_umount,  &verb_status, &verb_fill,
+                                           &verb_evict, &verb_refresh, &verb_seal,   &verb_sync};
 
 static bool wants_help(int argc, char **argv)
 {
@@ -50,8 +52,8 @@ int main(int argc, char **argv)
 	setlocale(LC_CTYPE, ""); /* messages stay in one language, numbers in one form */
 	const char *name = argc > 1 ? argv[1] : NULL;
 	if (!name) {
-		verb_complain("which verb? mount, umount, status, fill, seal or sync; see lacunafs "
-		              "--help");
+		verb_complain("which verb? mount, umount, status, fill, evict, refresh, seal or "
+		              "sync; see lacunafs --help");
 		return EXIT_USAGE;
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
@@ -71,6 +73,8 @@ int main(int argc, char **argv)
 		}
 		return finish(verbs[i]->run(argc - 2, argv + 2));
 	}
-	verb_complain("unknown verb %s: expects mount, umount, status, fill, seal or sync", name);
+	verb_complain("unknown verb %s: expects mount, umount, status, fill, evict, "
+	              "refresh, seal or sync",
+	              name);
 	return EXIT_USAGE;
 }

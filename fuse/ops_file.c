@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 #include "fuse/access.h"
+#include "fuse/evict.h"
 #include "fuse/handle.h"
 #include "fuse/iomode.h"
 #include "fuse/notify.h"
@@ -53,9 +54,12 @@ static int open_own(struct server *s, struct inode *i, bool write, int *fd)
 	return -MIN(*fd, 0);
 }
 
+static void open_again(struct parked *p, struct listing *none);
+
 static void open_fail(fuse_req_t req, struct inode *i, int flags, int err)
 {
 	struct server *s = fuse_req_userdata(req);
+	evictions_leave(i);
 	access_release(s, i, flags);
 	fuse_reply_err(req, err);
 	inode_put(s, i);
@@ -92,6 +96,7 @@ static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 			return;
 		}
 	}
+	evictions_leave(i);
 	if (iomode == IOMODE_PASSTHROUGH && c) {
 		content_unref(c);
 		c = NULL;
@@ -110,16 +115,32 @@ static void open_resumed(struct parked *p, struct listing *none)
 	parked_free(p);
 }
 
-void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+struct opening {
+	fuse_req_t req;
+	struct inode *inode;
+	struct fuse_file_info *fi;
+};
+
+static struct parked *open_park(void *user)
+{
+	struct opening *o = user;
+	struct parked *p = parked_new(fuse_req_userdata(o->req), o->req, o->inode, NULL);
+	p->data = g_memdup2(o->fi, sizeof(*o->fi));
+	p->resume = open_again;
+	return p;
+}
+
+/* The reference is taken over. */
+static void open_begin(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
-	struct inode *i = inode_get(s->inodes, ino);
-	int mode = fi->flags & O_ACCMODE;
-	bool write = mode == O_WRONLY || mode == O_RDWR;
-	int err = !i ? ESTALE : !S_ISREG(i->type) ? EINVAL : write && s->read_only ? EROFS : 0;
-	if (!err)
-		err = access_open(s, i, fi->flags);
+	bool write = (fi->flags & O_ACCMODE) == O_WRONLY || (fi->flags & O_ACCMODE) == O_RDWR;
+	struct opening opening = {req, i, fi};
+	if (!evictions_enter(s, i, open_park, &opening))
+		return;
+	int err = access_open(s, i, fi->flags);
 	if (err) {
+		evictions_leave(i);
 		fuse_reply_err(req, err);
 		inode_put(s, i);
 		return;
@@ -131,10 +152,31 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		open_run(req, i, fi);
 		return;
 	}
-	struct parked *p = parked_new(s, req, i, NULL);
-	p->data = g_memdup2(fi, sizeof(*fi));
+	struct parked *p = open_park(&opening);
 	p->resume = open_resumed;
 	parked_to_disk(p);
+}
+
+/* On a thread of the disk pool, too. */
+static void open_again(struct parked *p, struct listing *none)
+{
+	open_begin(p->req, inode_ref(p->server->inodes, p->inode), p->data);
+	parked_free(p);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *i = inode_get(s->inodes, ino);
+	int mode = fi->flags & O_ACCMODE;
+	bool write = mode == O_WRONLY || mode == O_RDWR;
+	int err = !i ? ESTALE : !S_ISREG(i->type) ? EINVAL : write && s->read_only ? EROFS : 0;
+	if (!err) {
+		open_begin(req, i, fi);
+		return;
+	}
+	fuse_reply_err(req, err);
+	inode_put(s, i);
 }
 
 /* Nobody has it open any more, and it has no name. */

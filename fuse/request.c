@@ -78,18 +78,18 @@ static bool file_parse(JsonObject *object, struct request *r, GError **error)
 	return true;
 }
 
-static bool fill_parse(JsonObject *object, struct request *r, GError **error)
+static bool list_parse(JsonObject *object, struct request *r, GError **error)
 {
 	JsonNode *node = json_object_get_member(object, "ino");
 	if (!node || !JSON_NODE_HOLDS_ARRAY(node))
-		return refuse(error, "fill: expects an array of inode numbers as \"ino\"");
+		return refuse(error, "expects an array of inode numbers as \"ino\"");
 	JsonArray *list = json_node_get_array(node);
 	unsigned count = json_array_get_length(list);
 	g_autoptr(GArray) inos = g_array_sized_new(FALSE, FALSE, sizeof(uint64_t), count);
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t ino;
 		if (!request_ino(json_array_get_element(list, i), &ino))
-			return refuse(error, "fill: expects inode numbers in \"ino\"");
+			return refuse(error, "expects inode numbers in \"ino\"");
 		g_array_append_val(inos, ino);
 	}
 	r->inos = g_steal_pointer(&inos);
@@ -110,11 +110,18 @@ static bool object_parse(JsonObject *object, struct request *r, GError **error)
 		r->verb = REQUEST_FILE;
 		return file_parse(object, r, error);
 	}
-	if (strcmp(verb, "fill") == 0) {
-		r->verb = REQUEST_FILL;
-		return fill_parse(object, r, error);
+	static const struct {
+		const char *name;
+		enum request_verb verb;
+	} lists[] = {
+	        {"fill", REQUEST_FILL}, {"evict", REQUEST_EVICT}, {"refresh", REQUEST_REFRESH}};
+	for (size_t n = 0; n < G_N_ELEMENTS(lists); n++) {
+		if (strcmp(verb, lists[n].name) != 0)
+			continue;
+		r->verb = lists[n].verb;
+		return list_parse(object, r, error);
 	}
-	return refuse(error, "unknown verb: expects status, file or fill");
+	return refuse(error, "unknown verb: expects status, file, fill, evict or refresh");
 }
 
 bool request_parse(const char *line, size_t length, struct request *out, GError **error)

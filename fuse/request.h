@@ -12,13 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum request_verb { REQUEST_STATUS, REQUEST_FILE, REQUEST_FILL };
+enum request_verb { REQUEST_STATUS, REQUEST_FILE, REQUEST_FILL, REQUEST_EVICT, REQUEST_REFRESH };
 
 struct request {
 	enum request_verb verb;
 	uint64_t ino; /* of FILE */
 	unsigned bar; /* of FILE: slices, ≤ REQUEST_BAR_MAX */
-	GArray *inos; /* of FILL: uint64_t, owned; else NULL */
+	GArray *inos; /* of FILL, EVICT, REFRESH: uint64_t, owned; else NULL */
 };
 
 #define REQUEST_BAR_MAX 4096

@@ -22,6 +22,7 @@
 #include "fuse/notify.h"
 #include "fuse/ops.h"
 #include "fuse/session.h"
+#include "fuse/evict.h"
 #include "fuse/flusher.h"
 #include "fuse/vigil.h"
 
@@ -208,6 +209,7 @@ static bool engine_start(struct server *s, GError **error)
 	        .user = s,
 	};
 	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);
+	s->evictions = evictions_new();
 	s->flusher = flusher_new(s->store, s->disk, s->clock);
 	s->inodes = inode_table_new();
 	s->handles = handle_table_new();
@@ -256,6 +258,8 @@ static void engine_stop(struct server *s)
 		mishaps_free(s->mishaps);
 	if (s->lister)
 		lister_free(s->lister);
+	if (s->evictions)
+		evictions_free(s->evictions);
 	if (s->clock)
 		alarm_clock_free(s->clock);
 	if (s->notifier)

@@ -25,8 +25,9 @@ struct server {
 	struct mishaps *mishaps;   /* failures of files that are closed again */
 	struct backing *backing;   /* passthrough registration */
 	struct notifier *notifier; /* kernel cache invalidation */
-	struct flusher *flusher;   /* makes durable what was written */
-	struct vigil *vigil;       /* reads whose process caught a signal */
+	struct evictions *evictions;
+	struct flusher *flusher; /* makes durable what was written */
+	struct vigil *vigil;     /* reads whose process caught a signal */
 	struct control *control;
 	struct session *loop;
 	struct fuse_session *session; /* NULL until mounted */

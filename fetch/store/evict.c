@@ -30,7 +30,7 @@ static int evict_chunk(struct store_file *f, uint64_t chunk)
 {
 	bool present = map_is_present(&f->map, chunk, chunk);
 	uint64_t offset = chunk << f->record.chunk_shift;
-	uint64_t length = record_chunk_length(&f->record, chunk);
+	uint64_t length = UINT64_C(1) << f->record.chunk_shift; /* the last block, too */
 	int err;
 
 	if (map_is_local(&f->map, chunk) || (!present && !map_is_doubtful(&f->map, chunk)))
@@ -47,7 +47,8 @@ static int evict_chunk(struct store_file *f, uint64_t chunk)
 	}
 	if (offset >= f->limit)
 		return 0;
-	length = MIN(length, f->limit - offset);
+	if (f->record.flags & RECORD_LIMIT)
+		length = MIN(length, f->limit - offset);
 	if (fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
 	              (off_t)length) < 0)
 		return -errno;

@@ -93,6 +93,8 @@ int store_file_localise(struct store_file *f, bool durable)
 	if (err == 0 && durable && fsync(f->fd) < 0)
 		err = -errno;
 	pthread_mutex_lock(&f->lock);
+	if (err == 0 && durable && !f->local && !map_is_full(&f->map))
+		err = -EAGAIN;
 	if (err == 0 && !(f->record.flags & RECORD_LOCAL)) {
 		g_assert(f->record.flags & RECORD_KEPT);
 		err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE, 0);

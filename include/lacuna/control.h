@@ -19,10 +19,17 @@
  *                                          with "error" and "errno" if it is not whole;
  *                                          and one at least every second:
  *                                          {"bytes": N, "fetched": N}
+ *   {"verb": "evict", "ino": ["N", …]}     gives back what can be fetched again of these files.
+ *                                          A line each: {"ino": "N", "bytes": N, "newer": B},
+ *                                          with "error" and "errno" if it was left alone
+ *   {"verb": "refresh", "ino": ["N", …]}   takes the source's newer versions of these files, and
+ *                                          the listings of these directories. Lines as of evict;
+ *                                          newer: the source has, or had, another version
  *
- * bytes: present, of the file or of all that were asked for; fetched: of these, how many
- * arrived since the request. Inode numbers are strings, since JSON's numbers lose the low
- * bits of 64; plain numbers are understood too. Closing the connection ends a fill.
+ * bytes: of fill: present, of the file or of all that were asked for; fetched: of these, how many
+ * arrived since the request. Of evict and refresh: bytes given back. Inode numbers are strings,
+ * since JSON's numbers lose the low bits of 64; plain numbers are understood too. Closing the
+ * connection ends a fill.
  *
  * The members of the other answers are documented in lacunafs(1).
  */

@@ -18,7 +18,7 @@ import lying
 import processes
 
 MAN = pathlib.Path(__file__).resolve().parents[2] / "fuse" / "lacunafs.1"
-VERBS = ["mount", "umount", "status", "fill", "seal", "sync"]
+VERBS = ["mount", "umount", "status", "fill", "evict", "refresh", "seal", "sync"]
 
 
 def help_of(lacunafs, *argv):

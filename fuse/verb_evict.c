@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* evict and refresh: both leave files to the source. */
+#include <stdio.h>
+#include "fuse/batch.h"
+#include "fuse/human.h"
+#include "fuse/mounts.h"
+#include "fuse/verb.h"
+
+static const char evict_help[] =
+        "Usage: lacunafs evict PATH...\n"
+        "\n"
+        "Gives back the space of files, and of everything below directories: what can be\n"
+        "fetched again. What was changed here stays. A file that is open, mapped, running\n"
+        "or sealed is left alone and named, one line each; then the exit status is 1. Who\n"
+        "opens a file meanwhile waits for it.\n";
+
+static const char refresh_help[] =
+        "Usage: lacunafs refresh [PATH...]\n"
+        "\n"
+        "Takes what is newer at the source, of files and of all below directories (the\n"
+        "current one, without PATH): lists directories anew, and lets go of files of\n"
+        "which the source has another version. Their new bytes come when touched, or by\n"
+        "lacunafs fill. A file goes over whole or not at all: one that was changed\n"
+        "here, is open, mapped, running or sealed is left alone and named, one line each;\n"
+        "then the exit status is 1.\n";
+
+struct job {
+	const struct batch_ops *ops;
+	GPtrArray *mounts;
+	uint64_t bytes, newer; /* given back; files with another version */
+	unsigned failures;
+};
+
+static void complain(void *user, const char *path, const char *cause)
+{
+	struct job *job = user;
+	job->failures++;
+	verb_complain("%s: %s", path, cause);
+}
+
+static void walk_failed(void *user, const char *path, int code)
+{
+	complain(user, path, g_strerror(code));
+}
+
+static bool goes_on(void *user)
+{
+	return true; /* a signal ends us, and the daemon hears of it */
+}
+
+static bool walk_goes_on(void *user, const struct filelist *list)
+{
+	return true;
+}
+
+static void walk_directory(void *user, const char *path, dev_t dev, ino_t ino)
+{
+	struct job *job = user;
+	batch_run_directory(path, dev, ino, job->mounts, job->ops, job);
+}
+
+static void answered(void *user, const char *path, JsonObject *answer)
+{
+	struct job *job = user;
+	const char *error = json_object_get_string_member_with_default(answer, "error", NULL);
+	gint64 bytes = json_object_get_int_member_with_default(answer, "bytes", 0);
+	job->bytes += MAX(bytes, 0);
+	if (path && error)
+		complain(job, path, error);
+	else if (json_object_get_boolean_member_with_default(answer, "newer", FALSE))
+		job->newer++;
+}
+
+static int leave(const struct batch_ops *ops, char **paths, bool directories)
+{
+	g_autoptr(GError) error = NULL;
+	struct job job = {.ops = ops, .mounts = mounts_read(&error)};
+	if (!job.mounts) {
+		verb_complain("%s", error->message);
+		return EXIT_FAILED;
+	}
+	const struct filelist_ops walk = {.failed = walk_failed,
+	                                  .walking = walk_goes_on,
+	                                  .directory = directories ? walk_directory : NULL};
+	struct filelist *list = filelist_new();
+	filelist_walk(list, paths, &walk, &job);
+	batch_run(list, job.mounts, ops, &job);
+	g_autofree char *bytes = human_size(job.bytes);
+	if (directories)
+		printf("%" G_GUINT64_FORMAT " newer, %s given back\n", job.newer, bytes);
+	else
+		printf("%s given back\n", bytes);
+	filelist_free(list);
+	g_ptr_array_unref(job.mounts);
+	return job.failures ? EXIT_FAILED : EXIT_OK;
+}
+
+static int evict(int argc, char **argv)
+{
+	static const struct batch_ops ops = {"evict", complain, answered, goes_on};
+	g_auto(GStrv) paths = NULL;
+	const GOptionEntry entries[] = {{NULL}};
+	if (!verb_options(&verb_evict, argc, argv, entries, &paths))
+		return EXIT_USAGE;
+	if (!paths || !paths[0]) {
+		verb_complain("evict: expects a PATH");
+		return EXIT_USAGE;
+	}
+	return leave(&ops, paths, false);
+}
+
+static int refresh(int argc, char **argv)
+{
+	static const struct batch_ops ops = {"refresh", complain, answered, goes_on};
+	static char *here[] = {".", NULL};
+	g_auto(GStrv) paths = NULL;
+	const GOptionEntry entries[] = {{NULL}};
+	if (!verb_options(&verb_refresh, argc, argv, entries, &paths))
+		return EXIT_USAGE;
+	return leave(&ops, paths && paths[0] ? paths : here, true);
+}
+
+const struct verb verb_evict = {"evict", evict, evict_help};
+const struct verb verb_refresh = {"refresh", refresh, refresh_help};
