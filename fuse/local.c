@@ -34,6 +34,19 @@ static void take_stat_locked(struct inode *i, const struct stat *st)
 	x->blocks = st->st_blocks;
 }
 
+/* A directory that was listed tells how many are in it; one that was not, not yet. */
+static void count_directories(struct server *s, struct inode *i)
+{
+	uint32_t subdirectories;
+	pthread_mutex_lock(&i->lock);
+	struct directory *d = i->directory;
+	pthread_mutex_unlock(&i->lock);
+	if (!d || !directory_subdirectories(d, &subdirectories))
+		return;
+	i->counted = true;
+	__atomic_store_n(&i->nlink, 2 + subdirectories, __ATOMIC_RELAXED);
+}
+
 void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 {
 	pthread_rwlock_wrlock(&s->names);
@@ -54,6 +67,8 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 	if (!S_ISDIR(i->type))
 		__atomic_store_n(&i->nlink, node->st.st_nlink, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&i->lock);
+	if (S_ISDIR(i->type))
+		count_directories(s, i);
 }
 
 struct inode *inode_intern_local(struct server *s, struct inode *parent, const char *name,
@@ -195,23 +210,16 @@ int inode_refresh(struct server *s, struct inode *i)
 	pthread_rwlock_unlock(&s->names);
 	if (err && !i->nameless)
 		return -err;
-	uint32_t subdirectories = 0;
-	bool counted = S_ISDIR(i->type) && !i->nameless &&
-	               directory_subdirectories(inode_open_directory(s, i), &subdirectories);
 	pthread_mutex_lock(&i->lock);
-	uint32_t links = i->nlink;
-	if (counted)
-		i->counted = true;
 	if (!err)
 		take_stat_locked(i, &node.st);
 	if (i->nameless && !i->indexed)
-		links = 0;
-	else if (counted)
-		links = 2 + subdirectories;
+		__atomic_store_n(&i->nlink, 0, __ATOMIC_RELAXED);
 	else if (!S_ISDIR(i->type))
-		links = node.st.st_nlink;
-	__atomic_store_n(&i->nlink, links, __ATOMIC_RELAXED);
+		__atomic_store_n(&i->nlink, node.st.st_nlink, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&i->lock);
+	if (S_ISDIR(i->type) && !i->nameless)
+		count_directories(s, i);
 	if (!err)
 		tree_node_clear(&node);
 	return 0;
