@@ -201,7 +201,7 @@ int64_t store_file_change(struct store_file *f, uint64_t offset, uint64_t length
 }
 
 /* The record's limit goes down after the size: file_load_limit() finishes what a crash cut. */
-static int truncate_chunks(struct store_file *f, uint64_t size)
+int file_truncate_locked(struct store_file *f, uint64_t size)
 {
 	uint64_t chunk = UINT64_C(1) << f->record.chunk_shift;
 	int err = change_begin(f);
@@ -229,7 +229,7 @@ int store_file_truncate(struct store_file *f, uint64_t size)
 	    (f->map.chunks < 2 || (map_is_full(&f->map) && !(f->record.flags & RECORD_LIMIT))))
 		err = -EAGAIN;
 	else if (!f->local)
-		err = truncate_chunks(f, size);
+		err = file_truncate_locked(f, size);
 	else if (ftruncate(f->fd, (off_t)size) < 0)
 		err = -errno;
 	pthread_rwlock_unlock(&f->writing);

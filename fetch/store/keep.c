@@ -83,6 +83,17 @@ int store_file_pin(struct store_file *f, uint64_t version)
 	return err;
 }
 
+/* Nothing is left of what lacks bytes before it says that it has all of them: until then a crash
+ * leaves it as it was, or cut. */
+static int file_cut(struct store_file *f)
+{
+	if (f->local || map_is_full(&f->map))
+		return 0;
+	if (f->map.chunks > 1)
+		return file_truncate_locked(f, 0);
+	return ftruncate(f->fd, 0) < 0 ? -errno : 0;
+}
+
 int store_file_localise(struct store_file *f, bool durable)
 {
 	struct store *s = f->store;
@@ -92,6 +103,8 @@ int store_file_localise(struct store_file *f, bool durable)
 	pthread_rwlock_wrlock(&f->writing);
 	if (err == 0 && durable && fsync(f->fd) < 0)
 		err = -errno;
+	if (err == 0 && !durable)
+		err = file_cut(f);
 	pthread_mutex_lock(&f->lock);
 	if (err == 0 && durable && !f->local && !map_is_full(&f->map))
 		err = -EAGAIN;

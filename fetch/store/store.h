@@ -104,7 +104,8 @@ int store_file_keep(struct store_file *f, const char *path, const struct store_k
 int store_file_pin(struct store_file *f, uint64_t version);
 /* Of a file that is kept: nothing remote is left of it, and all that is here is its content.
  * What a transfer still brings is refused (-ECANCELED). `durable`: data, then this, are on the
- * disk; blocks; -EAGAIN: something is absent. */
+ * disk; blocks; -EAGAIN: something is absent. Otherwise it is about to be cut to nothing: what
+ * lacks bytes is already. */
 int store_file_localise(struct store_file *f, bool durable);
 int store_file_set_mtime(struct store_file *f, int64_t mtime_ns);
 bool store_file_kept(struct store_file *f);

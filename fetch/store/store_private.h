@@ -110,6 +110,9 @@ void orphans_sweep(struct store *s);
 /* tree_move.c: nobody has them any more. */
 void tree_unlinked_sweep(struct store *s);
 
+/* change.c: of a file with a map. Under `writing`. */
+int file_truncate_locked(struct store_file *f, uint64_t size);
+
 /* chunk.c: under lock. */
 /* The last chunk is in. */
 int file_finish_locked(struct store_file *f);
