@@ -21,8 +21,11 @@ static int localise(struct server *s, struct inode *i, bool durable)
 	err = -content_open(c);
 	if (err == 0)
 		err = -content_localise(c, durable);
+	bool local = content_local(c);
 	content_unref(c);
-	if (err)
+	if (err == 0 && !local)
+		i->mixed = true;
+	if (err || !local)
 		return err;
 	pthread_rwlock_wrlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);

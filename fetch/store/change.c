@@ -151,7 +151,24 @@ static int64_t change_chunks(struct store_file *f, uint64_t offset, uint64_t len
 	return end > offset ? (int64_t)(end - offset) : err;
 }
 
-/* No map: what is here is on the disk before the record says that all is local. */
+/* All of it is here, and on the disk before the record says so. */
+static int single_own(struct store_file *f)
+{
+	int err = fsync(f->fd) < 0 ? -errno : 0;
+
+	pthread_mutex_lock(&f->lock);
+	if (err == 0)
+		err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE, 0);
+	pthread_mutex_unlock(&f->lock);
+	if (err)
+		return err;
+	f->local = true;
+	map_set_full(&f->map);
+	return 0;
+}
+
+/* No map. What was written over nothing and could not be recorded is nothing again, of the size
+ * that the remote one has. */
 static int64_t change_single(struct store_file *f, uint64_t offset, uint64_t length,
                              store_change change, void *user)
 {
@@ -164,16 +181,13 @@ static int64_t change_single(struct store_file *f, uint64_t offset, uint64_t len
 	if (!here)
 		n = change(f->fd, user);
 	if (n < 0 || (!here && (uint64_t)n < f->record.size))
-		return n < 0 ? n : -ENOSPC;
-	if (fsync(f->fd) < 0)
-		return -errno;
-	pthread_mutex_lock(&f->lock);
-	err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE, 0);
-	pthread_mutex_unlock(&f->lock);
+		err = n < 0 ? (int)n : -ENOSPC;
+	if (err == 0)
+		err = single_own(f);
+	if (err && !here && ftruncate(f->fd, (off_t)f->record.size) < 0)
+		g_message("%s: cutting what was not written: %s", f->path, g_strerror(errno));
 	if (err)
 		return err;
-	f->local = true;
-	map_set_full(&f->map);
 	return here ? change(f->fd, user) : n;
 }
 
@@ -215,7 +229,8 @@ int file_truncate_locked(struct store_file *f, uint64_t size)
 		map_set_local(&f->map, k);
 		map_set_present(&f->map, k);
 	}
-	return change_begin(f);
+	change_begin(f); /* else the size says so, and the next change repeats it */
+	return 0;
 }
 
 int store_file_truncate(struct store_file *f, uint64_t size)

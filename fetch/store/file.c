@@ -66,7 +66,9 @@ static int file_reopen(struct store_file *f, const struct found *found)
 	}
 	close(f->fd);
 	f->fd = fd;
-	if ((uint64_t)st.st_size < f->record.size && !(f->record.flags & RECORD_LIMIT)) {
+	bool longer = (uint64_t)st.st_size > f->record.size && record_is_blank(&f->record);
+	if (longer ||
+	    ((uint64_t)st.st_size < f->record.size && !(f->record.flags & RECORD_LIMIT))) {
 		int err = epoch_begin(&f->store->epoch);
 
 		if (err == 0 && ftruncate(fd, (off_t)f->record.size) < 0)

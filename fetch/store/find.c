@@ -37,8 +37,8 @@ static int found_check(const struct store *s, const struct found *f)
 		return 0;
 	if (size == f->record.size || (size < f->record.size && record_is_dead(s, &f->record)))
 		return 0;
-	/* nothing was here, and it was about to be cut to nothing: it was not */
-	if (size == 0 && record_chunks(&f->record) == 1 && f->record.hash == 0)
+	/* nothing was here, and it was about to be written or cut */
+	if (record_is_blank(&f->record))
 		return 0;
 	return -ESTALE;
 }

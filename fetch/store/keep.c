@@ -85,11 +85,12 @@ int store_file_pin(struct store_file *f, uint64_t version)
 
 /* Nothing is left of what lacks bytes before it says that it has all of them: until then a crash
  * leaves it as it was, or cut. */
-static int file_cut(struct store_file *f)
+static int file_cut(struct store_file *f, bool *mixed)
 {
 	if (f->local || map_is_full(&f->map))
 		return 0;
-	if (f->map.chunks > 1)
+	*mixed = f->map.chunks > 1;
+	if (*mixed)
 		return file_truncate_locked(f, 0);
 	return ftruncate(f->fd, 0) < 0 ? -errno : 0;
 }
@@ -98,13 +99,15 @@ int store_file_localise(struct store_file *f, bool durable)
 {
 	struct store *s = f->store;
 	int err = epoch_begin(&s->epoch);
+	bool mixed = false;
 
 	/* What a transfer still brings must not come after what is written here. */
 	pthread_rwlock_wrlock(&f->writing);
 	if (err == 0 && durable && fsync(f->fd) < 0)
 		err = -errno;
 	if (err == 0 && !durable)
-		err = file_cut(f);
+		err = file_cut(f, &mixed);
+	bool cut = err == 0 && mixed;
 	pthread_mutex_lock(&f->lock);
 	if (err == 0 && durable && !f->local && !map_is_full(&f->map))
 		err = -EAGAIN;
@@ -119,6 +122,8 @@ int store_file_localise(struct store_file *f, bool durable)
 			map_set_full(&f->map);
 		f->local |= err == 0;
 	}
+	if (cut)
+		err = 0;
 	pthread_mutex_unlock(&f->lock);
 	pthread_rwlock_unlock(&f->writing);
 	return err;

@@ -108,3 +108,9 @@ uint64_t record_chunk_length(const struct record *r, uint64_t chunk)
 
 	return MIN(r->size - offset, UINT64_C(1) << r->chunk_shift);
 }
+
+bool record_is_blank(const struct record *r)
+{
+	return record_chunks(r) == 1 && r->hash == 0 && (r->flags & RECORD_KEPT) &&
+	       !(r->flags & RECORD_LOCAL);
+}

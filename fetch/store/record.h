@@ -27,3 +27,5 @@ int record_write(int fd, const struct record *r);
 uint64_t record_chunks(const struct record *r);
 /* Length of `chunk`, which exists. */
 uint64_t record_chunk_length(const struct record *r, uint64_t chunk);
+/* One chunk, that is kept and not here: what lies in the file is nothing, of whatever length. */
+bool record_is_blank(const struct record *r);

@@ -105,7 +105,7 @@ int store_file_pin(struct store_file *f, uint64_t version);
 /* Of a file that is kept: nothing remote is left of it, and all that is here is its content.
  * What a transfer still brings is refused (-ECANCELED). `durable`: data, then this, are on the
  * disk; blocks; -EAGAIN: something is absent. Otherwise it is about to be cut to nothing: what
- * lacks bytes is already. */
+ * lacks bytes is already, and that counts: whether it is all local store_file_local() says. */
 int store_file_localise(struct store_file *f, bool durable);
 int store_file_set_mtime(struct store_file *f, int64_t mtime_ns);
 bool store_file_kept(struct store_file *f);

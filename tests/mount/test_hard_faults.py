@@ -222,6 +222,9 @@ def test_from_any_step_on(mount, scratch, faulty, mode, error):
         sweep(name, 1, last)
     world.again()
     for (name, n), when in state.items():
+        # what cannot be undone, for nothing can be done, is whole
+        if mode == faults.CHANGES and when == "before" and not world.differs("after", name, n):
+            continue
         wrong += [f"{name}, {when}, remounted: {line}" for line in world.differs(when, name, n)]
         if when == "before":
             if told := attempt(OPERATIONS[name], world.mount / name / str(n)):
