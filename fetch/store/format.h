@@ -16,7 +16,8 @@
  *   STORE/state/links/xx/<ino>   hard link to the local file of a remote one that has several
  *                                names, by its st_ino
  *   STORE/state/origins/xx/<id>  symlink "INO/PATH": st_ino (16 hex digits) and remote path of
- *                                what is kept, by the id of its record
+ *                                what is kept, by the id of its record; where it has 960 bytes
+ *                                it goes on in <id>.1, and so forth
  *   STORE/state/gone/xx/<ino>/…  empty files: the remote names that are gone from a directory,
  *                                by its st_ino
  *   STORE/state/orphans/<n>      files set aside: found in the tree but not bound to what is

@@ -5,22 +5,36 @@
  * keeps its order among the others when the machine fails. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include "fetch/path.h"
 #include "fetch/store/shard.h"
 #include "fetch/store/tree_private.h"
 
 #define INO_DIGITS 16
+/* Of one symlink: XFS takes 1023 bytes. */
+#define PIECE 960
+#define PIECE_PATH_MAX (SHARD_PATH_MAX + 12)
 
-int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote)
+/* Piece n of an origin; the last is followed by none. */
+static void piece_path(uint64_t id, unsigned n, char path[PIECE_PATH_MAX])
 {
-	g_autofree char *text = g_strdup_printf("%016" G_GINT64_MODIFIER "x/%s", ino, remote);
-	char path[SHARD_PATH_MAX];
+	char shard[SHARD_PATH_MAX];
+
+	shard_path("origins", id, shard);
+	if (n == 0)
+		g_strlcpy(path, shard, PIECE_PATH_MAX);
+	else
+		snprintf(path, PIECE_PATH_MAX, "%s.%u", shard, n);
+}
+
+static int piece_write(struct store *s, uint64_t id, unsigned n, const char *text)
+{
+	char path[PIECE_PATH_MAX];
 	int err = 0;
 
-	shard_path("origins", id, path);
+	piece_path(id, n, path);
 	if (symlinkat(text, s->state, path) == 0)
 		return 0;
 	if (errno == ENOENT) {
@@ -30,22 +44,54 @@ int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote)
 	} else {
 		err = -errno;
 	}
-	return err == -EEXIST ? 0 : err; /* ids are not given out twice: it says the same */
+	return err;
+}
+
+/* The first piece is last: until it is there the others are nothing. */
+int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote)
+{
+	g_autofree char *text = g_strdup_printf("%016" G_GINT64_MODIFIER "x/%s", ino, remote);
+	size_t length = strlen(text);
+
+	for (unsigned n = (unsigned)((length - 1) / PIECE);; n--) {
+		g_autofree char *piece = g_strndup(text + (size_t)n * PIECE, PIECE);
+		int err = piece_write(s, id, n, piece);
+
+		/* ids are not given out twice: it says the same */
+		if (err && err != -EEXIST)
+			return err;
+		if (n == 0)
+			return 0;
+	}
+}
+
+static ssize_t piece_read(struct store *s, uint64_t id, unsigned n, char text[PIECE + 1])
+{
+	char path[PIECE_PATH_MAX];
+	ssize_t length;
+
+	piece_path(id, n, path);
+	length = readlinkat(s->state, path, text, PIECE + 1);
+	return length < 0 ? -errno : length > PIECE ? -ESTALE : length;
 }
 
 int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote)
 {
-	char path[SHARD_PATH_MAX], text[PATH_MAX + INO_DIGITS + 2], *end;
+	g_autoptr(GString) text = g_string_new(NULL);
+	char piece[PIECE + 1], *end;
 	uint64_t number;
-	ssize_t n;
+	ssize_t length = PIECE;
 
-	shard_path("origins", id, path);
-	n = readlinkat(s->state, path, text, sizeof text - 1);
-	if (n < 0)
-		return -errno;
-	text[n] = '\0';
-	number = g_ascii_strtoull(text, &end, 16);
-	if (end != text + INO_DIGITS || *end != '/' || number == 0 || !path_valid(end + 1))
+	for (unsigned n = 0; length == PIECE; n++) {
+		length = piece_read(s, id, n, piece);
+		if (n > 0 && length == -ENOENT)
+			break;
+		if (length < 0)
+			return (int)length;
+		g_string_append_len(text, piece, length);
+	}
+	number = g_ascii_strtoull(text->str, &end, 16);
+	if (end != text->str + INO_DIGITS || *end != '/' || number == 0 || !path_valid(end + 1))
 		return -ESTALE;
 	*ino = number;
 	*remote = g_strdup(end + 1);
@@ -54,5 +100,13 @@ int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote)
 
 void origin_remove(struct store *s, uint64_t id)
 {
-	shard_unlink(s->state, "origins", id);
+	char path[PIECE_PATH_MAX], text[PIECE + 1];
+	ssize_t length = PIECE;
+
+	for (unsigned n = 0; length == PIECE; n++) {
+		length = piece_read(s, id, n, text);
+		piece_path(id, n, path);
+		if (length >= 0)
+			unlinkat(s->state, path, 0);
+	}
 }

@@ -262,8 +262,10 @@ static int keep_other(struct store *s, const struct place *to, const char *path,
 		err = owner_set(s, &p, &st, o->mode, o->uid, o->gid, m->rdev);
 	if (err == -EPERM && S_ISLNK(o->mode))
 		err = 0; /* its owner is the mount's from here on */
-	if (err == 0)
+	if (err == 0) {
+		origin_remove(s, st.st_ino); /* of another that had the number, and a crash */
 		err = origin_write(s, st.st_ino, o->ino, k->remote);
+	}
 	if (err == 0) {
 		set_mtime(&p, o->mtime_ns);
 		if (renameat2(p.dir, p.name, to->dir, to->name, RENAME_NOREPLACE) < 0)

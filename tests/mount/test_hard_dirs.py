@@ -1,0 +1,439 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""Directories that are changed at both ends, that are very large, or moved with all that is in
+them; positions in them; names at the limits."""
+import ctypes
+import errno
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import time
+
+import pytest
+
+import processes
+import trees
+
+CHUNK = trees.CHUNK
+libc = ctypes.CDLL(None, use_errno=True)
+libc.fdopendir.restype = libc.readdir64.restype = ctypes.c_void_p
+libc.telldir.restype = ctypes.c_long
+libc.telldir.argtypes = libc.closedir.argtypes = libc.readdir64.argtypes = [ctypes.c_void_p]
+libc.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
+
+
+def error_of(call, *args):
+    try:
+        call(*args)
+    except OSError as e:
+        return e.errno
+    return 0
+
+
+def soon(condition):
+    assert processes.wait_until(condition)
+
+
+class Walk:
+    """readdir(3), one entry after the other."""
+
+    def __init__(self, path):
+        self.dir = libc.fdopendir(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+
+    def next(self):
+        entry = libc.readdir64(self.dir)
+        if not entry:
+            return None
+        name = os.fsdecode(ctypes.string_at(entry + 19))  # after ino, off, reclen, type
+        return name if name not in (".", "..") else self.next()
+
+    def rest(self):
+        found = []
+        while (name := self.next()) is not None:
+            found.append(name)
+        return found
+
+    def tell(self):
+        return libc.telldir(self.dir)
+
+    def seek(self, position):
+        libc.seekdir(self.dir, position)
+
+    def close(self):
+        libc.closedir(self.dir)
+
+
+def many(names):
+    """A page of files as an index tells of them; none of them can be fetched."""
+    rows = [{"name": n, "type": "file", "mtime": "Sun, 13 Sep 2020 12:26:40 GMT", "size": 10}
+            for n in names]
+    return "application/json", json.dumps(rows).encode()
+
+
+def test_move_of_very_many(mount, serve, scratch):
+    """It costs what the move of an empty one costs, in requests, room and time."""
+    source = scratch / "source"
+    (source / "big").mkdir(parents=True)
+    (source / "small").mkdir()
+    server = serve(source)
+    server.pages["/big/"] = many(f"{i:06}" for i in range(50_000))
+    m = mount(server.url, "-o", "rw")
+    os.stat(m / "big")
+    os.stat(m / "small")
+    server.forget()
+    seconds = {}
+    for name in ("small", "big"):
+        begun = time.monotonic()
+        os.rename(m / name, m / f"moved-{name}")
+        seconds[name] = time.monotonic() - begun
+    assert server.asked() == []
+    assert seconds["big"] < seconds["small"] + 0.05
+    assert sum(len(files) for _, _, files in os.walk(m.store / "tree")) == 0
+    assert len(os.listdir(m / "moved-big")) == 50_000
+    begun = time.monotonic()
+    os.rename(m / "moved-big", m / "moved-small" / "again")  # listed, and its names known
+    assert time.monotonic() - begun < 0.05
+    assert os.stat(m / "moved-small" / "again" / "049999").st_size == 10
+    m.umount()
+    m = m.again()
+    assert sorted(os.listdir(m.path)) == ["moved-small"]
+    assert len(os.listdir(m / "moved-small" / "again")) == 50_000
+    assert {r.path for r in server.asked()} <= {"/", "/big/", "/small/"}
+
+
+def make_list_remove(top, count):
+    times, begun = {}, time.monotonic()
+
+    def lap(what):
+        nonlocal begun
+        times[what] = time.monotonic() - begun
+        begun = time.monotonic()
+
+    os.mkdir(top)
+    fd = os.open(top, os.O_RDONLY)
+    for i in range(count):
+        os.close(os.open(f"file-{i}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=fd))
+    lap("create")
+    assert len(os.listdir(fd)) == count
+    lap("list")
+    for i in range(count):
+        os.unlink(f"file-{i}", dir_fd=fd)
+    lap("remove")
+    os.close(fd)
+    os.rmdir(top)
+    return times
+
+
+def test_very_many_files_in_one(mount, tree):
+    """Eight times the files, about eight times the time."""
+    m = mount(tree, "-o", "rw")
+    make_list_remove(m / "warm", 500)
+    few, all_ = make_list_remove(m / "few", 1_000), make_list_remove(m / "all", 8_000)
+    for what in few:
+        assert all_[what] < 8 * 2.5 * few[what] + 0.2, (few, all_)
+
+
+def test_changed_at_both_ends(mount, serve, scratch):
+    source = scratch / "source"
+    for name in ("untouched", "removed", "written", "vanishes", "renamed"):
+        trees.put(source / "d" / name, name.encode() * 10)
+    server = serve(source)
+    m = mount(server.url, "-o", "rw,listing_ttl=0")
+    os.unlink(m / "d" / "removed")
+    (m / "d" / "written").write_bytes(b"here")
+    os.rename(m / "d" / "renamed", m / "d" / "moved")
+    (m / "d" / "born").write_bytes(b"here")
+    os.unlink(source / "d" / "vanishes")
+    for name in ("appears", "removed", "written", "born", "renamed"):
+        trees.put(source / "d" / name, b"there, and newer", 1_700_000_000)
+    soon(lambda: os.path.exists(m / "d" / "appears") and not os.path.exists(m / "d" / "vanishes"))
+
+    def check(m):
+        names = ["appears", "born", "moved", "untouched", "written"]
+        assert sorted(os.listdir(m / "d")) == names
+        assert (m / "d" / "appears").read_bytes() == b"there, and newer"
+        assert (m / "d" / "written").read_bytes() == (m / "d" / "born").read_bytes() == b"here"
+        assert not os.path.exists(m / "d" / "removed")
+        assert error_of(os.stat, m / "d" / "renamed") == errno.ENOENT
+
+    check(m)
+    m.umount()
+    m = m.again()
+    check(m)
+    os.unlink(m / "d" / "written")  # what was there is not back
+    assert not os.path.exists(m / "d" / "written")
+    shutil.rmtree(m / "d")
+    assert os.listdir(m.path) == []
+    m.umount()
+    assert os.listdir(m.again().path) == []
+
+
+def test_vanished_while_partial(mount, serve, scratch):
+    """What came stays, here changed or not; what is missing is an error, and not zeros."""
+    source, truth = scratch / "source", trees.noise(1, 20 * CHUNK)
+    for name in ("read", "kept", "written"):
+        trees.put(source / name, truth)
+    m = mount(serve(source).url, "-o", "rw,listing_ttl=0,readahead=0,retries=0,wait_timeout=3s")
+    for name in ("read", "kept", "written"):
+        with open(m / name, "rb", buffering=0) as f:
+            assert os.pread(f.fileno(), 10, 0) == truth[:10]
+    os.chmod(m / "kept", 0o600)
+    with open(m / "written", "r+b", buffering=0) as f:
+        os.pwrite(f.fileno(), b"x" * CHUNK, 10 * CHUNK)
+    still = open(m / "read", "rb", buffering=0)
+    for name in ("read", "kept", "written"):
+        os.unlink(source / name)
+    soon(lambda: not os.path.exists(m / "read"))
+    assert sorted(os.listdir(m.path)) == ["kept", "written"]
+    with still, open(m / "kept", "rb", buffering=0) as kept, \
+            open(m / "written", "rb", buffering=0) as written:
+        for f in (still, kept, written):
+            assert os.pread(f.fileno(), 10, 0) == truth[:10]
+            assert error_of(os.pread, f.fileno(), 10, 15 * CHUNK) == errno.EIO
+        assert os.pread(written.fileno(), CHUNK, 10 * CHUNK) == b"x" * CHUNK
+    os.rename(m / "kept", m / "other")
+    os.truncate(m / "other", 100)
+    assert (m / "other").read_bytes() == truth[:100]
+    os.unlink(m / "written")
+    assert os.listdir(m.path) == ["other"]
+
+
+@pytest.mark.parametrize("touched", ["cold", "partial", "whole"])
+def test_cut_then_longer(mount, serve, scratch, touched):
+    """Of what was cut off no byte comes back."""
+    source, truth = scratch / "source", trees.noise(2, 10 * CHUNK)
+    trees.put(source / "f", truth)
+    m = mount(serve(source).url, "-o", "rw,readahead=0")
+    with open(m / "f", "rb", buffering=0) as f:
+        os.pread(f.fileno(), {"cold": 0, "partial": 10, "whole": 10 * CHUNK}[touched], 5 * CHUNK
+                 if touched == "partial" else 0)
+        os.truncate(m / "f", 3 * CHUNK + 77)
+        os.truncate(m / "f", 8 * CHUNK)
+        expected = truth[:3 * CHUNK + 77] + bytes(5 * CHUNK - 77)
+        assert os.pread(f.fileno(), CHUNK, 5 * CHUNK) == bytes(CHUNK)
+    m.umount()
+    m = m.again()
+    assert (m / "f").read_bytes() == expected
+    os.truncate(m / "f", 0)
+    os.truncate(m / "f", CHUNK)
+    assert (m / "f").read_bytes() == bytes(CHUNK)
+
+
+@pytest.mark.parametrize("where", ["local", "remote", "mixed"])
+def test_positions_survive_changes(mount, serve, scratch, where):
+    """Nothing twice, nothing left out that was there all the time."""
+    source, count = scratch / "source", 400
+    (source / "d").mkdir(parents=True)
+    for i in range(count):
+        if where == "remote" or (where == "mixed" and i % 2):
+            trees.put(source / "d" / f"{i:04}", b"1")
+    m = mount(serve(source).url, "-o", "rw")
+    for i in range(count):
+        if where == "local" or (where == "mixed" and i % 4 == 0):
+            (m / "d" / f"{i:04}").write_bytes(b"2")
+    before = set(os.listdir(m / "d"))
+    draw = random.Random(1)
+    walk, seen, gone, places = Walk(m / "d"), [], set(), []
+    while True:
+        places.append(walk.tell())
+        if (name := walk.next()) is None:
+            break
+        seen.append(name)
+        if len(seen) % 5 == 0 and before - gone:
+            gone.add(victim := draw.choice(sorted(before - gone)))
+            os.unlink(m / "d" / victim)
+        if len(seen) % 7 == 0:
+            (m / "d" / f"new{len(seen)}").write_bytes(b"3")
+    assert len(seen) == len(set(seen))
+    assert before - gone <= set(seen)
+    for n in (3, len(places) // 2, len(places) - 4):  # those after it that are still there
+        walk.seek(places[n])
+        still = [name for name in seen[n:] if name not in gone]
+        rest = walk.rest()  # of those that went since the walk began some may be told, says POSIX
+        assert [name for name in rest if not name.startswith("new") and name not in gone] == \
+            [name for name in still if not name.startswith("new")]
+        assert {name for name in still if name.startswith("new")} <= set(rest)
+        assert len(rest) == len(set(rest))
+    walk.close()
+
+
+def storm(top, seed, seconds):
+    """Renames among a few names of three directories until the time is over."""
+    draw, until, done = random.Random(seed), time.monotonic() + seconds, 0
+    paths = [top / d / f"{n}" for d in "abc" for n in range(6)]
+    while time.monotonic() < until:
+        x, y = draw.sample(paths, 2)
+        if draw.random() < 0.3:
+            failed = libc.renameat2(-100, os.fsencode(x), -100, os.fsencode(y), draw.choice([1, 2]))
+            e = ctypes.get_errno() if failed else 0
+        else:
+            e = error_of(os.rename, x, y)
+        assert e in (0, errno.ENOENT, errno.EEXIST), errno.errorcode[e]
+        done += e == 0
+    return done
+
+
+@pytest.mark.sanitize
+def test_rename_storm(mount, serve, scratch):
+    """Eight processes: whatever is left is whole, is one of what there was, and is what a remount
+    shows."""
+    source = scratch / "source"
+    content = {}
+    for d in "abc":
+        for n in range(6):
+            content[f"{d}{n}"] = trees.noise(ord(d) + n, 100 + n * 30_000)
+            trees.put(source / d / f"{n}", content[f"{d}{n}"])
+    m = mount(serve(source).url, "-o", "rw,readahead=0")
+    with multiprocessing.get_context("fork").Pool(8) as pool:
+        done = pool.starmap(storm, [(m.path, seed, 2.5) for seed in range(8)])
+    assert sum(done) > 100
+
+    def found(m):
+        return {p.relative_to(m.path): p.read_bytes() for p in sorted(m.path.glob("?/*"))}
+
+    before = found(m)
+    assert before and len(set(before.values())) == len(before)
+    assert set(before.values()) <= set(content.values())
+    m.umount()
+    assert found(m.again()) == before
+
+
+def test_hard_links_of_one_remote_file(mount, scratch):
+    """In two directories: one file, whichever name is used, kept, cut or removed."""
+    source, truth = scratch / "source", trees.noise(3, 4 * CHUNK)
+    for case in ("write", "unlink", "rename", "over", "all"):
+        trees.put(source / case / "a" / "one", truth)
+        (source / case / "b").mkdir()
+        os.link(source / case / "a" / "one", source / case / "b" / "two")
+        os.link(source / case / "a" / "one", source / case / "b" / "three")
+        trees.put(source / case / "plain", b"plain")
+    m = mount(source, "-o", "rw")
+
+    def names(m, case):
+        return {n: m / case / d / n for d, n in (("a", "one"), ("b", "two"), ("b", "three"))}
+
+    one, two, three = names(m, "write").values()
+    with open(one, "r+b", buffering=0) as f:
+        os.pwrite(f.fileno(), b"here", 2 * CHUNK)
+    written = truth[:2 * CHUNK] + b"here" + truth[2 * CHUNK + 4:]
+    assert two.read_bytes() == three.read_bytes() == written
+    one, two, three = names(m, "unlink").values()
+    os.unlink(two)
+    assert [os.stat(p).st_nlink for p in (one, three)] == [2, 2]
+    one, two, three = names(m, "rename").values()
+    os.rename(one, m / "rename" / "moved")
+    os.rename(two, three)  # one file: nothing happens
+    assert os.stat(m / "rename" / "moved").st_nlink == 3 and two.exists()
+    one, two, three = names(m, "over").values()
+    os.rename(m / "over" / "plain", two)
+    assert two.read_bytes() == b"plain" and os.stat(one).st_nlink == 2
+    f = open(names(m, "all")["one"], "rb")
+    for n, path in enumerate(names(m, "all").values()):
+        os.unlink(path)
+        assert os.fstat(f.fileno()).st_nlink == 2 - n
+    assert f.read() == truth
+    f.close()
+
+    def check(m):
+        one, two, three = names(m, "write").values()
+        assert len({(os.stat(p).st_ino, os.stat(p).st_nlink) for p in (one, two, three)}) == 1
+        assert {p.read_bytes() for p in (one, two, three)} == {written}
+        one, two, three = names(m, "unlink").values()
+        assert not two.exists() and os.stat(one).st_nlink == os.stat(three).st_nlink == 2
+        assert one.read_bytes() == three.read_bytes() == truth
+        assert os.stat(m / "rename" / "moved").st_ino == os.stat(m / "rename" / "b" / "two").st_ino
+        assert sorted(os.listdir(m / "rename" / "a")) == []
+        assert (m / "over" / "b" / "two").read_bytes() == b"plain"
+        assert (m / "over" / "a" / "one").read_bytes() == truth
+        assert os.listdir(m / "all" / "a") == os.listdir(m / "all" / "b") == []
+
+    check(m)
+    m.umount()
+    check(m.again())
+
+
+NAMES = [b"x" * 255, b"\xff\xfe\x80", b"\xc3", "é".encode() * 127, b"new\nline", b"tab\t", b" ",
+         b"tree", b"state", b"lock", b"gone", b"unlinked", b".lacunafs", b"0123456789abcdef", b"...",
+         b"-rf", b"\x01", b"\x7f", b"*", b"a\\b", b"%2e%2e", b"user.lacuna"]
+
+
+def test_names_at_the_limits(mount, scratch):
+    """Bytes, not text: made, listed, linked, moved, removed, remounted."""
+    source = scratch / "source"
+    for name in NAMES:
+        path = os.path.join(os.fsencode(source), b"remote", name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as f:
+            f.write(name)
+    m = mount(source, "-o", "rw")
+    top = os.fsencode(m.path)
+    os.mkdir(top + b"/local")
+    for name in NAMES:
+        with open(top + b"/local/" + name, "wb") as f:
+            f.write(name)
+        os.mkdir(top + b"/" + (name if name != b"remote" else b"r"))
+        os.rename(top + b"/remote/" + name, top + b"/" + name + b"/" + name)
+        os.setxattr(top + b"/local/" + name, b"user.n", name)
+    assert error_of(os.mkdir, top + b"/" + b"x" * 256) == errno.ENAMETOOLONG
+    assert error_of(os.rename, top + b"/local/tree", top + b"/" + b"x" * 256) == errno.ENAMETOOLONG
+    for again in (False, True):
+        if again:
+            m.umount()
+            m = m.again()
+        assert os.listdir(top + b"/remote") == []
+        assert sorted(os.listdir(top + b"/local")) == sorted(NAMES)
+        for name in NAMES:
+            for path in (b"/local/" + name, b"/" + name + b"/" + name):
+                with open(top + path, "rb") as f:
+                    assert f.read() == name
+    for name in NAMES:
+        shutil.rmtree(top + b"/" + name)
+        os.unlink(top + b"/local/" + name)
+    assert sorted(os.listdir(top)) == [b"local", b"remote"]
+
+
+def test_paths_at_the_limit(mount, scratch):
+    """Deeper than a path can tell: as far as names go, and further, one step at a time."""
+    source, depth, name = scratch / "source", 20, "d" * 250
+    source.mkdir()
+    fd = os.open(source, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    with open(os.open("leaf", os.O_CREAT | os.O_WRONLY, 0o644, dir_fd=fd), "wb") as f:
+        f.write(b"remote")
+    os.close(fd)
+    m = mount(source, "-o", "rw")
+
+    def descend(levels):
+        fd = os.open(m.path, os.O_RDONLY)
+        for _ in range(levels):
+            below = os.open(name, os.O_RDONLY, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        return fd
+
+    for levels in (12, 15, depth):
+        fd = descend(levels)
+        with open(os.open("made", os.O_CREAT | os.O_RDWR, 0o644, dir_fd=fd), "wb") as f:
+            f.write(b"local")
+        os.mkdir("dir", dir_fd=fd)
+        os.rename("made", "dir/moved", src_dir_fd=fd, dst_dir_fd=fd)
+        os.close(fd)
+    fd = descend(depth)
+    os.rename("leaf", "renamed", src_dir_fd=fd, dst_dir_fd=fd)
+    os.close(fd)
+    m.umount()
+    m = m.again()
+    fd = descend(depth)
+    assert sorted(os.listdir(fd)) == ["dir", "renamed"]
+    with open(os.open("renamed", os.O_RDONLY, dir_fd=fd), "rb") as f:
+        assert f.read() == b"remote"
+    os.close(fd)
+    subprocess.run(["rm", "-rf", m / name], check=True)
+    assert os.listdir(m.path) == []
