@@ -128,7 +128,7 @@ enum adoption inode_adopt(struct server *s, struct inode *i, const struct listin
 		i->mode = i->type | (e->mode & ~S_IFMT);
 		i->uid = e->uid;
 		i->gid = e->gid;
-		__atomic_store_n(&i->nlink, e->nlink, __ATOMIC_RELAXED);
+		i->nlink = e->nlink;
 		i->size = e->size;
 		i->mtime_ns = e->mtime_ns;
 		if (!same_bytes) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "fuse/backing.h"
+#include "fuse/departure.h"
 #include "fuse/ledger.h"
 #include "fuse/names.h"
 #include "fuse/server.h"
@@ -133,12 +134,24 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 	return i;
 }
 
+static void number_collect(struct inode *i, GArray **numbers)
+{
+	if (!i->extra || !i->extra->unlinked)
+		return;
+	if (!*numbers)
+		*numbers = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	g_array_append_val(*numbers, i->extra->unlinked);
+	i->extra->unlinked = 0;
+}
+
 /* The file is known by another name. */
 static void intern_alias_locked(struct server *s, struct inode *i, struct inode *parent,
-                                const char *name)
+                                const char *name, GArray **numbers)
 {
 	parent->refs++;
 	pthread_rwlock_wrlock(&s->names);
+	if (i->nameless)
+		number_collect(i, numbers);
 	struct inode *before = names_add_locked(i, parent, name);
 	pthread_rwlock_unlock(&s->names);
 	if (before)
@@ -149,6 +162,7 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
                            const struct listing_entry *e, bool lookup)
 {
 	struct inode_table *t = s->inodes;
+	GArray *numbers = NULL;
 	uint64_t ino = e->ino;
 	pthread_mutex_lock(&t->lock);
 	struct inode *i;
@@ -162,7 +176,7 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 			i = NULL;
 			break;
 		}
-		if (same_name || e->nlink > 1 || __atomic_load_n(&i->nlink, __ATOMIC_RELAXED) > 1)
+		if (same_name || e->nlink > 1 || i->nlink > 1)
 			break;
 		/* Two files, one 64-bit hash: never one inode for both. Expected once in
 		 * 10^5 trees of 10^7 files. */
@@ -171,26 +185,27 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 	if (!i)
 		i = insert_locked(t, parent, name, e, ino);
 	else if (parent && !names_has(s, i, parent, name))
-		intern_alias_locked(s, i, parent, name);
+		intern_alias_locked(s, i, parent, name, &numbers);
 	if (i) {
 		i->refs++;
 		if (lookup)
 			t->ledger.entries[i->index].nlookup++;
 	}
 	pthread_mutex_unlock(&t->lock);
+	numbers_drop(s, numbers);
 	return i;
 }
 
-static void release_locked(struct server *s, struct inode_table *t, struct inode *i);
+static void release_locked(struct server *s, struct inode *i, GArray **numbers);
 
-static void extra_free_locked(struct server *s, struct inode_table *t, struct inode_extra *x)
+static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **numbers)
 {
 	if (!x)
 		return;
 	for (GSList *l = x->aliases; l; l = l->next) {
 		struct alias *a = l->data;
 		a->parent->refs--;
-		release_locked(s, t, a->parent);
+		release_locked(s, a->parent, numbers);
 	}
 	g_slist_free_full(x->aliases, g_free);
 	g_free(x->remote);
@@ -198,8 +213,9 @@ static void extra_free_locked(struct server *s, struct inode_table *t, struct in
 }
 
 /* Frees `i` if nothing holds it, and then perhaps its parents. */
-static void release_locked(struct server *s, struct inode_table *t, struct inode *i)
+static void release_locked(struct server *s, struct inode *i, GArray **numbers)
 {
+	struct inode_table *t = s->inodes;
 	while (i && i->refs == 0 && t->ledger.entries[i->index].nlookup == 0) {
 		struct inode *parent = i->parent;
 		if (i->hashed)
@@ -214,9 +230,8 @@ static void release_locked(struct server *s, struct inode_table *t, struct inode
 			backing_drop(s->backing, i);
 		if (S_ISDIR(i->type) && i->directory)
 			directory_unref(i->directory);
-		if (i->extra && i->extra->unlinked)
-			tree_orphan_drop(s->store, i->extra->unlinked);
-		extra_free_locked(s, t, i->extra);
+		number_collect(i, numbers);
+		extra_free_locked(s, i->extra, numbers);
 		pthread_mutex_destroy(&i->lock);
 		g_free(i->name);
 		g_free(i);
@@ -231,24 +246,28 @@ void inode_put(struct server *s, struct inode *i)
 	struct inode_table *t = s->inodes;
 	if (!i)
 		return;
+	GArray *numbers = NULL;
 	pthread_mutex_lock(&t->lock);
 	g_assert(i->refs > 0);
 	i->refs--;
-	release_locked(s, t, i);
+	release_locked(s, i, &numbers);
 	pthread_mutex_unlock(&t->lock);
+	numbers_drop(s, numbers);
 }
 
 void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup)
 {
 	struct inode_table *t = s->inodes;
+	GArray *numbers = NULL;
 	pthread_mutex_lock(&t->lock);
 	struct inode *i = slot_locked(t, nodeid);
 	if (i && i->index != 0) {
 		uint64_t *held = &t->ledger.entries[i->index].nlookup;
 		*held -= MIN(*held, nlookup);
-		release_locked(s, t, i);
+		release_locked(s, i, &numbers);
 	}
 	pthread_mutex_unlock(&t->lock);
+	numbers_drop(s, numbers);
 }
 
 void inode_unhash(struct inode_table *t, struct inode *i)
@@ -279,14 +298,16 @@ uint64_t inode_count(struct inode_table *t)
 /* The session is over: the kernel holds nothing any more, whatever it forgot to say. */
 void inode_table_free(struct inode_table *t, struct server *s)
 {
+	GArray *numbers = NULL;
 	pthread_mutex_lock(&t->lock);
 	for (uint32_t index = 0; index < t->slots->len; index++) {
 		struct inode *i = t->slots->pdata[index];
 		t->ledger.entries[index].nlookup = 0;
 		if (i)
-			release_locked(s, t, i);
+			release_locked(s, i, &numbers);
 	}
 	pthread_mutex_unlock(&t->lock);
+	numbers_drop(s, numbers);
 	ledger_close(&t->ledger);
 	g_hash_table_unref(t->by_ino);
 	g_ptr_array_unref(t->slots);

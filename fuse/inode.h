@@ -56,8 +56,9 @@ struct inode {
 
 	uint32_t type; /* S_IFMT of the mode: never changes, as rdev */
 	uint32_t rdev;
-	/* As reported, under `lock`; nlink atomic */
-	uint32_t mode, uid, gid, nlink;
+	/* As reported, under `lock`, but nlink */
+	uint32_t mode, uid, gid;
+	_Atomic uint32_t nlink;
 	uint64_t size;
 	int64_t mtime_ns;
 
@@ -75,15 +76,16 @@ struct inode {
 		};
 		struct walkahead walk; /* S_ISDIR: who reads one child after the other */
 	};
-	uint32_t handles; /* open in this mode */
-	uint32_t opening; /* on their way to be */
+	/* Written under `lock` */
+	_Atomic uint32_t handles; /* open in this mode */
+	_Atomic uint32_t opening; /* on their way to be */
 	enum eviction { EVICTION_NONE, EVICTION, EVICTION_COUNTED } evicting; /* evict.h */
 	uint8_t iomode;                                                       /* enum iomode_kind */
 	bool complete : 1;   /* whole and trusted, also while content is NULL */
 	bool keep_cache : 1; /* the kernel's pages are of this version */
 	bool ahead : 1;      /* its bytes were fetched before anybody asked: the walk goes on */
 	bool outdated : 1;   /* the listing tells of a newer version */
-	bool hashed : 1;     /* found by st_ino; under the table's lock */
+	bool hashed; /* found by st_ino; under the table's lock: no bit field, as those below */
 	/* Read without a lock; each is written under one: local by i->lock, the others by `names`,
 	 * hence no bit fields, of which a write touches its neighbours */
 	_Atomic bool local;    /* the local object counts: attributes are its own */

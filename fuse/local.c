@@ -44,7 +44,7 @@ static void count_directories(struct server *s, struct inode *i)
 	if (!d || !directory_subdirectories(d, &subdirectories))
 		return;
 	i->counted = true;
-	__atomic_store_n(&i->nlink, 2 + subdirectories, __ATOMIC_RELAXED);
+	i->nlink = 2 + subdirectories;
 }
 
 void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
@@ -65,7 +65,7 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 	if (node->indexed)
 		i->indexed = true;
 	if (!S_ISDIR(i->type))
-		__atomic_store_n(&i->nlink, node->st.st_nlink, __ATOMIC_RELAXED);
+		i->nlink = node->st.st_nlink;
 	pthread_mutex_unlock(&i->lock);
 	if (S_ISDIR(i->type))
 		count_directories(s, i);
@@ -178,7 +178,7 @@ int inode_keep_quietly(struct server *s, struct inode *i)
 
 void inode_count_links(struct server *s, struct inode *i, int change)
 {
-	if (i->indexed && __atomic_add_fetch(&i->nlink, change, __ATOMIC_RELAXED) == 0)
+	if (i->indexed && (i->nlink += change) == 0)
 		tree_index_drop(s->store, i->ino);
 }
 
@@ -203,7 +203,7 @@ int inode_refresh(struct server *s, struct inode *i)
 	pthread_mutex_unlock(&i->lock);
 	if (!local)
 		return 0;
-	struct tree_node node;
+	struct tree_node node = {0};
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
 	int err = tree_look(s->store, path, &node);
@@ -213,10 +213,10 @@ int inode_refresh(struct server *s, struct inode *i)
 	pthread_mutex_lock(&i->lock);
 	if (!err)
 		take_stat_locked(i, &node.st);
-	if (i->nameless && !i->indexed)
-		__atomic_store_n(&i->nlink, 0, __ATOMIC_RELAXED);
-	else if (!S_ISDIR(i->type))
-		__atomic_store_n(&i->nlink, node.st.st_nlink, __ATOMIC_RELAXED);
+	/* what /unlinked has of it is no name */
+	bool unlinked = i->nameless && !i->indexed && !node.indexed;
+	if (!err && !S_ISDIR(i->type))
+		i->nlink = node.st.st_nlink - unlinked;
 	pthread_mutex_unlock(&i->lock);
 	if (S_ISDIR(i->type) && !i->nameless)
 		count_directories(s, i);

@@ -88,13 +88,6 @@ int inode_open_local(struct server *s, struct inode *i, int flags);
 struct inode *child_known(struct server *s, struct inode *dir, const char *name, int *err);
 /* Marks the name as gone, if it is a remote one. A positive errno. */
 int name_hide(struct server *s, struct inode *dir, const char *name);
-/* Is it open? */
-bool inode_in_use(struct inode *i);
-bool inode_is_last_name(const struct inode *i);
-/* The name has gone from the store, and was perhaps the last: then the file is
- * /unlinked/`number`, if not 0. As names_remove_locked(). */
-struct inode *name_gone_locked(struct inode *i, struct inode *dir, const char *name,
-                               uint64_t number);
 /* The listing of `i`'s parent, referenced, and the entry of `i` in it. NULL: not there. */
 struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index);
 /* prefetch.c: a small file is being read from its start: fetch what comes next, too. */

@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 #include "fuse/access.h"
+#include "fuse/departure.h"
 #include "fuse/evict.h"
 #include "fuse/handle.h"
 #include "fuse/iomode.h"
@@ -138,7 +139,7 @@ static void open_begin(fuse_req_t req, struct inode *i, struct fuse_file_info *f
 	struct opening opening = {req, i, fi};
 	if (!evictions_enter(s, i, open_park, &opening))
 		return;
-	int err = access_open(s, i, fi->flags);
+	int err = inode_is_gone(s, i) ? ESTALE : access_open(s, i, fi->flags);
 	if (err) {
 		evictions_leave(i);
 		fuse_reply_err(req, err);
@@ -179,22 +180,6 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	inode_put(s, i);
 }
 
-/* Nobody has it open any more, and it has no name. */
-static void unlinked_drop(struct server *s, struct inode *i)
-{
-	pthread_rwlock_wrlock(&s->names);
-	uint64_t number = i->nameless && i->extra ? i->extra->unlinked : 0;
-	if (number && !inode_in_use(i))
-		i->extra->unlinked = 0;
-	else
-		number = 0;
-	pthread_rwlock_unlock(&s->names);
-	if (!number)
-		return;
-	inode_unhash(s->inodes, i);
-	tree_orphan_drop(s->store, number);
-}
-
 void handle_release(struct server *s, struct handle *h)
 {
 	struct inode *i = h->inode;
@@ -210,8 +195,6 @@ void handle_release(struct server *s, struct handle *h)
 		notifier_entry(s->notifier, inode_id(i->parent), i->name);
 	if (unseen)
 		notifier_inode(s->notifier, inode_id(i), false);
-	if (i->nameless)
-		unlinked_drop(s, i);
 	handle_close(s, h);
 }
 

@@ -4,6 +4,7 @@
 /* Names that go: unlink, rmdir. The name is marked as gone first (fetch/store/tree.h). */
 #include <errno.h>
 #include <sys/stat.h>
+#include "fuse/departure.h"
 #include "fuse/names.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
@@ -47,74 +48,52 @@ int name_hide(struct server *s, struct inode *dir, const char *name)
 	return 0;
 }
 
-bool inode_in_use(struct inode *i)
+/* 0, a positive errno, or -EAGAIN: it was opened meanwhile. */
+static int unlink_try(struct server *s, struct inode *dir, struct inode *i, const char *name)
 {
-	pthread_mutex_lock(&i->lock);
-	bool used = S_ISREG(i->type) && i->handles > 0;
-	pthread_mutex_unlock(&i->lock);
-	return used;
-}
-
-struct inode *name_gone_locked(struct inode *i, struct inode *dir, const char *name,
-                               uint64_t number)
-{
-	struct inode *dropped = names_remove_locked(i, dir, name);
-	if (i->nameless && i->indexed && i->nlink > 0)
-		return dropped; /* names that nobody has looked up yet */
-	if (i->nameless) {
-		inode_extra_locked(i)->unlinked = number;
-		i->indexed = false;
+	struct departure d;
+	int err = departure_prepare(s, i, false, &d);
+	if (err)
+		return err;
+	bool local = directory_has_local(inode_open_directory(s, dir), name);
+	if (d.last)
+		inode_unhash(s->inodes, i);
+	pthread_rwlock_wrlock(&s->names);
+	struct inode *dropped = NULL;
+	if (departure_stands_locked(i, &d)) {
+		g_autofree char *path = inode_child_path_locked(dir, name);
+		err = -tree_unlink(s->store, path, d.number);
+		if (!local)
+			err = 0; /* nothing that counts: it went with its name */
+	} else {
+		err = -EAGAIN;
 	}
-	return dropped;
-}
-
-bool inode_is_last_name(const struct inode *i)
-{
-	return !i->nameless && (!i->extra || !i->extra->aliases);
-}
-
-/* What is open, and about to lose its last name, has to have a local object to live on. */
-static int unlink_prepare(struct server *s, struct inode *i, uint64_t *number)
-{
-	*number = 0;
-	if (S_ISREG(i->type) && i->nlink > 1)
-		return inode_keep(s, i); /* the others tell of it */
-	if (!inode_in_use(i) || !inode_is_last_name(i))
-		return 0;
-	*number = tree_number(s->store);
-	return inode_keep(s, i);
+	if (err == 0) {
+		inode_count_links(s, i, -1);
+		dropped = departure_done_locked(i, dir, name, &d);
+	}
+	pthread_rwlock_unlock(&s->names);
+	if (err && d.last)
+		inode_rehash(s->inodes, i);
+	departure_end(s, &d);
+	inode_put(s, dropped);
+	return err;
 }
 
 static int unlink_name(struct server *s, struct inode *dir, struct inode *i, const char *name)
 {
-	uint64_t number;
-	int err = unlink_prepare(s, i, &number);
+	int err = S_ISREG(i->type) && i->nlink > 1 ? inode_keep(s, i)
+	                                           : 0; /* other names tell of it */
 	if (err == 0)
 		err = inode_materialise(s, dir, i, name);
-	bool local = directory_has_local(inode_open_directory(s, dir), name);
 	if (err == 0)
 		err = name_hide(s, dir, name);
 	if (err)
 		return err;
-	bool last = inode_is_last_name(i) && (!i->indexed || i->nlink == 1);
-	if (last)
-		inode_unhash(s->inodes, i);
-	pthread_rwlock_wrlock(&s->names);
-	g_autofree char *path = inode_child_path_locked(dir, name);
-	err = -tree_unlink(s->store, path, number);
-	if (!local)
-		err = 0; /* nothing that counts: it went with its name */
-	struct inode *dropped = NULL;
-	if (err == 0) {
-		inode_count_links(s, i, -1);
-		dropped = name_gone_locked(i, dir, name, number);
-	}
-	pthread_rwlock_unlock(&s->names);
+	while ((err = unlink_try(s, dir, i, name)) == -EAGAIN)
+		;
 	if (err == 0)
 		directory_local_remove(inode_open_directory(s, dir), name);
-	else if (last)
-		inode_rehash(s->inodes, i);
-	inode_put(s, dropped);
 	return err;
 }
 
@@ -134,8 +113,8 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 	if (!local)
 		err = 0; /* as in unlink_name() */
 	if (err == 0) {
-		name_gone_locked(i, dir, name, 0);
-		__atomic_store_n(&i->nlink, 0, __ATOMIC_RELAXED);
+		struct departure d = {.last = true};
+		departure_done_locked(i, dir, name, &d);
 	}
 	pthread_rwlock_unlock(&s->names);
 	if (err)

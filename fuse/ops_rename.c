@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "fuse/departure.h"
 #include "fuse/names.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
@@ -17,7 +18,7 @@ struct renaming {
 	struct inode *from, *to, *i, *over;
 	const char *name, *newname;
 	unsigned flags;
-	uint64_t number; /* where `over` goes if it is in use */
+	struct departure departure; /* of `over` */
 };
 
 /* Everything that takes part counts here; what is replaced has a place to go to. */
@@ -38,11 +39,7 @@ static int rename_prepare(struct server *s, struct renaming *r)
 		return S_ISDIR(r->over->type) ? EISDIR : ENOTDIR;
 	if (S_ISDIR(r->over->type))
 		return directory_is_empty(inode_open_directory(s, r->over)) ? 0 : ENOTEMPTY;
-	if (inode_in_use(r->over) && inode_is_last_name(r->over)) {
-		r->number = tree_number(s->store);
-		err = inode_keep(s, r->over);
-	}
-	return err;
+	return 0;
 }
 
 /* In the store. */
@@ -50,54 +47,65 @@ static int rename_store(struct server *s, const struct renaming *r, const char *
                         const char *to)
 {
 	int err = 0;
-	if (r->number)
-		err = -tree_aside(s->store, to, r->number);
+	if (r->departure.number)
+		err = -tree_aside(s->store, to, r->departure.number);
 	if (err == 0)
 		err = -tree_rename(s->store, from, to, r->flags);
 	if (err || !r->over || (r->flags & RENAME_EXCHANGE))
 		return err;
 	inode_count_links(s, r->over, -1);
-	if (S_ISDIR(r->over->type)) {
+	if (S_ISDIR(r->over->type))
 		tree_gone_forget(s->store, r->over->ino);
-		__atomic_store_n(&r->over->nlink, 0, __ATOMIC_RELAXED);
-	}
 	return 0;
 }
 
-/* The references that the names had are put without the lock. */
-static int rename_names(struct server *s, const struct renaming *r)
+/* With `names` written. */
+static int rename_locked(struct server *s, struct renaming *r, struct inode **dropped)
 {
-	struct inode *dropped[2] = {NULL, NULL};
-	bool exchange = r->flags & RENAME_EXCHANGE;
-	inode_ref(s->inodes, r->to);
-	if (exchange)
-		inode_ref(s->inodes, r->from);
-	bool last = r->over && !exchange && inode_is_last_name(r->over) &&
-	            (!r->over->indexed || r->over->nlink == 1);
-	if (last)
-		inode_unhash(s->inodes, r->over);
-	pthread_rwlock_wrlock(&s->names);
+	bool replaces = r->over && !(r->flags & RENAME_EXCHANGE);
+	if (replaces && !departure_stands_locked(r->over, &r->departure))
+		return -EAGAIN;
 	g_autofree char *from = inode_child_path_locked(r->from, r->name);
 	g_autofree char *to = inode_child_path_locked(r->to, r->newname);
 	int err = rename_store(s, r, from, to);
-	if (err == 0) {
-		if (r->over && !exchange)
-			dropped[0] = name_gone_locked(r->over, r->to, r->newname, r->number);
-		else if (r->over)
-			names_move_locked(r->over, r->to, r->newname, r->from, r->name);
-		names_move_locked(r->i, r->from, r->name, r->to, r->newname);
-	}
-	pthread_rwlock_unlock(&s->names);
-	if (err && last)
-		inode_rehash(s->inodes, r->over);
 	if (err)
-		dropped[0] = r->to;
-	else
-		inode_put(s, r->from);
+		return err;
+	if (replaces)
+		*dropped = departure_done_locked(r->over, r->to, r->newname, &r->departure);
+	else if (r->over)
+		names_move_locked(r->over, r->to, r->newname, r->from, r->name);
+	names_move_locked(r->i, r->from, r->name, r->to, r->newname);
+	return 0;
+}
+
+/* The references that the names had are put without the lock. -EAGAIN: what is replaced was opened
+ * meanwhile. */
+static int rename_names(struct server *s, struct renaming *r)
+{
+	struct inode *dropped = NULL;
+	bool exchange = r->flags & RENAME_EXCHANGE, replaces = r->over && !exchange;
+	r->departure = (struct departure){0};
+	int err = replaces && S_ISDIR(r->over->type) ? 0
+	          : replaces ? departure_prepare(s, r->over, true, &r->departure)
+	                     : 0;
+	if (err)
+		return err;
+	r->departure.last |= replaces && S_ISDIR(r->over->type);
+	if (r->departure.last)
+		inode_unhash(s->inodes, r->over);
+	inode_ref(s->inodes, r->to);
 	if (exchange)
-		dropped[1] = err ? r->from : r->to;
-	inode_put(s, dropped[0]);
-	inode_put(s, dropped[1]);
+		inode_ref(s->inodes, r->from);
+	pthread_rwlock_wrlock(&s->names);
+	err = rename_locked(s, r, &dropped);
+	pthread_rwlock_unlock(&s->names);
+	if (err && r->departure.last)
+		inode_rehash(s->inodes, r->over);
+	departure_end(s, &r->departure);
+	inode_put(s, err ? r->to : r->from);
+	if (exchange)
+		inode_put(s, err ? r->from : r->to);
+	inode_put(s, dropped);
 	return err;
 }
 
@@ -107,8 +115,9 @@ static int rename_run(struct server *s, struct renaming *r)
 	int err = rename_prepare(s, r);
 	if (err == 0 && !exchange)
 		err = name_hide(s, r->from, r->name);
-	if (err == 0)
-		err = rename_names(s, r);
+	do
+		err = err > 0 ? err : rename_names(s, r);
+	while (err == -EAGAIN);
 	if (err)
 		return err;
 	struct directory *from = inode_open_directory(s, r->from);

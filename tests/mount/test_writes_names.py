@@ -2,6 +2,10 @@
 # Copyright the lacunafs authors
 """Names and attributes of a writable mount, as a native directory would tell them."""
 import os
+import threading
+import time
+
+import pytest
 
 
 def test_links_of_a_directory_that_its_parent_listed(mount, serve, tree):
@@ -21,3 +25,73 @@ def test_links_of_a_directory_that_its_parent_listed(mount, serve, tree):
         os.rmdir(path / "one")
         listed()
         assert os.stat(path).st_nlink == 2
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("how", ["unlink", "rename"])
+def test_a_name_goes_of_two_that_nobody_has_looked_up_both(mount, serve, tree, how):
+    """The one that is left is found again, as the file that is open."""
+    m = mount(serve(tree).url, "-o", "rw")
+    (m / "one").write_bytes(b"of two")
+    os.mkdir(m / "made"), os.link(m / "one", m / "made" / "other")
+    (m / "new").write_bytes(b"new")
+    m.umount()
+    m = m.again()
+    with open(m / "one", "r+b", buffering=0) as f:
+        if how == "unlink":
+            os.unlink(m / "one")
+        else:
+            os.rename(m / "new", m / "one")
+        assert os.fstat(f.fileno()).st_nlink == 1
+        os.fchmod(f.fileno(), 0o600)
+        f.write(b"OF")
+        other = os.open(m / "made" / "other", os.O_RDONLY)
+        assert os.path.sameopenfile(f.fileno(), other)
+        assert (os.read(other, 9), os.fstat(other).st_nlink) == (b"OF two", 1)
+        os.close(other)
+        os.unlink(m / "made" / "other")
+        assert os.fstat(f.fileno()).st_nlink == 0
+        assert os.pread(f.fileno(), 9, 0) == b"OF two"
+    until = time.monotonic() + 10  # the kernel forgets it in its own time
+    while (left := os.listdir(m.store / "state" / "unlinked")) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert left == []
+
+
+def test_what_was_looked_up_is_opened_after_its_name_went_to_another(mount, serve, tree):
+    m = mount(serve(tree).url, "-o", "rw")
+    (m / "name").write_bytes(b"before")
+    fd = os.open(m / "name", os.O_PATH)
+    (m / "new").write_bytes(b"after")
+    os.rename(m / "new", m / "name")
+    for _ in range(2):
+        with open(f"/proc/self/fd/{fd}", "rb") as f:
+            assert (f.read(), os.fstat(fd).st_nlink) == (b"before", 0)
+    os.close(fd)
+
+
+@pytest.mark.sanitize
+def test_readers_of_a_name_that_is_replaced_all_the_time(mount, serve, tree):
+    m = mount(serve(tree).url, "-o", "rw,threads=3")
+    (m / "name").write_bytes(b"0")
+    until, wrong = time.monotonic() + 3, []
+
+    def read():
+        while time.monotonic() < until and not wrong:
+            try:
+                if not (m / "name").read_bytes():
+                    wrong.append("empty")
+            except OSError as e:
+                wrong.append(e)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for t in readers:
+        t.start()
+    for n in range(1 << 30):
+        if time.monotonic() > until or wrong:
+            break
+        (m / "new").write_bytes(b"%d" % n)
+        os.rename(m / "new", m / "name")
+    for t in readers:
+        t.join()
+    assert wrong == []

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/departure.h"
+#include <errno.h>
+#include <sys/stat.h>
+#include "fuse/names.h"
+#include "fuse/ops.h"
+
+static bool in_use(const struct inode *i)
+{
+	return S_ISREG(i->type) && (i->handles > 0 || i->opening > 0);
+}
+
+/* Has it names that are in the store alone? What has several remote ones is found by its index. */
+static bool has_unknown(const struct inode *i, const struct departure *d)
+{
+	return !d->last && !i->indexed && (!i->extra || !i->extra->aliases);
+}
+
+int departure_prepare(struct server *s, struct inode *i, bool replaced, struct departure *out)
+{
+	struct departure d = {0};
+	int err = S_ISREG(i->type) && !i->local && i->nlink > 1 ? inode_keep(s, i) : 0;
+	if (err == 0)
+		err = inode_refresh(s, i);
+	if (err)
+		return err;
+	pthread_rwlock_rdlock(&s->names);
+	bool aliases = i->extra && i->extra->aliases;
+	d.last = i->local ? i->nlink <= 1 : !aliases;
+	bool unknown = has_unknown(i, &d);
+	pthread_rwlock_unlock(&s->names);
+	if (unknown || (d.last && (in_use(i) || (replaced && i->local && S_ISREG(i->type))))) {
+		d.number = tree_number(s->store);
+		err = inode_keep(s, i);
+	}
+	if (err == 0)
+		*out = d;
+	return err;
+}
+
+bool departure_stands_locked(const struct inode *i, const struct departure *d)
+{
+	return d->number || !(d->last ? in_use(i) : has_unknown(i, d));
+}
+
+struct inode *departure_done_locked(struct inode *i, struct inode *dir, const char *name,
+                                    struct departure *d)
+{
+	struct inode *dropped = names_remove_locked(i, dir, name);
+	if (!i->nameless || (i->indexed && !d->last))
+		return dropped;
+	inode_extra_locked(i)->unlinked = d->number;
+	d->number = 0;
+	if (d->last) {
+		i->indexed = false;
+		i->nlink = 0;
+	}
+	return dropped;
+}
+
+void departure_end(struct server *s, struct departure *d)
+{
+	if (d->number)
+		tree_orphan_drop(s->store, d->number);
+}
+
+bool inode_is_gone(struct server *s, const struct inode *i)
+{
+	pthread_rwlock_rdlock(&s->names);
+	bool gone = i->nameless && !i->indexed && !(i->extra && i->extra->unlinked);
+	pthread_rwlock_unlock(&s->names);
+	return gone;
+}
+
+struct dropping {
+	struct pool_job job;
+	struct store *store;
+	GArray *numbers;
+};
+
+static void dropping_run(struct pool_job *job)
+{
+	struct dropping *d = (struct dropping *)((char *)job - offsetof(struct dropping, job));
+	for (guint n = 0; n < d->numbers->len; n++)
+		tree_orphan_drop(d->store, g_array_index(d->numbers, uint64_t, n));
+	g_array_unref(d->numbers);
+	g_free(d);
+}
+
+void numbers_drop(struct server *s, GArray *numbers)
+{
+	if (!numbers)
+		return;
+	struct dropping *d = g_new0(struct dropping, 1);
+	d->job.run = dropping_run;
+	d->store = s->store;
+	d->numbers = numbers;
+	if (s->disk)
+		pool_submit(s->disk, &d->job);
+	else
+		dropping_run(&d->job);
+}
