@@ -116,7 +116,7 @@ static int mark_present(struct store_file *f, uint64_t first, uint64_t last)
 static uint64_t mark_covered(struct store_file *f, uint64_t first, uint64_t last, uint64_t end,
                              int *err)
 {
-	for (uint64_t k = first; k <= last; k++) {
+	for (uint64_t k = first; k <= last && k << f->record.chunk_shift < end; k++) {
 		if (map_is_local(&f->map, k))
 			continue;
 		*err = end < end_of(f, k) ? -ENOSPC : dirty_mark(f, k, false);

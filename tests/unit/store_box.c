@@ -59,6 +59,7 @@ void box_crash(struct box *b)
 	struct store *s = g_steal_pointer(&b->store);
 
 	epoch_close(&s->epoch);
+	dirty_close(s);
 	close(s->tmp);
 	close(s->tree);
 	close(s->state);
