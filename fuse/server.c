@@ -338,7 +338,7 @@ static void descriptors_allow(void)
 /* The last of rw and ro counts. */
 static bool asked_to_write(const struct settings *settings)
 {
-	bool write = false;
+	bool write = true;
 	for (guint n = 0; settings->fuse_options && n < settings->fuse_options->len; n++) {
 		const char *option = settings->fuse_options->pdata[n];
 		if (strcmp(option, "rw") == 0 || strcmp(option, "ro") == 0)

@@ -188,7 +188,7 @@ def test_statfs(mount, serve, tree):
     m = mount(serve(tree).url)
     fs = os.statvfs(m.path)
     assert fs.f_namemax == 255 and fs.f_blocks > 0 and fs.f_bsize > 0
-    assert fs.f_flag & os.ST_RDONLY
+    assert not fs.f_flag & os.ST_RDONLY
 
 
 def test_find_opens_nothing(mount, serve, tree):

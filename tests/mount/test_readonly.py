@@ -15,7 +15,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 @pytest.fixture
 def m(mount, serve, tree):
-    return mount(serve(tree).url)
+    return mount(serve(tree).url, "-o", "ro")
 
 
 def syscall(name):
