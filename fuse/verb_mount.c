@@ -23,7 +23,7 @@ static const char help[] =
         "  --ca-file FILE     trust these certificates too\n"
         "  --log FILE         log to FILE, not to DIR/state/log\n"
         "  --ready-fd FD      with -f: write a byte to FD when the mount answers\n"
-        "  -o, --options X,Y  what is not below is for libfuse: rw, allow_other, nosuid..\n"
+        "  -o, --options X,Y  what is not below is for libfuse: ro, allow_other, nosuid..\n"
         "    chunk_size=64K        of new files     passthrough=auto    or no\n"
         "    readahead=32M         one reader's     prefetch=64M        of all readers\n"
         "    connect_timeout=5s    to a server      stall_timeout=10s   no bytes arrive\n"
