@@ -3,6 +3,7 @@
 
 /* Where the inode table meets fetch/: the content of a file, the listing of a directory,
  * and what becomes of an inode when the source tells something new. */
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "fuse/inode.h"
@@ -189,6 +190,30 @@ char *directory_local_path(void *user, struct directory *d)
 	return path;
 }
 
+/* The source has something new by a name that counts here. What follows the source says so itself,
+ * when it is read; what was changed here stays, and that is told, once a change. */
+static void both_changed(struct server *s, struct inode *dir, const char *name)
+{
+	struct tree_node node;
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	int err = tree_look(s->store, path, &node);
+	pthread_rwlock_unlock(&s->names);
+	if (err)
+		return;
+	if (S_ISREG(node.st.st_mode) && (node.kind == TREE_LOCAL || node.mixed)) {
+		struct mishap told = {
+		        .ino = node.st.st_ino,
+		        .error = ESTALE,
+		        .at_ns = clock_realtime(),
+		        .cause = g_strdup("changed at the source, too: what is here stays"),
+		};
+		g_message("/%s %s", path, told.cause);
+		mishaps_note(s->mishaps, told);
+	}
+	tree_node_clear(&node);
+}
+
 void directory_changed(void *user, struct directory *d, struct listing *before,
                        struct listing *after)
 {
@@ -207,7 +232,10 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 		uint32_t at;
 		if (known && same_entry(listing_at(before, old), e))
 			continue;
-		if (directory_child(d, after, listing_name(after, e), &at) != CHILD_REMOTE)
+		enum child child = directory_child(d, after, listing_name(after, e), &at);
+		if (child == CHILD_LOCAL)
+			both_changed(s, dir, listing_name(after, e));
+		if (child != CHILD_REMOTE)
 			continue; /* what is here counts */
 		if (known)
 			entry_changed(s, dir, d, after, n);

@@ -159,9 +159,19 @@ def test_changed_at_both_ends(mount, serve, scratch):
         assert not os.path.exists(m / "d" / "removed")
         assert error_of(os.stat, m / "d" / "renamed") == errno.ENOENT
 
+    def check_told(m, name, times):
+        line = f"/d/{name} changed at the source, too"
+        assert m.log().count(line) == times
+        cause = (m.status(f"d/{name}")["last_error"] or {}).get("cause", "")
+        assert ("changed at the source, too" in cause) == (times > 0)
+
     check(m)
+    for name, times in (("written", 1), ("born", 1), ("moved", 0)):
+        check_told(m, name, times)
     m.umount()
+    trees.put(source / "d" / "written", b"there, and newer still", 1_700_000_100)
     m = m.again()
+    soon(lambda: os.listdir(m / "d") and "/d/written changed" in m.log())
     check(m)
     os.unlink(m / "d" / "written")  # what was there is not back
     assert not os.path.exists(m / "d" / "written")

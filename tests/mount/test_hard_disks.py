@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+import lying
 import processes
 import trees
 import volumes
@@ -141,3 +142,76 @@ def test_disk_turns_read_only(volume, mount, scratch):
     check(m, source)
     assert {what: error_of(call) for what, call in changes(m, "b")} == dict.fromkeys(told, 0)
     check(m, source)
+
+
+def test_dead_server_under_changes(mount, serve, scratch):
+    """What needs no bytes works without a source; what does is EIO in time, half of nothing is
+    done, and all of it works once the source is back."""
+    source, truth = scratch / "source", trees.noise(3, 4 << 20)
+    for name in ("cold", "part", "other"):
+        trees.put(source / name, truth)
+    trees.put(source / "dir" / "x", b"x")
+    server = serve(source)
+    m = mount(server.url, "-o", "rw,readahead=0,retries=0,wait_timeout=2s,connect_timeout=1s")
+    os.listdir(m / "dir")
+    read(m / "part", 0, 10)
+    server.stop()
+    os.rename(m / "cold", m / "dir" / "moved")
+    os.chmod(m / "part", 0o600)
+    os.link(m / "part", m / "linked")
+    os.truncate(m / "other", 3 << 20)
+    write(m / "part", b"x" * (1 << 20))
+    (m / "born").write_bytes(b"born")
+    os.unlink(m / "dir" / "x")
+    before = os.stat(m / "part")
+    with open(m / "part", "r+b", buffering=0) as f:
+        begun = time.monotonic()
+        assert error_of(os.pwrite, f.fileno(), b"edge", (2 << 20) + 5) == errno.EIO
+        assert time.monotonic() - begun < 10
+    assert os.stat(m / "part").st_size == before.st_size
+    assert error_of(read, m / "dir" / "moved", 0, 10) == errno.EIO
+    m.umount()
+    m = m.again()
+    server.start()
+    expected = b"x" * (1 << 20) + truth[1 << 20:]
+    assert processes.wait_until(lambda: error_of(read, m / "linked", 3 << 20, 10) == 0)
+    assert (m / "linked").read_bytes() == expected
+    assert (m / "dir" / "moved").read_bytes() == truth
+    assert (m / "other").read_bytes() == truth[:3 << 20]
+    assert sorted(os.listdir(m.path)) == ["born", "dir", "linked", "other", "part"]
+
+
+WRITER = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+fd = os.open(sys.argv[1], os.O_RDWR)
+print("writing", flush=True)
+os.pwrite(fd, b"edge", 100_000)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_write_that_is_given_up(mount, serve, scratch, number):
+    """Ctrl-C while a write waits for the chunk it covers in part: the writer ends at once, the file
+    is as it was, and others write."""
+    source, truth = scratch / "source", trees.noise(4, 1 << 20)
+    trees.put(source / "f", truth)
+    server = serve(source)
+    m = mount(server.url, "-o", "rw,readahead=0,wait_timeout=60s,stall_timeout=60s,retries=0")
+    os.stat(m / "f")
+    server.lie("/f", lying.stall(0))
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, m / "f"], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL)
+    assert writer.stdout.readline() == b"writing\n"
+    assert processes.wait_until(lambda: m.status("f")["transfers"])
+    writer.send_signal(number)
+    writer.wait(10)
+    writer.stdout.close()
+    server.honest()
+    assert os.stat(m / "f").st_size == 1 << 20
+    server.stop()  # what stalls is cut off
+    server.start()
+    assert processes.wait_until(lambda: error_of(read, m / "f", 100_000, 4) == 0)
+    assert (m / "f").read_bytes() == truth
+    write(m / "f", b"here")
+    assert (m / "f").read_bytes() == b"here" + truth[4:]
