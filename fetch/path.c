@@ -41,6 +41,19 @@ bool path_valid(const char *path)
 	}
 }
 
+/* The time of `at` stays. */
+static int step_make(int at, const char *name, mode_t mode)
+{
+	struct stat st;
+	bool known = fstatat(at, ".", &st, 0) == 0;
+
+	if (mkdirat(at, name, mode) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	if (known)
+		utimensat(at, ".", (struct timespec[]){{.tv_nsec = UTIME_OMIT}, st.st_mtim}, 0);
+	return 0;
+}
+
 static int step_down(int at, int dir, const char *p, size_t length, bool make, mode_t mode)
 {
 	char name[NAME_MAX + 1];
@@ -49,9 +62,11 @@ static int step_down(int at, int dir, const char *p, size_t length, bool make, m
 	memcpy(name, p, length);
 	name[length] = '\0';
 	fd = openat(at, name, flags);
-	if (fd < 0 && errno == ENOENT && make && (mkdirat(at, name, mode) == 0 || errno == EEXIST))
-		fd = openat(at, name, flags);
 	fd = fd < 0 ? -errno : fd;
+	if (fd == -ENOENT && make && (fd = step_make(at, name, mode)) == 0) {
+		fd = openat(at, name, flags);
+		fd = fd < 0 ? -errno : fd;
+	}
 	if (at != dir)
 		close(at);
 	return fd;

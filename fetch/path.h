@@ -17,7 +17,7 @@ bool path_valid(const char *path);
 int path_open(int dir, const char *path, int flags, mode_t mode);
 /* The directory that holds `path` (O_PATH), and the name in it (into `path`). */
 int path_open_parent(int dir, const char *path, const char **name);
-/* The same, and makes what is missing of it. */
+/* The same, and makes what is missing of it; the times of what was there stay. */
 int path_make_parent(int dir, const char *path, mode_t mode, const char **name);
 /* What path_open() falls back to. */
 int path_walk(int dir, const char *path, int flags, mode_t mode);

@@ -34,10 +34,10 @@ static struct inode *directory_for(fuse_req_t req, fuse_ino_t parent, const char
 static struct tree_maker maker(fuse_req_t req, uint32_t mode, dev_t rdev, const char *target)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	umask(ctx->umask); /* this thread's own (session.c) */
 	return (struct tree_maker){
 	        .uid = ctx->uid,
 	        .gid = ctx->gid,
+	        .umask = ctx->umask,
 	        .mode = mode,
 	        .rdev = (major(rdev) << 20) | minor(rdev),
 	        .target = target,

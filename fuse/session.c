@@ -154,7 +154,7 @@ static void *session_run(void *arg)
 	struct session *se = arg;
 	struct fuse_session *fuse = se->server->session;
 	struct fuse_buf buf = {.mem = g_malloc(BUFFER_SIZE)};
-	/* an umask of its own, which is that of whoever makes something (ops_make.c) */
+	/* an umask of its own, which is that of whoever makes something (tree_make.c) */
 	if (unshare(CLONE_FS) < 0)
 		g_error("unshare: %s", g_strerror(errno));
 	device_take(se);

@@ -290,10 +290,10 @@ int store_file_discard(struct store *s, const char *path, struct store_file *f)
 	if (err == 0 && f->named)
 		err = epoch_begin(&s->epoch);
 	if (err == 0 && f->named) {
-		err = name_remove(s->tree, path, f->record.ino);
+		err = name_remove(s, s->tree, path, f->record.ino);
 		shard_path("links", f->link_ino, link);
 		if (err == 0 && __atomic_load_n(&s->links, __ATOMIC_ACQUIRE))
-			err = name_remove(s->state, link, f->record.ino);
+			err = name_remove(s, s->state, link, f->record.ino);
 		if (err == 0 && f->map.chunks > 1)
 			shard_unlink(s->state, "maps", f->record.id);
 	}

@@ -13,6 +13,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include "fetch/store/shard.h"
+#include "fetch/store/stamp.h"
 #include "fetch/store/tree_private.h"
 
 static struct links_disk links_disk(uint32_t pending, uint32_t base)
@@ -71,6 +72,17 @@ int links_settle(const struct place *p)
 	return links_write(p->proc, pending + (st.st_nlink < base), 0);
 }
 
+static int clear(struct store *s, const struct place *p, const char *path)
+{
+	struct stamp stamp;
+	int err;
+
+	stamp_begin(s, p->dir, &stamp);
+	err = place_clear(s, p, path);
+	stamp_end(s, &stamp);
+	return err;
+}
+
 /* 0: nothing is there any more; 1: the file is. -ESTALE: something else counts there. */
 static int name_look(struct store *s, const char *path, const struct stat *file)
 {
@@ -85,7 +97,7 @@ static int name_look(struct store *s, const char *path, const struct stat *file)
 	else if (st.st_ino == file->st_ino && st.st_dev == file->st_dev)
 		err = 1;
 	else
-		err = place_clear(s, &p, path);
+		err = clear(s, &p, path);
 	place_close(&p);
 	return err == -EEXIST ? -ESTALE : err;
 }

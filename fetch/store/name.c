@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "fetch/path.h"
 #include "fetch/store/shard.h"
+#include "fetch/store/stamp.h"
 #include "fetch/store/store_private.h"
 
 /* Under STORE, which is 0700: whoever shares the tree wants to get in. */
@@ -91,12 +92,25 @@ static bool clear_way(struct store *s, const char *path)
 	return false;
 }
 
+int name_place(struct store *s, const char *path, const char **name)
+{
+	int fd = path_open_parent(s->tree, path, name);
+	struct stamp stamp;
+
+	if (fd != -ENOENT)
+		return fd;
+	stamp_begin(s, s->tree, &stamp);
+	fd = path_make_parent(s->tree, path, TREE_MODE, name);
+	stamp_end(s, &stamp);
+	return fd;
+}
+
 static int open_place(struct store *s, const char *path, const char **name)
 {
-	int fd = path_make_parent(s->tree, path, TREE_MODE, name);
+	int fd = name_place(s, path, name);
 
 	if (fd == -ENOTDIR && clear_way(s, path))
-		fd = path_make_parent(s->tree, path, TREE_MODE, name);
+		fd = name_place(s, path, name);
 	return fd;
 }
 
@@ -109,18 +123,10 @@ static int name_refused(const char *path, int err)
 	return 0;
 }
 
-/* A copy of what is remote comes into a directory: that is no change of it. */
-static void stamp_restore(int parent, const struct stat *before)
-{
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, before->st_mtim};
-
-	utimensat(parent, ".", times, 0);
-}
-
 int name_give(struct store *s, int fd, uint64_t temporary, const char *path, uint64_t ino)
 {
 	const char *name;
-	struct stat st;
+	struct stamp stamp;
 	int err = ino ? name_index(s, fd, temporary, ino) : 0, parent;
 
 	if (err)
@@ -128,13 +134,12 @@ int name_give(struct store *s, int fd, uint64_t temporary, const char *path, uin
 	parent = open_place(s, path, &name);
 	if (parent < 0)
 		return name_refused(path, parent);
-	bool stamped = fstatat(parent, ".", &st, 0) == 0;
+	stamp_begin(s, parent, &stamp);
 	err = link_file(s, fd, temporary, parent, name);
 	/* a directory that has become a file, and nothing is left in it */
 	if (err == -EEXIST && unlinkat(parent, name, AT_REMOVEDIR) == 0)
 		err = link_file(s, fd, temporary, parent, name);
-	if (err == 0 && stamped)
-		stamp_restore(parent, &st);
+	stamp_end(s, &stamp);
 	close(parent);
 	return err ? name_refused(path, err) : 0;
 }
@@ -143,32 +148,34 @@ int name_add(struct store *s, uint64_t ino, const char *path)
 {
 	char from[SHARD_PATH_MAX];
 	const char *name;
-	struct stat st;
+	struct stamp stamp;
 	int parent = open_place(s, path, &name), err = 0;
 
 	if (parent < 0)
 		return parent;
 	shard_path("links", ino, from);
-	bool stamped = fstatat(parent, ".", &st, 0) == 0;
+	stamp_begin(s, parent, &stamp);
 	if (linkat(s->state, from, parent, name, 0) < 0)
 		err = -errno;
-	else if (stamped)
-		stamp_restore(parent, &st);
+	stamp_end(s, &stamp);
 	close(parent);
 	return err;
 }
 
-int name_remove(int dir, const char *path, ino_t ino)
+int name_remove(struct store *s, int dir, const char *path, ino_t ino)
 {
 	const char *name;
 	int parent = path_open_parent(dir, path, &name), err = 0;
+	struct stamp stamp;
 	struct stat st;
 
 	if (parent < 0)
 		return parent == -ENOENT || parent == -ENOTDIR ? 0 : parent;
+	stamp_begin(s, parent, &stamp);
 	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == ino &&
 	    unlinkat(parent, name, 0) < 0 && errno != ENOENT)
 		err = -errno;
+	stamp_end(s, &stamp);
 	close(parent);
 	return err;
 }
@@ -176,6 +183,7 @@ int name_remove(int dir, const char *path, ino_t ino)
 int name_set_aside(struct store *s, int dir, const char *path)
 {
 	const char *name;
+	struct stamp stamp;
 	char to[40];
 	int parent, err = epoch_begin(&s->epoch);
 
@@ -185,10 +193,12 @@ int name_set_aside(struct store *s, int dir, const char *path)
 	if (parent < 0)
 		return parent;
 	snprintf(to, sizeof to, "orphans/%016" PRIx64, store_number(s));
+	stamp_begin(s, parent, &stamp);
 	if (mkdirat(s->state, "orphans", 0700) < 0 && errno != EEXIST)
 		err = -errno;
 	else if (renameat2(parent, name, s->state, to, RENAME_NOREPLACE) < 0)
 		err = -errno;
+	stamp_end(s, &stamp);
 	close(parent);
 	if (err == 0)
 		g_message("the store's %s was set aside as state/%s", path, to);

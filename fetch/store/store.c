@@ -200,6 +200,7 @@ static void store_free(struct store *s)
 	for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	pthread_rwlock_destroy(&s->stamps);
 	g_free(s->path);
 	g_free(s);
 }
@@ -213,6 +214,7 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	g_assert(own.chunk_shift == 0 ||
 	         (own.chunk_shift >= CHUNK_SHIFT_MIN && own.chunk_shift <= CHUNK_SHIFT_MAX));
 	s->path = g_strdup(path);
+	pthread_rwlock_init(&s->stamps, NULL);
 	s->dir = s->state = s->tree = s->tmp = s->lock = -1;
 	s->privileged = geteuid() == 0;
 	while (getrandom(&s->seed, sizeof s->seed, 0) != sizeof s->seed)

@@ -33,6 +33,7 @@ struct store {
 	char *path; /* owned */
 	int dir;    /* O_RDONLY, as state; tree and tmp are O_PATH */
 	int state, tree, tmp;
+	pthread_rwlock_t stamps; /* stamp.h */
 	int lock;
 	struct epoch epoch;
 	struct dirty dirty;
@@ -94,13 +95,16 @@ void found_clear(struct found *f);
 bool record_is_dead(const struct store *s, const struct record *r);
 
 /* name.c */
+/* The directory of the last name of `path` in the tree, made where it is not there; *name: into
+ * `path`. */
+int name_place(struct store *s, const char *path, const char **name);
 /* Gives `fd` (state/tmp/<temporary>, if not 0) its name in the tree, and at links/<ino> if not
  * 0. 0 also where the name is taken by what is not ours. */
 int name_give(struct store *s, int fd, uint64_t temporary, const char *path, uint64_t ino);
 /* Another name in the tree for links/<ino>. */
 int name_add(struct store *s, uint64_t ino, const char *path);
 /* Removes the name at `path` of `dir`, if it is that of the file `ino`. */
-int name_remove(int dir, const char *path, ino_t ino);
+int name_remove(struct store *s, int dir, const char *path, ino_t ino);
 /* Moves what is at `path` of `dir` to orphans. */
 int name_set_aside(struct store *s, int dir, const char *path);
 

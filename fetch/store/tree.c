@@ -13,9 +13,6 @@
 #include "fetch/store/shard.h"
 #include "fetch/store/tree_private.h"
 
-/* As parents of what is cached; name.c */
-#define WAY_MODE 0755
-
 static int place_named(int dir, const char *name, struct place *out)
 {
 	if (dir < 0)
@@ -47,7 +44,7 @@ int place_make(struct store *s, const char *path, struct place *out)
 
 	if (path[0] == '\0' || path[0] == '/')
 		return place_open(s, path, out);
-	dir = path_make_parent(s->tree, path, WAY_MODE, &name);
+	dir = name_place(s, path, &name);
 	return place_named(dir, name, out);
 }
 

@@ -50,9 +50,9 @@ int tree_gone_remove(struct store *s, uint64_t dir, const char *name);
 /* Of a directory that went. */
 void tree_gone_forget(struct store *s, uint64_t dir);
 
-/* Who makes something, and as what. The umask is the thread's. */
+/* Who makes something, and as what. The thread, whose umask that becomes meanwhile, has its own. */
 struct tree_maker {
-	uint32_t uid, gid;
+	uint32_t uid, gid, umask;
 	uint32_t mode; /* S_IFMT and permissions */
 	uint32_t rdev; /* Linux's 32-bit encoding, of devices */
 	const char *target;

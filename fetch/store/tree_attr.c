@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "fetch/path.h"
 #include "fetch/store/shard.h"
+#include "fetch/store/stamp.h"
 #include "fetch/store/tree_private.h"
 
 /* Ours: neither shown nor touched. */
@@ -141,8 +142,10 @@ int tree_utimens(struct store *s, const char *path, const struct timespec times[
 
 	if (err)
 		return err;
+	stamp_change_begin(s);
 	if (utimensat(p.dir, p.name, times, AT_SYMLINK_NOFOLLOW) < 0)
 		err = -errno;
+	stamp_change_end(s);
 	place_close(&p);
 	return err;
 }

@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "fetch/path.h"
+#include "fetch/store/stamp.h"
 #include "fetch/store/tree_private.h"
 
 /* What is made is the maker's, as the file system would have it: mode and ACL from the umask
@@ -46,7 +47,7 @@ int place_clear(struct store *s, const struct place *p, const char *path)
 		return err;
 	if (unlinkat(p->dir, p->name, 0) == 0)
 		return 0;
-	return errno == EISDIR || errno == EPERM ? tree_rmdir(s, path, 0) : -errno;
+	return errno == EISDIR || errno == EPERM ? place_rmdir(s, p, 0) : -errno;
 }
 
 static int make_at(struct store *s, const struct place *p, const struct tree_maker *m)
@@ -73,18 +74,23 @@ int tree_make(struct store *s, const char *path, const struct tree_maker *m)
 {
 	struct place p;
 	int err = epoch_begin(&s->epoch);
+	mode_t before;
 	bool made;
 
 	if (err == 0)
 		err = place_make(s, path, &p);
 	if (err)
 		return err;
+	stamp_change_begin(s);
+	before = umask(m->umask);
 	err = make_at(s, &p, m);
 	if (err == -EEXIST) {
 		err = place_clear(s, &p, path);
 		if (err == 0)
 			err = make_at(s, &p, m);
 	}
+	umask(before);
+	stamp_change_end(s);
 	made = err == 0;
 	if (err == 0)
 		err = maker_own(s, &p, m);
@@ -102,11 +108,14 @@ int tree_make_file(struct store *s, const char *path, const struct tree_maker *m
 	const int flags = O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC;
 	struct place p;
 	int err = epoch_begin(&s->epoch), fd;
+	mode_t before;
 
 	if (err == 0)
 		err = place_make(s, path, &p);
 	if (err)
 		return err;
+	stamp_change_begin(s);
+	before = umask(m->umask);
 	fd = openat(p.dir, p.name, flags, m->mode & 07777);
 	if (fd < 0 && errno == EEXIST) {
 		err = place_clear(s, &p, path);
@@ -115,6 +124,8 @@ int tree_make_file(struct store *s, const char *path, const struct tree_maker *m
 	}
 	if (err == 0 && fd < 0)
 		err = -errno;
+	umask(before);
+	stamp_change_end(s);
 	if (err == 0)
 		err = maker_own(s, &p, m);
 	if (fd >= 0 && err) {
@@ -138,13 +149,16 @@ static int nameless_in(struct store *s, const char *dir, const char *to, struct 
 	int parent = path_open(s->tree, dir, O_PATH | O_DIRECTORY, 0), fd;
 	struct stat st;
 	char proc[40];
+	mode_t before;
 
 	if (parent < 0)
 		return parent;
 	if (fstatat(parent, "", &st, AT_EMPTY_PATH) == 0 && (st.st_mode & S_ISGID))
 		m->gid = st.st_gid;
+	before = umask(m->umask);
 	fd = openat(parent, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, m->mode & 07777);
 	fd = fd < 0 ? -errno : fd;
+	umask(before);
 	close(parent);
 	if (fd < 0)
 		return fd;
@@ -292,6 +306,7 @@ int tree_keep(struct store *s, const char *path, const struct store_kept *k,
 	        .rdev = rdev,
 	        .target = target,
 	};
+	struct stamp stamp;
 	struct place p;
 	int err = epoch_begin(&s->epoch);
 
@@ -299,7 +314,9 @@ int tree_keep(struct store *s, const char *path, const struct store_kept *k,
 		err = place_make(s, path, &p);
 	if (err)
 		return err;
+	stamp_begin(s, p.dir, &stamp);
 	err = S_ISDIR(o->mode) ? keep_directory(s, &p, k, o) : keep_other(s, &p, path, k, o, &m);
+	stamp_end(s, &stamp);
 	place_close(&p);
 	return err;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "fetch/path.h"
 #include "fetch/store/shard.h"
+#include "fetch/store/stamp.h"
 #include "fetch/store/tree_private.h"
 
 /* What goes with the last name of a file, or with anything that is no directory. */
@@ -61,6 +62,7 @@ int tree_unlink(struct store *s, const char *path, uint64_t number)
 		err = place_open(s, path, &p);
 	if (err)
 		return err;
+	stamp_change_begin(s);
 	if (number) {
 		if (mkdirat(s->state, "unlinked", 0700) < 0 && errno != EEXIST)
 			err = -errno;
@@ -76,6 +78,7 @@ int tree_unlink(struct store *s, const char *path, uint64_t number)
 		else
 			last_forget(s, &last);
 	}
+	stamp_change_end(s);
 	place_close(&p);
 	return err;
 }
@@ -130,28 +133,37 @@ void tree_gone_forget(struct store *s, uint64_t dir)
 	unlinkat(s->state, shard, AT_REMOVEDIR);
 }
 
-int tree_rmdir(struct store *s, const char *path, uint64_t dir)
+int place_rmdir(struct store *s, const struct place *p, uint64_t dir)
 {
 	struct mark_disk mark;
-	struct place p;
-	int err = epoch_begin(&s->epoch), marked;
+	int err = 0, marked = mark_read(p->proc, &mark);
 
-	if (err == 0)
-		err = place_open(s, path, &p);
-	if (err)
-		return err == -ENOENT ? 0 : err; /* remote alone */
-	marked = mark_read(p.proc, &mark);
-	if (unlinkat(p.dir, p.name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+	if (unlinkat(p->dir, p->name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		err = -errno;
 	if (err == -ENOTEMPTY || err == -EEXIST) {
-		err = empty(s, path_open(p.dir, p.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0));
-		if (err == 0 && unlinkat(p.dir, p.name, AT_REMOVEDIR) < 0)
+		err = empty(s, path_open(p->dir, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0));
+		if (err == 0 && unlinkat(p->dir, p->name, AT_REMOVEDIR) < 0)
 			err = -errno;
 	}
 	if (err == 0 && marked == 0)
 		origin_remove(s, mark.id);
 	if (err == 0 && dir)
 		tree_gone_forget(s, dir);
+	return err;
+}
+
+int tree_rmdir(struct store *s, const char *path, uint64_t dir)
+{
+	struct place p;
+	int err = epoch_begin(&s->epoch);
+
+	if (err == 0)
+		err = place_open(s, path, &p);
+	if (err)
+		return err == -ENOENT ? 0 : err; /* remote alone */
+	stamp_change_begin(s);
+	err = place_rmdir(s, &p, dir);
+	stamp_change_end(s);
 	place_close(&p);
 	return err;
 }
@@ -187,6 +199,7 @@ int tree_rename(struct store *s, const char *from, const char *to, unsigned flag
 		return err;
 	err = place_make(s, to, &b);
 	if (err == 0) {
+		stamp_change_begin(s);
 		last_look(&b, &last);
 		marked = replaces && mark_read(b.proc, &mark) == 0;
 		if (replaces)
@@ -197,6 +210,7 @@ int tree_rename(struct store *s, const char *from, const char *to, unsigned flag
 			last_forget(s, &last);
 		if (err == 0 && marked)
 			origin_remove(s, mark.id);
+		stamp_change_end(s);
 		place_close(&b);
 	}
 	place_close(&a);
@@ -214,11 +228,13 @@ int tree_link(struct store *s, const char *from, const char *to)
 		return err;
 	err = place_make(s, to, &b);
 	if (err == 0) {
+		stamp_change_begin(s);
 		if (linkat(a.dir, a.name, b.dir, b.name, 0) < 0)
 			err = -errno;
 		if (err == -EEXIST && (err = place_clear(s, &b, to)) == 0 &&
 		    linkat(a.dir, a.name, b.dir, b.name, 0) < 0)
 			err = -errno;
+		stamp_change_end(s);
 		place_close(&b);
 	}
 	place_close(&a);

@@ -21,6 +21,8 @@ int place_open(struct store *s, const char *path, struct place *out);
 /* Makes the directories on the way. */
 int place_make(struct store *s, const char *path, struct place *out);
 void place_close(struct place *p);
+/* The directory and what is left in it; 0 where it is not there. */
+int place_rmdir(struct store *s, const struct place *p, uint64_t dir);
 /* Removes a leftover that does not count from the name. -EEXIST: it counts. */
 int place_clear(struct store *s, const struct place *p, const char *path);
 

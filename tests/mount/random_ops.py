@@ -139,7 +139,10 @@ class Worker:
             if got != wanted:
                 if step in posix_steps.READS:
                     again = posix_steps.told(sides[0], step, arguments)
-                    wanted = f"{wanted!r:.300}; asked again, it told {again!r:.300}"
+                    looks = [posix_steps.told(s, "look", arguments[:1])
+                             for s in sides if isinstance(arguments[0], str)]
+                    wanted = f"{wanted!r:.300}; asked again, it told {again!r:.300}; " \
+                        f"by now it is {looks}"
                 raise Trouble(f"step {i}: {step}{arguments!r:.300}\n"
                               f"told {got!r:.300}\n not {wanted!r:.300}\n"
                               + related(done, arguments))

@@ -2,6 +2,8 @@
 # Copyright the lacunafs authors
 """Names and attributes of a writable mount, as a native directory would tell them."""
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -95,3 +97,49 @@ def test_readers_of_a_name_that_is_replaced_all_the_time(mount, serve, tree):
     for t in readers:
         t.join()
     assert wrong == []
+
+
+def test_copies_that_come_are_no_change_of_a_directory(mount, tree, scratch):
+    """Nor are directories on the way to them, nor what comes to count in it."""
+    source = scratch / "source"
+    (source / "a" / "b" / "c").mkdir(parents=True)
+    (source / "a" / "b" / "c" / "file").write_bytes(b"x")
+    os.mkfifo(source / "a" / "fifo"), (source / "a" / "one").write_bytes(b"1")
+    os.link(source / "a" / "one", source / "a" / "b" / "two")
+    for path in ("a/b/c", "a/b", "a", "."):
+        os.utime(source / path, (5, 5))
+    m = mount(source, "-o", "rw")
+    for path in (".", "a"):
+        os.utime(m / path, (7, 7))
+    before = {p: os.stat(m / p).st_mtime for p in (".", "a", "a/b", "a/b/c")}
+    (m / "a" / "b" / "c" / "file").read_bytes()
+    os.chmod(m / "a" / "fifo", 0o600), os.chmod(m / "a" / "b" / "two", 0o600)
+    os.chmod(m / "a" / "b" / "c", 0o700)
+    assert {p: os.stat(m / p).st_mtime for p in before} == before
+    m.umount()
+    m = m.again()
+    assert {p: os.stat(m / p).st_mtime for p in before} == before
+
+
+def test_the_umask_of_who_makes_something_is_not_that_of_the_store(mount, scratch, nobody):
+    source = scratch / "source"
+    for n in range(8):
+        (source / f"d{n}" / "e").mkdir(parents=True)
+        (source / f"d{n}" / "e" / "file").write_bytes(b"x")
+    subprocess.run(["chown", "-R", str(nobody), source, *(scratch / n for n in (
+        "cache", "run", "home"))], check=True)
+    m = mount(source, "-o", "rw,threads=2", user=nobody)
+    script = """if 1:
+        import os, sys
+        os.chdir(sys.argv[1])
+        for n in range(8):
+            os.umask(0o777)
+            os.close(os.open(f"made{n}", os.O_CREAT | os.O_WRONLY, 0o666))
+            assert os.stat(f"made{n}").st_mode & 0o777 == 0
+            os.umask(0o022)
+            assert open(f"d{n}/e/file").read() == "x"
+            os.chmod(f"d{n}/e/file", 0o600)
+            os.truncate(f"d{n}/e/file", 0)
+    """
+    subprocess.run(["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups",
+                    sys.executable, "-c", script, m.path], check=True)

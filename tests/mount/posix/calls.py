@@ -34,6 +34,11 @@ def linkat(old, new, flags=0, old_fd=AT_FDCWD, new_fd=AT_FDCWD):
     check(libc.linkat(old_fd, os.fsencode(old), new_fd, os.fsencode(new), flags), "linkat")
 
 
+def access(path, mode):
+    """os.access() takes every error for a no."""
+    check(libc.access(os.fsencode(path), mode), "access")
+
+
 def link_fd(fd, new):
     """Gives an O_TMPFILE a name, as open(2) tells to."""
     linkat(f"/proc/self/fd/{fd}", new, AT_SYMLINK_FOLLOW)
