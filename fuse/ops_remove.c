@@ -55,6 +55,11 @@ static int unlink_try(struct server *s, struct inode *dir, struct inode *i, cons
 	int err = departure_prepare(s, i, false, &d);
 	if (err)
 		return err;
+	err = name_hide(s, dir, name); /* what lives on has its object by now */
+	if (err) {
+		departure_end(s, &d);
+		return err;
+	}
 	bool local = directory_has_local(inode_open_directory(s, dir), name);
 	if (d.last)
 		inode_unhash(s->inodes, i);
@@ -86,8 +91,6 @@ static int unlink_name(struct server *s, struct inode *dir, struct inode *i, con
 	                                           : 0; /* other names tell of it */
 	if (err == 0)
 		err = inode_materialise(s, dir, i, name);
-	if (err == 0)
-		err = name_hide(s, dir, name);
 	if (err)
 		return err;
 	while ((err = unlink_try(s, dir, i, name)) == -EAGAIN)
