@@ -139,16 +139,32 @@ static int remove_begin(struct server *s, fuse_ino_t parent, const char *name, s
 	return err;
 }
 
-void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+static int unlink_once(struct server *s, fuse_ino_t parent, const char *name)
 {
-	struct server *s = fuse_req_userdata(req);
 	struct inode *dir, *i;
 	int err = remove_begin(s, parent, name, &dir, &i);
 	if (err == 0)
 		err = S_ISDIR(i->type) ? EISDIR : unlink_name(s, dir, i, name);
-	fuse_reply_err(req, err);
 	inode_put(s, i);
 	inode_put(s, dir);
+	return err;
+}
+
+/* No room for the mark of what goes: there is some in reserve. */
+static bool room_made(struct server *s, int err)
+{
+	return (err == ENOSPC || err == EDQUOT) && store_reserve_spend(s->store);
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct server *s = fuse_req_userdata(req);
+	int err = unlink_once(s, parent, name);
+	if (room_made(s, err))
+		err = unlink_once(s, parent, name);
+	if (err == 0)
+		store_reserve(s->store);
+	fuse_reply_err(req, err);
 }
 
 /* Whether it is empty its listing says. */
@@ -159,6 +175,8 @@ static void rmdir_listed(struct parked *p, struct listing *l)
 	struct inode *i = child_known(s, p->inode, p->name, &err);
 	if (i)
 		err = S_ISDIR(i->type) ? rmdir_name(s, p->inode, i, p->name) : ENOTDIR;
+	if (i && room_made(s, err))
+		err = rmdir_name(s, p->inode, i, p->name);
 	fuse_reply_err(p->req, err);
 	inode_put(s, i);
 	parked_free(p);

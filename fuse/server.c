@@ -368,6 +368,8 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	        .exec_writes = exec_writes_policy(settings->exec_writes),
 	};
 	bool ok = engine_start(&s, error);
+	if (ok && !s.read_only)
+		store_reserve(s.store);
 	struct inode *root = ok ? root_new(&s) : NULL;
 	ok = ok && root_list(&s, root, signals, ready_fd, error) && session_new(&s, error);
 	if (ok && fuse_session_mount(s.session, settings->mountpoint) < 0)

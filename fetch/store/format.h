@@ -24,6 +24,7 @@
  *                                known of them
  *   STORE/state/unlinked/<n>     files that have no name any more, or none yet, and are in use;
  *                                emptied when the store is opened
+ *   STORE/state/reserve          nothing, in 256 KiB: room for removals on a full disk
  *   STORE/state/tmp/<n>          on their way; emptied when the store is opened
  *   STORE/state/log              the daemon's
  *

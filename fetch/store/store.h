@@ -31,6 +31,10 @@ int store_close(struct store *s);
 int store_sync(struct store *s);
 /* The same of what was written into files that follow the remote. */
 int store_flush(struct store *s);
+/* Keeps some room for removals, where there is any; again after it was spent. */
+void store_reserve(struct store *s);
+/* The disk is full: true: there is a little room now. Blocks, since it has to be on the disk. */
+bool store_reserve_spend(struct store *s);
 int store_root_fd(const struct store *s); /* of STORE/tree, borrowed */
 const char *store_path(const struct store *s);
 unsigned store_chunk_shift(const struct store *s); /* of new files: log2 of bytes */

@@ -43,6 +43,7 @@ struct store {
 	/* atomic: */
 	uint64_t count;   /* of numbers given out */
 	int links;        /* state/links is there */
+	int reserved;     /* reserve.c has room */
 	int no_tmpfile;   /* the file system has no O_TMPFILE */
 	int link_by_proc; /* linkat() takes no descriptor from us */
 };
