@@ -96,6 +96,17 @@ static int file_load_limit(struct store_file *f, const struct found *found)
 	return err;
 }
 
+/* Nothing is there but the file itself, which may be kept for what else it is. */
+static int file_map_again(struct store_file *f)
+{
+	int err = epoch_begin(&f->store->epoch);
+
+	f->map_fd = err ? err : mapfile_create(f->store->state, &f->record);
+	err = MIN(f->map_fd, 0);
+	f->map_fd = MAX(f->map_fd, -1);
+	return err;
+}
+
 /* The chunks as the record, or the map, has them. */
 static int file_load(struct store_file *f, const struct found *found)
 {
@@ -124,6 +135,8 @@ static int file_load(struct store_file *f, const struct found *found)
 	f->map_fd = mapfile_open(f->store->state, &f->record);
 	if (f->map_fd == -ESTALE && f->record.version == 0) /* nothing was there to be noted */
 		f->map_fd = -1;
+	else if (f->map_fd == -ESTALE && dead && mapfile_is_lost(f->store->state, &f->record))
+		err = file_map_again(f);
 	else if (f->map_fd < 0)
 		return f->map_fd;
 	else

@@ -75,8 +75,20 @@ bool mapfile_check(const void *data, size_t length, const struct record *r)
 	       GUINT64_FROM_LE(h.magic) == MAP_MAGIC && h.format == STORE_FORMAT &&
 	       h.chunk_shift == r->chunk_shift && GUINT64_FROM_LE(h.id) == r->id &&
 	       GUINT64_FROM_LE(h.ino) == r->ino && GUINT64_FROM_LE(h.size) == r->size &&
-	       /* the header is pinned first */
-	       (GUINT64_FROM_LE(h.version) == r->version || r->version == 0);
+	       /* the header is pinned first, but may come to the disk after the record */
+	       (GUINT64_FROM_LE(h.version) == r->version || r->version == 0 || h.version == 0);
+}
+
+bool mapfile_is_lost(int state, const struct record *r)
+{
+	static const char nothing[sizeof(struct map_header)];
+	char header[sizeof nothing] = "";
+	int fd = shard_open(state, "maps", r->id, O_RDONLY);
+	ssize_t n = fd < 0 ? 0 : pread(fd, header, sizeof header, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return n >= 0 && (fd >= 0 || fd == -ENOENT) && memcmp(header, nothing, sizeof header) == 0;
 }
 
 int mapfile_open(int state, const struct record *r)

@@ -14,6 +14,9 @@
 int mapfile_create(int state, const struct record *r); /* a descriptor */
 /* -ESTALE: none there, or not bound to the record. */
 int mapfile_open(int state, const struct record *r);
+/* After the machine failed: it was made, and never came to the disk. So nothing that it said was
+ * to last. */
+bool mapfile_is_lost(int state, const struct record *r);
 /* Adds what is recorded as local or present (with `doubt`: as doubtful) in `epoch`. */
 int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, struct map *m);
 int mapfile_read(int fd, uint64_t chunk, uint64_t *hash);
