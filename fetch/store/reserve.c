@@ -2,7 +2,8 @@
  * Copyright the lacunafs authors */
 
 /* Room for removals. Who removes what the source has needs room for the mark that it is gone:
- * on a full disk nobody could remove anything, and so make room. */
+ * on a full disk nobody could remove anything, and so make room. A quota of btrfs does not give
+ * back at once what is freed: there it is of no use. */
 #include <fcntl.h>
 #include <unistd.h>
 #include "fetch/store/store_private.h"
