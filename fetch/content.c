@@ -190,6 +190,7 @@ int content_keep(struct content *c, const char *path, struct listing *l, uint32_
 	        .listing = l,
 	        .index = index,
 	        .nlink = c->origin.nlink,
+	        .origin = &c->origin,
 	};
 	struct fill *f = c->fill;
 	struct store_file *file;

@@ -7,9 +7,13 @@
 #include "fuse/names.h"
 #include "fuse/ops.h"
 
+/* Nobody tells who has a fifo open, or the descriptor of a symlink; it is not worth a local object
+ * that a symlink may be remembered. */
 static bool in_use(const struct inode *i)
 {
-	return S_ISREG(i->type) && (i->handles > 0 || i->opening > 0);
+	if (S_ISREG(i->type))
+		return i->handles > 0 || i->opening > 0;
+	return !S_ISDIR(i->type) && (i->local || !S_ISLNK(i->type));
 }
 
 /* Has it names that are in the store alone? What has several remote ones is found by its index. */

@@ -20,6 +20,9 @@
  *                                it goes on in <id>.1, and so forth
  *   STORE/state/gone/xx/<ino>/…  empty files: the remote names that are gone from a directory,
  *                                by its st_ino
+ *   STORE/state/owners/xx/<ino>  symlink "MODE:UID:GID" (octal, decimal) of what can carry no
+ *                                xattr, by its local inode number, where the daemon may not set
+ *                                them
  *   STORE/state/orphans/<n>      files set aside: found in the tree but not bound to what is
  *                                known of them
  *   STORE/state/unlinked/<n>     files that have no name any more, or none yet, and are in use;

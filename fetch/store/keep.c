@@ -33,6 +33,8 @@ static int file_keep_locked(struct store_file *f, const char *path, const struct
 
 	if (err == 0)
 		err = xattrs_give(f->fd, k);
+	if (err == 0)
+		err = owner_give(f->store, f->fd, k->origin);
 	if (err == 0 && !named) {
 		g_free(f->path);
 		f->path = g_strdup(path);

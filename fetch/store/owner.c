@@ -2,28 +2,102 @@
  * Copyright the lacunafs authors */
 
 /* Owner, mode and device of local objects. Root sets them; who may not keeps them in an xattr,
- * on an object that its daemon can read and write. What can carry no xattr is a file then, that
- * says what it stands for. */
+ * on an object that its daemon can read and write. A device is a file then, that says what it
+ * stands for; of what else can carry no xattr it is noted beside the tree. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+#include "fetch/store/shard.h"
 #include "fetch/store/tree_private.h"
+
+/* OWNERS/xx/<local inode number>: a symlink, as origin.c */
+#define OWNERS "owners"
+
+static bool note_read(struct store *s, struct stat *st)
+{
+	char path[SHARD_PATH_MAX], text[64];
+	unsigned mode, uid, gid;
+	ssize_t n;
+
+	shard_path(OWNERS, st->st_ino, path);
+	n = readlinkat(s->state, path, text, sizeof text - 1);
+	if (n < 0)
+		return false;
+	text[n] = '\0';
+	if (sscanf(text, "%o:%u:%u", &mode, &uid, &gid) != 3 || ((mode ^ st->st_mode) & S_IFMT))
+		return false;
+	st->st_mode = mode;
+	st->st_uid = uid;
+	st->st_gid = gid;
+	return true;
+}
+
+/* In place of what was noted before. */
+static int note_write(struct store *s, uint64_t ino, uint32_t mode, uint32_t uid, uint32_t gid)
+{
+	char path[SHARD_PATH_MAX], text[64], name[24];
+	int err;
+
+	snprintf(text, sizeof text, "%o:%u:%u", mode, uid, gid);
+	snprintf(name, sizeof name, "%016" PRIx64, store_number(s));
+	shard_path(OWNERS, ino, path);
+	if (symlinkat(text, s->tmp, name) < 0)
+		return -errno;
+	err = renameat(s->tmp, name, s->state, path) < 0 ? -errno : 0;
+	if (err == -ENOENT && (err = shard_make(s->state, OWNERS, ino)) == 0 &&
+	    renameat(s->tmp, name, s->state, path) < 0)
+		err = -errno;
+	if (err)
+		unlinkat(s->tmp, name, 0);
+	return err;
+}
+
+void owner_forget(struct store *s, uint64_t ino)
+{
+	if (!s->privileged)
+		shard_unlink(s->state, OWNERS, ino);
+}
 
 void owner_read(struct store *s, const char *proc, struct stat *st)
 {
 	struct owner_disk o;
 
-	if (s->privileged || (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode)) ||
-	    lgetxattr(proc, OWNER_XATTR, &o, sizeof o) != sizeof o)
+	if (s->privileged)
+		return;
+	if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode)) {
+		note_read(s, st);
+		return;
+	}
+	if (lgetxattr(proc, OWNER_XATTR, &o, sizeof o) != sizeof o)
 		return;
 	st->st_mode = GUINT32_FROM_LE(o.mode);
 	st->st_uid = GUINT32_FROM_LE(o.uid);
 	st->st_gid = GUINT32_FROM_LE(o.gid);
 	o.rdev = GUINT32_FROM_LE(o.rdev);
 	st->st_rdev = makedev(o.rdev >> 20, o.rdev & 0xfffff);
+}
+
+int owner_give(struct store *s, int fd, const struct store_origin *o)
+{
+	struct owner_disk d = {
+	        .mode = GUINT32_TO_LE(o->mode),
+	        .uid = GUINT32_TO_LE(o->uid),
+	        .gid = GUINT32_TO_LE(o->gid),
+	};
+	struct stat st;
+
+	if (s->privileged)
+		return 0;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_mode == o->mode && st.st_uid == o->uid && st.st_gid == o->gid)
+		return 0;
+	return fsetxattr(fd, OWNER_XATTR, &d, sizeof d, 0) < 0 ? -errno : 0;
 }
 
 /* Nothing to keep where the object says it all. */
@@ -55,6 +129,9 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 
 	if (!s->privileged && carries)
 		own |= S_ISDIR(st->st_mode) ? 0700 : 0600;
+	/* a fill would take them */
+	if (!s->privileged && S_ISREG(st->st_mode))
+		own &= ~(S_ISUID | S_ISGID);
 	if (st->st_uid != uid || st->st_gid != gid) {
 		int err = fchownat(p->dir, p->name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
 
@@ -67,14 +144,17 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 		st->st_gid = gid;
 		st->st_mode &= ~(S_ISUID | S_ISGID);
 	}
-	if (link)
-		return st->st_uid == uid && st->st_gid == gid ? 0 : -EPERM;
 	if (st->st_uid != uid || st->st_gid != gid)
 		own &= ~(S_ISUID | S_ISGID); /* those are for the owner it says */
-	if (st->st_mode != own && fchmodat(p->dir, p->name, own & 07777, 0) < 0)
+	if (!link && st->st_mode != own && fchmodat(p->dir, p->name, own & 07777, 0) < 0)
 		return -errno;
-	st->st_mode = own;
-	if (s->privileged || !carries)
+	st->st_mode = link ? st->st_mode : own;
+	if (!s->privileged && carries)
+		return owner_keep(p, st, mode, uid, gid, rdev);
+	if (s->privileged)
 		return st->st_uid == uid && st->st_gid == gid ? 0 : -EPERM;
-	return owner_keep(p, st, mode, uid, gid, rdev);
+	if (st->st_uid != uid || st->st_gid != gid)
+		return note_write(s, st->st_ino, link ? st->st_mode : mode, uid, gid);
+	owner_forget(s, st->st_ino);
+	return 0;
 }

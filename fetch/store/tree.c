@@ -145,11 +145,13 @@ static int look_file(struct store *s, const char *proc, struct tree_node *n)
 static int look_at(struct store *s, const char *proc, struct tree_node *out)
 {
 	struct tree_node n = {.kind = TREE_LOCAL};
+	struct stat own;
 	uint64_t ino;
 	int err = 0;
 
 	if (fstatat(AT_FDCWD, proc, &n.st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
+	own = n.st;
 	if (S_ISDIR(n.st.st_mode))
 		err = look_directory(s, proc, &n);
 	else if (S_ISREG(n.st.st_mode))
@@ -160,7 +162,11 @@ static int look_at(struct store *s, const char *proc, struct tree_node *out)
 		tree_node_clear(&n);
 		return err;
 	}
-	owner_read(s, proc, &n.st);
+	owner_read(s, proc, &own);
+	n.st.st_mode = own.st_mode;
+	n.st.st_uid = own.st_uid;
+	n.st.st_gid = own.st_gid;
+	n.st.st_rdev = own.st_rdev;
 	*out = n;
 	return 0;
 }

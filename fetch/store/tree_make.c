@@ -13,19 +13,35 @@
 #include "fetch/store/stamp.h"
 #include "fetch/store/tree_private.h"
 
+/* As reported. */
+static int directory_look(struct store *s, int dir, struct stat *out)
+{
+	char proc[40];
+
+	if (fstatat(dir, "", out, AT_EMPTY_PATH) < 0)
+		return -errno;
+	snprintf(proc, sizeof proc, "/proc/self/fd/%d/.", dir);
+	owner_read(s, proc, out);
+	return 0;
+}
+
 /* What is made is the maker's, as the file system would have it: mode and ACL from the umask
  * and the directory, the group too where that says so. */
 static int maker_own(struct store *s, const struct place *p, const struct tree_maker *m)
 {
 	struct stat st, dir;
 	uint32_t gid = m->gid, mode;
+	int err = directory_look(s, p->dir, &dir);
 
-	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    fstatat(p->dir, ".", &dir, 0) < 0)
-		return -errno;
-	if (dir.st_mode & S_ISGID)
-		gid = st.st_gid;
+	if (err == 0 && fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		err = -errno;
+	if (err)
+		return err;
 	mode = (m->mode & S_IFMT) | (st.st_mode & 07777);
+	if (dir.st_mode & S_ISGID) {
+		gid = dir.st_gid;
+		mode |= S_ISDIR(m->mode) ? S_ISGID : 0;
+	}
 	if (s->privileged && st.st_uid == m->uid && st.st_gid == gid)
 		return 0;
 	/* the set-id bits of what was made for somebody else */
@@ -153,7 +169,7 @@ static int nameless_in(struct store *s, const char *dir, const char *to, struct 
 
 	if (parent < 0)
 		return parent;
-	if (fstatat(parent, "", &st, AT_EMPTY_PATH) == 0 && (st.st_mode & S_ISGID))
+	if (directory_look(s, parent, &st) == 0 && (st.st_mode & S_ISGID))
 		m->gid = st.st_gid;
 	before = umask(m->umask);
 	fd = openat(parent, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, m->mode & 07777);

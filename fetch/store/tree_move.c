@@ -47,8 +47,10 @@ static void last_forget(struct store *s, const struct last *l)
 		shard_unlink(s->state, "maps", l->record.id);
 	if (l->file && (l->record.flags & RECORD_KEPT))
 		origin_remove(s, l->record.id);
-	if (l->other)
+	if (l->other) {
 		origin_remove(s, l->ino);
+		owner_forget(s, l->ino);
+	}
 }
 
 int tree_unlink(struct store *s, const char *path, uint64_t number)

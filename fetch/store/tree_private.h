@@ -26,8 +26,12 @@ int place_rmdir(struct store *s, const struct place *p, uint64_t dir);
 /* Removes a leftover that does not count from the name. -EEXIST: it counts. */
 int place_clear(struct store *s, const struct place *p, const char *path);
 
-/* owner.c: replaces what of `st` could not be set on the object itself. */
+/* owner.c: replaces what of `st` could not be set on the object itself. `st`: of the local one */
 void owner_read(struct store *s, const char *proc, struct stat *st);
+/* Of a file that is about to count. */
+int owner_give(struct store *s, int fd, const struct store_origin *o);
+/* Of what is neither file nor directory, and went. */
+void owner_forget(struct store *s, uint64_t ino);
 /* Makes mode, owner and device of the object those; `st`: as it is. A symlink has only an
  * owner. */
 int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t mode, uint32_t uid,

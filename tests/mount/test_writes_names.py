@@ -2,6 +2,7 @@
 # Copyright the lacunafs authors
 """Names and attributes of a writable mount, as a native directory would tell them."""
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -129,9 +130,8 @@ def test_the_umask_of_who_makes_something_is_not_that_of_the_store(mount, scratc
     subprocess.run(["chown", "-R", str(nobody), source, *(scratch / n for n in (
         "cache", "run", "home"))], check=True)
     m = mount(source, "-o", "rw,threads=2", user=nobody)
-    script = """if 1:
-        import os, sys
-        os.chdir(sys.argv[1])
+    as_user(nobody, m, """if 1:
+        os.chdir(os.environ["MOUNT"])
         for n in range(8):
             os.umask(0o777)
             os.close(os.open(f"made{n}", os.O_CREAT | os.O_WRONLY, 0o666))
@@ -140,6 +140,55 @@ def test_the_umask_of_who_makes_something_is_not_that_of_the_store(mount, scratc
             assert open(f"d{n}/e/file").read() == "x"
             os.chmod(f"d{n}/e/file", 0o600)
             os.truncate(f"d{n}/e/file", 0)
+    """)
+
+
+def as_user(uid, m, script):
+    """In a mount of that user's own."""
+    subprocess.run(["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups",
+                    sys.executable, "-c", "import os\n" + script], check=True, cwd="/",
+                   env={**os.environ, "MOUNT": str(m.path)})
+
+
+def test_owners_and_modes_that_the_daemon_may_not_set(mount, scratch, nobody):
+    """They stay with what is kept here, also of what carries no attribute, and after a fill."""
+    source = scratch / "source"
+    source.mkdir()
+    given = {"a": (0o4755, 0), "b": (0o444, nobody), "c": (0o640, 3), "d": (0o6755, nobody)}
+    for name, (mode, uid) in given.items():
+        (source / name).write_bytes(b"x" * 70_000)
+        os.chown(source / name, uid, uid), os.chmod(source / name, mode)
+    os.symlink("a", source / "l"), os.mkfifo(source / "p")
+    os.chown(source / "l", 5, 6, follow_symlinks=False), os.chown(source / "p", 7, 8)
+    os.chmod(source / "p", 0o640)
+    subprocess.run(["chown", str(nobody), source, *(scratch / n for n in (
+        "cache", "run", "home"))], check=True)
+    m = mount(source, "-o", "rw,chunk_size=16K", user=nobody)
+    wanted = {n: (oct(os.lstat(source / n).st_mode), os.lstat(source / n).st_uid,
+                  os.lstat(source / n).st_gid) for n in "abcdlp"}
+    script = f"wanted = {wanted}\n" + """if 1:
+        os.chdir(os.environ["MOUNT"])
+        look = lambda n: (oct(os.lstat(n).st_mode), os.lstat(n).st_uid, os.lstat(n).st_gid)
+        assert {n: look(n) for n in "abcdlp"} == wanted
+        for n in "abcdlp":
+            os.rename(n, n + "x"), os.rename(n + "x", n)
+        assert {n: look(n) for n in "abcdlp"} == wanted
+        open("a", "rb").read(), open("d", "rb").read()
+        assert {n: look(n) for n in "abcdlp"} == wanted
     """
-    subprocess.run(["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups",
-                    sys.executable, "-c", script, m.path], check=True)
+    as_user(nobody, m, script)
+    m.umount()
+    m = m.again()
+    as_user(nobody, m, script)
+
+
+def test_a_fifo_that_is_open_outlives_its_name(mount, serve, tree):
+    m = mount(serve(tree).url, "-o", "rw")
+    os.mkfifo(m / "fifo"), os.symlink("target", m / "link")
+    fifo = os.open(m / "fifo", os.O_RDWR)
+    link = os.open(m / "link", os.O_PATH | os.O_NOFOLLOW)
+    os.unlink(m / "fifo"), os.unlink(m / "link")
+    os.fchmod(fifo, 0o600)
+    assert (stat.S_IMODE(os.fstat(fifo).st_mode), os.fstat(fifo).st_nlink) == (0o600, 0)
+    assert os.readlink("", dir_fd=link) == "target"
+    os.close(fifo), os.close(link)
