@@ -3,7 +3,8 @@
 """Every operation of a local file system: each case on a native directory, then in a mount, on
 objects born there, remote, partly fetched and whole; as root and as an ordinary user.
 
-`-k 'rename and born and root'` runs some; `case.py` says what a case is.
+`-k 'rename and born and root'` runs some; `case.py` says what a case is. A fixed choice of rows
+(every case, in one place, of one user) unless LACUNAFS_POSIX is set.
 """
 import os
 import pathlib
@@ -46,6 +47,17 @@ MOUNTED = [(c, u, k) for c, u in PAIRS for k in chosen_kinds(c, u)]
 # In a mount without privileges
 ALONE = [(c, u, "partly" if c.needs else "born") for c, u in PAIRS
          if u == "user" and "device" not in c.needs]
+
+
+def a_few(rows, every=None):
+    """One row of each case, or of every n-th; the native run of a row is part of it."""
+    if os.environ.get("LACUNAFS_POSIX"):
+        return rows
+    found = {}
+    for row in rows:
+        if every is None or zlib.crc32(row[0].name.encode()) % every == 0:
+            found.setdefault(row[0].name, []).append(row)
+    return [rows[zlib.crc32(name.encode()) // 7 % len(rows)] for name, rows in found.items()]
 
 
 def shown(row):
@@ -98,13 +110,13 @@ def told(call, *args):
         pytest.fail(wrong, pytrace=False)
 
 
-@pytest.mark.parametrize("row", PAIRS, ids=shown)
+@pytest.mark.parametrize("row", a_few(PAIRS, 40), ids=shown)
 def test_native(plain, row):
     """The case itself is right."""
     told(plain.native, *row)
 
 
-@pytest.mark.parametrize("row", MOUNTED, ids=shown)
+@pytest.mark.parametrize("row", a_few(MOUNTED), ids=shown)
 def test_mount(plain, row):
     told(plain.mounted, *row)
 
@@ -118,7 +130,7 @@ def test_mounted_again(plain):
     assert state.differences(before, state.left(plain.mount.path)) == []
 
 
-@pytest.mark.parametrize("row", ALONE, ids=shown)
+@pytest.mark.parametrize("row", a_few(ALONE, 6), ids=shown)
 def test_alone(alone, row):
     """In a mount of the user's own, without privileges."""
     told(alone.mounted, *row)
