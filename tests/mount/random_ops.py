@@ -18,6 +18,7 @@ import pickle
 import random
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -215,6 +216,20 @@ def compare(truth, mounted, where=""):
                              state.left(os.path.join(mounted, where), SINCE))
 
 
+def numbers(truth, mounted, where, paths):
+    """What files that are, whatever their names; no directories."""
+    found = set()
+    for side in (truth, mounted):
+        for path in paths:
+            try:
+                st = os.lstat(os.path.join(side, where, path))
+            except OSError:
+                continue
+            if not stat.S_ISDIR(st.st_mode):
+                found.add((side, st.st_ino))
+    return found
+
+
 def settle(worker, cut, truth, mounted, done):
     """After a crash: the step that was cut short is done, or not, or its own object is in
     between; the native tree then follows."""
@@ -222,6 +237,9 @@ def settle(worker, cut, truth, mounted, done):
     if not (found := compare(truth, mounted, where)):
         return
     step, arguments = cut
+    own = [os.path.relpath(a, where) for a in arguments if isinstance(a, str) and "/" in a]
+    own += [o + "~" for o in own] + [os.path.dirname(o) or "." for o in own]
+    files = numbers(truth, mounted, where, own)
     pid = os.fork()  # as who did it
     if pid == 0:
         if worker.user:
@@ -234,14 +252,13 @@ def settle(worker, cut, truth, mounted, done):
     os.waitpid(pid, 0)
     if not (after := compare(truth, mounted, where)):
         return
-    own = [os.path.relpath(a, where) for a in arguments if isinstance(a, str) and "/" in a]
-    own += [o + "~" for o in own] + [os.path.dirname(o) or "." for o in own]
+    files |= numbers(truth, mounted, where, own)
 
     def is_own(line):
         path = os.fsdecode(eval(line.split(": ")[0].removesuffix(" is there")
                                 .removesuffix(" is missing")))
-        return any(path == o or path.startswith(o + "/") for o in own if o != ".") or path in own
-    # One of the own may have been a link of others
+        return any(path == o or path.startswith(o + "/") for o in own if o != ".") \
+            or path in own or bool(files & numbers(truth, mounted, where, [path]))
     others = [line for line in after if not is_own(line) and ": links is " not in line]
     if others:
         prefixed = [re.sub("^b(['\"])", rf"b\1{where}/", line) for line in others]

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""random_ops.py for a minute, remounts, kill -9, evictions and refreshes included; the seed is
+printed, and taken with --seed."""
+import os
+import random
+
+import pytest
+
+import random_ops
+
+
+@pytest.mark.patience(300)
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes a user, and makes devices")
+def test_random(lacunafs, scratch, request, variant):
+    seed = request.config.getoption("seed")
+    if seed is None:
+        seed = random.SystemRandom().randrange(1 << 31)
+    work = scratch / "work"
+    work.mkdir(mode=0o755)
+    print(f"seed {seed}: random_ops.py --seed {seed}")
+    assert random_ops.torture(lacunafs, work, seed, 60) >= 2
