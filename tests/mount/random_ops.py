@@ -339,7 +339,7 @@ class Plain:
 
 
 def one_round(choose, truth, m, verbs, steps, without):
-    """Returns what each worker told that was at work when the daemon was killed, or None."""
+    """What each worker told that was at work when the daemon was killed; or what all told."""
     crash = choose.random() < 0.25 and not isinstance(m, Plain) and "crash" not in without
     workers = [Worker(i, truth, m.path, choose.randrange(1 << 60), steps * (10 if crash else 1),
                       crash, without) for i in range(WORKERS)]
@@ -347,7 +347,7 @@ def one_round(choose, truth, m, verbs, steps, without):
         if crash:
             time.sleep(choose.uniform(0.05, 1.0))
             m.kill()
-            return [(w, w.answer(60)) for w in workers]
+            return [(w, w.answer(60)) for w in workers], ()
         until = time.monotonic() + 60
         import select
         while len(select.select([w.reader for w in workers], [], [], 0)[0]) < WORKERS:
@@ -357,7 +357,7 @@ def one_round(choose, truth, m, verbs, steps, without):
         answers = [w.answer(60) for w in workers]
         if found := compare(truth, m.path):
             raise Trouble(explained(found, answers))
-        return None
+        return [], answers
     finally:
         for w in workers:
             w.end()
@@ -370,6 +370,7 @@ def torture(program, scratch, seed, seconds, steps=400, start=None, without=()):
     truth = scratch / "truth"
     verbs = Verbs(program, choose)
     until, rounds, m, end_epoch = time.monotonic() + seconds, 0, None, False
+    answers = ()  # of the round before
     while time.monotonic() < until:
         options = BASE + choose.choice(OPTIONS)
         if end_epoch and choose.random() < 0.5:
@@ -384,9 +385,9 @@ def torture(program, scratch, seed, seconds, steps=400, start=None, without=()):
         try:
             # Lazy things stay untouched at times
             if choose.random() < 0.5 and (found := compare(truth, m.path)):
-                raise Trouble("after mounting:\n" + "\n".join(found[:40]))
+                raise Trouble("after mounting:\n" + explained(found, answers))
             move_around(choose, truth, m.path)
-            crashed = one_round(choose, truth, m, verbs, steps, without) or []
+            crashed, answers = one_round(choose, truth, m, verbs, steps, without)
             end_epoch = False
             if crashed:
                 m = m.again(*BASE)
