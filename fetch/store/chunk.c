@@ -85,7 +85,7 @@ int file_record_again_locked(struct store_file *f, uint8_t flags)
 	                         doubts ? f->record.epoch : f->store->epoch.number);
 }
 
-static int set_mtime(struct store_file *f)
+int file_stamp_locked(struct store_file *f)
 {
 	int64_t ns = f->record.mtime_ns % 1000000000;
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
@@ -105,7 +105,7 @@ int file_finish_locked(struct store_file *f)
 	    (RECORD_LOCAL | RECORD_LIMIT)) /* not the remote's: its time is its own */
 		return 0;
 	if (err == 0)
-		err = set_mtime(f);
+		err = file_stamp_locked(f);
 	if (err == 0)
 		err = file_record_locked(f, (f->record.flags & RECORD_KEPT) | RECORD_COMPLETE,
 		                         f->record.hash);
@@ -214,7 +214,7 @@ static int publish_single(struct store_file *f, uint64_t hash)
 	    ftruncate(f->fd, (off_t)f->record.size) < 0)
 		err = -errno;
 	if (err == 0)
-		err = set_mtime(f);
+		err = file_stamp_locked(f);
 	if (err == 0)
 		err = file_record_locked(f, (f->record.flags & RECORD_KEPT) | RECORD_COMPLETE,
 		                         hash);

@@ -115,7 +115,12 @@ int store_file_localise(struct store_file *f, bool durable)
 		err = -EAGAIN;
 	if (err == 0 && !(f->record.flags & RECORD_LOCAL)) {
 		g_assert(f->record.flags & RECORD_KEPT);
-		err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE, 0);
+		/* no fill moves it any more; a cut is a change of its own */
+		if (durable)
+			err = file_stamp_locked(f);
+		if (err == 0)
+			err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE,
+			                         0);
 		if (err == 0 && durable && fsync(f->fd) < 0)
 			err = -errno;
 		if (err == 0 && f->map.chunks > 1)

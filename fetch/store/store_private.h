@@ -119,6 +119,8 @@ void tree_unlinked_sweep(struct store *s);
 int file_truncate_locked(struct store_file *f, uint64_t size);
 
 /* chunk.c: under lock. */
+/* The local file's time is the record's. */
+int file_stamp_locked(struct store_file *f);
 /* The last chunk is in. */
 int file_finish_locked(struct store_file *f);
 /* The record as it is with these flags and this hash, in the store's epoch. */

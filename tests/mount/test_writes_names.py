@@ -192,3 +192,17 @@ def test_a_fifo_that_is_open_outlives_its_name(mount, serve, tree):
     assert (stat.S_IMODE(os.fstat(fifo).st_mode), os.fstat(fifo).st_nlink) == (0o600, 0)
     assert os.readlink("", dir_fd=link) == "target"
     os.close(fifo), os.close(link)
+
+
+def test_a_time_that_was_set_outlives_the_last_fill(mount, serve, tree):
+    """Of a file that is in part ours: its local object's is that of the fill."""
+    m = mount(serve(tree).url, "-o", "rw,readahead=0,chunk_size=16K")
+    with open(m / "big", "r+b") as f:
+        f.write(b"ours")
+    os.utime(m / "big", (3, 4))
+    (m / "big").read_bytes()
+    with open(m / "big", "r+b"):
+        assert os.stat(m / "big").st_mtime == 4
+    m.umount()
+    m = m.again()
+    assert os.stat(m / "big").st_mtime == 4
