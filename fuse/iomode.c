@@ -24,16 +24,17 @@ static int local_open(struct server *s, struct inode *i)
 	return store_open_readonly(s->store, path, i->ino);
 }
 
-enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi)
+enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi,
+                             bool watched)
 {
 	int fd = -1, err = 0;
 	bool usable = !backing_unusable(s->backing);
 	bool write = (fi->flags & O_ACCMODE) != O_RDONLY;
 	pthread_mutex_lock(&i->lock);
-	bool unseen = write && i->extra && seal_needs_writes(i->extra->seals);
+	watched |= i->extra && seal_needs_writes(i->extra->seals);
 	/* nothing of what is written there would be known to be local */
 	bool whole = usable && (write ? i->born : i->complete && i->size > PAGE_CACHE_MAX) &&
-	             !unseen && i->iomode != IOMODE_CACHED;
+	             !(write && watched) && i->iomode != IOMODE_CACHED;
 	pthread_mutex_unlock(&i->lock);
 	if (whole && !backing_kept(s->backing, i)) {
 		fd = local_open(s, i);

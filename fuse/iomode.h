@@ -10,8 +10,10 @@
 
 struct inode;
 
-/* Chooses the mode of a new open of `i` and counts it: fills fi's flags and backing id. */
-enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi);
+/* Chooses the mode of a new open of `i` and counts it: fills fi's flags and backing id.
+ * `watched`: what is written is to be seen. */
+enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi,
+                             bool watched);
 /* A RELEASE, or an open whose reply failed. */
 void iomode_release(struct server *s, struct inode *i);
 /* Why `i` is not passthrough (yet), for people; NULL: it is, or the next open will be. Caller

@@ -26,6 +26,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_DONT_MASK);
 	if (!s->read_only)
 		want(conn, FUSE_CAP_POSIX_ACL);
+	/* Else each write asks for security.capability */
+	if (!s->read_only)
+		want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
 	want(conn, FUSE_CAP_IOCTL_DIR);
 	/* Read-ahead that waits for the network must not hold up what is present */
 	conn->max_background = 1024;

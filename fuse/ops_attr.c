@@ -8,6 +8,7 @@
 #include "fuse/access.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
+#include "fuse/setid.h"
 
 #define NS INT64_C(1000000000)
 
@@ -291,6 +292,19 @@ static void truncate_then(struct parked *p, int fd)
 		setattr_end(p->req, p->inode, &set->attr, set->to_set);
 }
 
+/* An empty one says that a change of bytes is about to come. */
+static void setid_take(fuse_req_t req, struct inode *i, struct stat *attr, int *to_set)
+{
+	bool takes = *to_set & (FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_KILL_SGID);
+	if ((*to_set & FUSE_SET_ATTR_MODE) || (!takes && *to_set))
+		return;
+	uint32_t left;
+	if (!setid_goes(req, i, &left) || (!takes && setid_keeps(req)))
+		return;
+	attr->st_mode = left;
+	*to_set |= FUSE_SET_ATTR_MODE;
+}
+
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
                 struct fuse_file_info *fi)
 {
@@ -303,6 +317,8 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	}
 	int err = !i ? ESTALE : s->read_only ? EROFS : inode_keep(s, i);
 	bool size = to_set & FUSE_SET_ATTR_SIZE;
+	if (err == 0)
+		setid_take(req, i, attr, &to_set);
 	if (err == 0 && size && !S_ISREG(i->type))
 		err = EINVAL;
 	if (err == 0 && size && !fi)

@@ -14,6 +14,7 @@
 #include "fuse/notify.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
+#include "fuse/setid.h"
 
 #define READ_MAX (1u << 20)
 
@@ -85,7 +86,7 @@ static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 		open_fail(req, i, fi->flags, err);
 		return;
 	}
-	enum iomode_kind iomode = iomode_open(s, i, fi);
+	enum iomode_kind iomode = iomode_open(s, i, fi, write && setid_watched(i, fd));
 	if (iomode == IOMODE_PASSTHROUGH && write && !i->born) {
 		/* It became whole just now, and its readers have it in passthrough. */
 		err = open_own(s, i, true, &fd);

@@ -14,6 +14,7 @@
 #include "fuse/iomode.h"
 #include "fuse/names.h"
 #include "fuse/ops.h"
+#include "fuse/setid.h"
 
 /* The directory of a new name, with a reference; NULL and a positive errno. */
 static struct inode *directory_for(fuse_req_t req, fuse_ino_t parent, const char *name, int *err)
@@ -136,7 +137,7 @@ static void opened(fuse_req_t req, struct inode *i, int fd, struct fuse_file_inf
 	struct fuse_entry_param e;
 	inode_entry(s, i, &e);
 	access_open(s, i, fi->flags); /* new: nobody is in the way */
-	iomode_open(s, i, fi);
+	iomode_open(s, i, fi, setid_watched(i, -1));
 	fi->fh = handle_open(s->handles, i, NULL, fd, fi->flags);
 	if (fuse_reply_create(req, &e, fi) == -ENOENT) {
 		handle_release(s, handle_get(s->handles, fi->fh));

@@ -11,6 +11,7 @@
 #include "fuse/handle.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
+#include "fuse/setid.h"
 
 /* What takes part in a write. */
 struct writing {
@@ -94,6 +95,8 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	struct inode *i = h->inode;
 	uint64_t allowed;
 	int err = access_write(i, offset, fuse_buf_size(data), fi->writepage, &allowed);
+	if (err == 0)
+		err = setid_write(req, i, fi);
 	if (err) {
 		fuse_reply_err(req, err);
 		return;

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/setid.h"
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include "fuse/notify.h"
+#include "fuse/ops.h"
+
+#define SET_ID (S_ISUID | S_ISGID)
+#define GROUPS_MAX 65536
+
+static bool in_group(fuse_req_t req, gid_t gid)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	/* what is written back has no caller */
+	if (ctx->pid == 0 || ctx->gid == gid)
+		return true;
+	gid_t some[64];
+	int count = fuse_req_getgroups(req, G_N_ELEMENTS(some), some);
+	g_autofree gid_t *all = NULL;
+	gid_t *groups = some;
+	if (count > (int)G_N_ELEMENTS(some) && count <= GROUPS_MAX) {
+		groups = all = g_new(gid_t, count);
+		count = MIN(count, fuse_req_getgroups(req, count, all));
+	}
+	for (int n = 0; n < count && count <= GROUPS_MAX; n++)
+		if (groups[n] == gid)
+			return true;
+	return false;
+}
+
+bool setid_keeps(fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)ctx->pid), *text = NULL;
+	if (ctx->uid != 0 || !g_file_get_contents(path, &text, NULL, NULL))
+		return false;
+	const char *line = strstr(text, "\nCapEff:\t");
+	return line && (g_ascii_strtoull(line + 9, NULL, 16) & (1u << CAP_FSETID));
+}
+
+bool setid_goes(fuse_req_t req, struct inode *i, uint32_t *left)
+{
+	pthread_mutex_lock(&i->lock);
+	uint32_t mode = i->mode, gid = i->gid, goes = S_ISUID;
+	pthread_mutex_unlock(&i->lock);
+	if (!S_ISREG(i->type) || !(mode & SET_ID))
+		return false;
+	/* without the group's x it is no set-id bit, but who is not of the group loses it */
+	if ((mode & S_IXGRP) || ((mode & S_ISGID) && !in_group(req, gid) && !setid_keeps(req)))
+		goes |= S_ISGID;
+	if (!(mode & goes))
+		return false;
+	*left = mode & ~goes;
+	return true;
+}
+
+int setid_write(fuse_req_t req, struct inode *i, const struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	if (!fi->kill_suidgid && !fi->writepage)
+		return 0;
+	uint32_t left;
+	bool goes = setid_goes(req, i, &left);
+	/* of what is all local the write takes the capability itself */
+	bool capable = fi->writepage && !i->born;
+	if (!goes && !capable)
+		return 0;
+	int err = inode_keep(s, i);
+	if (err)
+		return err;
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	if (capable)
+		err = tree_removexattr(s->store, path, "security.capability");
+	if (err == -ENODATA || err == -EOPNOTSUPP)
+		err = 0;
+	if (err == 0 && goes)
+		err = tree_chmod(s->store, path, left & 07777);
+	pthread_rwlock_unlock(&s->names);
+	if (err == 0 && goes) {
+		err = -inode_refresh(s, i);
+		notifier_inode(s->notifier, inode_id(i), false);
+	}
+	return -err;
+}
+
+bool setid_watched(struct inode *i, int fd)
+{
+	pthread_mutex_lock(&i->lock);
+	bool set = i->mode & SET_ID;
+	pthread_mutex_unlock(&i->lock);
+	return set || (fd >= 0 && fgetxattr(fd, "security.capability", NULL, 0) >= 0);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What a change of its bytes or its owner takes from a file: the set-id bits, unless who makes it
+ * may keep them (CAP_FSETID). With HANDLE_KILLPRIV_V2 that is ours to do; file capabilities the
+ * kernel removes itself, before the change, and asks for them once after each look at the
+ * attributes.
+ * Source:  setattr_should_drop_suidgid() in the kernel; unlike there, a write through a shared
+ *          mapping takes them too, when it is written back
+ * Locking: the inode's lock, taken inside
+ * Errors:  positive errnos
+ */
+#pragma once
+#include "fuse/server.h"
+
+struct inode;
+
+/* Does a change by the caller of `req` take any? *left: the mode after it. */
+bool setid_goes(fuse_req_t req, struct inode *i, uint32_t *left);
+/* May the caller of an empty SETATTR, which says that there is something to be taken, keep it? */
+bool setid_keeps(fuse_req_t req);
+/* Before a WRITE that says, or may mean, that they go. */
+int setid_write(fuse_req_t req, struct inode *i, const struct fuse_file_info *fi);
+/* Is it a file of which each writer is to be seen? `fd`: of what counts, or -1. */
+bool setid_watched(struct inode *i, int fd);
