@@ -114,7 +114,11 @@ static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const
 {
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, ino);
-	int err = !i ? ESTALE : s->read_only ? EROFS : inode_keep(s, i);
+	int err = !i ? ESTALE : s->read_only ? EROFS : 0;
+	if (err == 0 && strcmp(name, LACUNA_SEALS_XATTR) == 0)
+		err = EPERM;
+	if (err == 0)
+		err = inode_keep(s, i);
 	if (err == 0) {
 		pthread_rwlock_rdlock(&s->names);
 		g_autofree char *path = inode_path_locked(i);

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""Seals of files in a mount beside those of a memfd, which is the judge: every set of them,
+every operation they speak of, remote and made here, in cached mode and in passthrough."""
+import ctypes
+import errno
+import fcntl
+import itertools
+import mmap
+import os
+import struct
+import subprocess
+import time
+
+import pytest
+
+ADD_SEALS, GET_SEALS = 0x4004ED01, 0x8004ED02
+MEMFD_ADD, MEMFD_GET = 1033, 1034
+NAMES = {"seal": 1, "shrink": 2, "grow": 4, "write": 8, "future-write": 16, "exec": 32}
+SEAL, SHRINK, GROW, WRITE, FUTURE, EXEC = NAMES.values()
+PAGE = 4096
+SIZE = 3 * PAGE + 100
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+
+
+def fallocate(fd, mode, offset, length):
+    if libc.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length)) != 0:
+        raise OSError(ctypes.get_errno(), "fallocate")
+    return 0
+
+
+def mapped(fd, prot, flags):
+    """Maps, without a descriptor of the mapping's own, and unmaps."""
+    at = libc.mmap(None, PAGE, prot, flags, fd, 0)
+    if at == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), "mmap")
+    libc.munmap(ctypes.c_void_p(at), PAGE)
+    return 0
+
+
+class Memfd:
+    def __init__(self, mode):
+        self.fd = os.memfd_create("judge", os.MFD_ALLOW_SEALING)
+        os.fchmod(self.fd, mode)
+        os.pwrite(self.fd, b"x" * SIZE, 0)
+
+    def open(self, flags):
+        return os.open(f"/proc/self/fd/{self.fd}", flags)
+
+    def add(self, fd, seals):
+        fcntl.fcntl(fd, MEMFD_ADD, seals)
+
+    def get(self):
+        return fcntl.fcntl(self.fd, MEMFD_GET)
+
+    def chmod(self, mode):
+        os.fchmod(self.fd, mode)
+
+    def close(self):
+        os.close(self.fd)
+
+
+class File:
+    def __init__(self, path, mode):
+        self.path = path
+        os.chmod(path, mode)
+
+    def open(self, flags):
+        return os.open(self.path, flags)
+
+    def add(self, fd, seals):
+        fcntl.ioctl(fd, ADD_SEALS, struct.pack("I", seals))
+
+    def get(self):
+        fd = os.open(self.path, os.O_RDONLY)
+        try:
+            return struct.unpack("I", fcntl.ioctl(fd, GET_SEALS, b"\0" * 4))[0]
+        finally:
+            os.close(fd)
+
+    def chmod(self, mode):
+        os.chmod(self.path, mode)
+
+    def close(self):
+        pass
+
+
+def opened(f, flags, act):
+    fd = f.open(flags)
+    try:
+        return act(fd)
+    finally:
+        os.close(fd)
+
+
+def told(act):
+    try:
+        return act()
+    except OSError as e:
+        return errno.errorcode[e.errno]
+
+
+W, R, RW = os.O_WRONLY, os.O_RDONLY, os.O_RDWR
+PROT_RW, SHARED, PRIVATE = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, mmap.MAP_PRIVATE
+KEEP, PUNCH, ZERO = 1, 3, 16
+# In this order: what changes the size comes last, back to where it was
+OPERATIONS = {
+    "write inside": lambda f: opened(f, W, lambda fd: os.pwrite(fd, b"y" * 10, 5)),
+    "write nothing": lambda f: opened(f, W, lambda fd: os.pwrite(fd, b"", 5)),
+    "punch": lambda f: opened(f, W, lambda fd: fallocate(fd, PUNCH, 0, PAGE)),
+    "allocate inside": lambda f: opened(f, W, lambda fd: fallocate(fd, 0, 0, PAGE)),
+    "allocate past the end": lambda f: opened(f, W, lambda fd: fallocate(fd, KEEP, SIZE, PAGE)),
+    "map shared, writable": lambda f: opened(f, RW, lambda fd: mapped(fd, PROT_RW, SHARED)),
+    "map shared, read-only": lambda f: opened(f, R, lambda fd: mapped(fd, 1, SHARED)),
+    "map privately, writable": lambda f: opened(f, R, lambda fd: mapped(fd, PROT_RW, PRIVATE)),
+    "chmod x": lambda f: f.chmod(0o755),
+    "chmod g": lambda f: f.chmod(0o660),
+    "write past the end": lambda f: opened(f, W, lambda fd: os.pwrite(fd, b"y" * PAGE,
+                                                                      SIZE - 10)),
+    "write far past the end": lambda f: opened(f, W, lambda fd: os.pwrite(fd, b"y", 9 * PAGE)),
+    "same size": lambda f: opened(f, W, lambda fd: os.ftruncate(fd, os.fstat(fd).st_size)),
+    "smaller": lambda f: opened(f, W, lambda fd: os.ftruncate(fd, PAGE)),
+    "larger": lambda f: opened(f, W, lambda fd: os.ftruncate(fd, 20 * PAGE)),
+}
+
+
+@pytest.mark.parametrize("kind", ["remote", "born"])
+@pytest.mark.parametrize("passthrough", ["auto", "no"])
+def test_every_set_beside_a_memfd(mount, scratch, passthrough, kind):
+    source = scratch / "source"
+    source.mkdir()
+    sets = [sum(c) for n in range(7) for c in itertools.combinations(NAMES.values(), n)]
+    for n in sets:
+        if kind == "remote":
+            (source / str(n)).write_bytes(b"x" * SIZE)
+    m = mount(source, "-o", f"passthrough={passthrough}")
+    wrong = []
+    for seals in sets:
+        if kind == "born":
+            (m / str(seals)).write_bytes(b"x" * SIZE)
+        both = (Memfd(0o644), File(m / str(seals), 0o644))
+        for f in both:
+            opened(f, 3 if isinstance(f, File) else RW, lambda fd, f=f: f.add(fd, seals))
+        assert both[0].get() == both[1].get() == seals
+        for name, act in OPERATIONS.items():
+            judge, ours = (told(lambda f=f: act(f)) for f in both)
+            if judge != ours:
+                wrong.append(f"seals {seals:#x}, {name}: {ours}, not {judge}")
+        both[0].close()
+    assert not wrong, "\n".join(wrong)
+
+
+def test_adding(mount, serve, tree):
+    """The order of checks, all or nothing; a file with an x bit."""
+    m = mount(serve(tree).url, "-o", "filemode=644")
+    for number, (before, mode, flags, wanted) in enumerate(
+            itertools.product([0, SEAL, WRITE, SHRINK | SEAL, EXEC], [0o644, 0o755], [R, W, RW],
+                              [0, 64, SEAL, EXEC, WRITE | GROW, 64 | SEAL, 1 << 31])):
+        path = m / f"f{number}"
+        path.write_bytes(b"x" * SIZE)
+        results = []
+        for f in (Memfd(mode), File(path, mode)):
+            opened(f, 3 if isinstance(f, File) else RW, lambda fd, f=f: f.add(fd, before))
+            # a writer is in its own way (lacuna/ioctl.h): access mode 3 is not
+            how = 3 if isinstance(f, File) and flags != R else flags
+            results.append((told(lambda f=f, how=how: opened(f, how, lambda fd: f.add(fd, wanted))),
+                            f.get()))
+            f.close()
+        assert results[0] == results[1], (before, oct(mode), flags, wanted)
+    assert m.program.run("seal", m / "f1", "write,what").returncode == 2
+    assert m.program.run("seal", tree / "big", "write").returncode == 1
+
+
+@pytest.mark.parametrize("passthrough", ["auto", "no"])
+def test_busy_while_a_writable_mapping_lives(mount, scratch, passthrough):
+    (scratch / "empty").mkdir()
+    m = mount(scratch / "empty", "-o", f"passthrough={passthrough}")
+    path = m / "f"
+    path.write_bytes(b"x" * 300_000)
+    f = File(path, 0o644)
+
+    def add():
+        return told(lambda: opened(f, 3, lambda fd: f.add(fd, WRITE)))
+
+    fd = os.open(path, os.O_RDWR)
+    view = libc.mmap(None, PAGE, mmap.PROT_READ, SHARED, fd, 0)  # whatever its protection
+    assert add() == "EBUSY"
+    os.close(fd)
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    libc.munmap(ctypes.c_void_p(view), PAGE)
+    time.sleep(0.2)
+    assert add() == "EBUSY"  # the child has it
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    with open(path, "rb") as reader:
+        shared = libc.mmap(None, PAGE, mmap.PROT_READ, SHARED, reader.fileno(), 0)
+        until = time.monotonic() + 5
+        while (result := add()) == "EBUSY" and time.monotonic() < until:
+            time.sleep(0.01)
+        assert result is None
+        assert libc.mprotect(ctypes.c_void_p(shared), PAGE, PROT_RW) == -1
+        assert ctypes.get_errno() == errno.EACCES
+        assert ctypes.string_at(shared, 4) == b"xxxx"
+        libc.munmap(ctypes.c_void_p(shared), PAGE)
+
+
+@pytest.mark.parametrize("passthrough", ["auto", "no"])
+def test_sealed_and_lazy(mount, serve, tree, passthrough):
+    """The filler is let in, the version stays, and seals with it, over remounts and dead epochs."""
+    m = mount(serve(tree).url, "-o", f"passthrough={passthrough}")
+    assert m.program.run("seal", m / "big", "write,shrink,grow,seal").returncode == 0
+    assert m.status(m / "big")["present_chunks"] == 0
+    with open(m / "big", "rb") as f:
+        assert f.read(1000) == (tree / "big").read_bytes()[:1000]
+    assert subprocess.run(["cmp", m / "big", tree / "big"], check=False).returncode == 0
+    m.kill()
+    m = m.again("-o", "end_epoch")
+    assert m.program.run("seal", m / "big").stdout == "seal,shrink,grow,write\n"
+    assert os.getxattr(m / "big", "user.lacuna.seals") == b"seal,shrink,grow,write"
+    assert "user.lacuna.seals" not in os.listxattr(m / "big")
+    for change in (lambda: os.setxattr(m / "big", "user.lacuna.seals", b""),
+                   lambda: os.removexattr(m / "big", "user.lacuna.seals"),
+                   lambda: os.truncate(m / "big", 0)):
+        assert told(change) == "EPERM"
+    assert (m / "big").read_bytes() == (tree / "big").read_bytes()
