@@ -67,14 +67,17 @@ void content_completed(void *user, struct content *c)
 void content_changed(void *user, struct content *c)
 {
 	struct server *s = user;
-	struct inode *i = content_owner(c), *parent = i->parent;
+	struct inode *i = content_owner(c);
+	g_autofree char *name = NULL;
+	struct inode *parent = inode_parent(s, i, &name);
 	pthread_mutex_lock(&i->lock);
 	i->outdated = true;
 	pthread_mutex_unlock(&i->lock);
 	struct directory *d = inode_open_directory(s, parent);
-	directory_doubt(d, i->name);
+	directory_doubt(d, name);
 	directory_expire(d);
 	notifier_inode(s->notifier, inode_id(parent), false);
+	inode_put(s, parent);
 }
 
 struct directory *inode_open_directory(struct server *s, struct inode *i)

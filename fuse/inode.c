@@ -77,6 +77,21 @@ struct inode *inode_ref(struct inode_table *t, struct inode *i)
 	return i;
 }
 
+struct inode *inode_parent(struct server *s, const struct inode *i, char **name)
+{
+	struct inode_table *t = s->inodes;
+	pthread_mutex_lock(&t->lock);
+	pthread_rwlock_rdlock(&s->names);
+	struct inode *parent = i->parent;
+	if (parent)
+		parent->refs++;
+	if (name)
+		*name = g_strdup(i->name);
+	pthread_rwlock_unlock(&s->names);
+	pthread_mutex_unlock(&t->lock);
+	return parent;
+}
+
 static struct inode *find_locked(struct inode_table *t, uint64_t ino)
 {
 	struct inode key = {.ino = ino};

@@ -105,6 +105,9 @@ struct inode *inode_get(struct inode_table *t, uint64_t nodeid);
 uint64_t inode_id(const struct inode *i);
 struct inode *inode_ref(struct inode_table *t, struct inode *i);
 void inode_put(struct server *s, struct inode *i);
+/* Where it is, while somebody may move it: the directory, a reference, NULL of the root; *name
+ * (NULL: not asked for), owned by the caller, also of one that has none any more. */
+struct inode *inode_parent(struct server *s, const struct inode *i, char **name);
 /* By st_ino, with a reference; NULL: not known. */
 struct inode *inode_find(struct inode_table *t, uint64_t ino);
 /* Finds or makes the inode of `entry`, with a reference of ours. `lookup`: one kernel lookup

@@ -110,6 +110,24 @@ static int keep_other(struct server *s, struct inode *i, struct listing *l, uint
 	               : tree_keep(s->store, path, &kept, &origin, target, i->rdev);
 }
 
+/* The name counts, of the directory that it is in by now. */
+static void keep_name(struct server *s, struct inode *i)
+{
+	bool there = false;
+	while (!there) {
+		struct inode *parent = inode_parent(s, i, NULL);
+		if (!parent)
+			return;
+		struct directory *d = inode_open_directory(s, parent);
+		pthread_rwlock_rdlock(&s->names);
+		there = i->nameless || i->parent == parent;
+		if (there && !i->nameless)
+			directory_local_add(d, i->name, i->type);
+		pthread_rwlock_unlock(&s->names);
+		inode_put(s, parent);
+	}
+}
+
 int inode_keep(struct server *s, struct inode *i)
 {
 	pthread_mutex_lock(&i->lock);
@@ -143,8 +161,7 @@ int inode_keep(struct server *s, struct inode *i)
 		node.st.st_ino = i->ino;
 	inode_take(s, i, &node);
 	tree_node_clear(&node);
-	if (i->parent)
-		directory_local_add(inode_open_directory(s, i->parent), i->name, i->type);
+	keep_name(s, i);
 	return 0;
 }
 

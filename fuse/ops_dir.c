@@ -68,8 +68,10 @@ static size_t entry_add(struct parked *p, char *buf, size_t left, struct listing
 
 static size_t dot_add(struct parked *p, char *buf, size_t left, int n)
 {
-	struct inode *i = n == 1 || !p->inode->parent ? p->inode : p->inode->parent;
-	struct fuse_entry_param e = {.attr = {.st_ino = i->ino, .st_mode = S_IFDIR}};
+	struct inode *parent = n == 1 ? NULL : inode_parent(p->server, p->inode, NULL);
+	uint64_t ino = parent ? parent->ino : p->inode->ino;
+	struct fuse_entry_param e = {.attr = {.st_ino = ino, .st_mode = S_IFDIR}};
+	inode_put(p->server, parent);
 	const char *name = n == 1 ? "." : "..";
 	return p->plus ? fuse_add_direntry_plus(p->req, buf, left, name, &e, n)
 	               : fuse_add_direntry(p->req, buf, left, name, &e.attr, n);

@@ -192,8 +192,12 @@ void handle_release(struct server *s, struct handle *h)
 	bool outdated = i->outdated && i->handles == 0;
 	pthread_mutex_unlock(&i->lock);
 	/* Looked up anew, it can take the newer version. */
-	if (outdated)
-		notifier_entry(s->notifier, inode_id(i->parent), i->name);
+	if (outdated) {
+		g_autofree char *name = NULL;
+		struct inode *parent = inode_parent(s, i, &name);
+		notifier_entry(s->notifier, inode_id(parent), name);
+		inode_put(s, parent);
+	}
 	if (unseen)
 		notifier_inode(s->notifier, inode_id(i), false);
 	handle_close(s, h);

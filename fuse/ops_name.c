@@ -160,11 +160,13 @@ void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
 
 struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index)
 {
-	if (!i->parent)
+	g_autofree char *name = NULL;
+	struct inode *parent = inode_parent(s, i, &name);
+	if (!parent)
 		return NULL;
-	struct listing *l = directory_listing(inode_open_directory(s, i->parent), NULL);
-	if (l && listing_find(l, i->name, index) &&
-	    (listing_at(l, *index)->mode & S_IFMT) == i->type)
+	struct listing *l = directory_listing(inode_open_directory(s, parent), NULL);
+	inode_put(s, parent);
+	if (l && listing_find(l, name, index) && (listing_at(l, *index)->mode & S_IFMT) == i->type)
 		return l;
 	if (l)
 		listing_unref(l);

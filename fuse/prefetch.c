@@ -49,7 +49,7 @@ static void walk_on(struct server *s, struct inode *i)
 	struct listing *l = inode_listed(s, i, &index);
 	if (!l)
 		return;
-	struct inode *dir = i->parent;
+	struct inode *dir = inode_parent(s, i, NULL);
 	struct directory *d = inode_open_directory(s, dir);
 	walk_range(s, dir, l, index, &from, &to);
 	bool halfway = false;
@@ -80,6 +80,7 @@ static void walk_on(struct server *s, struct inode *i)
 		inode_put(s, sibling);
 	}
 	listing_unref(l);
+	inode_put(s, dir);
 }
 
 static void walk_run(struct pool_job *job)

@@ -206,3 +206,40 @@ def test_a_time_that_was_set_outlives_the_last_fill(mount, serve, tree):
     m.umount()
     m = m.again()
     assert os.stat(m / "big").st_mtime == 4
+
+
+@pytest.mark.sanitize
+def test_what_is_renamed_while_it_is_changed_first(mount, scratch):
+    source = scratch / "source"
+    for name in ("a", "b"):
+        (source / name).mkdir(parents=True)
+    for n in range(150):
+        (source / "a" / f"{n}").write_bytes(b"%d" % n)
+    m = mount(source, "-o", "rw,threads=3")
+    done = []
+
+    def change(how):
+        for n in range(150):
+            for path in (m / "a" / f"{n}", m / "b" / f"{n}"):
+                try:
+                    how(path)
+                    break
+                except FileNotFoundError:
+                    pass
+        done.append(how)
+
+    workers = [threading.Thread(target=change, args=(how,)) for how in (
+        lambda p: os.chmod(p, 0o600), lambda p: os.setxattr(p, "user.x", b"1"))]
+    for t in workers:
+        t.start()
+    for n in range(150):
+        os.rename(m / "a" / f"{n}", m / "b" / f"{n}")
+    for t in workers:
+        t.join()
+    assert len(done) == 2
+    for _ in range(2):
+        assert os.listdir(m / "a") == []
+        assert {n: (m / "b" / n).read_bytes() for n in os.listdir(m / "b")} == \
+            {f"{n}": b"%d" % n for n in range(150)}
+        m.umount()
+        m = m.again()
