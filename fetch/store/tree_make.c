@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 #include "fetch/path.h"
 #include "fetch/store/stamp.h"
@@ -26,20 +27,20 @@ static int directory_look(struct store *s, int dir, struct stat *out)
 }
 
 /* What is made is the maker's, as the file system would have it: mode and ACL from the umask
- * and the directory, the group too where that says so. */
-static int maker_own(struct store *s, const struct place *p, const struct tree_maker *m)
+ * and the directory, the group too where that says so. `dir`: that it is made for. */
+static int maker_own(struct store *s, const struct place *p, int dir, const struct tree_maker *m)
 {
-	struct stat st, dir;
+	struct stat st, parent;
 	uint32_t gid = m->gid, mode;
-	int err = directory_look(s, p->dir, &dir);
+	int err = directory_look(s, dir, &parent);
 
 	if (err == 0 && fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		err = -errno;
 	if (err)
 		return err;
 	mode = (m->mode & S_IFMT) | (st.st_mode & 07777);
-	if (dir.st_mode & S_ISGID) {
-		gid = dir.st_gid;
+	if (parent.st_mode & S_ISGID) {
+		gid = parent.st_gid;
 		mode |= S_ISDIR(m->mode) ? S_ISGID : 0;
 	}
 	if (s->privileged && st.st_uid == m->uid && st.st_gid == gid)
@@ -48,6 +49,29 @@ static int maker_own(struct store *s, const struct place *p, const struct tree_m
 	if (!S_ISLNK(m->mode))
 		mode |= m->mode & (S_ISUID | S_ISGID);
 	return owner_set(s, p, &st, mode, m->uid, gid, m->rdev);
+}
+
+/* Is it the maker's as soon as it is there? */
+static bool maker_is_us(struct store *s, int dir, const struct tree_maker *m)
+{
+	struct stat parent;
+
+	if (m->uid != geteuid() || m->gid != getegid())
+		return false;
+	if (s->privileged)
+		return true;
+	/* what the object cannot be is noted with it */
+	return S_ISREG(m->mode) && (m->mode & (S_ISUID | S_ISGID | 0600)) == 0600 &&
+	       directory_look(s, dir, &parent) == 0 && !(parent.st_mode & S_ISGID);
+}
+
+/* What is made elsewhere, and moved, does not get the directory's. */
+static bool has_default_acl(const struct place *p)
+{
+	char proc[40];
+
+	snprintf(proc, sizeof proc, "/proc/self/fd/%d/.", p->dir);
+	return lgetxattr(proc, "system.posix_acl_default", NULL, 0) > 0;
 }
 
 int place_clear(struct store *s, const struct place *p, const char *path)
@@ -86,6 +110,71 @@ static int make_at(struct store *s, const struct place *p, const struct tree_mak
 	return 0;
 }
 
+static int temporary_open(struct store *s, struct place *p, char path[40])
+{
+	snprintf(path, 40, "/tmp/%016" PRIx64, store_number(s));
+	return place_open(s, path, p);
+}
+
+/* From where it was made to the name at which it counts. -EEXIST: something counts there. */
+static int move_in(struct store *s, const struct place *from, const struct place *to,
+                   const char *path)
+{
+	int err;
+
+	if (renameat2(from->dir, from->name, to->dir, to->name, RENAME_NOREPLACE) == 0)
+		return 0;
+	err = errno == EEXIST ? place_clear(s, to, path) : -errno;
+	if (err == 0 && renameat2(from->dir, from->name, to->dir, to->name, RENAME_NOREPLACE) < 0)
+		err = -errno;
+	return err;
+}
+
+/* A file in `dir`, whose ACL and group it gets, under the name `p`. A descriptor. */
+static int make_file_aside(int dir, const struct place *p, uint32_t mode)
+{
+	int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode & 07777);
+	char proc[40];
+
+	if (fd < 0)
+		return -errno;
+	snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, proc, p->dir, p->name, AT_SYMLINK_FOLLOW) == 0)
+		return fd;
+	close(fd);
+	return -errno;
+}
+
+/* What is somebody else's counts once it is that: made elsewhere, and moved. A descriptor of a
+ * file, else 0. */
+static int make_moved(struct store *s, const struct place *to, const char *path,
+                      const struct tree_maker *m)
+{
+	struct place p;
+	char from[40];
+	int err = temporary_open(s, &p, from), fd = 0;
+	mode_t before;
+
+	if (err)
+		return err;
+	before = umask(m->umask);
+	fd = S_ISREG(m->mode) ? make_file_aside(to->dir, &p, m->mode) : make_at(s, &p, m);
+	umask(before);
+	if (fd >= 0)
+		err = maker_own(s, &p, to->dir, m);
+	stamp_change_begin(s);
+	if (fd >= 0 && err == 0)
+		err = move_in(s, &p, to, path);
+	stamp_change_end(s);
+	if (fd >= 0 && err) {
+		unlinkat(p.dir, p.name, 0);
+		if (S_ISREG(m->mode))
+			close(fd);
+	}
+	place_close(&p);
+	return err ? err : fd;
+}
+
 int tree_make(struct store *s, const char *path, const struct tree_maker *m)
 {
 	struct place p;
@@ -97,6 +186,11 @@ int tree_make(struct store *s, const char *path, const struct tree_maker *m)
 		err = place_make(s, path, &p);
 	if (err)
 		return err;
+	if (!S_ISDIR(m->mode) && !maker_is_us(s, p.dir, m) && !has_default_acl(&p)) {
+		err = make_moved(s, &p, path, m);
+		place_close(&p);
+		return err;
+	}
 	stamp_change_begin(s);
 	before = umask(m->umask);
 	err = make_at(s, &p, m);
@@ -109,7 +203,7 @@ int tree_make(struct store *s, const char *path, const struct tree_maker *m)
 	stamp_change_end(s);
 	made = err == 0;
 	if (err == 0)
-		err = maker_own(s, &p, m);
+		err = maker_own(s, &p, p.dir, m);
 	/* last: until it counts there is nothing */
 	if (err == 0 && S_ISDIR(m->mode))
 		err = mark_write(s, p.proc, MARK_DIR_LOCAL, store_number(s));
@@ -130,6 +224,11 @@ int tree_make_file(struct store *s, const char *path, const struct tree_maker *m
 		err = place_make(s, path, &p);
 	if (err)
 		return err;
+	fd = maker_is_us(s, p.dir, m) ? -EOPNOTSUPP : make_moved(s, &p, path, m);
+	if (fd != -EOPNOTSUPP) {
+		place_close(&p);
+		return fd;
+	}
 	stamp_change_begin(s);
 	before = umask(m->umask);
 	fd = openat(p.dir, p.name, flags, m->mode & 07777);
@@ -143,7 +242,7 @@ int tree_make_file(struct store *s, const char *path, const struct tree_maker *m
 	umask(before);
 	stamp_change_end(s);
 	if (err == 0)
-		err = maker_own(s, &p, m);
+		err = maker_own(s, &p, p.dir, m);
 	if (fd >= 0 && err) {
 		unlinkat(p.dir, p.name, 0);
 		close(fd);
@@ -196,19 +295,18 @@ int tree_make_nameless(struct store *s, const char *path, const struct tree_make
 
 	if (fd == 0)
 		fd = path ? nameless_in(s, path, to + 1, &own) : -EOPNOTSUPP;
-	if (fd >= 0)
-		err = place_open(s, to, &p);
-	else if (fd == -EOPNOTSUPP)
+	if (fd == -EOPNOTSUPP)
 		fd = tree_make_file(s, to, m);
-	else
+	if (fd < 0)
 		return fd;
-	if (path && fd >= 0 && err == 0) {
-		err = maker_own(s, &p, &own);
+	err = place_open(s, to, &p);
+	if (err == 0) {
+		err = maker_own(s, &p, p.dir, &own);
 		place_close(&p);
 	}
-	if (fd >= 0 && err == 0)
+	if (err == 0)
 		*number = n;
-	else if (fd >= 0)
+	else
 		close(fd);
 	return err ? err : fd;
 }
@@ -275,10 +373,8 @@ static int keep_other(struct store *s, const struct place *to, const char *path,
 	struct stat st;
 	struct place p;
 	char from[40];
-	int err;
+	int err = temporary_open(s, &p, from);
 
-	snprintf(from, sizeof from, "/tmp/%016" PRIx64, store_number(s));
-	err = place_open(s, from, &p);
 	if (err)
 		return err;
 	err = make_at(s, &p, m);
@@ -298,11 +394,7 @@ static int keep_other(struct store *s, const struct place *to, const char *path,
 	}
 	if (err == 0) {
 		set_mtime(&p, o->mtime_ns);
-		if (renameat2(p.dir, p.name, to->dir, to->name, RENAME_NOREPLACE) < 0)
-			err = -errno;
-		if (err == -EEXIST && (err = place_clear(s, to, path)) == 0 &&
-		    renameat2(p.dir, p.name, to->dir, to->name, RENAME_NOREPLACE) < 0)
-			err = -errno;
+		err = move_in(s, &p, to, path);
 		if (err)
 			origin_remove(s, st.st_ino);
 	}
