@@ -16,13 +16,14 @@
  *   STORE/state/links/xx/<ino>   hard link to the local file of a remote one that has several
  *                                names, by its st_ino
  *   STORE/state/origins/xx/<id>  symlink "INO/PATH": st_ino (16 hex digits) and remote path of
- *                                what is kept, by the id of its record; where it has 960 bytes
+ *                                what is kept, by the id of its record or mark; of what can have
+ *                                neither by inode number and time of birth; where it has 960 bytes
  *                                it goes on in <id>.1, and so forth
  *   STORE/state/gone/xx/<ino>/…  empty files: the remote names that are gone from a directory,
  *                                by its st_ino
- *   STORE/state/owners/xx/<ino>  symlink "MODE:UID:GID" (octal, decimal) of what can carry no
- *                                xattr, by its local inode number, where the daemon may not set
- *                                them
+ *   STORE/state/owners/xx/<id>   symlink "MODE:UID:GID" (octal, decimal) of what can carry no
+ *                                xattr, where the daemon may not set them; by inode number and
+ *                                time of birth
  *   STORE/state/orphans/<n>      files set aside: found in the tree but not bound to what is
  *                                known of them
  *   STORE/state/unlinked/<n>     files that have no name any more, or none yet, and are in use;

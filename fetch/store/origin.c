@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 #include "fetch/path.h"
 #include "fetch/store/shard.h"
 #include "fetch/store/tree_private.h"
@@ -45,6 +47,23 @@ static int piece_write(struct store *s, uint64_t id, unsigned n, const char *tex
 		err = -errno;
 	}
 	return err;
+}
+
+/* Of the inode number and the time of birth: numbers come again, and what a crash left of one must
+ * not be taken for what has it later. */
+int origin_key(int dir, const char *name, uint64_t *key)
+{
+	struct statx sx;
+	uint64_t what[3]; /* no padding: it is hashed whole */
+
+	if (statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &sx) < 0)
+		return -errno;
+	what[0] = sx.stx_ino;
+	what[1] = sx.stx_mask & STATX_BTIME ? (uint64_t)sx.stx_btime.tv_sec : 0;
+	what[2] = sx.stx_mask & STATX_BTIME ? sx.stx_btime.tv_nsec : 0;
+	*key = XXH3_64bits(what, sizeof what);
+	*key += *key == 0;
+	return 0;
 }
 
 /* The first piece is last: until it is there the others are nothing. */

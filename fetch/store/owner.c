@@ -15,16 +15,19 @@
 #include "fetch/store/shard.h"
 #include "fetch/store/tree_private.h"
 
-/* OWNERS/xx/<local inode number>: a symlink, as origin.c */
+/* OWNERS/xx/<origin_key()>: a symlink, as origin.c */
 #define OWNERS "owners"
 
-static bool note_read(struct store *s, struct stat *st)
+static bool note_read(struct store *s, const char *proc, struct stat *st)
 {
+	uint64_t key;
 	char path[SHARD_PATH_MAX], text[64];
 	unsigned mode, uid, gid;
 	ssize_t n;
 
-	shard_path(OWNERS, st->st_ino, path);
+	if (origin_key(AT_FDCWD, proc, &key) < 0)
+		return false;
+	shard_path(OWNERS, key, path);
 	n = readlinkat(s->state, path, text, sizeof text - 1);
 	if (n < 0)
 		return false;
@@ -38,18 +41,18 @@ static bool note_read(struct store *s, struct stat *st)
 }
 
 /* In place of what was noted before. */
-static int note_write(struct store *s, uint64_t ino, uint32_t mode, uint32_t uid, uint32_t gid)
+static int note_write(struct store *s, uint64_t key, uint32_t mode, uint32_t uid, uint32_t gid)
 {
 	char path[SHARD_PATH_MAX], text[64], name[24];
 	int err;
 
 	snprintf(text, sizeof text, "%o:%u:%u", mode, uid, gid);
 	snprintf(name, sizeof name, "%016" PRIx64, store_number(s));
-	shard_path(OWNERS, ino, path);
+	shard_path(OWNERS, key, path);
 	if (symlinkat(text, s->tmp, name) < 0)
 		return -errno;
 	err = renameat(s->tmp, name, s->state, path) < 0 ? -errno : 0;
-	if (err == -ENOENT && (err = shard_make(s->state, OWNERS, ino)) == 0 &&
+	if (err == -ENOENT && (err = shard_make(s->state, OWNERS, key)) == 0 &&
 	    renameat(s->tmp, name, s->state, path) < 0)
 		err = -errno;
 	if (err)
@@ -57,10 +60,10 @@ static int note_write(struct store *s, uint64_t ino, uint32_t mode, uint32_t uid
 	return err;
 }
 
-void owner_forget(struct store *s, uint64_t ino)
+void owner_forget(struct store *s, uint64_t key)
 {
 	if (!s->privileged)
-		shard_unlink(s->state, OWNERS, ino);
+		shard_unlink(s->state, OWNERS, key);
 }
 
 void owner_read(struct store *s, const char *proc, struct stat *st)
@@ -70,7 +73,7 @@ void owner_read(struct store *s, const char *proc, struct stat *st)
 	if (s->privileged)
 		return;
 	if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode)) {
-		note_read(s, st);
+		note_read(s, proc, st);
 		return;
 	}
 	if (lgetxattr(proc, OWNER_XATTR, &o, sizeof o) != sizeof o)
@@ -126,6 +129,8 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 	mode_t own = (st->st_mode & S_IFMT) | (mode & 07777);
 	bool chowned = false, link = S_ISLNK(st->st_mode),
 	     carries = S_ISREG(st->st_mode) || S_ISDIR(st->st_mode);
+	uint64_t key;
+	int failed;
 
 	if (!s->privileged && carries)
 		own |= S_ISDIR(st->st_mode) ? 0700 : 0600;
@@ -153,8 +158,11 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 		return owner_keep(p, st, mode, uid, gid, rdev);
 	if (s->privileged)
 		return st->st_uid == uid && st->st_gid == gid ? 0 : -EPERM;
+	failed = origin_key(p->dir, p->name, &key);
+	if (failed)
+		return failed;
 	if (st->st_uid != uid || st->st_gid != gid)
-		return note_write(s, st->st_ino, link ? st->st_mode : mode, uid, gid);
-	owner_forget(s, st->st_ino);
+		return note_write(s, key, link ? st->st_mode : mode, uid, gid);
+	owner_forget(s, key);
 	return 0;
 }

@@ -146,7 +146,7 @@ static int look_at(struct store *s, const char *proc, struct tree_node *out)
 {
 	struct tree_node n = {.kind = TREE_LOCAL};
 	struct stat own;
-	uint64_t ino;
+	uint64_t ino, key;
 	int err = 0;
 
 	if (fstatat(AT_FDCWD, proc, &n.st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -156,7 +156,7 @@ static int look_at(struct store *s, const char *proc, struct tree_node *out)
 		err = look_directory(s, proc, &n);
 	else if (S_ISREG(n.st.st_mode))
 		err = look_file(s, proc, &n);
-	else if (origin_read(s, n.st.st_ino, &ino, &n.remote) == 0)
+	else if (origin_key(AT_FDCWD, proc, &key) == 0 && origin_read(s, key, &ino, &n.remote) == 0)
 		n.st.st_ino = ino;
 	if (err) {
 		tree_node_clear(&n);

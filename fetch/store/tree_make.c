@@ -373,6 +373,7 @@ static int keep_other(struct store *s, const struct place *to, const char *path,
 	struct stat st;
 	struct place p;
 	char from[40];
+	uint64_t key = 0;
 	int err = temporary_open(s, &p, from);
 
 	if (err)
@@ -388,15 +389,17 @@ static int keep_other(struct store *s, const struct place *to, const char *path,
 		err = owner_set(s, &p, &st, o->mode, o->uid, o->gid, m->rdev);
 	if (err == -EPERM && S_ISLNK(o->mode))
 		err = 0; /* its owner is the mount's from here on */
+	if (err == 0)
+		err = origin_key(p.dir, p.name, &key);
 	if (err == 0) {
-		origin_remove(s, st.st_ino); /* of another that had the number, and a crash */
-		err = origin_write(s, st.st_ino, o->ino, k->remote);
+		origin_remove(s, key); /* where births are not told: of another, and a crash */
+		err = origin_write(s, key, o->ino, k->remote);
 	}
 	if (err == 0) {
 		set_mtime(&p, o->mtime_ns);
 		err = move_in(s, &p, to, path);
 		if (err)
-			origin_remove(s, st.st_ino);
+			origin_remove(s, key);
 	}
 	if (err)
 		unlinkat(p.dir, p.name, 0);

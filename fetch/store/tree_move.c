@@ -18,7 +18,7 @@
 struct last {
 	bool file, other;
 	struct record record;
-	ino_t ino;
+	uint64_t key; /* of its origin */
 };
 
 /* Before the name goes. */
@@ -30,8 +30,8 @@ static void last_look(const struct place *p, struct last *l)
 	*l = (struct last){0};
 	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_nlink > 1)
 		return;
-	l->ino = st.st_ino;
-	l->other = !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+	l->other = !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) &&
+	           origin_key(p->dir, p->name, &l->key) == 0;
 	if (!S_ISREG(st.st_mode))
 		return;
 	fd = openat(p->dir, p->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -48,8 +48,8 @@ static void last_forget(struct store *s, const struct last *l)
 	if (l->file && (l->record.flags & RECORD_KEPT))
 		origin_remove(s, l->record.id);
 	if (l->other) {
-		origin_remove(s, l->ino);
-		owner_forget(s, l->ino);
+		origin_remove(s, l->key);
+		owner_forget(s, l->key);
 	}
 }
 

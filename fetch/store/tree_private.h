@@ -31,13 +31,15 @@ void owner_read(struct store *s, const char *proc, struct stat *st);
 /* Of a file that is about to count. */
 int owner_give(struct store *s, int fd, const struct store_origin *o);
 /* Of what is neither file nor directory, and went. */
-void owner_forget(struct store *s, uint64_t ino);
+void owner_forget(struct store *s, uint64_t key);
 /* Makes mode, owner and device of the object those; `st`: as it is. A symlink has only an
  * owner. */
 int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t mode, uint32_t uid,
               uint32_t gid, uint32_t rdev);
 
-/* origin.c. `id`: of the record or mark; of what can carry none, its local inode number */
+/* origin.c. `id`: of the record or mark; of what can carry none: origin_key(),
+ * by which its owner is noted, too */
+int origin_key(int dir, const char *name, uint64_t *key);
 int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote);
 /* *remote: owned by the caller. -ENOENT. */
 int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote);
