@@ -5,14 +5,15 @@
 Shape:   `left` calls of the daemon that change a file system still work, then
          GROWTH: those that take room fail, as on a full disk or over a quota
          CHANGES: all fail, as on a disk that has become read-only
-         KILL: the daemon is killed
+         KILL: the daemon is killed; a sync is a step, too
+         TEAR: the same, half way in the call, where it writes
 """
 import mmap
 import pathlib
 import struct
 import subprocess
 
-OFF, GROWTH, CHANGES, KILL = range(4)
+OFF, GROWTH, CHANGES, KILL, TEAR = range(5)
 SHAPE = struct.Struct("=Iiqq32s")
 SOURCE = pathlib.Path(__file__).with_name("faulty.c")
 

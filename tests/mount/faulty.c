@@ -19,7 +19,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { OFF, GROWTH, CHANGES, KILL };
+enum { OFF, GROWTH, CHANGES, KILL, TEAR };
 
 struct faults {
 	uint32_t mode;
@@ -44,6 +44,13 @@ __attribute__((constructor)) static void faults_map(void)
 		faults = NULL;
 }
 
+/* Is this the call that is torn, after which there is no other? */
+static int torn(void)
+{
+	return faults && __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) == TEAR &&
+	       __atomic_load_n(&faults->left, __ATOMIC_ACQUIRE) == 0;
+}
+
 /* Does this call fail? `grows`: it may take room. */
 static int fails(const char *call, int grows)
 {
@@ -56,7 +63,7 @@ static int fails(const char *call, int grows)
 		return 0;
 	if (faults->first[0] == '\0')
 		strncpy(faults->first, call, sizeof faults->first - 1);
-	if (mode == KILL)
+	if (mode >= KILL)
 		kill(getpid(), SIGKILL);
 	errno = faults->error;
 	return 1;
@@ -119,8 +126,34 @@ CALL(int, ftruncate, 0, (int fd, off_t size), (fd, size))
 CALL(int, ftruncate64, 0, (int fd, off64_t size), (fd, size))
 CALL(int, fallocate, 1, (int fd, int mode, off_t at, off_t size), (fd, mode, at, size))
 CALL(int, fallocate64, 1, (int fd, int mode, off64_t at, off64_t size), (fd, mode, at, size))
-CALL(ssize_t, pwrite, 1, (int fd, const void *p, size_t size, off_t at), (fd, p, size, at))
-CALL(ssize_t, pwrite64, 1, (int fd, const void *p, size_t size, off64_t at), (fd, p, size, at))
+
+/* Changes nothing that others see: a step for who is killed only. */
+#define SYNC(name)                                                                                 \
+	int name(int fd)                                                                           \
+	{                                                                                          \
+		static int (*real)(int);                                                           \
+		if (!real)                                                                         \
+			real = dlsym(RTLD_NEXT, #name);                                            \
+		return faults && faults->mode >= KILL && fails(#name, 0) ? -1 : real(fd);          \
+	}
+
+SYNC(fsync)
+SYNC(fdatasync)
+SYNC(syncfs)
+
+#define PWRITE(name, offset)                                                                       \
+	ssize_t name(int fd, const void *p, size_t size, offset at)                                \
+	{                                                                                          \
+		static ssize_t (*real)(int, const void *, size_t, offset);                         \
+		if (!real)                                                                         \
+			real = dlsym(RTLD_NEXT, #name);                                            \
+		if (size > 4096 && torn()) /* a page is written whole */                           \
+			real(fd, p, size / 2, at);                                                 \
+		return fails(#name, 1) ? -1 : real(fd, p, size, at);                               \
+	}
+
+PWRITE(pwrite, off_t)
+PWRITE(pwrite64, off64_t)
 CALL(ssize_t, copy_file_range, 1,
      (int in, off64_t *from, int out, off64_t *to, size_t size, unsigned flags),
      (in, from, out, to, size, flags))

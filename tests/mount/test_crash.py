@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""crash_points.py for a minute: some rows and points at random; the seed is printed, and taken
+with --seed."""
+import random
+
+import pytest
+
+import crash_points
+import crashing
+
+
+@pytest.fixture
+def choose(request):
+    seed = request.config.getoption("seed")
+    if seed is None:
+        seed = random.SystemRandom().randrange(1 << 31)
+    print(f"--seed {seed}")
+    return random.Random(seed)
+
+
+def some(choose, program, scratch, rows, points, **options):
+    campaign = crashing.Campaign(program, scratch, rows)
+    tried, wrong = campaign.torture(
+        choose=lambda p: sorted(choose.sample(p, min(points, len(p))), key=lambda x: x[0].name),
+        **options)
+    assert not wrong, wrong[0]
+    assert tried == points
+
+
+@pytest.mark.patience(240)
+def test_killed_at_any_step(lacunafs, scratch, choose):
+    some(choose, lacunafs, scratch, choose.sample(crash_points.rows(), 32), 110)
+
+
+@pytest.mark.patience(240)
+def test_killed_in_the_middle_of_a_write(lacunafs, scratch, choose):
+    rows = crash_points.rows("read|write|append|truncate|extend")
+    some(choose, lacunafs, scratch, choose.sample(rows, 10), 30, torn=True)
+
+
+@pytest.mark.patience(240)
+def test_killed_and_the_epoch_ends(lacunafs, scratch, choose):
+    some(choose, lacunafs, scratch, choose.sample(crash_points.rows(), 16), 50, epochs=True)
+
+
+def test_made_by_somebody_else(lacunafs, scratch):
+    """It counts once it is theirs."""
+    rows = crash_points.rows("as a user")
+    campaign = crashing.Campaign(lacunafs, scratch, rows)
+    tried, wrong = campaign.torture()
+    assert not wrong, wrong[0]
+    assert tried > 2 * len(rows)
