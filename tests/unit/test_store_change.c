@@ -44,7 +44,8 @@ static void model_open(struct model *m)
 
 static void model_new(struct model *m)
 {
-	const struct store_kept kept = {.remote = "f", .nlink = 1};
+	const struct store_origin origin = box_origin(FILE_NUMBER, SIZE);
+	const struct store_kept kept = {.remote = "f", .nlink = 1, .origin = &origin};
 
 	box_new(&m->box);
 	m->file = box_create(&m->box, "f", FILE_NUMBER, SIZE);
