@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 #include "fetch/path.h"
 #include "fetch/store/stamp.h"
@@ -347,6 +348,9 @@ static int keep_directory(struct store *s, struct place *p, const struct store_k
 		return -errno;
 	if (mark_read(p->proc, &mark) == 0)
 		return 0; /* it counts already */
+	/* where it is by now it was not made, and inherits nothing */
+	lremovexattr(p->proc, "system.posix_acl_access");
+	lremovexattr(p->proc, "system.posix_acl_default");
 	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	if (!S_ISDIR(st.st_mode))

@@ -243,3 +243,21 @@ def test_what_is_renamed_while_it_is_changed_first(mount, scratch):
             {f"{n}": b"%d" % n for n in range(150)}
         m.umount()
         m = m.again()
+
+
+def test_what_is_kept_later_inherits_nothing(mount, scratch):
+    """A default ACL is for what is made after it was set."""
+    source = scratch / "source"
+    (source / "a" / "b" / "c").mkdir(parents=True)
+    (source / "a" / "b" / "c" / "file").write_bytes(b"x"), os.mkfifo(source / "a" / "b" / "fifo")
+    m = mount(source, "-o", "rw")
+    names = ("a/b", "a/b/c", "a/b/c/file", "a/b/fifo")
+    before = {n: (os.stat(m / n).st_mode, os.listxattr(m / n)) for n in names}
+    subprocess.run(["setfacl", "-d", "-m", "u:1001:rwx,o::-", m / "a"], check=True)
+    (m / "a" / "b" / "c" / "file").read_bytes()
+    for name in names:
+        os.utime(m / name, (1, 1))
+    assert {n: (os.stat(m / n).st_mode, os.listxattr(m / n)) for n in names} == before
+    os.mkdir(m / "a" / "new")
+    assert os.listxattr(m / "a" / "new") != []
+    assert {n: os.stat(m / n).st_mtime for n in names} == {n: 1 for n in names}
