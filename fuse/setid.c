@@ -67,16 +67,14 @@ int setid_write(fuse_req_t req, struct inode *i, const struct fuse_file_info *fi
 		return 0;
 	uint32_t left;
 	bool goes = setid_goes(req, i, &left);
-	/* of what is all local the write takes the capability itself */
-	bool capable = fi->writepage && !i->born;
-	if (!goes && !capable)
+	if (!goes && !fi->writepage)
 		return 0;
 	int err = inode_keep(s, i);
 	if (err)
 		return err;
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
-	if (capable)
+	if (fi->writepage)
 		err = tree_removexattr(s->store, path, "security.capability");
 	if (err == -ENODATA || err == -EOPNOTSUPP)
 		err = 0;

@@ -123,7 +123,9 @@ G_STATIC_ASSERT(sizeof(struct mark_disk) == 16);
 
 #define OWNER_XATTR "user.lacuna.owner"
 
-/* security.capability of a file that is not all local */
+/* What only root may set, and the daemon may not: HIDDEN_XATTR "trusted.x" is trusted.x */
+#define HIDDEN_XATTR "user.lacuna.x."
+/* security.capability of a file that is not all local, or in a store without privileges */
 #define CAPABILITY_XATTR "user.lacuna.capability"
 /* The names of a kept file that has several remote ones: links.c */
 #define LINKS_XATTR "user.lacuna.links"

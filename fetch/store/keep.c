@@ -32,7 +32,7 @@ static int file_keep_locked(struct store_file *f, const char *path, const struct
 	int err = origin_write(f->store, f->record.id, f->link_ino, k->remote);
 
 	if (err == 0)
-		err = xattrs_give(f->fd, k);
+		err = xattrs_give(f->store, f->fd, k);
 	if (err == 0)
 		err = owner_give(f->store, f->fd, k->origin);
 	if (err == 0 && !named) {

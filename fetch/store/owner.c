@@ -7,13 +7,38 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 #include "fetch/store/shard.h"
 #include "fetch/store/tree_private.h"
+
+/* Enough to make local objects what they are reported as? Root of a user namespace, or with fewer
+ * capabilities, is not. */
+bool owner_privileged(void)
+{
+	static const int needed[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER,
+	                             CAP_FSETID, CAP_MKNOD,        CAP_SETFCAP};
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+	g_autofree char *map = NULL;
+	unsigned inside, outside, count;
+
+	if (geteuid() != 0 || syscall(SYS_capget, &header, data) < 0)
+		return false;
+	/* where there are no user namespaces there is no map */
+	if (g_file_get_contents("/proc/self/uid_map", &map, NULL, NULL) &&
+	    (sscanf(map, "%u %u %u", &inside, &outside, &count) != 3 || count != UINT32_MAX))
+		return false;
+	for (size_t n = 0; n < G_N_ELEMENTS(needed); n++)
+		if (!(data[needed[n] / 32].effective & (1u << needed[n] % 32)))
+			return false;
+	return true;
+}
 
 /* OWNERS/xx/<origin_key()>: a symlink, as origin.c */
 #define OWNERS "owners"
@@ -85,21 +110,34 @@ void owner_read(struct store *s, const char *proc, struct stat *st)
 	st->st_rdev = makedev(o.rdev >> 20, o.rdev & 0xfffff);
 }
 
+bool owner_stands_in(int fd)
+{
+	struct owner_disk o;
+
+	return fgetxattr(fd, OWNER_XATTR, &o, sizeof o) == sizeof o &&
+	       !S_ISREG(GUINT32_FROM_LE(o.mode));
+}
+
 int owner_give(struct store *s, int fd, const struct store_origin *o)
 {
-	struct owner_disk d = {
+	struct owner_disk d;
+	struct stat st;
+
+	if (s->privileged || o == NULL)
+		return 0;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	/* as an ACL that was given left it */
+	if ((st.st_mode & 0600) != 0600 && fchmod(fd, (st.st_mode & 07777) | 0600) < 0)
+		return -errno;
+	st.st_mode |= 0600;
+	if (st.st_mode == o->mode && st.st_uid == o->uid && st.st_gid == o->gid)
+		return 0;
+	d = (struct owner_disk){
 	        .mode = GUINT32_TO_LE(o->mode),
 	        .uid = GUINT32_TO_LE(o->uid),
 	        .gid = GUINT32_TO_LE(o->gid),
 	};
-	struct stat st;
-
-	if (s->privileged)
-		return 0;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_mode == o->mode && st.st_uid == o->uid && st.st_gid == o->gid)
-		return 0;
 	return fsetxattr(fd, OWNER_XATTR, &d, sizeof d, 0) < 0 ? -errno : 0;
 }
 
@@ -147,13 +185,17 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 	if (chowned) {
 		st->st_uid = uid;
 		st->st_gid = gid;
-		st->st_mode &= ~(S_ISUID | S_ISGID);
+		if (!S_ISDIR(st->st_mode))
+			st->st_mode &= ~(S_ISUID | S_ISGID);
 	}
 	if (st->st_uid != uid || st->st_gid != gid)
 		own &= ~(S_ISUID | S_ISGID); /* those are for the owner it says */
 	if (!link && st->st_mode != own && fchmodat(p->dir, p->name, own & 07777, 0) < 0)
 		return -errno;
 	st->st_mode = link ? st->st_mode : own;
+	/* who is not of the group cannot have its set-id bit */
+	if (!s->privileged && carries && fstatat(p->dir, p->name, st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
 	if (!s->privileged && carries)
 		return owner_keep(p, st, mode, uid, gid, rdev);
 	if (s->privileged)

@@ -216,7 +216,7 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	s->path = g_strdup(path);
 	pthread_rwlock_init(&s->stamps, NULL);
 	s->dir = s->state = s->tree = s->tmp = s->lock = -1;
-	s->privileged = geteuid() == 0;
+	s->privileged = owner_privileged();
 	while (getrandom(&s->seed, sizeof s->seed, 0) != sizeof s->seed)
 		;
 	if (!open_directories(s, error) || !store_take(s, error) || !store_start(s, &own, error)) {

@@ -100,7 +100,8 @@ struct store_kept {
 	const struct listing *listing; /* has its xattrs; NULL: none are known */
 	uint32_t index;                /* of its entry */
 	uint32_t nlink;
-	const struct store_origin *origin; /* of a file: its owner and mode */
+	const struct store_origin
+	        *origin; /* of a file: its owner and mode; NULL: as the daemon made it */
 };
 /* Makes it count, whatever the listing says of its name: it stays at `path` and follows the
  * remote one. -EEXIST: `path` is something else's. */

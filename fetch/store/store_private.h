@@ -112,6 +112,9 @@ int name_set_aside(struct store *s, int dir, const char *path);
 /* orphans.c: removes those that hold nothing but fetched bytes. */
 void orphans_sweep(struct store *s);
 
+/* owner.c: may the daemon make local objects what they are reported as? */
+bool owner_privileged(void);
+
 /* tree_move.c: nobody has them any more. */
 void tree_unlinked_sweep(struct store *s);
 

@@ -163,6 +163,9 @@ static int look_at(struct store *s, const char *proc, struct tree_node *out)
 		return err;
 	}
 	owner_read(s, proc, &own);
+	if (S_ISREG(n.st.st_mode) && !S_ISREG(own.st_mode) &&
+	    origin_key(AT_FDCWD, proc, &key) == 0 && origin_read(s, key, &ino, &n.remote) == 0)
+		n.st.st_ino = ino;
 	n.st.st_mode = own.st_mode;
 	n.st.st_uid = own.st_uid;
 	n.st.st_gid = own.st_gid;

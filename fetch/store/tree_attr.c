@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -29,32 +31,47 @@ static int place_change(struct store *s, const char *path, struct place *p)
 	return err ? err : place_open(s, path, p);
 }
 
-/* Every write takes this xattr away, that of the filler too: until a file is all local it is kept
- * under a name of ours. */
-static const char *xattr_place(const struct place *p, const char *name)
+/* Only root may set these. */
+static bool xattr_is_rooted(const char *name)
+{
+	return g_str_has_prefix(name, "security.") || g_str_has_prefix(name, "trusted.");
+}
+
+/* Where the daemon may not. */
+static char *xattr_hidden(const char *name)
+{
+	return strcmp(name, "security.capability") == 0 ? g_strdup(CAPABILITY_XATTR)
+	                                                : g_strconcat(HIDDEN_XATTR, name, NULL);
+}
+
+/* Every write takes a capability away, that of the filler too: until a file is all local it is
+ * kept under a name of ours. Caller frees. */
+static char *xattr_place(struct store *s, const struct place *p, const char *name)
 {
 	struct stat st;
 	char data[sizeof(struct record_disk) + 1];
 	struct record r;
 	ssize_t n;
 
+	if (!s->privileged && xattr_is_rooted(name))
+		return xattr_hidden(name);
 	if (strcmp(name, "security.capability") != 0 ||
 	    fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
-		return name;
+		return g_strdup(name);
 	n = lgetxattr(p->proc, RECORD_XATTR, data, sizeof data);
 	if (n < 0 || record_decode(data, (size_t)n, &r) != 0 || (r.flags & RECORD_LOCAL))
-		return name;
-	return CAPABILITY_XATTR;
+		return g_strdup(name);
+	return g_strdup(CAPABILITY_XATTR);
 }
 
 int tree_capability_own(struct store *s, const char *path)
 {
 	char value[XATTR_SIZE_MAX];
 	struct place p;
-	int err = place_change(s, path, &p);
+	int err = s->privileged ? place_change(s, path, &p) : 0;
 	ssize_t n;
 
-	if (err)
+	if (err || !s->privileged)
 		return err;
 	n = lgetxattr(p.proc, CAPABILITY_XATTR, value, sizeof value);
 	if (n >= 0 && lsetxattr(p.proc, "security.capability", value, (size_t)n, 0) < 0)
@@ -69,26 +86,34 @@ int tree_capability_own(struct store *s, const char *path)
  * ext4 has one block. */
 #define XATTRS_SURE 2048
 
-static const char *xattr_kept_as(const char *name, bool regular)
+#define ACL "system.posix_acl_access"
+
+static char *xattr_kept_as(struct store *s, const char *name, bool regular)
 {
-	return regular && strcmp(name, "security.capability") == 0 ? CAPABILITY_XATTR : name;
+	bool hidden = (regular && strcmp(name, "security.capability") == 0) ||
+	              (!s->privileged && xattr_is_rooted(name));
+
+	return hidden ? xattr_hidden(name) : g_strdup(name);
 }
 
-int xattrs_give(int fd, const struct store_kept *k)
+/* An ACL is last: it may leave nothing for the daemon. */
+int xattrs_give(struct store *s, int fd, const struct store_kept *k)
 {
 	const struct listing_entry *e = k->listing ? listing_at(k->listing, k->index) : NULL;
 	size_t length = 0, size, sum = 0;
 	const char *names = e ? listing_xattr_names(k->listing, e, &length) : NULL;
 	bool regular = e && S_ISREG(e->mode);
 
-	for (size_t at = 0; names && at < length; at += strlen(names + at) + 1) {
-		const char *name = names + at;
+	for (size_t at = 0; names && at < 2 * length; at += strlen(names + at % length) + 1) {
+		const char *name = names + at % length;
 		const void *value = listing_xattr(k->listing, e, name, &size);
+		g_autofree char *as = xattr_kept_as(s, name, regular);
 
-		if (value == NULL || xattr_is_own(name))
+		if (value == NULL || xattr_is_own(name) ||
+		    (strcmp(name, ACL) == 0) != (at >= length))
 			continue;
-		sum += size + strlen(name);
-		if (fsetxattr(fd, xattr_kept_as(name, regular), value, size, 0) == 0)
+		sum += size + strlen(as);
+		if (fsetxattr(fd, as, value, size, 0) == 0)
 			continue;
 		if (errno == EROFS || errno == EDQUOT || errno == EIO ||
 		    (errno == ENOSPC && sum <= XATTRS_SURE))
@@ -99,30 +124,80 @@ int xattrs_give(int fd, const struct store_kept *k)
 }
 
 /* `mode` of UINT32_MAX, `uid`, `gid` of UINT32_MAX: as it is. */
-static int set_owner(struct store *s, const char *path, uint32_t mode, uint32_t uid, uint32_t gid)
+static int place_own(struct store *s, const struct place *p, uint32_t mode, uint32_t uid,
+                     uint32_t gid)
 {
 	struct stat st, shown;
+
+	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	shown = st;
+	owner_read(s, p->proc, &shown);
+	if (mode == UINT32_MAX)
+		mode = shown.st_mode & 07777;
+	if (uid == UINT32_MAX)
+		uid = shown.st_uid;
+	if (gid == UINT32_MAX)
+		gid = shown.st_gid;
+	return owner_set(s, p, &st, (shown.st_mode & S_IFMT) | mode, uid, gid,
+	                 (major(shown.st_rdev) << 20) | minor(shown.st_rdev));
+}
+
+static int set_owner(struct store *s, const char *path, uint32_t mode, uint32_t uid, uint32_t gid)
+{
 	struct place p;
 	int err = place_change(s, path, &p);
 
 	if (err)
 		return err;
-	if (fstatat(p.dir, p.name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-		err = -errno;
-	} else {
-		shown = st;
-		owner_read(s, p.proc, &shown);
-		if (mode == UINT32_MAX)
-			mode = shown.st_mode & 07777;
-		if (uid == UINT32_MAX)
-			uid = shown.st_uid;
-		if (gid == UINT32_MAX)
-			gid = shown.st_gid;
-		err = owner_set(s, &p, &st, (shown.st_mode & S_IFMT) | mode, uid, gid,
-		                (major(shown.st_rdev) << 20) | minor(shown.st_rdev));
-	}
+	err = place_own(s, &p, mode, uid, gid);
 	place_close(&p);
 	return err;
+}
+
+/* The owner's entry, NULL: none. */
+static struct posix_acl_xattr_entry *acl_owner(void *value, size_t size)
+{
+	struct posix_acl_xattr_header *h = value;
+	size_t count =
+	        size < sizeof *h ? 0 : (size - sizeof *h) / sizeof(struct posix_acl_xattr_entry);
+	struct posix_acl_xattr_entry *e = (void *)(h + 1);
+
+	for (size_t n = 0; n < count; n++)
+		if (GUINT16_FROM_LE(e[n].e_tag) == ACL_USER_OBJ)
+			return &e[n];
+	return NULL;
+}
+
+/* The local object's says what the daemon needs. */
+static void acl_show(struct store *s, const struct place *p, void *value, size_t size)
+{
+	struct posix_acl_xattr_entry *e = acl_owner(value, size);
+	struct stat st;
+
+	if (e == NULL || s->privileged || fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	owner_read(s, p->proc, &st);
+	e->e_perm = GUINT16_TO_LE((st.st_mode >> 6) & 7);
+}
+
+/* One that was set is the mode, too. */
+static int acl_keep(struct store *s, const struct place *p, const void *value, size_t size)
+{
+	g_autofree void *copy = g_memdup2(value, size);
+	struct posix_acl_xattr_entry *e = acl_owner(copy, size);
+	struct stat st, shown;
+
+	if (e == NULL || s->privileged)
+		return 0;
+	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	shown = st;
+	owner_read(s, p->proc, &shown);
+	return place_own(s, p,
+	                 (shown.st_mode & 07000) | (GUINT16_FROM_LE(e->e_perm) & 7u) << 6 |
+	                         (st.st_mode & 077),
+	                 UINT32_MAX, UINT32_MAX);
 }
 
 int tree_chmod(struct store *s, const char *path, uint32_t mode)
@@ -167,16 +242,20 @@ ssize_t tree_getxattr(struct store *s, const char *path, const char *name, void 
 
 	if (n)
 		return n;
-	n = xattr_is_own(name) ? -1 : lgetxattr(p.proc, xattr_place(&p, name), value, size);
+	g_autofree char *as = xattr_is_own(name) ? NULL : xattr_place(s, &p, name);
+	n = as ? lgetxattr(p.proc, as, value, size) : -1;
 	if (n < 0)
-		n = xattr_is_own(name) ? -ENODATA : -errno;
+		n = as ? -errno : -ENODATA;
+	else if (size > 0 && strcmp(name, ACL) == 0)
+		acl_show(s, &p, value, (size_t)n);
 	place_close(&p);
 	return n;
 }
 
 /* Takes our own names out of a list. */
-static ssize_t names_filter(char *names, ssize_t size)
+static ssize_t names_filter(struct store *s, char *names, ssize_t size)
 {
+	const ssize_t hidden = sizeof HIDDEN_XATTR - 1;
 	ssize_t kept = 0;
 
 	for (ssize_t at = 0; at < size;) {
@@ -186,7 +265,11 @@ static ssize_t names_filter(char *names, ssize_t size)
 			/* the shorter name, in its place */
 			memcpy(names + kept, "security.capability", sizeof "security.capability");
 			kept += sizeof "security.capability";
-		} else if (!xattr_is_own(names + at)) {
+		} else if (g_str_has_prefix(names + at, HIDDEN_XATTR)) {
+			memmove(names + kept, names + at + hidden, (size_t)(length - hidden));
+			kept += length - hidden;
+		} else if (!xattr_is_own(names + at) &&
+		           (s->privileged || !xattr_is_rooted(names + at))) {
 			memmove(names + kept, names + at, (size_t)length);
 			kept += length;
 		}
@@ -204,7 +287,7 @@ ssize_t tree_listxattr(struct store *s, const char *path, char *names, size_t si
 	if (n)
 		return n;
 	n = llistxattr(p.proc, all, XATTR_LIST_MAX);
-	n = n < 0 ? -errno : names_filter(all, n);
+	n = n < 0 ? -errno : names_filter(s, all, n);
 	place_close(&p);
 	if (n <= 0 || size == 0)
 		return n;
@@ -222,8 +305,11 @@ int tree_setxattr(struct store *s, const char *path, const char *name, const voi
 
 	if (err)
 		return err;
-	if (lsetxattr(p.proc, xattr_place(&p, name), value, size, flags) < 0)
+	g_autofree char *as = xattr_place(s, &p, name);
+	if (lsetxattr(p.proc, as, value, size, flags) < 0)
 		err = -errno;
+	else if (strcmp(name, ACL) == 0)
+		err = acl_keep(s, &p, value, size);
 	place_close(&p);
 	return err;
 }
@@ -235,7 +321,8 @@ int tree_removexattr(struct store *s, const char *path, const char *name)
 
 	if (err)
 		return err;
-	if (lremovexattr(p.proc, xattr_place(&p, name)) < 0)
+	g_autofree char *as = xattr_place(s, &p, name);
+	if (lremovexattr(p.proc, as) < 0)
 		err = -errno;
 	place_close(&p);
 	return err;

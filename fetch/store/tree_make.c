@@ -325,13 +325,13 @@ static void set_mtime(const struct place *p, int64_t ns)
 	utimensat(p->dir, p->name, times, AT_SYMLINK_NOFOLLOW);
 }
 
-static int give_directory(const struct place *p, const struct store_kept *k)
+static int give(struct store *s, const struct place *p, const struct store_kept *k)
 {
-	int fd = openat(p->dir, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), err;
+	int fd = openat(p->dir, p->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), err;
 
 	if (fd < 0)
 		return -errno;
-	err = xattrs_give(fd, k);
+	err = xattrs_give(s, fd, k);
 	close(fd);
 	return err;
 }
@@ -357,7 +357,10 @@ static int keep_directory(struct store *s, struct place *p, const struct store_k
 		return -ENOTDIR;
 	err = owner_set(s, p, &st, o->mode, o->uid, o->gid, 0);
 	if (err == 0)
-		err = give_directory(p, k);
+		err = give(s, p, k);
+	/* an ACL may have left too little for the daemon */
+	if (err == 0 && !s->privileged && fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		err = owner_set(s, p, &st, o->mode, o->uid, o->gid, 0);
 	if (err == 0)
 		err = origin_write(s, id, o->ino, k->remote);
 	if (err)
@@ -395,6 +398,8 @@ static int keep_other(struct store *s, const struct place *to, const char *path,
 		err = 0; /* its owner is the mount's from here on */
 	if (err == 0)
 		err = origin_key(p.dir, p.name, &key);
+	if (err == 0 && S_ISREG(st.st_mode))
+		err = give(s, &p, k);
 	if (err == 0) {
 		origin_remove(s, key); /* where births are not told: of another, and a crash */
 		err = origin_write(s, key, o->ino, k->remote);

@@ -36,6 +36,8 @@ static void last_look(const struct place *p, struct last *l)
 		return;
 	fd = openat(p->dir, p->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	l->file = fd >= 0 && record_read(fd, &l->record) == 0;
+	l->other = fd >= 0 && !l->file && owner_stands_in(fd) &&
+	           origin_key(p->dir, p->name, &l->key) == 0;
 	if (fd >= 0)
 		close(fd);
 }

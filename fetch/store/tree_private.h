@@ -28,6 +28,8 @@ int place_clear(struct store *s, const struct place *p, const char *path);
 
 /* owner.c: replaces what of `st` could not be set on the object itself. `st`: of the local one */
 void owner_read(struct store *s, const char *proc, struct stat *st);
+/* Is the file there for what is none? */
+bool owner_stands_in(int fd);
 /* Of a file that is about to count. */
 int owner_give(struct store *s, int fd, const struct store_origin *o);
 /* Of what is neither file nor directory, and went. */
@@ -54,7 +56,7 @@ int links_settle(const struct place *p);
 
 /* What the listing tells, set on what does not count yet. What cannot be had here is left out;
  * -errno where the disk is full or read-only. */
-int xattrs_give(int fd, const struct store_kept *k);
+int xattrs_give(struct store *s, int fd, const struct store_kept *k);
 
 /* -ENODATA: it has none. */
 int mark_read(const char *proc, struct mark_disk *out);
