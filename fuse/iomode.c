@@ -31,10 +31,10 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 	bool usable = !backing_unusable(s->backing);
 	bool write = (fi->flags & O_ACCMODE) != O_RDONLY;
 	pthread_mutex_lock(&i->lock);
-	watched |= i->extra && seal_needs_writes(i->extra->seals);
+	watched = write && (watched || (i->extra && seal_needs_writes(i->extra->seals)));
 	/* nothing of what is written there would be known to be local */
 	bool whole = usable && (write ? i->born : i->complete && i->size > PAGE_CACHE_MAX) &&
-	             !(write && watched) && i->iomode != IOMODE_CACHED;
+	             !watched && i->iomode != IOMODE_CACHED;
 	pthread_mutex_unlock(&i->lock);
 	if (whole && !backing_kept(s->backing, i)) {
 		fd = local_open(s, i);
@@ -60,6 +60,7 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 	i->handles++;
 	if (mode == IOMODE_PASSTHROUGH) {
 		fi->backing_id = i->backing_id;
+		fi->direct_io = watched; /* its readers have the inode so: all but mappings comes */
 		i->keep_cache &= !write; /* what the page cache has may be overtaken */
 	} else {
 		fi->keep_cache = i->keep_cache;

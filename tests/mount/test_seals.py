@@ -228,3 +228,46 @@ def test_sealed_and_lazy(mount, serve, tree, passthrough):
                    lambda: os.truncate(m / "big", 0)):
         assert told(change) == "EPERM"
     assert (m / "big").read_bytes() == (tree / "big").read_bytes()
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("kind", ["remote", "born"])
+@pytest.mark.parametrize("seals", [WRITE, GROW, FUTURE])
+def test_readers_in_passthrough_let_nobody_past_them(mount, scratch, kind, seals):
+    """They hold the file in that mode, and a write in it would come to nobody's notice."""
+    source, content = scratch / "source", bytes(range(250)) * 1200
+    source.mkdir()
+    (source / "f").write_bytes(content)
+    m = mount(source)
+    path = m / "f"
+    if kind == "born":
+        path.write_bytes(content)
+    assert path.read_bytes() == content
+    writes = [(b"y" * 10, 5), (b"y", len(content) + 9 * PAGE), (b"y" * 3 * PAGE, len(content) - 9)]
+    until = time.monotonic() + 5
+    while m.status("f")["mode"] != "none" and time.monotonic() < until:
+        time.sleep(0.01)
+    judge = Memfd(0o644)
+    os.pwrite(judge.fd, content, 0)
+    with open(path, "rb", buffering=0) as reader:
+        if m.status()["passthrough"]["usable"]:
+            assert m.status("f")["mode"] == "passthrough"
+        f = File(path, 0o644)
+        for one, flags in ((judge, RW), (f, 3)):
+            opened(one, flags, lambda fd, one=one: one.add(fd, seals))
+        for flags in (W, RW) if seals == GROW else (W,):
+            for data, offset in writes:
+                told_of = [told(lambda one=one: opened(one, flags, lambda fd: os.pwrite(
+                    fd, data, offset))) for one in (judge, f)]
+                assert told_of[0] == told_of[1], (flags, offset)
+        wanted = os.pread(judge.fd, len(content) * 2, 0)
+        assert reader.read() == path.read_bytes() == wanted
+        if seals == GROW:  # a descriptor that is mapped as well
+            fd = os.open(path, RW)
+            with mmap.mmap(fd, PAGE) as view:
+                view[0:4] = b"here"
+                view.flush()
+                assert os.pread(fd, 4, 0) == b"here"
+            os.close(fd)
+            assert os.pread(reader.fileno(), 4, 0) == path.read_bytes()[:4] == b"here"
+    judge.close()
