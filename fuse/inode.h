@@ -42,7 +42,8 @@ struct inode_extra {
 	uint64_t blocks; /* of 512 bytes; of a whole file */
 	/* Of one that was opened to be written or executed, under `lock`: */
 	struct write_handles handles;
-	uint32_t seals; /* as in the store */
+	int32_t capability_went; /* the pid it was just removed for (setid.h); 0: none */
+	uint32_t seals;          /* as in the store */
 };
 
 struct inode {

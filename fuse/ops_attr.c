@@ -217,12 +217,11 @@ static int attributes_set(struct server *s, struct inode *i, const struct stat *
 	int err = 0;
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
-	if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
-		err = tree_chown(s->store, path,
-		                 to_set & FUSE_SET_ATTR_UID ? attr->st_uid : UINT32_MAX,
-		                 to_set & FUSE_SET_ATTR_GID ? attr->st_gid : UINT32_MAX);
-	if (err == 0 && (to_set & FUSE_SET_ATTR_MODE))
-		err = tree_chmod(s->store, path, attr->st_mode);
+	if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_MODE))
+		err = tree_own(s->store, path,
+		               to_set & FUSE_SET_ATTR_MODE ? attr->st_mode & 07777 : UINT32_MAX,
+		               to_set & FUSE_SET_ATTR_UID ? attr->st_uid : UINT32_MAX,
+		               to_set & FUSE_SET_ATTR_GID ? attr->st_gid : UINT32_MAX);
 	if (err == 0 && (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME))) {
 		struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_OMIT}};
 		if (to_set & FUSE_SET_ATTR_ATIME)
@@ -299,7 +298,8 @@ static void setid_take(fuse_req_t req, struct inode *i, struct stat *attr, int *
 	if ((*to_set & FUSE_SET_ATTR_MODE) || (!takes && *to_set))
 		return;
 	uint32_t left;
-	if (!setid_goes(req, i, &left) || (!takes && setid_keeps(req)))
+	bool stays = !takes && setid_stays(req, i);
+	if (stays || !setid_goes(req, i, &left))
 		return;
 	attr->st_mode = left;
 	*to_set |= FUSE_SET_ATTR_MODE;

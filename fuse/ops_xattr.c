@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 #include "fuse/access.h"
 #include "fuse/ops.h"
+#include "fuse/setid.h"
 
 /* size 0 asks how much there is */
 static void xattr_reply(fuse_req_t req, const void *value, size_t have, size_t size, int missing)
@@ -126,6 +127,8 @@ static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const
 		            : -tree_removexattr(s->store, path, name);
 		pthread_rwlock_unlock(&s->names);
 	}
+	if (err == 0 && !value && strcmp(name, "security.capability") == 0)
+		setid_capability_went(req, i);
 	fuse_reply_err(req, err);
 	inode_put(s, i);
 }

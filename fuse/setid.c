@@ -34,7 +34,7 @@ static bool in_group(fuse_req_t req, gid_t gid)
 	return false;
 }
 
-bool setid_keeps(fuse_req_t req)
+static bool setid_keeps(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)ctx->pid), *text = NULL;
@@ -44,12 +44,32 @@ bool setid_keeps(fuse_req_t req)
 	return line && (g_ascii_strtoull(line + 9, NULL, 16) & (1u << CAP_FSETID));
 }
 
+void setid_capability_went(fuse_req_t req, struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	if (i->extra)
+		i->extra->capability_went = fuse_req_ctx(req)->pid;
+	pthread_mutex_unlock(&i->lock);
+}
+
+bool setid_stays(fuse_req_t req, struct inode *i)
+{
+	int32_t pid = 0;
+	pthread_mutex_lock(&i->lock);
+	if (i->extra) {
+		pid = i->extra->capability_went;
+		i->extra->capability_went = 0;
+	}
+	pthread_mutex_unlock(&i->lock);
+	return pid && pid == fuse_req_ctx(req)->pid && setid_keeps(req);
+}
+
 bool setid_goes(fuse_req_t req, struct inode *i, uint32_t *left)
 {
 	pthread_mutex_lock(&i->lock);
 	uint32_t mode = i->mode, gid = i->gid, goes = S_ISUID;
 	pthread_mutex_unlock(&i->lock);
-	if (!S_ISREG(i->type) || !(mode & SET_ID))
+	if (S_ISDIR(i->type) || !(mode & SET_ID))
 		return false;
 	/* without the group's x it is no set-id bit, but who is not of the group loses it */
 	if ((mode & S_IXGRP) || ((mode & S_ISGID) && !in_group(req, gid) && !setid_keeps(req)))
@@ -79,7 +99,7 @@ int setid_write(fuse_req_t req, struct inode *i, const struct fuse_file_info *fi
 	if (err == -ENODATA || err == -EOPNOTSUPP)
 		err = 0;
 	if (err == 0 && goes)
-		err = tree_chmod(s->store, path, left & 07777);
+		err = tree_own(s->store, path, left & 07777, UINT32_MAX, UINT32_MAX);
 	pthread_rwlock_unlock(&s->names);
 	if (err == 0 && goes) {
 		err = -inode_refresh(s, i);

@@ -17,8 +17,12 @@ struct inode;
 
 /* Does a change by the caller of `req` take any? *left: the mode after it. */
 bool setid_goes(fuse_req_t req, struct inode *i, uint32_t *left);
-/* May the caller of an empty SETATTR, which says that there is something to be taken, keep it? */
-bool setid_keeps(fuse_req_t req);
+/* The capability was removed for the caller of `req`. */
+void setid_capability_went(fuse_req_t req, struct inode *i);
+/* May the caller of an empty SETATTR keep them? It says that there was something to be taken: of
+ * who has CAP_FSETID the capability, if that just went. (His chown(-1, -1), which takes all,
+ * is not told from a write where there was one.) */
+bool setid_stays(fuse_req_t req, struct inode *i);
 /* Before a WRITE that says, or may mean, that they go. */
 int setid_write(fuse_req_t req, struct inode *i, const struct fuse_file_info *fi);
 /* Is it a file of which each writer is to be seen? `fd`: of what counts, or -1. */

@@ -182,12 +182,9 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 			return -err;
 		chowned = err == 0;
 	}
-	if (chowned) {
-		st->st_uid = uid;
-		st->st_gid = gid;
-		if (!S_ISDIR(st->st_mode))
-			st->st_mode &= ~(S_ISUID | S_ISGID);
-	}
+	/* which of the set-id bits that took hangs on the rest of the mode */
+	if (chowned && fstatat(p->dir, p->name, st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
 	if (st->st_uid != uid || st->st_gid != gid)
 		own &= ~(S_ISUID | S_ISGID); /* those are for the owner it says */
 	if (!link && st->st_mode != own && fchmodat(p->dir, p->name, own & 07777, 0) < 0)

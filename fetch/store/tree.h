@@ -85,8 +85,8 @@ int tree_orphan_drop(struct store *s, uint64_t number);
 uint64_t tree_number(struct store *s);
 
 /* Attributes of what counts. `times`: UTIME_OMIT, UTIME_NOW as utimensat(2). */
-int tree_chmod(struct store *s, const char *path, uint32_t mode);
-int tree_chown(struct store *s, const char *path, uint32_t uid, uint32_t gid);
+/* Permissions and owner at once, what is UINT32_MAX stays. */
+int tree_own(struct store *s, const char *path, uint32_t mode, uint32_t uid, uint32_t gid);
 int tree_utimens(struct store *s, const char *path, const struct timespec times[2]);
 /* The descriptor of what counts, for all else. Never follows a symlink. */
 int tree_open(struct store *s, const char *path, int flags);

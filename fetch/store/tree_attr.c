@@ -143,7 +143,7 @@ static int place_own(struct store *s, const struct place *p, uint32_t mode, uint
 	                 (major(shown.st_rdev) << 20) | minor(shown.st_rdev));
 }
 
-static int set_owner(struct store *s, const char *path, uint32_t mode, uint32_t uid, uint32_t gid)
+int tree_own(struct store *s, const char *path, uint32_t mode, uint32_t uid, uint32_t gid)
 {
 	struct place p;
 	int err = place_change(s, path, &p);
@@ -198,16 +198,6 @@ static int acl_keep(struct store *s, const struct place *p, const void *value, s
 	                 (shown.st_mode & 07000) | (GUINT16_FROM_LE(e->e_perm) & 7u) << 6 |
 	                         (st.st_mode & 077),
 	                 UINT32_MAX, UINT32_MAX);
-}
-
-int tree_chmod(struct store *s, const char *path, uint32_t mode)
-{
-	return set_owner(s, path, mode & 07777, UINT32_MAX, UINT32_MAX);
-}
-
-int tree_chown(struct store *s, const char *path, uint32_t uid, uint32_t gid)
-{
-	return set_owner(s, path, UINT32_MAX, uid, gid);
 }
 
 int tree_utimens(struct store *s, const char *path, const struct timespec times[2])

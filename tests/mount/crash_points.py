@@ -206,6 +206,10 @@ def others():
         yield row(f"unlink of a changed {name}", lambda d, n=name: os.unlink(f"{d}/{n}"),
                   lambda d, n=name: os.chown(f"{d}/{n}", 5, 6, follow_symlinks=False))
         yield row(f"be replaced, a {name}", lambda d, n=name: os.rename(f"{d}/g", f"{d}/{n}"))
+    for name, state in (("f", "kept"), ("f", "kept whole"), ("f", "born"), ("fifo", "remote")):
+        yield row(f"set-id: chown of a {name}, {state}",
+                  lambda d, n=name: os.chown(f"{d}/{n}", 1, 2),
+                  lambda d, n=name, s=state: (STATES[s](d), os.chmod(f"{d}/{n}", 0o6755)) and None)
     yield row("chmod of a fifo", lambda d: os.chmod(f"{d}/fifo", 0o604))
     for how, prepare in (("", lambda d: None), (" read", lambda d: read(f"{d}/h1") and None),
                          (" kept", lambda d: os.chmod(f"{d}/h1", 0o600)),

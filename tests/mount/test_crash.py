@@ -51,3 +51,12 @@ def test_made_by_somebody_else(lacunafs, scratch):
     tried, wrong = campaign.torture()
     assert not wrong, wrong[0]
     assert tried > 2 * len(rows)
+
+
+def test_set_id_of_another_owner(lacunafs, scratch):
+    """The bits are nobody's but who had them, at no step of a chown."""
+    rows = crash_points.rows("set-id")
+    campaign = crashing.Campaign(lacunafs, scratch, rows)
+    tried, wrong = campaign.torture()
+    assert not wrong, wrong[0]
+    assert tried >= len(rows)

@@ -4,9 +4,12 @@
 import ctypes
 import mmap
 import os
+import stat
 import struct
 
 import pytest
+
+import processes
 
 USER = 65534
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
@@ -194,3 +197,86 @@ def test_price_of_a_write(mount, scratch):
     m.umount()
     assert m.log().count("opcode: CREATE") == 1
     assert m.log().count("opcode: GETXATTR") <= 2
+
+
+def give(path, kind, mode):
+    if kind == "file":
+        path.write_bytes(b"")
+    else:
+        os.mknod(path, {"fifo": stat.S_IFIFO, "socket": stat.S_IFSOCK}[kind] | 0o644)
+    os.chown(path, USER, 100)
+    os.chmod(path, mode)
+
+
+def test_chown_beside_a_native_one(mount, scratch, nobody):
+    """To nobody else as well; by the owner, who is not of the group, and by root."""
+    source, native = scratch / "source", scratch / "native"
+    source.mkdir(), native.mkdir()
+    m = mount(source, "-o", "allow_other")
+    every = [(f"{kind}-{mode:o}-{uid}-{gid}-{user:d}", kind, mode, uid, gid, user)
+             for kind in ("file", "fifo", "socket") for mode in (0o6755, 0o2745, 0o4111, 0o2646)
+             for uid, gid in ((-1, -1), (USER, USER), (-1, USER)) for user in (False, True)]
+    for top in native, m.path:
+        for name, kind, mode, *_ in every:
+            give(top / name, kind, mode)
+        for user in False, True:
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                try:
+                    if user:
+                        os.setgroups([]), os.setresgid(*[USER] * 3), os.setresuid(*[USER] * 3)
+                    for name, _, _, uid, gid, by in every:
+                        if by == user:
+                            os.chown(top / name, uid, gid)
+                    status = 0
+                finally:
+                    os._exit(status)
+            assert os.waitpid(pid, 0)[1] == 0
+
+    def told(top):
+        return {p.name: (oct((st := p.lstat()).st_mode), st.st_uid, st.st_gid)
+                for p in top.iterdir()}
+
+    assert told(m.path) == told(native)
+    m.umount()
+    m = m.again()
+    assert told(m.path) == told(native)
+
+
+@pytest.mark.parametrize("user", [False, True])
+def test_readers_in_passthrough(mount, scratch, user, nobody):
+    """The file stays in their mode; what is written comes to us all the same."""
+    source, native = scratch / "source", scratch / "native"
+    source.mkdir(), native.mkdir()
+    make(source / "f", gid=100), make(native / "f", gid=100)
+    m = mount(source, "-o", "allow_other")
+    (m / "f").read_bytes()
+    processes.wait_until(lambda: m.status("f")["mode"] == "none", 5)
+    for mode in 0o6755, 0o2745, 0o4711:
+        with open(m / "f", "rb") as reader:
+            expected = change(native / "f", write, user, False, mode)
+            assert change(m / "f", write, user, False, mode) == expected
+            assert reader.read() == (native / "f").read_bytes()
+
+
+def test_not_written_in_passthrough(mount, scratch, nobody):
+    """Where a mapping would come to nobody's notice; read in it as ever."""
+    (scratch / "source").mkdir()
+    m = mount(scratch / "source")
+    if not m.status()["passthrough"]["usable"]:
+        pytest.skip("no passthrough here")
+
+    def mode(name, how):
+        processes.wait_until(lambda: m.status(name)["mode"] == "none", 5)
+        with open(m / name, how):
+            return m.status(name)["mode"]
+
+    for name, bits, capable in (("plain", 0, False), ("u", 0o4000, False), ("g", 0o2000, False),
+                                ("capable", 0, True)):
+        make(m / name)
+        os.chmod(m / name, 0o755 | bits)
+        if capable:
+            os.setxattr(m / name, "security.capability", CAPABILITY)
+        assert mode(name, "r+b") == ("cached" if bits or capable else "passthrough"), name
+        assert mode(name, "rb") == "passthrough", name
