@@ -17,8 +17,7 @@
 static bool in_group(fuse_req_t req, gid_t gid)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	/* what is written back has no caller */
-	if (ctx->pid == 0 || ctx->gid == gid)
+	if (ctx->gid == gid)
 		return true;
 	gid_t some[64];
 	int count = fuse_req_getgroups(req, G_N_ELEMENTS(some), some);
@@ -83,25 +82,17 @@ bool setid_goes(fuse_req_t req, struct inode *i, uint32_t *left)
 int setid_write(fuse_req_t req, struct inode *i, const struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
-	if (!fi->kill_suidgid && !fi->writepage)
-		return 0;
 	uint32_t left;
-	bool goes = setid_goes(req, i, &left);
-	if (!goes && !fi->writepage)
+	if (!fi->kill_suidgid || !setid_goes(req, i, &left))
 		return 0;
 	int err = inode_keep(s, i);
 	if (err)
 		return err;
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
-	if (fi->writepage)
-		err = tree_removexattr(s->store, path, "security.capability");
-	if (err == -ENODATA || err == -EOPNOTSUPP)
-		err = 0;
-	if (err == 0 && goes)
-		err = tree_own(s->store, path, left & 07777, UINT32_MAX, UINT32_MAX);
+	err = tree_own(s->store, path, left & 07777, UINT32_MAX, UINT32_MAX);
 	pthread_rwlock_unlock(&s->names);
-	if (err == 0 && goes) {
+	if (err == 0) {
 		err = -inode_refresh(s, i);
 		notifier_inode(s->notifier, inode_id(i), false);
 	}

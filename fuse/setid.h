@@ -5,8 +5,8 @@
  * may keep them (CAP_FSETID). With HANDLE_KILLPRIV_V2 that is ours to do; file capabilities the
  * kernel removes itself, before the change, and asks for them once after each look at the
  * attributes.
- * Source:  setattr_should_drop_suidgid() in the kernel; unlike there, a write through a shared
- *          mapping takes them too, when it is written back
+ * Source:  setattr_should_drop_suidgid() in the kernel; as there, a write through a mapping takes
+ *          no set-id bits (it takes the capability, with our own write to the local file)
  * Locking: the inode's lock, taken inside
  * Errors:  positive errnos
  */
@@ -23,7 +23,7 @@ void setid_capability_went(fuse_req_t req, struct inode *i);
  * who has CAP_FSETID the capability, if that just went. (His chown(-1, -1), which takes all,
  * is not told from a write where there was one.) */
 bool setid_stays(fuse_req_t req, struct inode *i);
-/* Before a WRITE that says, or may mean, that they go. */
+/* Before a WRITE that says that they go. */
 int setid_write(fuse_req_t req, struct inode *i, const struct fuse_file_info *fi);
 /* Is it a file of which each writer is to be seen? `fd`: of what counts, or -1. */
 bool setid_watched(struct inode *i, int fd);
