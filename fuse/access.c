@@ -68,6 +68,24 @@ int access_truncate(struct server *s, struct inode *i, uint64_t size)
 	return -err;
 }
 
+int access_resize(struct inode *i, uint64_t size)
+{
+	pthread_mutex_lock(&i->lock);
+	int err = i->extra ? seal_check_truncate(i->extra->seals, i->size, size) : 0;
+	pthread_mutex_unlock(&i->lock);
+	return -err;
+}
+
+void access_begin(struct server *s)
+{
+	pthread_rwlock_rdlock(&s->sealing);
+}
+
+void access_end(struct server *s)
+{
+	pthread_rwlock_unlock(&s->sealing);
+}
+
 int access_write(struct inode *i, uint64_t offset, uint64_t length, bool writeback,
                  uint64_t *allowed)
 {
@@ -118,6 +136,7 @@ static int seals_add(struct server *s, struct inode *i, uint32_t wanted, bool wr
 		return err;
 	struct inode_extra *x = extra_of(s, i);
 	bool behind = S_ISREG(i->type) && i->born && written_behind(s, i);
+	pthread_rwlock_wrlock(&s->sealing);
 	pthread_mutex_lock(&i->lock);
 	bool passthrough = i->iomode == IOMODE_PASSTHROUGH;
 	struct seal_facts facts = {
@@ -133,6 +152,7 @@ static int seals_add(struct server *s, struct inode *i, uint32_t wanted, bool wr
 	if (err == 0)
 		x->seals = seals;
 	pthread_mutex_unlock(&i->lock);
+	pthread_rwlock_unlock(&s->sealing);
 	if (err)
 		return err;
 	pthread_rwlock_rdlock(&s->names);

@@ -3,7 +3,9 @@
 
 /* The rules of write access and of seals, applied to inodes; write_access.h and seal.h have
  * them.
- * Locking: the inode's lock, taken inside
+ * Locking: the inode's lock, taken inside. server.sealing, before any other lock: read by who
+ *          changes bytes, from asking the seals to the change; written by who adds some, who
+ *          so has no change come after them
  * Errors:  0 or a positive errno
  */
 #pragma once
@@ -16,6 +18,11 @@ void access_release(struct server *s, struct inode *i, int flags);
 /* A truncation by path, for as long as it takes. */
 int access_truncate(struct server *s, struct inode *i, uint64_t size);
 uint32_t access_seals(struct inode *i);
+/* Around a change of bytes and what it asks of those below. Local I/O, no reply. */
+void access_begin(struct server *s);
+void access_end(struct server *s);
+/* The same without a word on who else has it open. */
+int access_resize(struct inode *i, uint64_t size);
 /* How much of a write the seals let through. */
 int access_write(struct inode *i, uint64_t offset, uint64_t length, bool writeback,
                  uint64_t *allowed);

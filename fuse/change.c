@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
+#include "fuse/access.h"
 #include "fuse/flusher.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
@@ -133,6 +134,26 @@ static void change_fail(struct parked *p, int err)
 	parked_free(p);
 }
 
+/* The bytes it wrote, or -errno. */
+static int64_t change_now(struct parked *p)
+{
+	struct server *s = p->server;
+	struct inode *i = p->inode;
+	struct changing *w = p->data;
+	access_begin(s);
+	int64_t n = -w->permit(p);
+	if (n == 0 && i->born) {
+		int fd = inode_open_local(s, i, O_RDWR);
+		n = fd < 0 ? fd : w->change(fd, w);
+		if (fd >= 0)
+			close(fd);
+	} else if (n == 0) {
+		n = content_change(p->content, w->from, w->count, w->change, w);
+	}
+	access_end(s);
+	return n;
+}
+
 /* What is covered in part is fetched, one chunk at a time; then all is changed at once. */
 static void change_step(struct parked *p, struct listing *none)
 {
@@ -151,19 +172,14 @@ static void change_step(struct parked *p, struct listing *none)
 			parked_to_disk(p);
 		return;
 	}
-	int64_t n;
-	if (i->born) {
-		int fd = inode_open_local(s, i, O_RDWR);
-		n = fd < 0 ? fd : w->change(fd, w);
-		if (fd >= 0)
-			close(fd);
-	} else {
-		n = content_change(p->content, w->from, w->count, w->change, w);
-		if (n == -EAGAIN) {
-			parked_to_disk(p);
-			return;
-		}
-		int err = n < 0 ? 0 : change_took(s, i, p->content);
+	bool partly = !i->born;
+	int64_t n = change_now(p);
+	if (partly && n == -EAGAIN) {
+		parked_to_disk(p);
+		return;
+	}
+	if (partly && n >= 0) {
+		int err = change_took(s, i, p->content);
 		n = err ? -err : n;
 	}
 	w->reply(p, n);
@@ -189,7 +205,11 @@ void parked_change(struct parked *p)
 /* On a thread of the disk pool. */
 static void truncate_step(struct parked *p, struct listing *none)
 {
-	int err = content_truncate(p->content, p->size);
+	access_begin(p->server);
+	int err = -access_resize(p->inode, p->size);
+	if (err == 0)
+		err = content_truncate(p->content, p->size);
+	access_end(p->server);
 	if (err == -EAGAIN) {
 		content_unref(g_steal_pointer(&p->content));
 		parked_local(p);

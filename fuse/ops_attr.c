@@ -282,11 +282,22 @@ static void removed_set(fuse_req_t req, struct inode *i, const struct stat *attr
 	fuse_reply_attr(req, &st, TIMEOUT_FOREVER);
 }
 
+static int cut(struct parked *p, int fd, off_t size)
+{
+	access_begin(p->server);
+	int err = access_resize(p->inode, size);
+	if (err == 0 && ftruncate(fd, size) < 0)
+		err = errno;
+	access_end(p->server);
+	return err;
+}
+
 static void truncate_then(struct parked *p, int fd)
 {
 	struct setting *set = p->data;
-	if (fd >= 0 && ftruncate(fd, set->attr.st_size) < 0)
-		fuse_reply_err(p->req, errno);
+	int err = fd >= 0 ? cut(p, fd, set->attr.st_size) : 0;
+	if (err)
+		fuse_reply_err(p->req, err);
 	else
 		setattr_end(p->req, p->inode, &set->attr, set->to_set);
 }
@@ -303,6 +314,16 @@ static void setid_take(fuse_req_t req, struct inode *i, struct stat *attr, int *
 		return;
 	attr->st_mode = left;
 	*to_set |= FUSE_SET_ATTR_MODE;
+}
+
+static int discard(struct server *s, struct inode *i)
+{
+	access_begin(s);
+	int err = access_resize(i, 0);
+	if (err == 0)
+		err = inode_discard_bytes(s, i);
+	access_end(s);
+	return err;
 }
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -324,11 +345,11 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	if (err == 0 && size && !fi)
 		err = access_truncate(s, i, attr->st_size);
 	else if (err == 0 && size)
-		err = -seal_check_truncate(access_seals(i), i->size, attr->st_size);
+		err = access_resize(i, attr->st_size);
 	if (err == 0 && (to_set & FUSE_SET_ATTR_MODE))
 		err = access_chmod(i, attr->st_mode & 07777);
 	if (err == 0 && size && attr->st_size == 0)
-		err = inode_discard_bytes(s, i);
+		err = discard(s, i);
 	if (err == 0 && size) {
 		struct parked *p = parked_new(s, req, i, NULL);
 		struct setting *set = g_new(struct setting, 1);

@@ -19,6 +19,7 @@ struct writing {
 	int64_t offset;
 	uint64_t length;
 	int mode; /* of fallocate */
+	bool mapped;
 	int datasync;
 	char bytes[];
 };
@@ -42,6 +43,14 @@ static void grown(struct inode *i, uint64_t end)
 	pthread_mutex_unlock(&i->lock);
 }
 
+static int write_permit(struct parked *p)
+{
+	struct writing *w = p->data;
+	int err = access_write(p->inode, w->offset, w->length, w->mapped, &w->length);
+	w->c.count = w->length;
+	return err;
+}
+
 static int64_t write_change(int fd, void *user)
 {
 	struct writing *w = user;
@@ -61,7 +70,8 @@ static void write_answer(struct parked *p, int64_t n)
 }
 
 /* The bytes stay with the request until they are written. */
-static void write_park(fuse_req_t req, struct inode *i, struct fuse_bufvec *data, off_t offset)
+static void write_park(fuse_req_t req, struct inode *i, struct fuse_bufvec *data, off_t offset,
+                       bool mapped)
 {
 	struct server *s = fuse_req_userdata(req);
 	size_t size = fuse_buf_size(data);
@@ -77,8 +87,12 @@ static void write_park(fuse_req_t req, struct inode *i, struct fuse_bufvec *data
 	w->offset = offset;
 	w->length = n;
 	struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
-	w->c = (struct changing){
-	        .from = offset, .count = n, .change = write_change, .reply = write_answer};
+	w->mapped = mapped;
+	w->c = (struct changing){.from = offset,
+	                         .count = n,
+	                         .permit = write_permit,
+	                         .change = write_change,
+	                         .reply = write_answer};
 	p->data = w;
 	parked_change(p);
 }
@@ -102,7 +116,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 		return;
 	}
 	if (!i->born) {
-		write_park(req, i, data, offset);
+		write_park(req, i, data, offset, fi->writepage);
 		return;
 	}
 	int fd = handle_local_fd(s, h);
@@ -110,17 +124,26 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 		fuse_reply_err(req, -fd);
 		return;
 	}
+	access_begin(s);
+	err = access_write(i, offset, fuse_buf_size(data), fi->writepage, &allowed);
 	struct fuse_bufvec to = FUSE_BUFVEC_INIT(allowed);
 	to.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK | FUSE_BUF_FD_RETRY;
 	to.buf[0].fd = fd;
 	to.buf[0].pos = offset;
-	ssize_t n = fuse_buf_copy(&to, data, 0);
-	if (n < 0) {
+	ssize_t n = err ? -err : fuse_buf_copy(&to, data, 0);
+	if (n > 0)
+		grown(i, offset + n);
+	access_end(s);
+	if (n < 0)
 		fuse_reply_err(req, -n);
-		return;
-	}
-	grown(i, offset + n);
-	fuse_reply_write(req, n);
+	else
+		fuse_reply_write(req, n);
+}
+
+static int fallocate_permit(struct parked *p)
+{
+	struct writing *w = p->data;
+	return access_fallocate(p->inode, w->mode, w->offset, w->length);
 }
 
 static int64_t fallocate_change(int fd, void *user)
@@ -139,7 +162,11 @@ static void fallocate_answer(struct parked *p, int64_t n)
 
 static void fallocate_then(struct parked *p, int fd)
 {
-	fallocate_answer(p, fallocate_change(fd, p->data));
+	access_begin(p->server);
+	int err = fallocate_permit(p);
+	int64_t n = err ? -err : fallocate_change(fd, p->data);
+	access_end(p->server);
+	fallocate_answer(p, n);
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
@@ -160,6 +187,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	w->length = length;
 	w->c = (struct changing){.from = offset,
 	                         .count = length,
+	                         .permit = fallocate_permit,
 	                         .change = fallocate_change,
 	                         .reply = fallocate_answer};
 	p->data = w;
@@ -169,8 +197,10 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 		return;
 	}
 	if (!(mode & ~FALLOC_FL_KEEP_SIZE)) /* no byte is another than before */
-		w->c = (struct changing){
-		        .from = INT64_MAX, .change = fallocate_change, .reply = fallocate_answer};
+		w->c = (struct changing){.from = INT64_MAX,
+		                         .permit = fallocate_permit,
+		                         .change = fallocate_change,
+		                         .reply = fallocate_answer};
 	parked_change(p);
 }
 
@@ -242,8 +272,12 @@ static void copy_then(struct parked *p, int fd)
 {
 	struct copying *c = p->data;
 	off_t in = c->offset_in, out = c->w.offset;
-	ssize_t n = copy_file_range(c->in, &in, fd, &out, c->w.length, 0);
-	int err = errno;
+	access_begin(p->server);
+	int err = access_write(p->inode, out, c->w.length, false, &c->w.length);
+	ssize_t n = err ? -1 : copy_file_range(c->in, &in, fd, &out, c->w.length, 0);
+	if (n < 0 && !err)
+		err = errno;
+	access_end(p->server);
 	close(c->in);
 	if (n < 0) {
 		fuse_reply_err(p->req, err);

@@ -50,7 +50,8 @@ void parked_attributes(struct parked *p, struct directory *d, struct listing *l,
 /* change.c. What changes bytes: first in what `data` of a request points to. */
 struct changing {
 	uint64_t from, count;
-	store_change change; /* is given this */
+	int (*permit)(struct parked *p); /* a positive errno; it may lessen `count` */
+	store_change change;             /* is given this */
 	void (*reply)(struct parked *p, int64_t n);
 };
 /* Does it, and answers: now or later; frees `p`. */

@@ -189,6 +189,11 @@ static bool engine_start(struct server *s, GError **error)
 	if (!s->store)
 		return false;
 	pthread_rwlock_init(&s->names, NULL);
+	pthread_rwlockattr_t soon; /* writes that never end must not keep a seal away */
+	pthread_rwlockattr_init(&soon);
+	pthread_rwlockattr_setkind_np(&soon, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&s->sealing, &soon);
+	pthread_rwlockattr_destroy(&soon);
 	s->disk = pool_new("disk", DISK_THREADS);
 	s->clock = alarm_clock_new();
 	struct lister_options lo = {

@@ -20,7 +20,8 @@ struct server {
 	struct lister *lister;
 	struct fill *fill;
 	struct inode_table *inodes;
-	pthread_rwlock_t names; /* inode.h */
+	pthread_rwlock_t names;   /* inode.h */
+	pthread_rwlock_t sealing; /* access.h */
 	struct handle_table *handles;
 	struct mishaps *mishaps;   /* failures of files that are closed again */
 	struct backing *backing;   /* passthrough registration */

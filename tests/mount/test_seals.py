@@ -10,9 +10,12 @@ import mmap
 import os
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
+
+import lying
 
 ADD_SEALS, GET_SEALS = 0x4004ED01, 0x8004ED02
 MEMFD_ADD, MEMFD_GET = 1033, 1034
@@ -271,3 +274,57 @@ def test_readers_in_passthrough_let_nobody_past_them(mount, scratch, kind, seals
             os.close(fd)
             assert os.pread(reader.fileno(), 4, 0) == path.read_bytes()[:4] == b"here"
     judge.close()
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("passthrough", ["auto", "no"])
+def test_past_the_end_of_a_lazy_file(mount, serve, tree, passthrough):
+    """Up to the last full page, in one request or in two."""
+    m = mount(serve(tree).url, "-o", f"readahead=0,passthrough={passthrough}")
+    size = os.stat(m / "big").st_size
+    assert m.program.run("seal", m / "big", "grow").returncode == 0
+    judge = Memfd(0o644)
+    os.ftruncate(judge.fd, size)
+    judge.add(judge.fd, GROW)
+    for flags in W, RW:
+        for length, offset in ((2 * PAGE, size - 100), (1, size), (1 << 20, size - (1 << 19)),
+                               (1 << 19, size - (1 << 19)), (2 * PAGE, size + 5000)):
+            results = [told(lambda f=f: opened(f, flags, lambda fd: os.pwrite(
+                fd, b"x" * length, offset))) for f in (judge, File(m / "big", 0o644))]
+            assert results[0] == results[1], (length, offset)
+    assert os.stat(m / "big").st_size == size
+    judge.close()
+
+
+# Each has to wait for a chunk that it changes in part
+WAITING = {
+    "write": (WRITE, lambda fd: os.pwrite(fd, b"late", 200_001)),
+    "punch": (WRITE, lambda fd: fallocate(fd, PUNCH, 200_001, 10)),
+    "zero": (FUTURE, lambda fd: fallocate(fd, KEEP | ZERO, 200_001, 10)),
+}
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("what", WAITING)
+def test_sealed_while_a_change_waits(mount, serve, tree, what):
+    """What it was allowed when it came it is not when its bytes are there."""
+    server = serve(tree)
+    m = mount(server.url, "-o", "chunk_size=64K,readahead=0,passthrough=no")
+    seals, act = WAITING[what]
+    f, content = File(m / "big", 0o644), (tree / "big").read_bytes()
+    fd, sealing, result = os.open(m / "big", W), os.open(m / "big", 3), []
+    server.lie("/big", lying.delay(1))
+    changer = threading.Thread(target=lambda: result.append(told(lambda: act(fd))))
+    seen = len(server.requests)
+    changer.start()
+    until = time.monotonic() + 5
+    while len(server.requests) == seen and time.monotonic() < until:
+        time.sleep(0.01)
+    f.add(sealing, seals)
+    assert result == []
+    changer.join()
+    server.honest()
+    os.close(fd), os.close(sealing)
+    assert result == ["EPERM"]
+    assert os.stat(m / "big").st_size == len(content)
+    assert (m / "big").read_bytes() == content
