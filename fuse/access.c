@@ -55,6 +55,18 @@ void access_release(struct server *s, struct inode *i, int flags)
 	pthread_mutex_unlock(&i->lock);
 }
 
+int access_resize(struct server *s, struct inode *i, uint64_t size)
+{
+	/* writers in passthrough may have made it larger than anybody was told */
+	int err = access_seals(i) ? inode_refresh(s, i) : 0;
+	if (err)
+		return err;
+	pthread_mutex_lock(&i->lock);
+	err = i->extra ? seal_check_truncate(i->extra->seals, i->size, size) : 0;
+	pthread_mutex_unlock(&i->lock);
+	return -err;
+}
+
 int access_truncate(struct server *s, struct inode *i, uint64_t size)
 {
 	struct inode_extra *x = extra_of(s, i);
@@ -62,18 +74,8 @@ int access_truncate(struct server *s, struct inode *i, uint64_t size)
 	int err = write_handles_open(&x->handles, O_WRONLY, s->exec_writes);
 	if (err == 0)
 		write_handles_release(&x->handles, O_WRONLY, s->exec_writes);
-	if (err == 0)
-		err = seal_check_truncate(x->seals, i->size, size);
 	pthread_mutex_unlock(&i->lock);
-	return -err;
-}
-
-int access_resize(struct inode *i, uint64_t size)
-{
-	pthread_mutex_lock(&i->lock);
-	int err = i->extra ? seal_check_truncate(i->extra->seals, i->size, size) : 0;
-	pthread_mutex_unlock(&i->lock);
-	return -err;
+	return err ? -err : access_resize(s, i, size);
 }
 
 void access_begin(struct server *s)

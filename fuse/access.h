@@ -22,7 +22,7 @@ uint32_t access_seals(struct inode *i);
 void access_begin(struct server *s);
 void access_end(struct server *s);
 /* The same without a word on who else has it open. */
-int access_resize(struct inode *i, uint64_t size);
+int access_resize(struct server *s, struct inode *i, uint64_t size);
 /* How much of a write the seals let through. */
 int access_write(struct inode *i, uint64_t offset, uint64_t length, bool writeback,
                  uint64_t *allowed);

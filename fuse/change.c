@@ -206,7 +206,7 @@ void parked_change(struct parked *p)
 static void truncate_step(struct parked *p, struct listing *none)
 {
 	access_begin(p->server);
-	int err = -access_resize(p->inode, p->size);
+	int err = -access_resize(p->server, p->inode, p->size);
 	if (err == 0)
 		err = content_truncate(p->content, p->size);
 	access_end(p->server);

@@ -285,7 +285,7 @@ static void removed_set(fuse_req_t req, struct inode *i, const struct stat *attr
 static int cut(struct parked *p, int fd, off_t size)
 {
 	access_begin(p->server);
-	int err = access_resize(p->inode, size);
+	int err = access_resize(p->server, p->inode, size);
 	if (err == 0 && ftruncate(fd, size) < 0)
 		err = errno;
 	access_end(p->server);
@@ -319,7 +319,7 @@ static void setid_take(fuse_req_t req, struct inode *i, struct stat *attr, int *
 static int discard(struct server *s, struct inode *i)
 {
 	access_begin(s);
-	int err = access_resize(i, 0);
+	int err = access_resize(s, i, 0);
 	if (err == 0)
 		err = inode_discard_bytes(s, i);
 	access_end(s);
@@ -345,7 +345,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	if (err == 0 && size && !fi)
 		err = access_truncate(s, i, attr->st_size);
 	else if (err == 0 && size)
-		err = access_resize(i, attr->st_size);
+		err = access_resize(s, i, attr->st_size);
 	if (err == 0 && (to_set & FUSE_SET_ATTR_MODE))
 		err = access_chmod(i, attr->st_mode & 07777);
 	if (err == 0 && size && attr->st_size == 0)

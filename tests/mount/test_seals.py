@@ -328,3 +328,20 @@ def test_sealed_while_a_change_waits(mount, serve, tree, what):
     assert result == ["EPERM"]
     assert os.stat(m / "big").st_size == len(content)
     assert (m / "big").read_bytes() == content
+
+
+def test_shrink_knows_what_passthrough_wrote(mount, scratch):
+    """The size is the one it has, not the one that was last told of."""
+    (scratch / "source").mkdir()
+    m = mount(scratch / "source")
+    (m / "f").write_bytes(b"x" * 300_000)
+    f = File(m / "f", 0o644)
+    fd = os.open(m / "f", RW)
+    opened(f, 3, lambda sealing: f.add(sealing, SHRINK))
+    os.pwrite(fd, b"y" * 600_000, 0)
+    for act in (lambda: os.ftruncate(fd, 450_000), lambda: os.truncate(m / "f", 450_000),
+                lambda: opened(f, W | os.O_TRUNC, lambda _: None)):
+        assert told(act) == "EPERM"
+    os.ftruncate(fd, 700_000)
+    os.close(fd)
+    assert os.stat(m / "f").st_size == 700_000
