@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "fuse/handle.h"
 #include "fuse/names.h"
+#include "fuse/notify.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
 #include "fuse/server.h"
@@ -98,6 +99,12 @@ int access_write(struct inode *i, uint64_t offset, uint64_t length, bool writeba
 	                                      : 0;
 	pthread_mutex_unlock(&i->lock);
 	return -err;
+}
+
+void access_refused(struct server *s, struct inode *i)
+{
+	if (access_seals(i))
+		notifier_inode(s->notifier, inode_id(i), true);
 }
 
 int access_chmod(struct inode *i, uint32_t mode)

@@ -21,6 +21,8 @@ uint32_t access_seals(struct inode *i);
 /* Around a change of bytes and what it asks of those below. Local I/O, no reply. */
 void access_begin(struct server *s);
 void access_end(struct server *s);
+/* A write was refused, in whole or in part, after the kernel had changed its page cache. */
+void access_refused(struct server *s, struct inode *i);
 /* The same without a word on who else has it open. */
 int access_resize(struct server *s, struct inode *i, uint64_t size);
 /* How much of a write the seals let through. */

@@ -31,7 +31,8 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 	bool usable = !backing_unusable(s->backing);
 	bool write = (fi->flags & O_ACCMODE) != O_RDONLY;
 	pthread_mutex_lock(&i->lock);
-	watched = write && (watched || (i->extra && seal_needs_writes(i->extra->seals)));
+	uint32_t seals = write && i->extra ? i->extra->seals : 0;
+	watched = write && (watched || seal_needs_writes(seals));
 	/* nothing of what is written there would be known to be local */
 	bool whole = usable && (write ? i->born : i->complete && i->size > PAGE_CACHE_MAX) &&
 	             !watched && i->iomode != IOMODE_CACHED;
@@ -63,6 +64,8 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 		fi->direct_io = watched; /* its readers have the inode so: all but mappings comes */
 		i->keep_cache &= !write; /* what the page cache has may be overtaken */
 	} else {
+		/* what will be refused is not to be seen in the page cache meanwhile */
+		fi->direct_io = seal_refuses_writes(seals);
 		fi->keep_cache = i->keep_cache;
 		i->keep_cache = true;
 	}

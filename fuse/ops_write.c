@@ -17,8 +17,8 @@
 struct writing {
 	struct changing c; /* first */
 	int64_t offset;
-	uint64_t length;
-	int mode; /* of fallocate */
+	uint64_t length, wanted; /* what the seals let pass of what was wanted */
+	int mode;                /* of fallocate */
 	bool mapped;
 	int datasync;
 	char bytes[];
@@ -61,6 +61,8 @@ static int64_t write_change(int fd, void *user)
 static void write_answer(struct parked *p, int64_t n)
 {
 	struct writing *w = p->data;
+	if (n == -EPERM || (n >= 0 && n < (int64_t)w->wanted))
+		access_refused(p->server, p->inode);
 	if (n < 0) {
 		fuse_reply_err(p->req, -n);
 		return;
@@ -85,7 +87,7 @@ static void write_park(fuse_req_t req, struct inode *i, struct fuse_bufvec *data
 		return;
 	}
 	w->offset = offset;
-	w->length = n;
+	w->length = w->wanted = n;
 	struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
 	w->mapped = mapped;
 	w->c = (struct changing){.from = offset,
@@ -109,7 +111,9 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	struct inode *i = h->inode;
 	uint64_t allowed;
 	int err = access_write(i, offset, fuse_buf_size(data), fi->writepage, &allowed);
-	if (err == 0)
+	if (err)
+		access_refused(s, i);
+	else
 		err = setid_write(req, i, fi);
 	if (err) {
 		fuse_reply_err(req, err);
@@ -134,6 +138,8 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	if (n > 0)
 		grown(i, offset + n);
 	access_end(s);
+	if (err || allowed < fuse_buf_size(data))
+		access_refused(s, i);
 	if (n < 0)
 		fuse_reply_err(req, -n);
 	else

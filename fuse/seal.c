@@ -124,6 +124,11 @@ bool seal_needs_writes(uint32_t seals)
 	return seals & (SEAL_WRITES | LACUNA_SEAL_GROW);
 }
 
+bool seal_refuses_writes(uint32_t seals)
+{
+	return seals & SEAL_WRITES;
+}
+
 bool seal_fixes_version(uint32_t seals)
 {
 	return seals != 0;

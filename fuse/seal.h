@@ -67,6 +67,9 @@ int seal_check_chmod(uint32_t seals, uint32_t old_mode, uint32_t new_mode);
  * hold the inode in passthrough, DIRECT_IO | PASSTHROUGH brings write(2) to us, and leaves
  * mappings, which grow nothing, on the local file. */
 bool seal_needs_writes(uint32_t seals);
+/* None of them is allowed: the descriptor had best be DIRECT_IO, else the kernel changes its page
+ * cache first, and mappings show what was refused. (O_RDWR is refused by itself.) */
+bool seal_refuses_writes(uint32_t seals);
 /* No other version may take the place of this one. */
 bool seal_fixes_version(uint32_t seals);
 

@@ -18,6 +18,8 @@
  *     ioctls alone: no mapping, no write can come of it. It is the best one to seal with
  *   - FUTURE_WRITE does not reach descriptors that were open O_RDWR before it: mmap(2) on
  *     them goes on to work; their write(2) does not
+ *   - what is refused through a descriptor that was open O_WRONLY before the seal can be seen
+ *     for an instant in mappings, until the kernel has dropped it from its page cache
  * From the command line: lacunafs seal.
  */
 #pragma once

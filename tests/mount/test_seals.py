@@ -345,3 +345,45 @@ def test_shrink_knows_what_passthrough_wrote(mount, scratch):
     os.ftruncate(fd, 700_000)
     os.close(fd)
     assert os.stat(m / "f").st_size == 700_000
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("kind", ["remote", "born"])
+@pytest.mark.parametrize("passthrough", ["auto", "no"])
+def test_mappings_do_not_show_what_was_refused(mount, scratch, passthrough, kind, when):
+    """The kernel changes its page cache before it asks; `when` the writer opened the file."""
+    source, content = scratch / "source", b"a" * 300_000
+    source.mkdir()
+    (source / "f").write_bytes(content)
+    m = mount(source, "-o", f"passthrough={passthrough},chunk_size=64K,readahead=0")
+    if kind == "born":
+        (m / "f").write_bytes(content)
+    f, writer = File(m / "f", 0o644), None
+
+    def sealed():
+        return told(lambda: opened(f, 3, lambda fd: f.add(fd, WRITE)))
+
+    if when == "before":
+        writer = os.open(m / "f", W)
+        if m.status("f")["mode"] == "passthrough":
+            assert sealed() == "EBUSY"
+            os.close(writer)
+            return
+    until = time.monotonic() + 5
+    while (result := sealed()) == "EBUSY" and time.monotonic() < until:
+        time.sleep(0.01)
+    assert result is None
+    with open(m / "f", "rb") as reader:
+        view = mmap.mmap(reader.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ)
+    assert view[:] == content
+    writer = writer or os.open(m / "f", W)
+    for offset, length in ((0, 4), (2 * PAGE, PAGE), (100_001, 150_000)):
+        assert told(lambda: os.pwrite(writer, b"E" * length, offset)) == "EPERM"
+        if when == "before":
+            until = time.monotonic() + 5
+            while view[:] != content and time.monotonic() < until:
+                time.sleep(0.01)
+        assert view[:] == content
+    view.close()
+    os.close(writer)
