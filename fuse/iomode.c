@@ -24,6 +24,11 @@ static int local_open(struct server *s, struct inode *i)
 	return store_open_readonly(s->store, path, i->ino);
 }
 
+static uint32_t seals_locked(const struct inode *i, bool write)
+{
+	return write && i->extra ? i->extra->seals : 0;
+}
+
 enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi,
                              bool watched)
 {
@@ -31,8 +36,7 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 	bool usable = !backing_unusable(s->backing);
 	bool write = (fi->flags & O_ACCMODE) != O_RDONLY;
 	pthread_mutex_lock(&i->lock);
-	uint32_t seals = write && i->extra ? i->extra->seals : 0;
-	watched = write && (watched || seal_needs_writes(seals));
+	watched = write && (watched || seal_needs_writes(seals_locked(i, write)));
 	/* nothing of what is written there would be known to be local */
 	bool whole = usable && (write ? i->born : i->complete && i->size > PAGE_CACHE_MAX) &&
 	             !watched && i->iomode != IOMODE_CACHED;
@@ -45,9 +49,13 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 
 	pthread_mutex_lock(&i->lock);
 	enum iomode_kind mode = i->iomode;
+	/* It may have been sealed since the look above: before that we are no writer that is seen
+	 * to be in passthrough, afterwards we are. */
+	uint32_t seals = seals_locked(i, write);
+	watched |= seal_needs_writes(seals);
 	if (mode == IOMODE_NONE) {
 		mode = IOMODE_CACHED;
-		if (whole && !err) {
+		if (whole && !watched && !err) {
 			/* Between the look above and here a kept id may have gone. */
 			err = fd < 0 && !backing_kept(s->backing, i)
 			              ? EAGAIN
