@@ -361,6 +361,7 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGIO, SIG_IGN); /* somebody opened what we have a lease on */
 	descriptors_allow();
 	int signals = signalfd(-1, &set, SFD_CLOEXEC);
 

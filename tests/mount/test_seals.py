@@ -387,3 +387,26 @@ def test_mappings_do_not_show_what_was_refused(mount, scratch, passthrough, kind
         assert view[:] == content
     view.close()
     os.close(writer)
+
+
+@pytest.mark.parametrize("passthrough", ["auto", "no"])
+def test_sealing_beside_opens(mount, scratch, passthrough):
+    """Nobody's open ends the daemon: it has a lease on the file while it asks who writes it."""
+    (scratch / "source").mkdir()
+    m = mount(scratch / "source", "-o", f"threads=4,passthrough={passthrough}")
+    (m / "f").write_bytes(b"x" * 1000)
+    f, until = File(m / "f", 0o644), time.monotonic() + 2
+    told_of = {"open": set(), "seal": set()}
+
+    def keep(what, act):
+        while time.monotonic() < until:
+            told_of[what].add(told(act))
+
+    threads = [threading.Thread(target=keep, args=args) for args in 2 * [
+        ("open", lambda: opened(f, RW, lambda fd: os.pwrite(fd, b"y", 0))),
+        ("seal", lambda: opened(f, 3, lambda fd: f.add(fd, SHRINK)))]]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert told_of == {"open": {1}, "seal": {None}}
