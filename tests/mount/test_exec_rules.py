@@ -46,6 +46,8 @@ int main(int argc, char **argv)
 		return 0;
 	puts("ready");
 	fflush(stdout);
+	if (argc > 2 && strcmp(argv[1], "exec") == 0 && getchar() != EOF)
+		execv(argv[2], argv + 2);
 	while (getchar() != EOF)
 		;
 	return 0;
@@ -58,9 +60,9 @@ def error_of(call, *args, **more):
         result = call(*args, **more)
     except OSError as e:
         return e.errno
-    if isinstance(result, int) and call in (os.open,):
+    if call is os.open:
         os.close(result)
-    return 0
+    return result if call is run else 0
 
 
 def settled(call, *args):
@@ -96,7 +98,7 @@ class Running:
 def made(session_scratch):
     """What each place gets a copy of: programs that wait, a script, one with its own ld.so."""
     root = session_scratch / "programs"
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     (root / "hold.c").write_text(HOLD)
     # more than the page cache is left to serve: then passthrough is used
     (root / "room.c").write_text("char room[1 << 19] = {1};\n")
