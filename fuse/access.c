@@ -124,9 +124,9 @@ int access_fallocate(struct inode *i, int mode, uint64_t offset, uint64_t length
 	return -err;
 }
 
-/* Does a shared mapping live that was made from a writable descriptor? In passthrough no handle
- * tells, but the local file does: nobody gets a read lease on what may be written. */
-static bool written_behind(struct server *s, struct inode *i)
+/* Is the local file open for writing, or mapped by who had it so? Nobody gets a read lease on what
+ * may be written. */
+static bool is_leased_out(struct server *s, struct inode *i)
 {
 	int fd = inode_open_local(s, i, O_RDONLY);
 	if (fd < 0)
@@ -138,45 +138,102 @@ static bool written_behind(struct server *s, struct inode *i)
 	return busy;
 }
 
-static int seals_add(struct server *s, struct inode *i, uint32_t wanted, bool writable)
+/* May a shared mapping live that was made from a writable descriptor, in passthrough, where it
+ * outlives its handle? A handle for writing has the local file open as well: with one of those
+ * it is the past that tells. */
+static bool is_mapped_behind(struct server *s, struct inode *i, struct inode_extra *x)
 {
-	int err = S_ISREG(i->type) && writable ? inode_keep(s, i) : 0;
-	if (err)
-		return err;
-	struct inode_extra *x = extra_of(s, i);
-	bool behind = S_ISREG(i->type) && i->born && written_behind(s, i);
+	if (!S_ISREG(i->type) || !i->born)
+		return false;
+	pthread_mutex_lock(&i->lock);
+	bool doubt = x->mapped_behind;
+	if (!write_handles_may_be_mapped(&x->handles))
+		x->mapped_behind = false; /* an open meanwhile says so again */
+	pthread_mutex_unlock(&i->lock);
+	bool busy = is_leased_out(s, i);
+	pthread_mutex_lock(&i->lock);
+	x->mapped_behind |= busy && doubt;
+	bool mapped = busy && (x->mapped_behind || !write_handles_is_written(&x->handles));
+	pthread_mutex_unlock(&i->lock);
+	return mapped;
+}
+
+/* With `sealers`. Here, not yet in the store; *before: what there was. */
+static int seals_try(struct server *s, struct inode *i, struct inode_extra *x, uint32_t wanted,
+                     bool writable, uint32_t *before)
+{
+	bool behind = is_mapped_behind(s, i, x);
 	pthread_rwlock_wrlock(&s->sealing);
 	pthread_mutex_lock(&i->lock);
-	bool passthrough = i->iomode == IOMODE_PASSTHROUGH;
+	bool written = write_handles_is_written(&x->handles);
 	struct seal_facts facts = {
 	        .mode = i->mode & 07777,
 	        .writable = writable,
 	        .sealable = S_ISREG(i->type),
-	        .mapped = write_handles_may_be_mapped(&x->handles) ||
-	                  (behind && !write_handles_is_written(&x->handles)),
-	        .unseen = passthrough && write_handles_is_written(&x->handles),
+	        .mapped = behind || write_handles_may_be_mapped(&x->handles),
+	        .unseen = written && i->iomode == IOMODE_PASSTHROUGH,
 	};
-	uint32_t seals = x->seals, before = seals;
-	err = -seal_add(&seals, wanted, &facts);
-	if (err == 0)
-		x->seals = seals;
+	*before = x->seals;
+	int err = -seal_add(&x->seals, wanted, &facts);
+	bool sealed = x->seals & ~*before & LACUNA_SEAL_WRITE;
 	pthread_mutex_unlock(&i->lock);
 	pthread_rwlock_unlock(&s->sealing);
+	/* Opened, mapped and closed between the two looks? From here on it cannot be. */
+	return sealed && is_mapped_behind(s, i, x) ? EBUSY : err;
+}
+
+static int seals_keep(struct server *s, struct inode *i, uint32_t seals)
+{
+	/* what was written in passthrough told nobody of the size, which the seals speak of */
+	int err = inode_refresh(s, i);
 	if (err)
 		return err;
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
 	err = -tree_seals_set(s->store, path, seals);
 	pthread_rwlock_unlock(&s->names);
+	return err;
+}
+
+static int seals_add(struct server *s, struct inode *i, uint32_t wanted, bool writable)
+{
+	int err = S_ISREG(i->type) && writable ? inode_keep(s, i) : 0;
+	if (err)
+		return err;
+	struct inode_extra *x = extra_of(s, i);
+	uint32_t before;
+	pthread_mutex_lock(&s->sealers);
+	err = seals_try(s, i, x, wanted, writable, &before);
+	uint32_t seals = access_seals(i);
+	if (err == 0 && seals != before)
+		err = seals_keep(s, i, seals);
 	if (err) {
 		pthread_mutex_lock(&i->lock);
 		x->seals = before;
 		pthread_mutex_unlock(&i->lock);
 	}
+	pthread_mutex_unlock(&s->sealers);
 	return err;
 }
 
-/* On a thread of the disk pool. */
+struct adding {
+	uint32_t seals;
+	bool writable;
+};
+
+/* On a thread of the disk pool, as the next. */
+static void add_run(struct parked *p, struct listing *none)
+{
+	struct adding *a = p->data;
+	int err = p->server->read_only ? EROFS
+	                               : seals_add(p->server, p->inode, a->seals, a->writable);
+	if (err)
+		fuse_reply_err(p->req, err);
+	else
+		fuse_reply_ioctl(p->req, 0, NULL, 0);
+	parked_free(p);
+}
+
 static void sync_run(struct parked *p, struct listing *none)
 {
 	int err = -store_sync(p->server->store);
@@ -197,14 +254,14 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 	if (!i) {
 		fuse_reply_err(req, ESTALE);
 	} else if (cmd == LACUNA_ADD_SEALS && in_size >= sizeof(seals)) {
-		memcpy(&seals, in, sizeof(seals));
 		struct handle *h = S_ISREG(i->type) ? handle_get(s->handles, fi->fh) : NULL;
-		int err = s->read_only ? EROFS
-		                       : seals_add(s, i, seals, h && seal_flags_writable(h->flags));
-		if (err)
-			fuse_reply_err(req, err);
-		else
-			fuse_reply_ioctl(req, 0, NULL, 0);
+		struct adding *a = g_new(struct adding, 1);
+		memcpy(&a->seals, in, sizeof(a->seals));
+		a->writable = h && seal_flags_writable(h->flags);
+		struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
+		p->data = a;
+		p->resume = add_run;
+		parked_to_disk(p);
 	} else if (cmd == LACUNA_GET_SEALS && out_size >= sizeof(seals)) {
 		seals = access_seals(i);
 		if (S_ISREG(i->type))

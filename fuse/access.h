@@ -5,7 +5,8 @@
  * them.
  * Locking: the inode's lock, taken inside. server.sealing, before any other lock: read by who
  *          changes bytes, from asking the seals to the change; written by who adds some, who
- *          so has no change come after them
+ *          so has no change come after them. server.sealers, before that: one adds some at a
+ *          time, and while the store takes them
  * Errors:  0 or a positive errno
  */
 #pragma once

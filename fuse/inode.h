@@ -44,6 +44,8 @@ struct inode_extra {
 	struct write_handles handles;
 	int32_t capability_went; /* the pid it was just removed for (setid.h); 0: none */
 	uint32_t seals;          /* as in the store */
+	/* Opened O_RDWR in passthrough since it was last found without a mapping for writing */
+	bool mapped_behind;
 };
 
 struct inode {

@@ -71,6 +71,8 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 		fi->backing_id = i->backing_id;
 		fi->direct_io = watched; /* its readers have the inode so: all but mappings comes */
 		i->keep_cache &= !write; /* what the page cache has may be overtaken */
+		if ((fi->flags & O_ACCMODE) == O_RDWR)
+			i->extra->mapped_behind = true;
 	} else {
 		/* what will be refused is not to be seen in the page cache meanwhile */
 		fi->direct_io = seal_refuses_writes(seals);

@@ -194,6 +194,7 @@ static bool engine_start(struct server *s, GError **error)
 	pthread_rwlockattr_setkind_np(&soon, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&s->sealing, &soon);
 	pthread_rwlockattr_destroy(&soon);
+	pthread_mutex_init(&s->sealers, NULL);
 	s->disk = pool_new("disk", DISK_THREADS);
 	s->clock = alarm_clock_new();
 	struct lister_options lo = {

@@ -22,6 +22,7 @@ struct server {
 	struct inode_table *inodes;
 	pthread_rwlock_t names;   /* inode.h */
 	pthread_rwlock_t sealing; /* access.h */
+	pthread_mutex_t sealers;  /* access.h */
 	struct handle_table *handles;
 	struct mishaps *mishaps;   /* failures of files that are closed again */
 	struct backing *backing;   /* passthrough registration */
