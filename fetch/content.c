@@ -148,24 +148,30 @@ char *content_local_path(struct content *c)
 	return o->local_path ? o->local_path(o->user, c) : g_strdup(c->path);
 }
 
+/* What is of no use is taken out of the way, behind which another name's file may lie. */
 static int content_look(struct content *c)
 {
 	struct fill *f = c->fill;
-	struct store_file *file = NULL;
 	g_autofree char *path = content_local_path(c);
-	int err = store_file_open(f->store, path, c->origin.ino, &file);
+	int err = -ESTALE;
 
-	if (err == -ENOENT || err == -ESTALE)
+	for (int n = 0; n < 3 && (err == 0 || err == -ESTALE); n++) {
+		struct store_file *file;
+
+		err = store_file_open(f->store, path, c->origin.ino, &file);
+		if (err)
+			continue;
+		if (!store_file_kept(file) && file_is_blank(file)) {
+			err = store_file_discard(f->store, path, file);
+			continue;
+		}
+		pthread_mutex_lock(&f->lock);
+		c->completed = store_file_complete(file);
+		__atomic_store_n(&c->file, file, __ATOMIC_RELEASE);
+		pthread_mutex_unlock(&f->lock);
 		return 0;
-	if (err)
-		return err;
-	if (!store_file_kept(file) && file_is_blank(file))
-		return store_file_discard(f->store, path, file);
-	pthread_mutex_lock(&f->lock);
-	c->completed = store_file_complete(file);
-	__atomic_store_n(&c->file, file, __ATOMIC_RELEASE);
-	pthread_mutex_unlock(&f->lock);
-	return 0;
+	}
+	return err == -ENOENT || err == -ESTALE ? 0 : err;
 }
 
 int content_open(struct content *c)

@@ -79,7 +79,7 @@ static int transfer_file(struct transfer *t, struct store_file **out)
 		if (err)
 			return err;
 		/* What came to lie there since it was looked for is nothing to write into. */
-		if (store_file_size(file) != origin.size ||
+		if (store_file_chunks_present(file) > 0 || store_file_size(file) != origin.size ||
 		    store_file_version(file) != origin.version ||
 		    store_file_chunk_shift(file) != content_shift(c)) {
 			store_file_close(file);

@@ -296,6 +296,7 @@ int store_file_create(struct store *s, const char *path, const struct store_orig
 int store_file_discard(struct store *s, const char *path, struct store_file *f)
 {
 	char link[SHARD_PATH_MAX];
+	struct stat st;
 	int err = 0;
 
 	if (f->map.present > 0)
@@ -307,7 +308,8 @@ int store_file_discard(struct store *s, const char *path, struct store_file *f)
 		shard_path("links", f->link_ino, link);
 		if (err == 0 && __atomic_load_n(&s->links, __ATOMIC_ACQUIRE))
 			err = name_remove(s, s->state, link, f->record.ino);
-		if (err == 0 && f->map.chunks > 1)
+		/* what has another name will be looked at by that */
+		if (err == 0 && f->map.chunks > 1 && fstat(f->fd, &st) == 0 && st.st_nlink == 0)
 			shard_unlink(s->state, "maps", f->record.id);
 	}
 	store_file_close(f);

@@ -203,3 +203,22 @@ def test_evict_of_many(mount, serve, scratch):
     done = m.program.run("evict", m.path)
     assert done.returncode == 0, done.stderr[:300]
     assert used(m) < 3000 * 512
+
+
+def test_names_of_one_file_after_an_eviction(mount, scratch):
+    """What the eviction left has several names; each of them finds what was fetched again."""
+    source = scratch / "links"
+    source.mkdir()
+    data = os.urandom(3 * CHUNK)
+    trees.put(source / "a", data, 1_600_000_000)
+    os.link(source / "a", source / "b")
+    m = mount(source, "-o", f"chunk_size={CHUNK}")
+    assert (m / "a").read_bytes() == data
+    for name, evict in (("b", True), ("a", False), ("b", False)):
+        m.umount()
+        m = m.again("-o", f"chunk_size={CHUNK}")
+        assert (m / name).read_bytes() == data
+        if evict:
+            assert m.program.run("evict", m / name).returncode == 0
+    assert "set aside" not in m.log() and "storing it" not in m.log()
+    m.umount()
