@@ -26,8 +26,6 @@ int departure_prepare(struct server *s, struct inode *i, bool replaced, struct d
 {
 	struct departure d = {0};
 	int err = S_ISREG(i->type) && !i->local && i->nlink > 1 ? inode_keep(s, i) : 0;
-	if (err == 0)
-		err = inode_refresh(s, i);
 	if (err)
 		return err;
 	pthread_rwlock_rdlock(&s->names);

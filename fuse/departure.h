@@ -21,7 +21,7 @@ struct departure {
 	uint64_t number; /* it is /unlinked/`number` once the name went; 0: it is not */
 };
 
-/* Before `i` loses a name. `replaced`: by a rename. */
+/* Before `i`, which has just been looked at, loses a name. `replaced`: by a rename. */
 int departure_prepare(struct server *s, struct inode *i, bool replaced, struct departure *out);
 /* false: to be prepared anew. */
 bool departure_stands_locked(const struct inode *i, const struct departure *d);

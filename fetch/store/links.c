@@ -21,11 +21,11 @@ static struct links_disk links_disk(uint32_t pending, uint32_t base)
 	return (struct links_disk){.pending = GUINT32_TO_LE(pending), .base = GUINT32_TO_LE(base)};
 }
 
-static bool links_read(const char *proc, uint32_t *pending, uint32_t *base)
+static bool links_read(const struct place *p, uint32_t *pending, uint32_t *base)
 {
 	struct links_disk d;
 
-	if (lgetxattr(proc, LINKS_XATTR, &d, sizeof d) != sizeof d)
+	if (place_getxattr(p, LINKS_XATTR, &d, sizeof d) != sizeof d)
 		return false;
 	*pending = GUINT32_FROM_LE(d.pending);
 	*base = GUINT32_FROM_LE(d.base);
@@ -50,11 +50,11 @@ int links_begin(int fd, uint32_t nlink)
 	return fsetxattr(fd, LINKS_XATTR, &d, sizeof d, 0) < 0 ? -errno : 0;
 }
 
-bool links_count(const char *proc, struct stat *st)
+bool links_count(const struct place *p, struct stat *st)
 {
 	uint32_t pending, base;
 
-	if (!links_read(proc, &pending, &base))
+	if (!links_read(p, &pending, &base))
 		return false;
 	st->st_nlink = st->st_nlink - 1 + pending + (st->st_nlink < base);
 	return true;
@@ -65,7 +65,7 @@ int links_settle(const struct place *p)
 	uint32_t pending, base;
 	struct stat st;
 
-	if (!links_read(p->proc, &pending, &base) || base == 0)
+	if (!links_read(p, &pending, &base) || base == 0)
 		return 0;
 	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
@@ -107,7 +107,7 @@ static int links_intend(const struct place *p, const struct stat *st)
 	uint32_t pending, base;
 	int err = links_settle(p);
 
-	if (err || !links_read(p->proc, &pending, &base) || pending == 0)
+	if (err || !links_read(p, &pending, &base) || pending == 0)
 		return err;
 	return links_write(p->proc, pending - 1, (uint32_t)st->st_nlink + 1);
 }

@@ -43,14 +43,14 @@ bool owner_privileged(void)
 /* OWNERS/xx/<origin_key()>: a symlink, as origin.c */
 #define OWNERS "owners"
 
-static bool note_read(struct store *s, const char *proc, struct stat *st)
+static bool note_read(struct store *s, const struct place *p, struct stat *st)
 {
 	uint64_t key;
 	char path[SHARD_PATH_MAX], text[64];
 	unsigned mode, uid, gid;
 	ssize_t n;
 
-	if (origin_key(AT_FDCWD, proc, &key) < 0)
+	if (origin_key(p->dir, p->name, &key) < 0)
 		return false;
 	shard_path(OWNERS, key, path);
 	n = readlinkat(s->state, path, text, sizeof text - 1);
@@ -91,17 +91,17 @@ void owner_forget(struct store *s, uint64_t key)
 		shard_unlink(s->state, OWNERS, key);
 }
 
-void owner_read(struct store *s, const char *proc, struct stat *st)
+void owner_read(struct store *s, const struct place *p, struct stat *st)
 {
 	struct owner_disk o;
 
 	if (s->privileged)
 		return;
 	if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode)) {
-		note_read(s, proc, st);
+		note_read(s, p, st);
 		return;
 	}
-	if (lgetxattr(proc, OWNER_XATTR, &o, sizeof o) != sizeof o)
+	if (place_getxattr(p, OWNER_XATTR, &o, sizeof o) != sizeof o)
 		return;
 	st->st_mode = GUINT32_FROM_LE(o.mode);
 	st->st_uid = GUINT32_FROM_LE(o.uid);
@@ -110,11 +110,11 @@ void owner_read(struct store *s, const char *proc, struct stat *st)
 	st->st_rdev = makedev(o.rdev >> 20, o.rdev & 0xfffff);
 }
 
-bool owner_stands_in(int fd)
+bool owner_stands_in(const struct place *p)
 {
 	struct owner_disk o;
 
-	return fgetxattr(fd, OWNER_XATTR, &o, sizeof o) == sizeof o &&
+	return place_getxattr(p, OWNER_XATTR, &o, sizeof o) == sizeof o &&
 	       !S_ISREG(GUINT32_FROM_LE(o.mode));
 }
 

@@ -13,50 +13,10 @@
 #include "fetch/store/shard.h"
 #include "fetch/store/tree_private.h"
 
-static int place_named(int dir, const char *name, struct place *out)
-{
-	if (dir < 0)
-		return dir;
-	out->dir = dir;
-	out->name = name;
-	snprintf(out->proc, sizeof out->proc, "/proc/self/fd/%d/%s", dir, name);
-	return 0;
-}
-
-int place_open(struct store *s, const char *path, struct place *out)
-{
-	const char *name = ".";
-	int dir;
-
-	if (path[0] == '\0')
-		dir = path_open(s->tree, "", O_PATH | O_DIRECTORY, 0);
-	else if (path[0] == '/')
-		dir = path_open_parent(s->state, path + 1, &name);
-	else
-		dir = path_open_parent(s->tree, path, &name);
-	return place_named(dir, name, out);
-}
-
-int place_make(struct store *s, const char *path, struct place *out)
-{
-	const char *name = ".";
-	int dir;
-
-	if (path[0] == '\0' || path[0] == '/')
-		return place_open(s, path, out);
-	dir = name_place(s, path, &name);
-	return place_named(dir, name, out);
-}
-
-void place_close(struct place *p)
-{
-	close(p->dir);
-}
-
-int mark_read(const char *proc, struct mark_disk *out)
+int mark_read(const struct place *p, struct mark_disk *out)
 {
 	struct mark_disk m;
-	ssize_t n = lgetxattr(proc, RECORD_XATTR, &m, sizeof m);
+	ssize_t n = place_getxattr(p, RECORD_XATTR, &m, sizeof m);
 
 	if (n < 0)
 		return errno == EOPNOTSUPP || errno == ERANGE ? -ENODATA : -errno;
@@ -79,11 +39,11 @@ void tree_node_clear(struct tree_node *n)
 	g_clear_pointer(&n->remote, g_free);
 }
 
-static int look_directory(struct store *s, const char *proc, struct tree_node *n)
+static int look_directory(struct store *s, const struct place *p, struct tree_node *n)
 {
 	struct mark_disk m;
 	uint64_t ino = 0;
-	int err = mark_read(proc, &m);
+	int err = mark_read(p, &m);
 
 	if (err)
 		return err == -ENODATA ? -ENOENT : err;
@@ -123,17 +83,24 @@ static int look_record(struct store *s, const struct record *r, struct tree_node
 	return 0;
 }
 
-static int look_file(struct store *s, const char *proc, struct tree_node *n)
+/* Most have nothing: the names alone tell. */
+static int look_file(struct store *s, const struct place *p, struct tree_node *n)
 {
 	char data[sizeof(struct record_disk) + 1];
-	ssize_t size = lgetxattr(proc, RECORD_XATTR, data, sizeof data);
+	struct xattr_names names;
 	uint32_t seals;
 	struct record r;
+	ssize_t size;
 	int err;
 
-	if (lgetxattr(proc, SEALS_XATTR, &seals, sizeof seals) == sizeof seals)
+	place_names(p, &names);
+	if (xattr_names_have(&names, SEALS_XATTR) &&
+	    place_getxattr(p, SEALS_XATTR, &seals, sizeof seals) == sizeof seals)
 		n->seals = GUINT32_FROM_LE(seals);
-	n->indexed = links_count(proc, &n->st);
+	n->indexed = xattr_names_have(&names, LINKS_XATTR) && links_count(p, &n->st);
+	if (!xattr_names_have(&names, RECORD_XATTR))
+		return 0;
+	size = place_getxattr(p, RECORD_XATTR, data, sizeof data);
 	if (size < 0)
 		return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
 	err = record_decode(data, (size_t)size, &r);
@@ -142,29 +109,30 @@ static int look_file(struct store *s, const char *proc, struct tree_node *n)
 	return look_record(s, &r, n);
 }
 
-static int look_at(struct store *s, const char *proc, struct tree_node *out)
+static int look_at(struct store *s, const struct place *p, struct tree_node *out)
 {
 	struct tree_node n = {.kind = TREE_LOCAL};
 	struct stat own;
 	uint64_t ino, key;
 	int err = 0;
 
-	if (fstatat(AT_FDCWD, proc, &n.st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(p->dir, p->name, &n.st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	own = n.st;
 	if (S_ISDIR(n.st.st_mode))
-		err = look_directory(s, proc, &n);
+		err = look_directory(s, p, &n);
 	else if (S_ISREG(n.st.st_mode))
-		err = look_file(s, proc, &n);
-	else if (origin_key(AT_FDCWD, proc, &key) == 0 && origin_read(s, key, &ino, &n.remote) == 0)
+		err = look_file(s, p, &n);
+	else if (origin_key(p->dir, p->name, &key) == 0 &&
+	         origin_read(s, key, &ino, &n.remote) == 0)
 		n.st.st_ino = ino;
 	if (err) {
 		tree_node_clear(&n);
 		return err;
 	}
-	owner_read(s, proc, &own);
+	owner_read(s, p, &own);
 	if (S_ISREG(n.st.st_mode) && !S_ISREG(own.st_mode) &&
-	    origin_key(AT_FDCWD, proc, &key) == 0 && origin_read(s, key, &ino, &n.remote) == 0)
+	    origin_key(p->dir, p->name, &key) == 0 && origin_read(s, key, &ino, &n.remote) == 0)
 		n.st.st_ino = ino;
 	n.st.st_mode = own.st_mode;
 	n.st.st_uid = own.st_uid;
@@ -181,7 +149,7 @@ int tree_look(struct store *s, const char *path, struct tree_node *out)
 
 	if (err)
 		return err == -ENOTDIR || err == -ELOOP ? -ENOENT : err;
-	err = look_at(s, p.proc, out);
+	err = look_at(s, &p, out);
 	place_close(&p);
 	return err;
 }
@@ -255,12 +223,12 @@ static void scan_found(int fd, struct dirent *e, void *user)
 {
 	struct scanning *sc = user;
 	struct tree_node n = {0};
-	char proc[PROC_PATH_MAX];
+	struct place p;
 	uint32_t type = DTTOIF(e->d_type);
 
-	snprintf(proc, sizeof proc, "/proc/self/fd/%d/%s", fd, e->d_name);
 	if (e->d_type == DT_REG || e->d_type == DT_DIR || e->d_type == DT_UNKNOWN) {
-		int err = look_at(sc->store, proc, &n);
+		place_at(fd, e->d_name, &p);
+		int err = look_at(sc->store, &p, &n);
 
 		if (err == -ENOENT || err == -ESTALE)
 			return;

@@ -58,7 +58,7 @@ static char *xattr_place(struct store *s, const struct place *p, const char *nam
 	if (strcmp(name, "security.capability") != 0 ||
 	    fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
 		return g_strdup(name);
-	n = lgetxattr(p->proc, RECORD_XATTR, data, sizeof data);
+	n = place_getxattr(p, RECORD_XATTR, data, sizeof data);
 	if (n < 0 || record_decode(data, (size_t)n, &r) != 0 || (r.flags & RECORD_LOCAL))
 		return g_strdup(name);
 	return g_strdup(CAPABILITY_XATTR);
@@ -73,7 +73,7 @@ int tree_capability_own(struct store *s, const char *path)
 
 	if (err || !s->privileged)
 		return err;
-	n = lgetxattr(p.proc, CAPABILITY_XATTR, value, sizeof value);
+	n = place_getxattr(&p, CAPABILITY_XATTR, value, sizeof value);
 	if (n >= 0 && lsetxattr(p.proc, "security.capability", value, (size_t)n, 0) < 0)
 		err = -errno;
 	if (n >= 0)
@@ -132,7 +132,7 @@ static int place_own(struct store *s, const struct place *p, uint32_t mode, uint
 	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	shown = st;
-	owner_read(s, p->proc, &shown);
+	owner_read(s, p, &shown);
 	if (mode == UINT32_MAX)
 		mode = shown.st_mode & 07777;
 	if (uid == UINT32_MAX)
@@ -177,7 +177,7 @@ static void acl_show(struct store *s, const struct place *p, void *value, size_t
 
 	if (e == NULL || s->privileged || fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	owner_read(s, p->proc, &st);
+	owner_read(s, p, &st);
 	e->e_perm = GUINT16_TO_LE((st.st_mode >> 6) & 7);
 }
 
@@ -193,7 +193,7 @@ static int acl_keep(struct store *s, const struct place *p, const void *value, s
 	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	shown = st;
-	owner_read(s, p->proc, &shown);
+	owner_read(s, p, &shown);
 	return place_own(s, p,
 	                 (shown.st_mode & 07000) | (GUINT16_FROM_LE(e->e_perm) & 7u) << 6 |
 	                         (st.st_mode & 077),
@@ -233,7 +233,7 @@ ssize_t tree_getxattr(struct store *s, const char *path, const char *name, void 
 	if (n)
 		return n;
 	g_autofree char *as = xattr_is_own(name) ? NULL : xattr_place(s, &p, name);
-	n = as ? lgetxattr(p.proc, as, value, size) : -1;
+	n = as ? place_getxattr(&p, as, value, size) : -1;
 	if (n < 0)
 		n = as ? -errno : -ENODATA;
 	else if (size > 0 && strcmp(name, ACL) == 0)
@@ -276,7 +276,7 @@ ssize_t tree_listxattr(struct store *s, const char *path, char *names, size_t si
 
 	if (n)
 		return n;
-	n = llistxattr(p.proc, all, XATTR_LIST_MAX);
+	n = place_listxattr(&p, all, XATTR_LIST_MAX);
 	n = n < 0 ? -errno : names_filter(s, all, n);
 	place_close(&p);
 	if (n <= 0 || size == 0)

@@ -18,12 +18,12 @@
 /* As reported. */
 static int directory_look(struct store *s, int dir, struct stat *out)
 {
-	char proc[40];
+	struct place p;
 
 	if (fstatat(dir, "", out, AT_EMPTY_PATH) < 0)
 		return -errno;
-	snprintf(proc, sizeof proc, "/proc/self/fd/%d/.", dir);
-	owner_read(s, proc, out);
+	place_at(dir, ".", &p);
+	owner_read(s, &p, out);
 	return 0;
 }
 
@@ -69,10 +69,10 @@ static bool maker_is_us(struct store *s, int dir, const struct tree_maker *m)
 /* What is made elsewhere, and moved, does not get the directory's. */
 static bool has_default_acl(const struct place *p)
 {
-	char proc[40];
+	struct place dir;
 
-	snprintf(proc, sizeof proc, "/proc/self/fd/%d/.", p->dir);
-	return lgetxattr(proc, "system.posix_acl_default", NULL, 0) > 0;
+	place_at(p->dir, ".", &dir);
+	return place_getxattr(&dir, "system.posix_acl_default", NULL, 0) > 0;
 }
 
 int place_clear(struct store *s, const struct place *p, const char *path)
@@ -346,7 +346,7 @@ static int keep_directory(struct store *s, struct place *p, const struct store_k
 
 	if (mkdirat(p->dir, p->name, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	if (mark_read(p->proc, &mark) == 0)
+	if (mark_read(p, &mark) == 0)
 		return 0; /* it counts already */
 	/* where it is by now it was not made, and inherits nothing */
 	lremovexattr(p->proc, "system.posix_acl_access");

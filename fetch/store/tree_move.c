@@ -24,22 +24,25 @@ struct last {
 /* Before the name goes. */
 static void last_look(const struct place *p, struct last *l)
 {
+	char data[sizeof(struct record_disk) + 1];
+	struct xattr_names names;
 	struct stat st;
-	int fd;
+	ssize_t n;
 
 	*l = (struct last){0};
-	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_nlink > 1)
+	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_nlink > 1 ||
+	    S_ISDIR(st.st_mode))
 		return;
-	l->other = !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) &&
-	           origin_key(p->dir, p->name, &l->key) == 0;
-	if (!S_ISREG(st.st_mode))
-		return;
-	fd = openat(p->dir, p->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	l->file = fd >= 0 && record_read(fd, &l->record) == 0;
-	l->other = fd >= 0 && !l->file && owner_stands_in(fd) &&
-	           origin_key(p->dir, p->name, &l->key) == 0;
-	if (fd >= 0)
-		close(fd);
+	l->other = !S_ISREG(st.st_mode);
+	if (S_ISREG(st.st_mode)) {
+		place_names(p, &names);
+		n = xattr_names_have(&names, RECORD_XATTR)
+		            ? place_getxattr(p, RECORD_XATTR, data, sizeof data)
+		            : -1;
+		l->file = n >= 0 && record_decode(data, (size_t)n, &l->record) == 0;
+		l->other = !l->file && xattr_names_have(&names, OWNER_XATTR) && owner_stands_in(p);
+	}
+	l->other = l->other && origin_key(p->dir, p->name, &l->key) == 0;
 }
 
 /* After it went. */
@@ -140,7 +143,7 @@ void tree_gone_forget(struct store *s, uint64_t dir)
 int place_rmdir(struct store *s, const struct place *p, uint64_t dir)
 {
 	struct mark_disk mark;
-	int err = 0, marked = mark_read(p->proc, &mark);
+	int err = 0, marked = mark_read(p, &mark);
 
 	if (unlinkat(p->dir, p->name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		err = -errno;
@@ -205,7 +208,7 @@ int tree_rename(struct store *s, const char *from, const char *to, unsigned flag
 	if (err == 0) {
 		stamp_change_begin(s);
 		last_look(&b, &last);
-		marked = replaces && mark_read(b.proc, &mark) == 0;
+		marked = replaces && mark_read(&b, &mark) == 0;
 		if (replaces)
 			err = links_settle(&b);
 		if (err == 0)

@@ -10,6 +10,7 @@
 /* A path through a descriptor, for calls that take no directory. */
 #define PROC_PATH_MAX 300
 
+/* place.c */
 struct place {
 	int dir; /* O_PATH, owned */
 	const char *name;
@@ -21,15 +22,29 @@ int place_open(struct store *s, const char *path, struct place *out);
 /* Makes the directories on the way. */
 int place_make(struct store *s, const char *path, struct place *out);
 void place_close(struct place *p);
+/* `name` in `dir`, both borrowed. */
+void place_at(int dir, const char *name, struct place *out);
+/* As lgetxattr(2), llistxattr(2). */
+ssize_t place_getxattr(const struct place *p, const char *name, void *value, size_t size);
+ssize_t place_listxattr(const struct place *p, char *list, size_t size);
+
+struct xattr_names {
+	ssize_t length; /* < 0: too many to tell */
+	char list[256];
+};
+
+void place_names(const struct place *p, struct xattr_names *out);
+/* Or may it have it? */
+bool xattr_names_have(const struct xattr_names *names, const char *name);
 /* The directory and what is left in it; 0 where it is not there. */
 int place_rmdir(struct store *s, const struct place *p, uint64_t dir);
 /* Removes a leftover that does not count from the name. -EEXIST: it counts. */
 int place_clear(struct store *s, const struct place *p, const char *path);
 
 /* owner.c: replaces what of `st` could not be set on the object itself. `st`: of the local one */
-void owner_read(struct store *s, const char *proc, struct stat *st);
+void owner_read(struct store *s, const struct place *p, struct stat *st);
 /* Is the file there for what is none? */
-bool owner_stands_in(int fd);
+bool owner_stands_in(const struct place *p);
 /* Of a file that is about to count. */
 int owner_give(struct store *s, int fd, const struct store_origin *o);
 /* Of what is neither file nor directory, and went. */
@@ -50,7 +65,7 @@ void origin_remove(struct store *s, uint64_t id);
 /* links.c. Of a file whose record is about to say that it is kept: it has `nlink` names. */
 int links_begin(int fd, uint32_t nlink);
 /* false: not a file of several remote names. st_nlink: as it is, then as reported. */
-bool links_count(const char *proc, struct stat *st);
+bool links_count(const struct place *p, struct stat *st);
 /* Before a name of it goes. */
 int links_settle(const struct place *p);
 
@@ -59,5 +74,5 @@ int links_settle(const struct place *p);
 int xattrs_give(struct store *s, int fd, const struct store_kept *k);
 
 /* -ENODATA: it has none. */
-int mark_read(const char *proc, struct mark_disk *out);
+int mark_read(const struct place *p, struct mark_disk *out);
 int mark_write(struct store *s, const char *proc, uint8_t flags, uint64_t id);
