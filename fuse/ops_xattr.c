@@ -129,6 +129,8 @@ static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const
 	}
 	if (err == 0 && !value && strcmp(name, "security.capability") == 0)
 		setid_capability_went(req, i);
+	if (err == 0 && g_str_has_prefix(name, "system.posix_acl_"))
+		inode_refresh(s, i); /* it is the mode, too */
 	fuse_reply_err(req, err);
 	inode_put(s, i);
 }

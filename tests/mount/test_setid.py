@@ -13,6 +13,7 @@ import processes
 
 USER = 65534
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
+ACL = "system.posix_acl_access"
 SIZE = 300 << 10  # several chunks, and more than passthrough leaves to the page cache
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -158,6 +159,25 @@ def test_group_of_others(mount, scratch, nobody):
         make(path, gid=0)
     results = [change(top / "f", write, True, False, 0o2745) for top in (native, m.path)]
     assert results[0] == results[1] == (oct(0o100745), False)
+
+
+def test_the_mode_of_an_acl(mount, scratch):
+    """An ACL is the mode, too: what then goes, goes from that."""
+    native, source = scratch / "native", scratch / "source"
+    source.mkdir(), native.mkdir()
+    make(source / "f")
+    m = mount(source, "-o", "allow_other")
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, perm, who) for tag, perm, who in (
+        (1, 6, 0xffffffff), (2, 7, 1001), (4, 7, 0xffffffff), (16, 7, 0xffffffff),
+        (32, 6, 0xffffffff)))
+    make(native / "f")
+    results = []
+    for top in (native, m.path):
+        os.chmod(top / "f", 0o4755)
+        os.setxattr(top / "f", ACL, acl)
+        os.chown(top / "f", 0, 0)
+        results.append((oct(os.stat(top / "f").st_mode), os.getxattr(top / "f", ACL)))
+    assert results[0] == results[1] and results[0][0] == oct(0o100676)
 
 
 def test_chown_to_nobody_in_particular(mount, scratch):
