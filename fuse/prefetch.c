@@ -30,16 +30,21 @@ static void walk_range(struct server *s, struct inode *dir, struct listing *l, u
 	                now - __atomic_load_n(&s->walked_ns, __ATOMIC_RELAXED) < MOMENTUM_NS;
 	pthread_mutex_lock(&dir->lock);
 	struct walkahead *w = &dir->walk;
-	if (w->last == 0 && momentum) {
+	bool begun = w->last == 0 && momentum;
+	if (begun) {
 		*from = index + 1;
 		*to = MIN(count, *from + SIBLINGS_MAX);
 		*w = (struct walkahead){.last = *from, .window = SIBLINGS_MAX, .edge = *to};
 	} else {
 		walkahead_next(w, index, count, SIBLINGS_MAX, from, to);
 	}
-	bool ended = w->edge >= count && (w->window >= SIBLINGS_MAX / 2 || momentum);
+	bool ended = w->edge >= count && w->window >= SIBLINGS_MAX / 2;
 	pthread_mutex_unlock(&dir->lock);
-	if (ended)
+	/* What was fetched on the momentum of the directory before has to be read for the next to
+	 * be fetched so: first files alone would keep it up. */
+	if (begun && *from < *to)
+		__atomic_store_n(&s->walked_ns, 0, __ATOMIC_RELAXED);
+	else if (ended)
 		__atomic_store_n(&s->walked_ns, now, __ATOMIC_RELAXED);
 }
 

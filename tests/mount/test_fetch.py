@@ -91,6 +91,25 @@ def test_sequential_reads_ahead(mount, serve, scratch):
     assert max(r.end - r.start + 1 for r in asked) <= 32 << 20
 
 
+def test_the_first_of_each_directory(mount, serve, scratch):
+    """Whoever reads whole directories is run ahead of, into the next. Whoever then reads the first
+    file of each, as a build does, is not: it would fetch the tree."""
+    root = scratch / "own"
+    for d in range(60):
+        for n in range(20):
+            trees.put(root / f"d{d:02}" / f"f{n:02}", os.urandom(100), 1_600_000_000)
+    origin = serve(root)
+    m = mount(origin.url)
+    for d in range(3):
+        for n in range(20):
+            (m / f"d{d:02}" / f"f{n:02}").read_bytes()
+    for d in range(3, 60):
+        (m / f"d{d:02}" / "f00").read_bytes()
+    time.sleep(0.3)
+    files = [r for r in origin.requests if r.method == "GET" and not r.path.endswith("/")]
+    assert len(files) <= 60 + 57 + 3 * 20
+
+
 def test_read_ahead_stays_in_its_budget(mount, serve, scratch):
     trees.put(scratch / "t" / "f", trees.noise(9, 32 << 20))
     server = serve(scratch / "t")
