@@ -12,11 +12,11 @@ source_version content_version(struct content *c)
 	return file ? store_file_version(file) : 0;
 }
 
-int content_set_mtime(struct content *c, int64_t mtime_ns)
+int content_utimens(struct content *c, const struct timespec times[2])
 {
 	struct store_file *file = content_file(c);
 
-	return file ? store_file_set_mtime(file, mtime_ns) : -EINVAL;
+	return file ? store_file_utimens(file, times) : -EINVAL;
 }
 
 int content_localise(struct content *c, bool durable)

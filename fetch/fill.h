@@ -66,9 +66,8 @@ int content_open(struct content *c);
 /* Makes the local file count (store_file_keep()), with a name at `path`. Local I/O. `l`: has its
  * entry; NULL: nobody has. */
 int content_keep(struct content *c, const char *path, struct listing *l, uint32_t index);
-/* Of one that was kept, and opened: its time, which no chunk that comes changes. */
-int content_set_mtime(struct content *c, int64_t mtime_ns);
 /* Of one that was kept, and opened: as those of store_file. */
+int content_utimens(struct content *c, const struct timespec times[2]);
 int content_localise(struct content *c, bool durable);
 bool content_lacks(struct content *c, uint64_t offset, uint64_t length, uint64_t *from,
                    uint64_t *count);

@@ -200,28 +200,42 @@ void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_f
 	inode_put(s, i);
 }
 
-/* While chunks come the file's own time is theirs. */
-static int record_mtime(struct server *s, struct inode *i, int64_t ns)
+static int times_set(struct server *s, struct inode *i, const struct timespec times[2])
 {
-	struct content *c = inode_open_content(s, i);
-	int err = content_open(c);
-	if (err == 0)
-		err = content_set_mtime(c, ns);
-	content_unref(c);
-	return -err;
+	if (S_ISREG(i->type) && !i->born) {
+		struct content *c = inode_open_content(s, i);
+		int err = content_open(c);
+		if (err == 0)
+			err = content_utimens(c, times);
+		content_unref(c);
+		return err;
+	}
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	int err = tree_utimens(s->store, path, times);
+	pthread_rwlock_unlock(&s->names);
+	return err;
+}
+
+static int owner_and_mode_set(struct server *s, struct inode *i, const struct stat *attr,
+                              int to_set)
+{
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	int err = tree_own(s->store, path,
+	                   to_set & FUSE_SET_ATTR_MODE ? attr->st_mode & 07777 : UINT32_MAX,
+	                   to_set & FUSE_SET_ATTR_UID ? attr->st_uid : UINT32_MAX,
+	                   to_set & FUSE_SET_ATTR_GID ? attr->st_gid : UINT32_MAX);
+	pthread_rwlock_unlock(&s->names);
+	return err;
 }
 
 /* Everything but the size. A positive errno. */
 static int attributes_set(struct server *s, struct inode *i, const struct stat *attr, int to_set)
 {
 	int err = 0;
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
 	if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_MODE))
-		err = tree_own(s->store, path,
-		               to_set & FUSE_SET_ATTR_MODE ? attr->st_mode & 07777 : UINT32_MAX,
-		               to_set & FUSE_SET_ATTR_UID ? attr->st_uid : UINT32_MAX,
-		               to_set & FUSE_SET_ATTR_GID ? attr->st_gid : UINT32_MAX);
+		err = owner_and_mode_set(s, i, attr, to_set);
 	if (err == 0 && (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME))) {
 		struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_OMIT}};
 		if (to_set & FUSE_SET_ATTR_ATIME)
@@ -232,14 +246,8 @@ static int attributes_set(struct server *s, struct inode *i, const struct stat *
 			times[1] = attr->st_mtim;
 		if (to_set & FUSE_SET_ATTR_MTIME_NOW)
 			times[1].tv_nsec = UTIME_NOW;
-		err = tree_utimens(s->store, path, times);
+		err = times_set(s, i, times);
 	}
-	pthread_rwlock_unlock(&s->names);
-	if (err == 0 && (to_set & FUSE_SET_ATTR_MTIME) && S_ISREG(i->type) && !i->born)
-		return record_mtime(s, i,
-		                    to_set & FUSE_SET_ATTR_MTIME_NOW
-		                            ? clock_realtime()
-		                            : attr->st_mtim.tv_sec * NS + attr->st_mtim.tv_nsec);
 	return -err;
 }
 

@@ -136,18 +136,23 @@ int store_file_localise(struct store_file *f, bool durable)
 	return err;
 }
 
-int store_file_set_mtime(struct store_file *f, int64_t mtime_ns)
+/* The record's and the file's own at once: whatever makes the file whole sets its time to the
+ * record's. */
+int store_file_utimens(struct store_file *f, const struct timespec times[2])
 {
-	int64_t before;
 	int err = epoch_begin(&f->store->epoch);
+	struct stat st;
 
 	pthread_mutex_lock(&f->lock);
-	before = f->record.mtime_ns;
-	f->record.mtime_ns = mtime_ns;
-	if (err == 0)
+	int64_t before = f->record.mtime_ns;
+	if (err == 0 && (futimens(f->fd, times) < 0 || fstat(f->fd, &st) < 0))
+		err = -errno;
+	if (err == 0 && times[1].tv_nsec != UTIME_OMIT) {
+		f->record.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
 		err = file_record_again_locked(f, f->record.flags);
-	if (err)
-		f->record.mtime_ns = before;
+		if (err)
+			f->record.mtime_ns = before;
+	}
 	pthread_mutex_unlock(&f->lock);
 	return err;
 }

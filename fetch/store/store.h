@@ -12,6 +12,7 @@
  *          followed (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
  */
 #pragma once
+#include <time.h>
 #include "fetch/listing.h"
 
 struct store;
@@ -113,7 +114,8 @@ int store_file_pin(struct store_file *f, uint64_t version);
  * disk; blocks; -EAGAIN: something is absent. Otherwise it is about to be cut to nothing: what
  * lacks bytes is already, and that counts: whether it is all local store_file_local() says. */
 int store_file_localise(struct store_file *f, bool durable);
-int store_file_set_mtime(struct store_file *f, int64_t mtime_ns);
+/* As futimens(2); of a file that is kept. */
+int store_file_utimens(struct store_file *f, const struct timespec times[2]);
 bool store_file_kept(struct store_file *f);
 /* Nothing remote is left of it. */
 bool store_file_local(struct store_file *f);

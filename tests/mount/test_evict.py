@@ -222,3 +222,35 @@ def test_names_of_one_file_after_an_eviction(mount, scratch):
             assert m.program.run("evict", m / name).returncode == 0
     assert "set aside" not in m.log() and "storing it" not in m.log()
     m.umount()
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("name", ["empty", "small", "a"])
+def test_times_that_are_set_stay(mount, serve, own, name):
+    """Whoever opens the local file, or makes its content anew, has to keep them."""
+    (own / "empty").touch()
+    epoch = ("-o", "rw,end_epoch")
+
+    def modified():
+        return os.stat(m / name).st_mtime_ns
+    m = mount(serve(own).url, *epoch)
+    (m / name).read_bytes()
+    os.chmod(m / name, 0o640)
+    m.umount()
+    m = m.again(*epoch)
+    os.utime(m / name, ns=(7, 1_234_567_890))
+    assert modified() == 1_234_567_890
+    (m / name).read_bytes()
+    assert modified() == 1_234_567_890
+    m.umount()
+    m = m.again(*epoch)
+    assert modified() == 1_234_567_890
+    (m / name).read_bytes()
+    os.utime(m / name)  # now, as the kernel has it
+    now = modified()
+    assert m.program.run("evict", m / name).returncode == 0
+    assert modified() == now
+    (m / name).read_bytes()
+    m.umount()
+    m = m.again(*epoch)
+    assert modified() == now

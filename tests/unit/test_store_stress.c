@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 #include "tests/unit/store_box.h"
@@ -170,11 +171,51 @@ static void test_many_files(void)
 	box_free(&b);
 }
 
+static void *fill_file(void *arg)
+{
+	struct shared *s = arg;
+
+	box_fill(s->file, s->number, 0, store_file_chunks(s->file) - 1);
+	return NULL;
+}
+
+/* Whatever is on its way, the time that was set stays: the file's own, and what is known of it. */
+static void test_times(void)
+{
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {1, 234}};
+	struct box b;
+
+	box_new(&b);
+	for (unsigned n = 0; n < 400; n++) {
+		g_autofree char *path = g_strdup_printf("f%u", n);
+		const struct store_origin origin = box_origin(n, n % 2 ? 100 : 5000);
+		const struct store_kept kept = {.remote = path, .nlink = 1, .origin = &origin};
+		struct store_file *f = box_create(&b, path, n, origin.size);
+		struct shared shared = {&b, f, n, 0, false};
+		pthread_t filler;
+		struct stat st;
+
+		g_assert_cmpint(store_file_keep(f, path, &kept), ==, 0);
+		pthread_create(&filler, NULL, fill_file, &shared);
+		g_usleep(n % 40 * 10);
+		g_assert_cmpint(store_file_utimens(f, times), ==, 0);
+		pthread_join(filler, NULL);
+		g_assert_true(store_file_complete(f));
+		g_assert_cmpint(fstat(store_file_fd(f), &st), ==, 0);
+		g_assert_cmpint(st.st_mtim.tv_sec, ==, 1);
+		g_assert_cmpint(st.st_mtim.tv_nsec, ==, 234);
+		g_assert_cmpint(store_file_mtime(f), ==, 1000000234);
+		store_file_close(f);
+	}
+	box_free(&b);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/stress/one-file", test_one_file);
 	g_test_add_func("/stress/verify", test_verify);
 	g_test_add_func("/stress/many-files", test_many_files);
+	g_test_add_func("/stress/times", test_times);
 	return g_test_run();
 }
