@@ -182,7 +182,8 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 	pthread_mutex_lock(&t->lock);
 	struct inode *i;
 	while ((i = find_locked(t, ino))) {
-		bool same_name = names_has(s, i, parent, name);
+		/* without a name, but found: others of it were not looked up yet */
+		bool same_name = names_has(s, i, parent, name) || names_none(s, i);
 		if (i->type != (e->mode & S_IFMT)) {
 			/* The name is another kind of file now; the old one lives on until it is
 			 * forgotten. */

@@ -35,6 +35,14 @@ bool names_has(struct server *s, const struct inode *i, const struct inode *pare
 	return has;
 }
 
+bool names_none(struct server *s, const struct inode *i)
+{
+	pthread_rwlock_rdlock(&s->names);
+	bool none = i->nameless;
+	pthread_rwlock_unlock(&s->names);
+	return none;
+}
+
 struct inode *names_add_locked(struct inode *i, struct inode *parent, const char *name)
 {
 	if (i->nameless) {

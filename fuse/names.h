@@ -13,6 +13,8 @@
 struct inode_extra *inode_extra_locked(struct inode *i);
 bool names_has(struct server *s, const struct inode *i, const struct inode *parent,
                const char *name);
+/* None of its names is known. */
+bool names_none(struct server *s, const struct inode *i);
 /* Takes over a reference on `parent`. */
 struct inode *names_add_locked(struct inode *i, struct inode *parent, const char *name);
 /* Of the last name nothing is returned: `nameless` from here on. */

@@ -61,6 +61,34 @@ def test_a_name_goes_of_two_that_nobody_has_looked_up_both(mount, serve, tree, h
     assert left == []
 
 
+@pytest.mark.sanitize
+@pytest.mark.parametrize("how", ["unlink", "rename"])
+def test_a_name_goes_of_two_remote_ones(mount, scratch, how):
+    """The other, which counts here and nobody has looked up yet, is of the same file."""
+    source = scratch / "source"
+    (source / "made").mkdir(parents=True)
+    (source / "one").write_bytes(b"of two")
+    os.link(source / "one", source / "made" / "other")
+    (source / "new").write_bytes(b"new")
+    m = mount(source, "-o", "rw")
+    os.rename(m / "made" / "other", m / "made" / "else")
+    m.umount()
+    m = m.again()
+    with open(m / "one", "rb", buffering=0) as f:
+        if how == "unlink":
+            os.unlink(m / "one")
+        else:
+            os.rename(m / "new", m / "one")
+        assert os.path.samestat(os.fstat(f.fileno()), os.stat(m / "made" / "else"))
+        with open(m / "made" / "else", "r+b") as g:
+            g.write(b"OF")
+        with open(f"/proc/self/fd/{f.fileno()}", "rb") as again:
+            assert (f.read(), again.read()) == (b"OF two", b"OF two")
+        assert os.fstat(f.fileno()).st_nlink == 1
+        os.unlink(m / "made" / "else")
+        assert os.fstat(f.fileno()).st_nlink == 0
+
+
 def test_what_was_looked_up_is_opened_after_its_name_went_to_another(mount, serve, tree):
     m = mount(serve(tree).url, "-o", "rw")
     (m / "name").write_bytes(b"before")
