@@ -73,7 +73,7 @@ static uint64_t line_left_locked(const struct fill *f)
 int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead)
 {
 	struct fill *f = c->fill;
-	struct plan plan = {.content = c};
+	struct plan plan = {.content = c, .cause = w->cause};
 	uint64_t size = content_size(c), missing, end, budget;
 	unsigned shift = content_shift(c);
 

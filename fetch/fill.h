@@ -94,7 +94,7 @@ bool content_complete(struct content *c);
 
 struct fill_wait { /* zeroed; the engine's, until `done` or a successful fill_cancel() */
 	uint64_t offset, length;
-	pid_t pid; /* who waits, for status; 0 = the daemon */
+	struct source_cause cause; /* who waits; `owner` is the engine's to set */
 	/* error: 0 or a positive errno. No lock held; may reply, may free the wait. */
 	void (*done)(struct fill_wait *w, int error);
 	struct content *content; /* private from here on */

@@ -109,6 +109,7 @@ struct plan {
 	struct content *content;
 	struct transfer *made, *open; /* first and last */
 	unsigned count;
+	struct source_cause cause;
 };
 enum chunk_state { CHUNK_PRESENT, CHUNK_ABSENT, CHUNK_DOUBTFUL, CHUNK_HELD };
 enum chunk_state chunk_state_locked(struct content *c, uint64_t chunk, struct transfer **holder);

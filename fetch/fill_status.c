@@ -32,7 +32,7 @@ static GArray *waiters_copy_locked(const struct transfer *t)
 		const struct fill_wait *w = l->data;
 		uint64_t end = w->offset + MIN(w->length, size - w->offset);
 		struct fill_waiter_info info = {
-		        .pid = w->pid,
+		        .pid = w->cause.pid,
 		        .offset = w->offset,
 		        .length = end - w->offset,
 		        .since_ns = w->since_ns,

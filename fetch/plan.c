@@ -56,6 +56,8 @@ static bool split_pays_locked(const struct transfer *t, uint64_t chunk, int64_t 
 {
 	uint64_t distance, arrived = __atomic_load_n(&t->arrived, __ATOMIC_RELAXED);
 
+	if (__atomic_load_n(&t->read.asking, __ATOMIC_RELAXED))
+		return false; /* it was asked for as one */
 	if (t->kind != TRANSFER_FETCH || t->held || t->ended || chunk < t->cursor)
 		return false;
 	distance = (chunk - t->first) << content_shift(t->content);
@@ -136,8 +138,11 @@ void plan_finish_locked(struct plan *p)
 {
 	if (p->made == NULL)
 		return;
-	for (struct transfer *t = p->made; t; t = t->next)
+	p->cause.owner = p->content->owner;
+	for (struct transfer *t = p->made; t; t = t->next) {
 		transfer_prepare_locked(t);
+		t->read.cause = p->cause;
+	}
 	p->content->fill->submitting++;
 }
 

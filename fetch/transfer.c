@@ -46,6 +46,8 @@ void transfer_prepare_locked(struct transfer *t)
 	r->offset = t->offset;
 	r->length = t->length;
 	r->size = content_size(c);
+	r->mtime_ns = c->origin.mtime_ns;
+	r->grain = UINT64_C(1) << content_shift(c);
 	r->pinned = c->file ? store_file_version(c->file) : c->origin.version;
 	r->lend = transfer_lend;
 	r->give_back = transfer_give_back;

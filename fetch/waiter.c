@@ -92,6 +92,23 @@ void waiters_answer(GList *ready)
 	}
 }
 
+/* Somebody is asked for some of it: that has no deadline of ours. */
+static bool waiter_asks_locked(const struct fill_wait *w)
+{
+	struct content *c = w->content;
+	uint64_t first, last;
+
+	waiter_chunks(c, w, &first, &last);
+	for (GList *l = c->transfers; l; l = l->next) {
+		const struct transfer *t = l->data;
+
+		if (__atomic_load_n(&t->read.asking, __ATOMIC_RELAXED) &&
+		    transfer_holds_any_locked(t, first, last))
+			return true;
+	}
+	return false;
+}
+
 /* The log and status of those that expired: a line for each content, not for each waiter. */
 static void expired_tell(struct fill *f, GPtrArray *contents)
 {
@@ -119,6 +136,12 @@ void waiters_expire(struct alarm *a)
 	while ((w = g_queue_peek_head(&f->waiters)) && w->until_ns <= now) {
 		struct content *c = w->content;
 
+		if (waiter_asks_locked(w)) {
+			w->until_ns = now + (int64_t)f->options.wait_ms * 1000000;
+			g_queue_unlink(&f->waiters, &w->queue_link);
+			g_queue_push_tail_link(&f->waiters, &w->queue_link);
+			continue;
+		}
 		if (!g_ptr_array_find(contents, c, NULL))
 			g_ptr_array_add(contents, content_ref(c));
 		waiter_ready_locked(w, EIO, &ready);

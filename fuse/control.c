@@ -12,13 +12,14 @@
 #include "fuse/control.h"
 #include "fuse/evict.h"
 #include "fuse/filler.h"
+#include "fuse/handlers.h"
 #include "fuse/rendezvous.h"
 #include "fuse/report.h"
 #include "fuse/request.h"
 #include "fuse/server.h"
 #include "lacuna/control.h"
 
-enum { CLIENTS_MAX = 32, PATIENCE_MS = 10000 };
+enum { CLIENTS_MAX = 32, HANDLERS_MAX = 24, PATIENCE_MS = 10000 };
 
 struct client {
 	struct control *control;
@@ -26,6 +27,7 @@ struct client {
 	int fd;        /* the client's thread closes it, under the lock; then -1 */
 	bool used;     /* thread is to be joined; under the lock */
 	bool finished; /* thread is about to return; under the lock */
+	bool attached; /* a handler; under the lock */
 };
 
 struct control {
@@ -162,6 +164,46 @@ static void leave_run(struct client *client, const struct request *r,
 	}
 }
 
+/* As many as leave room for other clients. */
+static bool handlers_full(struct control *c)
+{
+	unsigned attached = 0;
+	pthread_mutex_lock(&c->lock);
+	for (unsigned n = 0; n < CLIENTS_MAX; n++)
+		attached += c->clients[n].attached && !c->clients[n].finished;
+	pthread_mutex_unlock(&c->lock);
+	return attached >= HANDLERS_MAX;
+}
+
+static void attach(struct client *client, const struct request *r)
+{
+	const struct handler_options o = {
+	        .every = r->every, .content = r->content, .backlog = r->backlog, .name = r->name};
+	if (handlers_full(client->control)) {
+		send_error(client->fd, "too many handlers");
+		return;
+	}
+	bool inherited;
+	struct handler *h =
+	        handlers_attach(client->control->server->handlers, &o, client->fd, &inherited);
+	if (!h) {
+		send_error(client->fd, "a handler of that name is attached");
+		return;
+	}
+	pthread_mutex_lock(&client->control->lock);
+	client->attached = true;
+	pthread_mutex_unlock(&client->control->lock);
+	g_autoptr(JsonBuilder) b = json_builder_new();
+	json_builder_begin_object(b);
+	json_builder_set_member_name(b, "attached");
+	json_builder_add_int_value(b, LACUNA_PRECONTENT_VERSION);
+	json_builder_set_member_name(b, "inherited");
+	json_builder_add_boolean_value(b, inherited);
+	json_builder_end_object(b);
+	send_line(client->fd, b);
+	handler_serve(h);
+}
+
 static void answer(struct client *client, const struct request *r)
 {
 	static const struct filler_ops ops = {.line = fill_line, .wanted = fill_wanted};
@@ -187,6 +229,9 @@ static void answer(struct client *client, const struct request *r)
 		return;
 	case REQUEST_REFRESH:
 		leave_run(client, r, refresh_file);
+		return;
+	case REQUEST_ATTACH:
+		attach(client, r);
 		return;
 	}
 }

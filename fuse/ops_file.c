@@ -10,11 +10,13 @@
 #include "fuse/departure.h"
 #include "fuse/evict.h"
 #include "fuse/handle.h"
+#include "fuse/handlers.h"
 #include "fuse/iomode.h"
 #include "fuse/notify.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
 #include "fuse/setid.h"
+#include "lacuna/precontent.h"
 
 #define READ_MAX (1u << 20)
 
@@ -308,7 +310,8 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		return;
 	}
 	uint64_t ahead = 0;
-	if (!content_complete(c))
+	bool complete = content_complete(c), asked = !complete && handlers_want(s->handlers, i, false);
+	if (!complete && !asked)
 		ahead = readahead_next(&h->ra, offset, size, s->settings->readahead_max);
 	pthread_mutex_unlock(&h->lock);
 
@@ -319,9 +322,10 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	p->content = content_ref(c);
 	p->offset = offset;
 	p->size = size;
+	p->operation = LACUNA_READ;
 	p->resume = read_present;
 	/* Once it is parked, it may be answered, and the file closed and forgotten. */
-	struct inode *first = !present && offset == 0 ? inode_ref(s->inodes, i) : NULL;
+	struct inode *first = !present && !asked && offset == 0 ? inode_ref(s->inodes, i) : NULL;
 	if ((present && ahead == 0) || parked_fill(p, ahead)) {
 		if (ahead > 0 && read_reply(s, req, c, offset, size, false))
 			parked_free(p);

@@ -17,7 +17,22 @@ static const struct unit ms_units[] = {{"", 1000},   {"ms", 1},      {"s", 1000}
 static const struct unit us_units[] = {{"", 1}, {"us", 1}, {"ms", 1000}, {NULL}};
 static const struct unit no_units[] = {{"", 1}, {NULL}};
 
-enum kind { SIZE, CHUNK, TIME, TTL, SPIN, COUNT, RETRIES, MODE, ID, SWITCH, AUTO, ALLOW, FLAG };
+enum kind {
+	SIZE,
+	CHUNK,
+	TIME,
+	TTL,
+	SPIN,
+	COUNT,
+	RETRIES,
+	MODE,
+	ID,
+	SWITCH,
+	AUTO,
+	ALLOW,
+	LOST,
+	FLAG
+};
 
 static const struct rule {
 	const char *name;
@@ -49,6 +64,10 @@ static const struct rule {
         {"gid", ID, FIELD(source_options.gid), 0, UINT32_MAX - 1, 0, "a numeric group id"},
         {"passthrough", AUTO, FIELD(passthrough), 0, 1, 1, "auto or no"},
         {"exec_writes", ALLOW, FIELD(exec_writes), 0, 1, 0, "deny or allow"},
+        {"handler_lost", LOST, FIELD(handler_lost), 0, 2, HANDLER_LOST_WAIT,
+         "wait, deny or source"},
+        {"handler_timeout", TIME, FIELD(handler_ms), 10, 86400000, 60000,
+         "a time from 10ms to 24h"},
         {"netrc", SWITCH, FIELD(source_options.no_netrc), 0, 1, 0, "yes or no"},
         {"threads", COUNT, FIELD(threads), 0, 64, 0, "a number from 0 to 64"},
         {"spin", SPIN, FIELD(spin_us), 0, 1000, 100, "a time from 0 to 1000us"},
@@ -76,6 +95,21 @@ static bool number_parse(const char *text, unsigned base, const struct unit *uni
 		*out = value * units->factor;
 		return true;
 	}
+	return false;
+}
+
+static bool lost_parse(const char *text, uint64_t *out)
+{
+	static const char *const words[] = {
+	        [HANDLER_LOST_WAIT] = "wait",
+	        [HANDLER_LOST_DENY] = "deny",
+	        [HANDLER_LOST_SOURCE] = "source",
+	};
+	for (size_t n = 0; n < G_N_ELEMENTS(words); n++)
+		if (strcmp(text, words[n]) == 0) {
+			*out = n;
+			return true;
+		}
 	return false;
 }
 
@@ -111,6 +145,8 @@ static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 		return word_parse(text, "auto", "no", out);
 	case ALLOW:
 		return word_parse(text, "allow", "deny", out);
+	case LOST:
+		return lost_parse(text, out);
 	case SWITCH:
 		return word_parse(text, "no", "yes", out);
 	default:

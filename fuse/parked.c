@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "fuse/vigil.h"
+#include "lacuna/precontent.h"
 
 struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, const char *name)
 {
@@ -16,6 +17,7 @@ struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, con
 	p->req = req;
 	p->inode = i;
 	p->refs = 1;
+	p->operation = LACUNA_WRITE;
 	if (name)
 		memcpy(p->name, name, len);
 	return p;
@@ -102,7 +104,7 @@ bool parked_end_dying(struct parked *p)
 {
 	if (__atomic_load_n(&p->over, __ATOMIC_ACQUIRE))
 		return true;
-	if (!dying(p->fill.pid) || !withdraw(p))
+	if (!dying(p->fill.cause.pid) || !withdraw(p))
 		return false;
 	release(p);
 	fail(p, EINTR);
@@ -169,8 +171,10 @@ static bool park_end(struct parked *p, int result)
 
 bool parked_fill(struct parked *p, uint64_t ahead)
 {
+	const struct fuse_ctx *who = fuse_req_ctx(p->req);
 	p->fill = (struct fill_wait){.offset = p->offset, .length = p->size};
-	p->fill.pid = fuse_req_ctx(p->req)->pid;
+	p->fill.cause = (struct source_cause){
+	        .pid = who->pid, .uid = who->uid, .operation = p->operation};
 	p->fill.done = filled;
 	park_begin(p);
 	return park_end(p, fill_want(p->content, &p->fill, ahead));

@@ -24,6 +24,7 @@ struct parked {
 	void *data; /* owned: g_free() */
 	/* After parked_local(): `fd` is the local file, O_RDWR. Answers. */
 	void (*then)(struct parked *p, int fd);
+	uint32_t operation; /* that wants bytes: enum lacuna_operation */
 	bool plus, interruptible;
 	union {
 		struct fill_wait fill;

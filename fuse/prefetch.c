@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 
 #include <sys/stat.h>
+#include "fuse/handlers.h"
 #include "fuse/ops.h"
 
 /* What counts as small: one request costs more than its bytes */
@@ -70,8 +71,9 @@ static void walk_on(struct server *s, struct inode *i)
 		struct inode *sibling = inode_intern(s, dir, listing_name(l, &e), &e, false);
 		if (!sibling)
 			break;
+		bool asked = handlers_want(s->handlers, sibling, false);
 		pthread_mutex_lock(&sibling->lock);
-		bool wanted = !sibling->complete;
+		bool wanted = !sibling->complete && !asked;
 		/* Half way, and at the end in case that one is passed over */
 		sibling->ahead = wanted && (n + 1 == to || (!halfway && n >= (from + to) / 2));
 		halfway |= sibling->ahead;

@@ -96,6 +96,60 @@ static bool list_parse(JsonObject *object, struct request *r, GError **error)
 	return true;
 }
 
+/* A member that may be left out; NULL: it is no string. */
+static const char *text_member(JsonObject *object, const char *name, const char *otherwise)
+{
+	JsonNode *node = json_object_get_member(object, name);
+	if (!node)
+		return otherwise;
+	return JSON_NODE_HOLDS_VALUE(node) ? json_node_get_string(node) : NULL;
+}
+
+/* One of two words, the first by default. */
+static bool word_member(JsonObject *object, const char *name, const char *first, const char *second,
+                        bool *is_second)
+{
+	const char *text = text_member(object, name, first);
+	*is_second = text && strcmp(text, second) == 0;
+	return *is_second || (text && strcmp(text, first) == 0);
+}
+
+static bool number_member(JsonObject *object, const char *name, int64_t otherwise, int64_t *out)
+{
+	JsonNode *node = json_object_get_member(object, name);
+	*out = otherwise;
+	if (!node)
+		return true;
+	if (!JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_INT64)
+		return false;
+	*out = json_node_get_int(node);
+	return true;
+}
+
+static bool attach_parse(JsonObject *object, struct request *r, GError **error)
+{
+	int64_t version, backlog;
+	const char *name = text_member(object, "name", "");
+	if (!number_member(object, "version", LACUNA_PRECONTENT_VERSION, &version) ||
+	    version != LACUNA_PRECONTENT_VERSION)
+		return refuse(error, "attach: only \"version\" 1 is spoken here");
+	if (!word_member(object, "mode", "holes", "every", &r->every))
+		return refuse(error, "attach: expects holes or every as \"mode\"");
+	if (!word_member(object, "class", "pre-content", "content", &r->content))
+		return refuse(error, "attach: expects pre-content or content as \"class\"");
+	if (!number_member(object, "backlog", LACUNA_BACKLOG, &backlog) || backlog < 1 ||
+	    backlog > 1000000)
+		return refuse(error, "attach: expects a number from 1 to 1000000 as \"backlog\"");
+	if (!name || strlen(name) > LACUNA_NAME_MAX)
+		return refuse(error, "attach: expects at most 63 bytes as \"name\"");
+	for (const char *p = name; *p; p++)
+		if (!g_ascii_isprint(*p) || *p == '"' || *p == '\\')
+			return refuse(error, "attach: expects printable ASCII as \"name\"");
+	r->backlog = (uint32_t)backlog;
+	g_strlcpy(r->name, name, sizeof r->name);
+	return true;
+}
+
 static bool object_parse(JsonObject *object, struct request *r, GError **error)
 {
 	JsonNode *node = json_object_get_member(object, "verb");
@@ -110,6 +164,10 @@ static bool object_parse(JsonObject *object, struct request *r, GError **error)
 		r->verb = REQUEST_FILE;
 		return file_parse(object, r, error);
 	}
+	if (strcmp(verb, "attach") == 0) {
+		r->verb = REQUEST_ATTACH;
+		return attach_parse(object, r, error);
+	}
 	static const struct {
 		const char *name;
 		enum request_verb verb;
@@ -121,7 +179,8 @@ static bool object_parse(JsonObject *object, struct request *r, GError **error)
 		r->verb = lists[n].verb;
 		return list_parse(object, r, error);
 	}
-	return refuse(error, "unknown verb: expects status, file, fill, evict or refresh");
+	return refuse(error, "unknown verb: expects status, file, fill, evict, refresh or "
+	                     "attach");
 }
 
 bool request_parse(const char *line, size_t length, struct request *out, GError **error)

@@ -11,14 +11,26 @@
 #include <json-glib/json-glib.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "lacuna/precontent.h"
 
-enum request_verb { REQUEST_STATUS, REQUEST_FILE, REQUEST_FILL, REQUEST_EVICT, REQUEST_REFRESH };
+enum request_verb {
+	REQUEST_STATUS,
+	REQUEST_FILE,
+	REQUEST_FILL,
+	REQUEST_EVICT,
+	REQUEST_REFRESH,
+	REQUEST_ATTACH,
+};
 
 struct request {
 	enum request_verb verb;
 	uint64_t ino; /* of FILE */
 	unsigned bar; /* of FILE: slices, ≤ REQUEST_BAR_MAX */
 	GArray *inos; /* of FILL, EVICT, REFRESH: uint64_t, owned; else NULL */
+	/* of ATTACH: */
+	bool every, content;
+	uint32_t backlog;
+	char name[LACUNA_NAME_MAX + 1];
 };
 
 #define REQUEST_BAR_MAX 4096

@@ -17,6 +17,7 @@
 #include "fuse/backing.h"
 #include "fuse/control.h"
 #include "fuse/handle.h"
+#include "fuse/handlers.h"
 #include "fuse/inode.h"
 #include "fuse/mishap.h"
 #include "fuse/notify.h"
@@ -181,9 +182,11 @@ static bool engine_start(struct server *s, GError **error)
 	        .chunk_shift = settings->chunk_shift,
 	        .end_epoch = settings->end_epoch,
 	};
-	s->source = source_open(settings->url, &settings->source_options, error);
-	if (!s->source)
+	struct source *source = source_open(settings->url, &settings->source_options, error);
+	if (!source)
 		return false;
+	s->handlers = handlers_new(s);
+	s->source = asked_new(source, &handlers_asked, s->handlers);
 	s->xattrs = s->source->xattrs || !s->read_only;
 	s->store = store_open(settings->store, &ss, error);
 	if (!s->store)
@@ -266,6 +269,7 @@ static void engine_stop(struct server *s)
 		lister_free(s->lister);
 	if (s->evictions)
 		evictions_free(s->evictions);
+	handlers_free(s->handlers);
 	if (s->clock)
 		alarm_clock_free(s->clock);
 	if (s->notifier)

@@ -8,6 +8,9 @@
 #pragma once
 #include "fetch/source/source.h"
 
+/* What becomes of who waits for a handler that died, or hangs */
+enum handler_lost { HANDLER_LOST_WAIT, HANDLER_LOST_DENY, HANDLER_LOST_SOURCE };
+
 struct settings {
 	char *url;        /* as given: may hold credentials, never printed */
 	char *source;     /* canonical, without credentials */
@@ -17,6 +20,8 @@ struct settings {
 	bool debug;              /* libfuse's request log */
 	bool passthrough;        /* auto (true) or no */
 	bool exec_writes;        /* of running programs: allow (true) or deny */
+	unsigned handler_lost;   /* enum handler_lost */
+	unsigned handler_ms;     /* how long one handler may take for one event */
 	bool end_epoch;          /* -o end_epoch: tests */
 	GPtrArray *fuse_options; /* of char *: what is passed through to libfuse */
 	struct source_options source_options;

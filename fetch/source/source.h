@@ -15,6 +15,7 @@
  * Errors:  FETCH_ERROR, LOCAL_ERROR (fetch/error.h); logged by nobody here
  */
 #pragma once
+#include <sys/types.h>
 #include "fetch/error.h"
 #include "fetch/listing.h"
 
@@ -50,6 +51,14 @@ struct source_stat {
 	source_version version; /* out */
 };
 
+/* Who wants the bytes, for a source that asks somebody before it reads. */
+struct source_cause {
+	void *owner;        /* content_owner(), which lives as long as the read; NULL: none */
+	pid_t pid;          /* of the thread; 0 = nobody */
+	uint32_t uid;       /* its file system uid */
+	uint32_t operation; /* the caller's own */
+};
+
 struct source_read {
 	struct source_request base;
 	uint64_t offset, length; /* in: wanted, length > 0. Before begin() they become what
@@ -59,6 +68,11 @@ struct source_read {
 	                          * is FETCH_CHANGED */
 	source_version pinned;   /* in: 0 = any; another is FETCH_CHANGED, before any data */
 	source_version version;  /* out, valid from begin() on */
+	int64_t mtime_ns;        /* in: as listed */
+	uint64_t grain;          /* in: what is delivered beyond the range is of use from one multiple
+	                          * of this to another; a power of two, 0: as 1 */
+	struct source_cause cause;
+	bool asking; /* out, atomic: somebody is being asked, and takes the time it takes */
 	/* For sources that can place bytes themselves, between begin() and data(): a descriptor
 	 * to put [offset, +length) into, -1: not this time; give_back() follows, at once, by the
 	 * same thread. NULL: never. */

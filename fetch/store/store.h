@@ -36,6 +36,8 @@ int store_flush(struct store *s);
 void store_reserve(struct store *s);
 /* The disk is full: true: there is a little room now. Blocks, since it has to be on the disk. */
 bool store_reserve_spend(struct store *s);
+/* A nameless file of `size`, all hole, on a file system that tells its holes. -errno. */
+int store_scratch(struct store *s, uint64_t size);
 int store_root_fd(const struct store *s); /* of STORE/tree, borrowed */
 const char *store_path(const struct store *s);
 unsigned store_chunk_shift(const struct store *s); /* of new files: log2 of bytes */

@@ -146,7 +146,7 @@ static void waiter_done(struct fill_wait *wait, int error)
 
 void waiter_init(struct waiter *w)
 {
-	*w = (struct waiter){.wait.done = waiter_done, .wait.pid = getpid()};
+	*w = (struct waiter){.wait.done = waiter_done, .wait.cause.pid = getpid()};
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->changed, NULL);
 }

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fetch/source/asked.h"
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include "fetch/source/brought.h"
+
+#define PIECE 262144
+
+struct asked {
+	struct source base;
+	struct source *inner; /* owned */
+	const struct asked_ops *ops;
+	void *user;
+	pthread_mutex_t lock;
+	pthread_cond_t idle;
+	unsigned busy; /* questions that have not ended; under lock */
+};
+
+struct asking {
+	struct source_read read; /* first: of the inner source, when it is to fetch */
+	struct source_stat stat; /* of the inner source, for the version of what was brought */
+	struct question question;
+	struct asked *source;
+	struct source_read *outer;
+	int fd; /* owned; -1: none */
+};
+
+static void asked_list(struct source *s, struct source_list *req)
+{
+	struct source *inner = ((struct asked *)s)->inner;
+	inner->ops->list(inner, req);
+}
+
+static void asked_stat(struct source *s, struct source_stat *req)
+{
+	struct source *inner = ((struct asked *)s)->inner;
+	inner->ops->stat(inner, req);
+}
+
+static void asked_read(struct source *s, struct source_read *req)
+{
+	struct asked *a = (struct asked *)s;
+	struct asking *q = g_new0(struct asking, 1);
+	q->question = (struct question){
+	        .path = req->base.path,
+	        .offset = req->offset,
+	        .length = MIN(req->length, req->size - req->offset),
+	        .size = req->size,
+	        .cause = req->cause,
+	};
+	q->source = a;
+	q->outer = req;
+	q->fd = -1;
+	pthread_mutex_lock(&a->lock);
+	a->busy++;
+	pthread_mutex_unlock(&a->lock);
+	__atomic_store_n(&req->asking, true, __ATOMIC_RELAXED);
+	if (a->ops->ask(a->user, &q->question))
+		return;
+	__atomic_store_n(&req->asking, false, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&a->lock);
+	if (--a->busy == 0)
+		pthread_cond_broadcast(&a->idle);
+	pthread_mutex_unlock(&a->lock);
+	g_free(q);
+	a->inner->ops->read(a->inner, req);
+}
+
+static void asked_close(struct source *s)
+{
+	struct asked *a = (struct asked *)s;
+	a->ops->stop(a->user);
+	/* What is being fetched ends with the inner source, what is being handed out by itself. */
+	source_close(a->inner);
+	pthread_mutex_lock(&a->lock);
+	while (a->busy > 0)
+		pthread_cond_wait(&a->idle, &a->lock);
+	pthread_mutex_unlock(&a->lock);
+	pthread_mutex_destroy(&a->lock);
+	pthread_cond_destroy(&a->idle);
+	g_free(a);
+}
+
+static char *asked_describe(struct source *s, const char *path)
+{
+	return source_describe(((struct asked *)s)->inner, path);
+}
+
+static const struct source_ops asked_source_ops = {
+        .name = "asked",
+        .list = asked_list,
+        .stat = asked_stat,
+        .read = asked_read,
+        .close = asked_close,
+        .describe = asked_describe,
+};
+
+struct source *asked_new(struct source *inner, const struct asked_ops *ops, void *user)
+{
+	struct asked *a = g_new0(struct asked, 1);
+	a->base = (struct source){.ops = &asked_source_ops, .xattrs = inner->xattrs};
+	a->inner = inner;
+	a->ops = ops;
+	a->user = user;
+	pthread_mutex_init(&a->lock, NULL);
+	pthread_cond_init(&a->idle, NULL);
+	return &a->base;
+}
+
+static void asking_end(struct asking *q, const GError *error)
+{
+	struct asked *a = q->source;
+	struct source_request *outer = &q->outer->base;
+	outer->done(outer, error);
+	a->ops->ended(a->user, &q->question, fetch_error_errno(error, false));
+	if (q->fd >= 0)
+		close(q->fd);
+	g_free(q);
+	pthread_mutex_lock(&a->lock);
+	if (--a->busy == 0)
+		pthread_cond_broadcast(&a->idle);
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* The part of what was brought that is of use: whole grains. */
+static struct extent useful(const struct asking *q, struct extent e)
+{
+	uint64_t grain = q->outer->grain ? q->outer->grain : 1;
+	uint64_t end = q->question.offset + q->question.length;
+	e.offset = MIN((e.offset + grain - 1) & ~(grain - 1), q->question.offset);
+	e.end = e.end == q->question.size ? e.end : MAX(e.end & ~(grain - 1), end);
+	return e;
+}
+
+/* 0 or a positive errno; a reader that wants no more is one, too. */
+static int hand_out(struct asking *q, struct extent e)
+{
+	g_autofree char *piece = g_malloc(MIN(PIECE, e.end - e.offset));
+	for (uint64_t at = e.offset; at < e.end;) {
+		size_t n = MIN(PIECE, e.end - at);
+		int err = brought_read(q->fd, at, piece, n);
+		if (err == 0)
+			err = -q->outer->data(q->outer, at, piece, n);
+		if (err)
+			return err;
+		at += n;
+	}
+	return 0;
+}
+
+static void brought_deliver(struct asking *q, source_version version)
+{
+	struct source_read *outer = q->outer;
+	g_autoptr(GError) error = NULL;
+	struct extent e = {0};
+	int err = 0;
+	if (!brought_around(q->fd, q->question.offset, q->question.offset + q->question.length,
+	                    q->question.size, &e))
+		err = EIO; /* it was there when it was answered: it was cut since */
+	e = useful(q, e);
+	outer->offset = e.offset;
+	outer->length = e.end - e.offset;
+	outer->version = version;
+	if (err == 0)
+		err = -outer->begin(outer);
+	if (err == 0)
+		err = hand_out(q, e);
+	if (err)
+		g_set_error(&error, LOCAL_ERROR, err, "%s: what a handler brought: %s",
+		            outer->base.path, g_strerror(err));
+	asking_end(q, error);
+}
+
+static void version_known(struct source_request *req, const GError *error)
+{
+	struct asking *q = (struct asking *)((char *)req - offsetof(struct asking, stat));
+	const struct source_read *outer = q->outer;
+	uint64_t listed[2] = {outer->size, (uint64_t)outer->mtime_ns};
+	source_version version = q->stat.version;
+	if (error && g_error_matches(error, FETCH_ERROR, FETCH_CANCELLED)) {
+		asking_end(q, error);
+		return;
+	}
+	if (!error && q->stat.size != outer->size) {
+		g_autoptr(GError) changed = g_error_new(
+		        FETCH_ERROR, FETCH_CHANGED, "%s: another size than was listed", req->path);
+		asking_end(q, changed);
+		return;
+	}
+	if (error || version == 0)
+		version = XXH3_64bits(listed, sizeof listed) | 1;
+	brought_deliver(q, version);
+}
+
+static int fetched_begin(struct source_read *req)
+{
+	struct source_read *outer = ((struct asking *)req)->outer;
+	outer->offset = req->offset;
+	outer->length = req->length;
+	outer->version = req->version;
+	return outer->begin(outer);
+}
+
+/* What was brought lies over what was fetched. */
+static int fetched_data(struct source_read *req, uint64_t offset, const void *buffer, size_t length)
+{
+	struct asking *q = (struct asking *)req;
+	struct extent e;
+	uint64_t end = offset + length;
+	if (q->fd < 0 || !brought_next(q->fd, offset, q->question.size, &e) || e.offset >= end)
+		return q->outer->data(q->outer, offset, buffer, length);
+	g_autofree char *mixed = g_memdup2(buffer, length);
+	do {
+		uint64_t from = MAX(e.offset, offset);
+		int err =
+		        brought_read(q->fd, from, mixed + (from - offset), MIN(e.end, end) - from);
+		if (err)
+			return -err;
+	} while (e.end < end && brought_next(q->fd, e.end, q->question.size, &e) && e.offset < end);
+	return q->outer->data(q->outer, offset, mixed, length);
+}
+
+static void fetched_done(struct source_request *req, const GError *error)
+{
+	asking_end((struct asking *)req, error);
+}
+
+static void fetch(struct asking *q)
+{
+	struct source_read *outer = q->outer;
+	struct extent hull = {.offset = outer->offset, .end = outer->offset + outer->length}, e;
+	if (q->fd >= 0 && brought_hull(q->fd, q->question.size, &e)) {
+		e = useful(q, e);
+		hull.offset = MIN(hull.offset, e.offset);
+		hull.end = MAX(hull.end, e.end);
+	}
+	q->read = (struct source_read){
+	        .base = {.path = outer->base.path, .done = fetched_done},
+	        .offset = hull.offset,
+	        .length = hull.end - hull.offset,
+	        .size = outer->size,
+	        .pinned = outer->pinned,
+	        .mtime_ns = outer->mtime_ns,
+	        .grain = outer->grain,
+	        .cause = outer->cause,
+	        .begin = fetched_begin,
+	        .data = fetched_data,
+	};
+	__atomic_store_n(&outer->asking, false, __ATOMIC_RELAXED);
+	source_read(q->source->inner, &q->read);
+}
+
+void question_answer(struct question *question, enum verdict verdict, int denied, int fd)
+{
+	struct asking *q = (struct asking *)((char *)question - offsetof(struct asking, question));
+	struct source_read *outer = q->outer;
+	struct extent e;
+	g_autoptr(GError) error = NULL;
+	q->fd = fd;
+	bool whole =
+	        fd >= 0 && brought_around(fd, question->offset, question->offset + question->length,
+	                                  question->size, &e);
+	if (verdict == VERDICT_FETCH && !whole) {
+		fetch(q);
+		return;
+	}
+	if (whole && (verdict == VERDICT_ALLOW || verdict == VERDICT_FETCH)) {
+		q->stat.base =
+		        (struct source_request){.path = outer->base.path, .done = version_known};
+		if (outer->pinned)
+			brought_deliver(q, outer->pinned);
+		else
+			source_stat(q->source->inner, &q->stat);
+		return;
+	}
+	if (verdict == VERDICT_ALLOW)
+		g_set_error(&error, LOCAL_ERROR, EIO, "%s: a handler allowed what it did not bring",
+		            outer->base.path);
+	else if (verdict == VERDICT_CANCEL)
+		g_set_error(&error, FETCH_ERROR, FETCH_CANCELLED, "%s: cancelled",
+		            outer->base.path);
+	else
+		g_set_error(&error, LOCAL_ERROR, denied, "%s: denied by a handler: %s",
+		            outer->base.path, g_strerror(denied));
+	asking_end(q, error);
+}

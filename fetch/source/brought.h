@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What somebody put into a scratch file: its extents, found by their holes. A scratch file is on a
+ * file system that tells them (store_scratch()), and nobody but who brings bytes writes to it. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct extent {
+	uint64_t offset, end; /* bytes */
+};
+
+/* The first extent of data in [from, size) that ends after `from`. false: none. */
+bool brought_next(int fd, uint64_t from, uint64_t size, struct extent *out);
+/* The extent that has all of [offset, end), as large as it is. */
+bool brought_around(int fd, uint64_t offset, uint64_t end, uint64_t size, struct extent *out);
+/* From the first extent to the last. false: nothing was brought. */
+bool brought_hull(int fd, uint64_t size, struct extent *out);
+/* Whole reads: 0 or a positive errno. */
+int brought_read(int fd, uint64_t offset, void *buffer, size_t length);

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* One handler's connection: events out, answers and marks in. What it sends comes from outside:
+ * each message is checked, and one that is not as lacuna/precontent.h says ends the connection. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "fetch/source/brought.h"
+#include "fuse/handlers_private.h"
+#include "fuse/server.h"
+
+/* Many descriptors are on their way to their handlers: the kernel takes more when some are read. */
+#define AGAIN_MS 5
+
+/* With a descriptor, whole or not at all: it is one packet's worth of a stream. */
+static bool message_send(int socket, const void *message, int fd)
+{
+	struct iovec io = {(void *)message, ((const struct lacuna_message *)message)->length};
+	union {
+		char data[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1};
+	if (fd >= 0) {
+		m.msg_control = control.data;
+		m.msg_controllen = sizeof control.data;
+		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+		*c = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
+		                      .cmsg_type = SCM_RIGHTS,
+		                      .cmsg_len = CMSG_LEN(sizeof(int))};
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	}
+	return sendmsg(socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+/* Who brings nothing cannot write to it. */
+static int reopened(int fd)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static bool event_send(struct handler *h, struct event *e)
+{
+	if (e->fd < 0) {
+		int fd = store_scratch(h->all->server->store, e->message->size);
+		if (fd < 0)
+			return false;
+		e->fd = fd;
+	}
+	int fd = h->content ? reopened(e->fd) : e->fd;
+	bool sent = fd >= 0 && message_send(h->fd, e->message, fd);
+	if (h->content && fd >= 0)
+		close(fd);
+	return sent;
+}
+
+bool handler_flush_locked(struct handler *h)
+{
+	GList *link;
+	while ((link = h->unsent.head) && h->sent.length < IN_FLIGHT_MAX) {
+		struct event *e = link->data;
+		if (!event_send(h, e))
+			return false;
+		e->until_ns = clock_now() + (int64_t)h->all->server->settings->handler_ms * 1000000;
+		g_queue_unlink(&h->unsent, link);
+		g_queue_push_tail_link(&h->sent, link);
+	}
+	return true;
+}
+
+/* Of what it sent. A handler that does not read them is not owed them. */
+static void result_send(struct handler *h, uint64_t id, int error)
+{
+	const struct lacuna_result r = {
+	        .header = {.length = sizeof r, .type = LACUNA_RESULT, .id = id},
+	        .error = (uint32_t)error,
+	};
+	struct pollfd p = {.fd = h->fd, .events = POLLOUT};
+	if (!message_send(h->fd, &r, -1) && errno == EAGAIN && poll(&p, 1, 1000) > 0)
+		message_send(h->fd, &r, -1);
+}
+
+static bool error_is_allowed(uint32_t verdict, uint32_t error)
+{
+	static const int allowed[] = {0, EPERM, EIO, EBUSY, ETXTBSY, EAGAIN, ENOSPC, EDQUOT};
+	for (size_t n = 0; n < G_N_ELEMENTS(allowed); n++)
+		if (error == (uint32_t)allowed[n])
+			return verdict == LACUNA_DENY || error == 0;
+	return false;
+}
+
+/* What was allowed in mode holes has to be there. */
+static bool event_brought(const struct event *e)
+{
+	struct extent x;
+	return e->fd >= 0 &&
+	       brought_around(e->fd, e->offset, e->offset + e->length, e->message->size, &x);
+}
+
+/* The next that it wants, or the end: 0 or EIO. */
+static int event_answered_locked(struct handler *h, struct event *e, const struct lacuna_answer *a)
+{
+	struct handlers *all = h->all;
+	struct ended ended = {e, VERDICT_DENY, a->error ? (int)a->error : EPERM};
+	h->answered++;
+	h->denied += a->verdict == LACUNA_DENY;
+	e->passed = h->rank;
+	if (a->verdict != LACUNA_DENY) {
+		e->fetch |= a->verdict == LACUNA_FETCH && !h->content;
+		if (event_pass_locked(all, e, &ended))
+			return 0;
+	}
+	bool lacks = !e->every && ended.verdict == VERDICT_ALLOW && !event_brought(e);
+	if (lacks) {
+		g_message("handler \"%s\" (pid %d) allowed /%.*s and did not bring all of "
+		          "%" G_GUINT64_FORMAT "+%" G_GUINT64_FORMAT,
+		          h->name, (int)h->pid, (int)e->message->path_length, e->message->path,
+		          e->offset, e->length);
+		ended = (struct ended){e, VERDICT_DENY, EIO};
+	}
+	if (!e->every && ended.verdict == VERDICT_DENY)
+		refusals_note(&all->refusals, (struct refusal){.ino = e->message->ino,
+		                                               .offset = e->offset,
+		                                               .end = e->offset + e->length,
+		                                               .tid = e->cause.pid,
+		                                               .error = ended.error});
+	pthread_mutex_unlock(&all->lock);
+	event_end(&ended);
+	pthread_mutex_lock(&all->lock);
+	return lacks ? EIO : 0;
+}
+
+static int answer(struct handler *h, const struct lacuna_answer *a)
+{
+	if (a->verdict < LACUNA_ALLOW || a->verdict > LACUNA_DENY ||
+	    !error_is_allowed(a->verdict, a->error))
+		return EINVAL;
+	struct event *e = NULL;
+	pthread_mutex_lock(&h->all->lock);
+	for (GList *l = h->sent.head; l && !e; l = l->next) {
+		struct event *sent = l->data;
+		if (sent->message->header.id == a->header.id)
+			e = sent;
+	}
+	int err = ENOENT;
+	if (e) {
+		g_queue_unlink(&h->sent, &e->link);
+		e->with = NULL;
+		err = event_answered_locked(h, e, a);
+	}
+	bool more = !g_queue_is_empty(&h->unsent);
+	if (more)
+		handler_flush_locked(h);
+	pthread_mutex_unlock(&h->all->lock);
+	return err;
+}
+
+static int mark(struct handler *h, const struct lacuna_mark *m)
+{
+	pthread_mutex_lock(&h->all->lock);
+	int err = marks_set(h->marks, m->scope, m->flags, m->ino);
+	pthread_mutex_unlock(&h->all->lock);
+	return err;
+}
+
+/* false: the connection is over. */
+static bool message_take(struct handler *h, const struct lacuna_message *m)
+{
+	int err;
+	if (m->type == LACUNA_ANSWER && m->length == sizeof(struct lacuna_answer)) {
+		err = answer(h, (const struct lacuna_answer *)m);
+		if (err)
+			result_send(h, m->id, err);
+		return true;
+	}
+	if (m->type == LACUNA_MARK && m->length == sizeof(struct lacuna_mark)) {
+		result_send(h, m->id, mark(h, (const struct lacuna_mark *)m));
+		return true;
+	}
+	h->leaves = m->type == LACUNA_DETACH && m->length == sizeof(struct lacuna_message);
+	if (!h->leaves)
+		result_send(h, 0, EPROTO);
+	return false;
+}
+
+/* Whole messages of what has been received; the rest stays. */
+static bool messages_take(struct handler *h, uint8_t *buffer, size_t *length)
+{
+	size_t at = 0;
+	struct lacuna_message m;
+	while (*length - at >= sizeof m) {
+		memcpy(&m, buffer + at, sizeof m);
+		if (m.length < sizeof m || m.length > LACUNA_MESSAGE_MAX) {
+			result_send(h, 0, EPROTO);
+			return false;
+		}
+		if (*length - at < m.length)
+			break;
+		uint64_t aligned[LACUNA_MESSAGE_MAX / sizeof(uint64_t)];
+		memcpy(aligned, buffer + at, m.length);
+		at += m.length;
+		if (!message_take(h, (const struct lacuna_message *)aligned))
+			return false;
+	}
+	memmove(buffer, buffer + at, *length - at);
+	*length -= at;
+	return true;
+}
+
+/* Until the first answer that is due, or may be of what others send meanwhile: they do not wake us.
+ */
+static int time_left(struct handler *h, bool blocked)
+{
+	int64_t most = MIN(1000, h->all->server->settings->handler_ms);
+	pthread_mutex_lock(&h->all->lock);
+	const struct event *e = g_queue_peek_head(&h->sent);
+	int64_t left = e ? (e->until_ns - clock_now()) / 1000000 + 1 : most;
+	pthread_mutex_unlock(&h->all->lock);
+	return blocked ? AGAIN_MS : (int)CLAMP(left, 0, most);
+}
+
+static bool late(struct handler *h)
+{
+	pthread_mutex_lock(&h->all->lock);
+	const struct event *e = g_queue_peek_head(&h->sent);
+	bool is = e && e->until_ns <= clock_now();
+	if (is)
+		g_warning("handler \"%s\" (pid %d) has not answered event %" G_GUINT64_FORMAT
+		          " of /%.*s in time, and is given up",
+		          h->name, (int)h->pid, e->message->header.id, (int)e->message->path_length,
+		          e->message->path);
+	pthread_mutex_unlock(&h->all->lock);
+	return is;
+}
+
+static void converse(struct handler *h)
+{
+	uint8_t buffer[2 * LACUNA_MESSAGE_MAX];
+	size_t length = 0;
+	uint64_t count;
+	while (!late(h)) {
+		pthread_mutex_lock(&h->all->lock);
+		bool blocked = !handler_flush_locked(h);
+		pthread_mutex_unlock(&h->all->lock);
+		struct pollfd p[2] = {{.fd = h->fd, .events = POLLIN},
+		                      {.fd = h->wake, .events = POLLIN}};
+		if (poll(p, 2, time_left(h, blocked)) < 0 && errno != EINTR)
+			return;
+		if (p[1].revents && read(h->wake, &count, sizeof count) < 0)
+			g_debug("handlers: woken by nobody");
+		if (!p[0].revents)
+			continue;
+		ssize_t n = recv(h->fd, buffer + length, sizeof buffer - length, MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+			return;
+		length += (size_t)MAX(n, 0);
+		if (!messages_take(h, buffer, &length))
+			return;
+	}
+}
+
+/* All it has not answered begins anew: with the others, and with itself once it is back. */
+static void handler_stop(struct handler *h)
+{
+	struct handlers *all = h->all;
+	enum handler_lost policy = all->server->settings->handler_lost;
+	bool stays = !h->leaves && policy != HANDLER_LOST_SOURCE;
+	pthread_mutex_lock(&all->lock);
+	h->serving = false;
+	h->fd = -1;
+	if (!h->leaves && !all->stopped)
+		g_message("handler \"%s\" (pid %d) is lost: what asks for it %s", h->name,
+		          (int)h->pid,
+		          policy == HANDLER_LOST_WAIT   ? "waits for the next of that name"
+		          : policy == HANDLER_LOST_DENY ? "is denied"
+		                                        : "comes from the source");
+	if (!stays) {
+		all->list = g_list_remove(all->list, h);
+		__atomic_sub_fetch(&all->count, 1, __ATOMIC_RELEASE);
+	}
+	GQueue had = h->unsent;
+	GList *link;
+	g_queue_init(&h->unsent);
+	while ((link = g_queue_pop_tail_link(&h->sent)))
+		g_queue_push_head_link(&had, link);
+	g_autoptr(GArray) over = g_array_new(FALSE, FALSE, sizeof(struct ended));
+	while ((link = g_queue_pop_head_link(&had))) {
+		struct ended ended;
+		event_restart_locked(link->data);
+		if (!event_pass_locked(all, link->data, &ended))
+			g_array_append_val(over, ended);
+	}
+	pthread_mutex_unlock(&all->lock);
+	for (guint n = 0; n < over->len; n++)
+		event_end(&g_array_index(over, struct ended, n));
+	if (!stays)
+		handler_free(h);
+}
+
+void handler_serve(struct handler *h)
+{
+	pthread_mutex_lock(&h->all->lock);
+	h->serving = true;
+	pthread_mutex_unlock(&h->all->lock);
+	converse(h);
+	handler_stop(h);
+}

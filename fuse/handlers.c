@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/handlers.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "fuse/handlers_private.h"
+#include "fuse/inode.h"
+#include "fuse/server.h"
+
+struct handlers *handlers_new(struct server *s)
+{
+	struct handlers *all = g_new0(struct handlers, 1);
+	all->server = s;
+	pthread_mutex_init(&all->lock, NULL);
+	return all;
+}
+
+void handler_free(struct handler *h)
+{
+	marks_free(h->marks);
+	close(h->wake);
+	g_free(h->name);
+	g_free(h);
+}
+
+void handlers_free(struct handlers *all)
+{
+	if (!all)
+		return;
+	g_list_free_full(all->list, (GDestroyNotify)handler_free);
+	pthread_mutex_destroy(&all->lock);
+	g_free(all);
+}
+
+static bool handler_wants(const struct handler *h, bool every, uint64_t ino, const GArray *parents)
+{
+	return h->every == every && marks_want(h->marks, ino, parents);
+}
+
+bool handlers_want(struct handlers *all, struct inode *i, bool every)
+{
+	if (!__atomic_load_n(&all->count, __ATOMIC_ACQUIRE))
+		return false;
+	g_autoptr(GArray) parents = event_parents(all->server, i);
+	bool wanted = false;
+	pthread_mutex_lock(&all->lock);
+	for (GList *l = all->list; l && !wanted; l = l->next)
+		wanted = handler_wants(l->data, every, i->ino, parents);
+	pthread_mutex_unlock(&all->lock);
+	return wanted;
+}
+
+void handler_wake(struct handler *h)
+{
+	uint64_t one = 1;
+	if (write(h->wake, &one, sizeof one) < 0)
+		g_warning("handlers: cannot wake a thread: %s", g_strerror(errno));
+}
+
+/* A handler that is gone is found out by its own thread. */
+static void event_give_locked(struct handler *h, struct event *e)
+{
+	bool first = g_queue_is_empty(&h->unsent);
+	e->with = h;
+	g_queue_push_tail_link(&h->unsent, &e->link);
+	if (h->serving && !(first && handler_flush_locked(h)))
+		handler_wake(h);
+}
+
+bool event_pass_locked(struct handlers *all, struct event *e, struct ended *out)
+{
+	enum handler_lost policy = all->server->settings->handler_lost;
+	e->with = NULL;
+	for (GList *l = all->list; l && !all->stopped; l = l->next) {
+		struct handler *h = l->data;
+		if (h->rank <= e->passed ||
+		    !handler_wants(h, e->every, e->message->ino, e->parents))
+			continue;
+		bool lost = h->fd < 0;
+		int err = h->unsent.length + h->sent.length >= h->backlog ? EBUSY
+		          : lost && policy == HANDLER_LOST_DENY           ? EIO
+		          : !lost && event_deadlocks(e, h->pid)           ? EDEADLK
+		                                                          : 0;
+		if (err) {
+			*out = (struct ended){e, VERDICT_DENY, err};
+			return false;
+		}
+		event_give_locked(h, e);
+		return true;
+	}
+	*out = (struct ended){e,
+	                      all->stopped                 ? VERDICT_CANCEL
+	                      : e->fetch || e->passed == 0 ? VERDICT_FETCH
+	                                                   : VERDICT_ALLOW,
+	                      0};
+	return false;
+}
+
+void event_end(struct ended *ended)
+{
+	struct event *e = ended->event;
+	int fd = e->fd;
+	e->fd = -1;
+	e->done(e, ended->verdict, ended->error, fd);
+}
+
+void event_restart_locked(struct event *e)
+{
+	if (e->fd >= 0)
+		close(e->fd);
+	e->fd = -1;
+	e->passed = 0;
+	e->fetch = false;
+	e->message->flags |= LACUNA_EVENT_AGAIN;
+}
+
+/* Its end may not come within the call that asked. */
+struct prompt {
+	struct pool_job job; /* first */
+	struct ended ended;
+};
+
+static void prompt_run(struct pool_job *job)
+{
+	struct prompt *r = (struct prompt *)job;
+	event_end(&r->ended);
+	g_free(r);
+}
+
+bool handlers_ask(struct handlers *all, struct event *e)
+{
+	struct inode *i = e->cause.owner;
+	if (!i || !__atomic_load_n(&all->count, __ATOMIC_ACQUIRE))
+		return false;
+	e->parents = event_parents(all->server, i);
+	bool wanted = false;
+	pthread_mutex_lock(&all->lock);
+	for (GList *l = all->list; l && !wanted && !all->stopped; l = l->next)
+		wanted = handler_wants(l->data, e->every, i->ino, e->parents);
+	uint64_t id = wanted ? ++all->events : 0;
+	pthread_mutex_unlock(&all->lock);
+	if (!wanted) {
+		g_clear_pointer(&e->parents, g_array_unref);
+		return false;
+	}
+	event_describe(all->server, e, id);
+	struct prompt *r = g_new0(struct prompt, 1);
+	pthread_mutex_lock(&all->lock);
+	int refused = e->every ? 0 : refusals_take(&all->refusals, i->ino, e->cause.pid, e->offset);
+	r->ended = (struct ended){e, VERDICT_DENY, refused};
+	bool passed = !refused && event_pass_locked(all, e, &r->ended);
+	pthread_mutex_unlock(&all->lock);
+	if (passed) {
+		g_free(r);
+		return true;
+	}
+	r->job.run = prompt_run;
+	pool_submit(all->server->disk, &r->job);
+	return true;
+}
+
+bool handlers_withdraw(struct handlers *all, struct event *e)
+{
+	pthread_mutex_lock(&all->lock);
+	struct handler *h = e->with;
+	if (h) {
+		g_queue_unlink(g_queue_find(&h->unsent, e) ? &h->unsent : &h->sent, &e->link);
+		e->with = NULL;
+	}
+	pthread_mutex_unlock(&all->lock);
+	return h != NULL;
+}
+
+void handlers_stop(struct handlers *all)
+{
+	GQueue over = G_QUEUE_INIT;
+	struct event *e;
+	pthread_mutex_lock(&all->lock);
+	all->stopped = true;
+	for (GList *l = all->list; l; l = l->next) {
+		struct handler *h = l->data;
+		GList *link;
+		while ((link = g_queue_pop_head_link(&h->unsent)) ||
+		       (link = g_queue_pop_head_link(&h->sent))) {
+			((struct event *)link->data)->with = NULL;
+			g_queue_push_tail_link(&over, link);
+		}
+	}
+	pthread_mutex_unlock(&all->lock);
+	while ((e = g_queue_peek_head(&over))) {
+		g_queue_unlink(&over, &e->link);
+		event_end(&(struct ended){e, VERDICT_CANCEL, 0});
+	}
+}
+
+/* A question of the source's, for handlers of mode holes. */
+struct asked_event {
+	struct event event; /* first */
+	struct question *question;
+};
+
+static void question_done(struct event *e, enum verdict verdict, int error, int fd)
+{
+	question_answer(((struct asked_event *)e)->question, verdict, error, fd);
+}
+
+static bool question_ask(void *user, struct question *q)
+{
+	struct handlers *all = user;
+	if (!__atomic_load_n(&all->count, __ATOMIC_ACQUIRE))
+		return false;
+	struct asked_event *a = g_new0(struct asked_event, 1);
+	a->event.offset = q->offset;
+	a->event.length = q->length;
+	a->event.cause = q->cause;
+	a->event.done = question_done;
+	a->question = q;
+	q->user = a;
+	if (handlers_ask(all, &a->event))
+		return true;
+	g_free(a);
+	return false;
+}
+
+static void question_ended(void *user, struct question *q, int error)
+{
+	struct asked_event *a = q->user;
+	event_clear(&a->event);
+	g_free(a);
+}
+
+static void questions_stop(void *user)
+{
+	handlers_stop(user);
+}
+
+const struct asked_ops handlers_asked = {
+        .ask = question_ask,
+        .ended = question_ended,
+        .stop = questions_stop,
+};
+
+static gint by_rank(gconstpointer a, gconstpointer b)
+{
+	const struct handler *x = a, *y = b;
+	return x->rank < y->rank ? -1 : x->rank > y->rank;
+}
+
+/* The one of that name: lost ones first. */
+static struct handler *handler_named_locked(struct handlers *all, const struct handler_options *o)
+{
+	struct handler *found = NULL;
+	for (GList *l = all->list; l && !(found && found->fd < 0); l = l->next) {
+		struct handler *h = l->data;
+		if (strcmp(h->name, o->name) == 0 && h->content == o->content)
+			found = h;
+	}
+	return found;
+}
+
+struct handler *handlers_attach(struct handlers *all, const struct handler_options *o, int fd,
+                                bool *inherited)
+{
+	struct ucred peer = {0};
+	socklen_t size = sizeof peer;
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+	pthread_mutex_lock(&all->lock);
+	struct handler *h = handler_named_locked(all, o);
+	bool busy = all->stopped || (h && h->fd >= 0 && o->name[0]);
+	*inherited = h && h->fd < 0;
+	if (!busy && !*inherited) {
+		h = g_new0(struct handler, 1);
+		h->all = all;
+		h->rank = ++all->attached + (o->content ? UINT64_C(1) << 63 : 0);
+		h->name = g_strdup(o->name);
+		h->content = o->content;
+		h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		h->marks = marks_new();
+		all->list = g_list_insert_sorted(all->list, h, by_rank);
+		__atomic_add_fetch(&all->count, 1, __ATOMIC_RELEASE);
+	}
+	if (!busy) {
+		h->every = o->every;
+		h->backlog = o->backlog ? o->backlog : LACUNA_BACKLOG;
+		h->pid = peer.pid;
+		h->fd = fd;
+	}
+	pthread_mutex_unlock(&all->lock);
+	return busy ? NULL : h;
+}
+
+static void add_int(JsonBuilder *b, const char *name, uint64_t value)
+{
+	json_builder_set_member_name(b, name);
+	json_builder_add_int_value(b, (gint64)value);
+}
+
+static void add_text(JsonBuilder *b, const char *name, const char *value)
+{
+	json_builder_set_member_name(b, name);
+	json_builder_add_string_value(b, value);
+}
+
+void handlers_report(struct handlers *all, JsonBuilder *b)
+{
+	json_builder_begin_array(b);
+	pthread_mutex_lock(&all->lock);
+	for (GList *l = all->list; l; l = l->next) {
+		const struct handler *h = l->data;
+		json_builder_begin_object(b);
+		add_text(b, "name", h->name);
+		add_text(b, "mode", h->every ? "every" : "holes");
+		add_text(b, "class", h->content ? "content" : "pre-content");
+		add_text(b, "state", h->fd >= 0 ? "attached" : "lost");
+		add_int(b, "pid", (uint64_t)h->pid);
+		add_int(b, "marks", marks_count(h->marks));
+		add_int(b, "waiting", h->unsent.length + h->sent.length);
+		add_int(b, "answered", h->answered);
+		add_int(b, "denied", h->denied);
+		json_builder_end_object(b);
+	}
+	pthread_mutex_unlock(&all->lock);
+	json_builder_end_array(b);
+}

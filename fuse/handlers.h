@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Who has attached to be asked (lacuna/precontent.h), and what each of them has to answer.
+ *
+ *      event ──▶ unsent ──▶ sent ──answer──▶ to the next handler … ──▶ done
+ *                  ▲          │ its connection ended, or it took too long
+ *                  └──────────┘ and a handler of that name came back
+ *
+ * Shape:   an event goes to one handler after the other by rank: pre-content before content, then
+ *          as they attached. The first that denies ends it. One that was lost stays in its
+ *          place, mute, with its marks (-o handler_lost=wait), until it comes back
+ * Locking: one mutex, held across no answer and no blocking call; inside it only marks, and
+ *          sockets that are asked not to block
+ * Errors:  to handlers, by RESULT
+ */
+#pragma once
+#include <json-glib/json-glib.h>
+#include "fuse/event.h"
+#include "fuse/settings.h"
+
+struct handlers;
+struct tracers;
+
+struct handlers *handlers_new(struct server *s);
+/* Nobody is asked from here on; who waits gets VERDICT_CANCEL. */
+void handlers_stop(struct handlers *all);
+void handlers_free(struct handlers *all); /* once no handler is served any more */
+
+/* Of the source that asks; user: struct handlers. */
+extern const struct asked_ops handlers_asked;
+
+/* Is anybody to be asked for this file? Cheap where nobody is attached. */
+bool handlers_want(struct handlers *all, struct inode *i, bool every);
+/* false: nobody is to be asked. true: e->done() comes, once; not within this call. The inode lives
+ * until then. */
+bool handlers_ask(struct handlers *all, struct event *e);
+/* true: e->done() will not be called. */
+bool handlers_withdraw(struct handlers *all, struct event *e);
+
+struct handler_options {
+	bool every, content;
+	uint32_t backlog; /* 0: LACUNA_BACKLOG */
+	const char *name; /* borrowed */
+};
+
+/* A connection that has said what it is; `fd` is borrowed until handler_serve() has returned, which
+ * has to be called. NULL: a handler of that name is there. */
+struct handler *handlers_attach(struct handlers *all, const struct handler_options *o, int fd,
+                                bool *inherited);
+/* Returns when the connection has ended, or the handler was given up. */
+void handler_serve(struct handler *h);
+/* For status: an array of objects. */
+void handlers_report(struct handlers *all, JsonBuilder *b);

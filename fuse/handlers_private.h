@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What handlers.c (which event goes to whom) and handler.c (the connection of one) share.
+ * Locking: all of it under handlers.lock; `_locked` wants it held */
+#pragma once
+#include <pthread.h>
+#include "fuse/handlers.h"
+#include "fuse/marks.h"
+#include "fuse/refusals.h"
+
+/* Events that one handler has at a time: each is a descriptor of ours. */
+#define IN_FLIGHT_MAX 1024
+
+struct handlers {
+	struct server *server;
+	pthread_mutex_t lock;
+	GList *list;    /* of struct handler, by rank */
+	unsigned count; /* atomic: of these */
+	uint64_t attached, events;
+	bool stopped;
+	struct refusals refusals; /* of mode holes */
+};
+
+struct handler {
+	struct handlers *all;
+	uint64_t rank;
+	char *name; /* owned */
+	bool every, content;
+	pid_t pid;
+	int fd;       /* borrowed; -1: lost */
+	int wake;     /* eventfd: there is something to send */
+	bool serving; /* events may be sent */
+	bool leaves;  /* it said so */
+	struct marks *marks;
+	GQueue unsent, sent; /* of struct event; sent: by until_ns */
+	uint32_t backlog;
+	uint64_t answered, denied; /* for status */
+};
+
+/* An event that has its verdict, to be ended without the lock. */
+struct ended {
+	struct event *event;
+	enum verdict verdict;
+	int error;
+};
+
+/* To the next handler that wants it. false: there is none, or none may get it: it is ended as
+ * *out says. */
+bool event_pass_locked(struct handlers *all, struct event *e, struct ended *out);
+void event_end(struct ended *ended);
+/* As if no handler had seen it. */
+void event_restart_locked(struct event *e);
+/* Sends what can be sent. false: not all. */
+bool handler_flush_locked(struct handler *h);
+void handler_wake(struct handler *h);
+void handler_free(struct handler *h);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/refusals.h"
+#include "fetch/pool.h"
+
+#define GOOD_NS INT64_C(20000000)
+
+void refusals_note(struct refusals *all, struct refusal r)
+{
+	r.until_ns = clock_now() + GOOD_NS;
+	all->list[all->next++ % REFUSALS] = r;
+}
+
+int refusals_take(struct refusals *all, uint64_t ino, pid_t tid, uint64_t offset)
+{
+	for (unsigned n = 0; n < REFUSALS; n++) {
+		struct refusal *r = &all->list[n];
+		if (tid <= 0 || r->tid != tid || r->ino != ino || offset < r->offset ||
+		    offset >= r->end)
+			continue;
+		r->tid = 0;
+		return r->until_ns >= clock_now() ? r->error : 0;
+	}
+	return 0;
+}
