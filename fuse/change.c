@@ -128,12 +128,6 @@ static int change_took(struct server *s, struct inode *i, struct content *c)
 	return 0;
 }
 
-static void change_fail(struct parked *p, int err)
-{
-	fuse_reply_err(p->req, err);
-	parked_free(p);
-}
-
 /* The bytes it wrote, or -errno. */
 static int64_t change_now(struct parked *p)
 {
@@ -163,7 +157,7 @@ static void change_step(struct parked *p, struct listing *none)
 	if (!i->born && content_complete(p->content)) {
 		int err = inode_own_bytes(s, i);
 		if (err && err != EAGAIN) { /* EAGAIN: evicted meanwhile */
-			change_fail(p, err);
+			parked_fail(p, err);
 			return;
 		}
 	}
@@ -195,7 +189,7 @@ void parked_change(struct parked *p)
 		err = -content_open(p->content);
 	}
 	if (err) {
-		change_fail(p, err);
+		parked_fail(p, err);
 		return;
 	}
 	p->resume = change_step;
@@ -234,7 +228,7 @@ void parked_truncate(struct parked *p, uint64_t size)
 	p->content = inode_open_content(p->server, i);
 	int err = -content_open(p->content);
 	if (err) {
-		change_fail(p, err);
+		parked_fail(p, err);
 		return;
 	}
 	p->size = size;

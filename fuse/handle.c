@@ -35,7 +35,8 @@ void handle_table_free(struct handle_table *t, struct server *s)
 	g_free(t);
 }
 
-uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c, int fd, int flags)
+uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c, int fd, int flags,
+                     bool watched)
 {
 	struct handle *h;
 	pthread_mutex_lock(&t->lock);
@@ -54,6 +55,7 @@ uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c,
 	h->ra = (struct readahead){0};
 	h->fd = fd;
 	h->flags = flags;
+	h->watched = watched;
 	h->write = (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;
 	uint64_t fh = ((uint64_t)h->generation << 32) | h->index;
 	pthread_mutex_unlock(&t->lock);

@@ -40,9 +40,14 @@ static bool handler_wants(const struct handler *h, bool every, uint64_t ino, con
 	return h->every == every && marks_want(h->marks, ino, parents);
 }
 
+bool handlers_any(const struct handlers *all)
+{
+	return __atomic_load_n(&all->count, __ATOMIC_ACQUIRE) > 0;
+}
+
 bool handlers_want(struct handlers *all, struct inode *i, bool every)
 {
-	if (!__atomic_load_n(&all->count, __ATOMIC_ACQUIRE))
+	if (!handlers_any(all))
 		return false;
 	g_autoptr(GArray) parents = event_parents(all->server, i);
 	bool wanted = false;
@@ -133,7 +138,7 @@ static void prompt_run(struct pool_job *job)
 bool handlers_ask(struct handlers *all, struct event *e)
 {
 	struct inode *i = e->cause.owner;
-	if (!i || !__atomic_load_n(&all->count, __ATOMIC_ACQUIRE))
+	if (!i || !handlers_any(all))
 		return false;
 	e->parents = event_parents(all->server, i);
 	bool wanted = false;
@@ -171,7 +176,17 @@ bool handlers_withdraw(struct handlers *all, struct event *e)
 		e->with = NULL;
 	}
 	pthread_mutex_unlock(&all->lock);
+	if (h)
+		event_clear(e);
 	return h != NULL;
+}
+
+bool handlers_lost(struct handlers *all, const struct event *e)
+{
+	pthread_mutex_lock(&all->lock);
+	bool lost = e->with && e->with->fd < 0;
+	pthread_mutex_unlock(&all->lock);
+	return lost;
 }
 
 void handlers_stop(struct handlers *all)
@@ -210,7 +225,7 @@ static void question_done(struct event *e, enum verdict verdict, int error, int 
 static bool question_ask(void *user, struct question *q)
 {
 	struct handlers *all = user;
-	if (!__atomic_load_n(&all->count, __ATOMIC_ACQUIRE))
+	if (!handlers_any(all))
 		return false;
 	struct asked_event *a = g_new0(struct asked_event, 1);
 	a->event.offset = q->offset;

@@ -31,12 +31,16 @@ void handlers_free(struct handlers *all); /* once no handler is served any more 
 extern const struct asked_ops handlers_asked;
 
 /* Is anybody to be asked for this file? Cheap where nobody is attached. */
+bool handlers_any(const struct handlers *all);
 bool handlers_want(struct handlers *all, struct inode *i, bool every);
 /* false: nobody is to be asked. true: e->done() comes, once; not within this call. The inode lives
  * until then. */
 bool handlers_ask(struct handlers *all, struct event *e);
 /* true: e->done() will not be called. */
 bool handlers_withdraw(struct handlers *all, struct event *e);
+
+/* Does it wait for a handler that is not there? */
+bool handlers_lost(struct handlers *all, const struct event *e);
 
 struct handler_options {
 	bool every, content;

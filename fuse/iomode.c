@@ -30,7 +30,7 @@ static uint32_t seals_locked(const struct inode *i, bool write)
 }
 
 enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi,
-                             bool watched)
+                             bool watched, bool exact)
 {
 	int fd = -1, err = 0;
 	bool usable = !backing_unusable(s->backing);
@@ -39,7 +39,7 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 	watched = write && (watched || seal_needs_writes(seals_locked(i, write)));
 	/* nothing of what is written there would be known to be local */
 	bool whole = usable && (write ? i->born : i->complete && i->size > PAGE_CACHE_MAX) &&
-	             !watched && i->iomode != IOMODE_CACHED;
+	             !watched && !exact && i->iomode != IOMODE_CACHED;
 	pthread_mutex_unlock(&i->lock);
 	if (whole && !backing_kept(s->backing, i)) {
 		fd = local_open(s, i);
@@ -69,13 +69,14 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 	i->handles++;
 	if (mode == IOMODE_PASSTHROUGH) {
 		fi->backing_id = i->backing_id;
-		fi->direct_io = watched; /* its readers have the inode so: all but mappings comes */
+		fi->direct_io = watched ||
+		                exact;   /* its readers have the inode so: all but mappings comes */
 		i->keep_cache &= !write; /* what the page cache has may be overtaken */
 		if ((fi->flags & O_ACCMODE) == O_RDWR)
 			i->extra->mapped_behind = true;
 	} else {
 		/* what will be refused is not to be seen in the page cache meanwhile */
-		fi->direct_io = seal_refuses_writes(seals);
+		fi->direct_io = exact || seal_refuses_writes(seals);
 		fi->keep_cache = i->keep_cache;
 		i->keep_cache = true;
 	}

@@ -11,9 +11,9 @@
 struct inode;
 
 /* Chooses the mode of a new open of `i` and counts it: fills fi's flags and backing id.
- * `watched`: what is written is to be seen. */
+ * `watched`: what is written is to be seen; `exact`: every read and write is, as it is made. */
 enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi,
-                             bool watched);
+                             bool watched, bool exact);
 /* A RELEASE, or an open whose reply failed. */
 void iomode_release(struct server *s, struct inode *i);
 /* Why `i` is not passthrough (yet), for people; NULL: it is, or the next open will be. Caller

@@ -30,6 +30,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	if (!s->read_only)
 		want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
 	want(conn, FUSE_CAP_IOCTL_DIR);
+	/* Of files that a handler is asked about at each operation */
+	want(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
 	/* Read-ahead that waits for the network must not hold up what is present */
 	conn->max_background = 1024;
 	conn->congestion_threshold = 1024;
@@ -72,11 +74,11 @@ const struct fuse_lowlevel_ops server_ops = {
         .readdir = op_readdir,
         .readdirplus = op_readdirplus,
         .open = op_open,
-        .read = op_read,
+        .read = watched_read,
         .lseek = op_lseek,
         .flush = op_flush,
         .release = op_release,
-        .setattr = op_setattr,
+        .setattr = watched_setattr,
         .mknod = op_mknod,
         .mkdir = op_mkdir,
         .unlink = op_unlink,
@@ -88,10 +90,10 @@ const struct fuse_lowlevel_ops server_ops = {
         .removexattr = op_removexattr,
         .create = op_create,
         .tmpfile = op_tmpfile,
-        .write_buf = op_write_buf,
+        .write_buf = watched_write_buf,
         .ioctl = op_ioctl,
-        .copy_file_range = op_copy_file_range,
+        .copy_file_range = watched_copy_file_range,
         .fsync = op_fsync,
         .fsyncdir = op_fsyncdir,
-        .fallocate = op_fallocate,
+        .fallocate = watched_fallocate,
 };

@@ -22,6 +22,18 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
                const char *newname, unsigned int flags);
+/* ops_watched.c: the same operations, asked for first where a handler wants that */
+void watched_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                  struct fuse_file_info *fi);
+void watched_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_t offset,
+                       struct fuse_file_info *fi);
+void watched_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+                       struct fuse_file_info *fi);
+void watched_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+                     struct fuse_file_info *fi);
+void watched_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t offset,
+                             struct fuse_file_info *fi, fuse_ino_t ino_out, off_t offset_out,
+                             struct fuse_file_info *fi_out, size_t length, int flags);
 /* ops_write.c */
 void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_t offset,
                   struct fuse_file_info *fi);

@@ -88,7 +88,8 @@ static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 		open_fail(req, i, fi->flags, err);
 		return;
 	}
-	enum iomode_kind iomode = iomode_open(s, i, fi, write && setid_watched(i, fd));
+	bool watched = handlers_want(s->handlers, i, true);
+	enum iomode_kind iomode = iomode_open(s, i, fi, write && setid_watched(i, fd), watched);
 	if (iomode == IOMODE_PASSTHROUGH && write && !i->born) {
 		/* It became whole just now, and its readers have it in passthrough. */
 		err = open_own(s, i, true, &fd);
@@ -107,7 +108,7 @@ static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 	}
 	if (ahead)
 		prefetch_siblings(s, i);
-	fi->fh = handle_open(s->handles, i, c, fd, fi->flags);
+	fi->fh = handle_open(s->handles, i, c, fd, fi->flags, watched);
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		handle_release(s, handle_get(s->handles, fi->fh)); /* no RELEASE will come */
 }

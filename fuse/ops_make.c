@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "fuse/access.h"
 #include "fuse/handle.h"
+#include "fuse/handlers.h"
 #include "fuse/iomode.h"
 #include "fuse/names.h"
 #include "fuse/ops.h"
@@ -137,8 +138,9 @@ static void opened(fuse_req_t req, struct inode *i, int fd, struct fuse_file_inf
 	struct fuse_entry_param e;
 	inode_entry(s, i, &e);
 	access_open(s, i, fi->flags); /* new: nobody is in the way */
-	iomode_open(s, i, fi, setid_watched(i, -1));
-	fi->fh = handle_open(s->handles, i, NULL, fd, fi->flags);
+	bool watched = handlers_want(s->handlers, i, true);
+	iomode_open(s, i, fi, setid_watched(i, -1), watched);
+	fi->fh = handle_open(s->handles, i, NULL, fd, fi->flags, watched);
 	if (fuse_reply_create(req, &e, fi) == -ENOENT) {
 		handle_release(s, handle_get(s->handles, fi->fh));
 		inode_forget(s, e.ino, 1);

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+#include "fuse/handlers.h"
 #include "fuse/vigil.h"
 #include "lacuna/precontent.h"
 
@@ -59,7 +61,7 @@ static bool dying(pid_t tid)
 	return fatal;
 }
 
-static void fail(struct parked *p, int error)
+void parked_fail(struct parked *p, int error)
 {
 	if (p->fail)
 		p->fail(p, error);
@@ -72,7 +74,17 @@ static void fail(struct parked *p, int error)
 static bool withdraw(struct parked *p)
 {
 	struct server *s = p->server;
-	return p->listing ? lister_cancel(s->lister, &p->list) : fill_cancel(s->fill, &p->fill);
+	return p->kind == PARKED_LIST   ? lister_cancel(s->lister, &p->list)
+	       : p->kind == PARKED_FILL ? fill_cancel(s->fill, &p->fill)
+	                                : handlers_withdraw(s->handlers, &p->event);
+}
+
+/* A signal that is caught waits for the handler's answer, as in the kernel, if there is a handler.
+ */
+static bool ends(struct parked *p, pid_t tid)
+{
+	return (p->kind == PARKED_EVENT && handlers_lost(p->server->handlers, &p->event)) ||
+	       dying(tid);
 }
 
 /* Runs under libfuse's lock of the request, which the other ways to an answer take (in
@@ -80,7 +92,7 @@ static bool withdraw(struct parked *p)
 static void interrupted(fuse_req_t req, void *data)
 {
 	struct parked *p = data;
-	if (!p->interruptible && !dying(fuse_req_ctx(req)->pid)) {
+	if (!p->interruptible && !ends(p, fuse_req_ctx(req)->pid)) {
 		__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
 		vigil_keep(p->server->vigil, p);
 		return;
@@ -104,10 +116,11 @@ bool parked_end_dying(struct parked *p)
 {
 	if (__atomic_load_n(&p->over, __ATOMIC_ACQUIRE))
 		return true;
-	if (!dying(p->fill.cause.pid) || !withdraw(p))
+	pid_t tid = p->kind == PARKED_EVENT ? p->event.cause.pid : p->fill.cause.pid;
+	if (!ends(p, tid) || !withdraw(p))
 		return false;
 	release(p);
-	fail(p, EINTR);
+	parked_fail(p, EINTR);
 	return true;
 }
 
@@ -128,7 +141,7 @@ static void filled(struct fill_wait *w, int error)
 	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, fill));
 	release(p);
 	if (error)
-		fail(p, error);
+		parked_fail(p, error);
 	else
 		parked_to_disk(p);
 }
@@ -138,7 +151,7 @@ static void listed(struct lister_wait *w, struct listing *listing, int error)
 	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, list));
 	release(p);
 	if (error)
-		fail(p, error);
+		parked_fail(p, error);
 	else
 		p->resume(p, listing);
 }
@@ -158,12 +171,12 @@ static bool park_end(struct parked *p, int result)
 		release(p);
 		__atomic_sub_fetch(&p->refs, 1, __ATOMIC_RELEASE); /* the vigil may have one */
 		if (result < 0)
-			fail(p, -result);
+			parked_fail(p, -result);
 		return result == 0;
 	}
 	if (__atomic_load_n(&p->interrupted, __ATOMIC_SEQ_CST) && withdraw(p)) {
 		release(p);
-		fail(p, EINTR);
+		parked_fail(p, EINTR);
 	}
 	parked_free(p);
 	return false;
@@ -172,9 +185,10 @@ static bool park_end(struct parked *p, int result)
 bool parked_fill(struct parked *p, uint64_t ahead)
 {
 	const struct fuse_ctx *who = fuse_req_ctx(p->req);
+	p->kind = PARKED_FILL;
 	p->fill = (struct fill_wait){.offset = p->offset, .length = p->size};
-	p->fill.cause = (struct source_cause){
-	        .pid = who->pid, .uid = who->uid, .operation = p->operation};
+	p->fill.cause =
+	        (struct source_cause){.pid = who->pid, .uid = who->uid, .operation = p->operation};
 	p->fill.done = filled;
 	park_begin(p);
 	return park_end(p, fill_want(p->content, &p->fill, ahead));
@@ -182,7 +196,7 @@ bool parked_fill(struct parked *p, uint64_t ahead)
 
 static void park_list_begin(struct parked *p)
 {
-	p->listing = true;
+	p->kind = PARKED_LIST;
 	p->interruptible = true;
 	park_begin(p);
 	p->list.pid = fuse_req_ctx(p->req)->pid;
@@ -204,4 +218,39 @@ void parked_attributes(struct parked *p, struct directory *d, struct listing *l,
 	park_list_begin(p);
 	if (park_end(p, lister_want_attributes(d, l, index, &p->list)))
 		p->resume(p, NULL);
+}
+
+static void judged(struct event *e, enum verdict verdict, int error, int fd)
+{
+	struct parked *p = (struct parked *)((char *)e - offsetof(struct parked, event));
+	bool passes = verdict == VERDICT_ALLOW || verdict == VERDICT_FETCH;
+	release(p);
+	event_clear(e);
+	e->fd = fd;
+	if (!passes && fd >= 0)
+		close(fd);
+	if (passes)
+		p->resume(p, NULL);
+	else
+		parked_fail(p, verdict == VERDICT_DENY ? error : EIO);
+}
+
+bool parked_ask(struct parked *p, uint64_t offset, uint64_t length)
+{
+	const struct fuse_ctx *who = fuse_req_ctx(p->req);
+	p->kind = PARKED_EVENT;
+	p->event = (struct event){
+	        .offset = offset,
+	        .length = length,
+	        .cause = {.owner = p->inode,
+	                  .pid = who->pid,
+	                  .uid = who->uid,
+	                  .operation = p->operation},
+	        .every = true,
+	        .done = judged,
+	};
+	park_begin(p);
+	bool asked = handlers_ask(p->server->handlers, &p->event);
+	park_end(p, asked ? -EINPROGRESS : 0);
+	return asked;
 }

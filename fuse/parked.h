@@ -8,6 +8,7 @@
  *          a cached READ is not, for EINTR to a fault would become EFAULT (kernel-facts D5)
  */
 #pragma once
+#include "fuse/event.h"
 #include "fuse/inode.h"
 #include "fuse/server.h"
 
@@ -26,11 +27,12 @@ struct parked {
 	void (*then)(struct parked *p, int fd);
 	uint32_t operation; /* that wants bytes: enum lacuna_operation */
 	bool plus, interruptible;
+	enum { PARKED_FILL, PARKED_LIST, PARKED_EVENT } kind; /* which of these */
 	union {
 		struct fill_wait fill;
 		struct lister_wait list;
+		struct event event;
 	};
-	bool listing; /* which of the two */
 	struct pool_job job;
 	int refs;        /* atomic: who parks, who resumes, the vigil */
 	int interrupted; /* atomic */
@@ -48,6 +50,11 @@ bool parked_fill(struct parked *p, uint64_t ahead);
 /* A listing, or an entry's attributes: resumes `p` now or later, or fails it. */
 void parked_list(struct parked *p, struct directory *d);
 void parked_attributes(struct parked *p, struct directory *d, struct listing *l, uint32_t index);
+/* A handler's verdict on these bytes: resumes `p`, on any thread, or fails it. false: nobody is to
+ * be asked. What the handler brought is in event.fd, which is the caller's from then on. */
+bool parked_ask(struct parked *p, uint64_t offset, uint64_t length);
+/* Answers and frees. */
+void parked_fail(struct parked *p, int error);
 /* change.c. What changes bytes: first in what `data` of a request points to. */
 struct changing {
 	uint64_t from, count;
