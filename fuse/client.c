@@ -9,6 +9,7 @@
 #include "fetch/error.h"
 #include "fetch/pool.h"
 #include "fuse/client.h"
+#include "fuse/json.h"
 #include "fuse/rendezvous.h"
 
 enum { ANSWER_MAX = 64 << 20 };
@@ -94,13 +95,9 @@ int client_fd(const struct client *c)
 
 bool client_send(struct client *c, JsonBuilder *request, GError **error)
 {
-	g_autoptr(JsonGenerator) generator = json_generator_new();
-	g_autoptr(JsonNode) root = json_builder_get_root(request);
-	g_object_unref(request);
-	json_generator_set_root(generator, root);
 	gsize length;
-	g_autofree char *text = json_generator_to_data(generator, &length);
-	text[length++] = '\n'; /* in place of the NUL */
+	g_autofree char *text = json_line(request, &length);
+	g_object_unref(request);
 	for (gsize sent = 0; sent < length;) {
 		ssize_t n = send(c->fd, text + sent, length - sent, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)

@@ -13,10 +13,12 @@
 #include "fuse/evict.h"
 #include "fuse/filler.h"
 #include "fuse/handlers.h"
+#include "fuse/json.h"
 #include "fuse/rendezvous.h"
 #include "fuse/report.h"
 #include "fuse/request.h"
 #include "fuse/server.h"
+#include "fuse/trace.h"
 #include "lacuna/control.h"
 
 enum { CLIENTS_MAX = 32, HANDLERS_MAX = 24, PATIENCE_MS = 10000 };
@@ -58,12 +60,8 @@ static bool send_text(int fd, const char *text, size_t length)
 
 static bool send_line(int fd, JsonBuilder *b)
 {
-	g_autoptr(JsonGenerator) generator = json_generator_new();
-	g_autoptr(JsonNode) root = json_builder_get_root(b);
-	json_generator_set_root(generator, root);
 	gsize length;
-	g_autofree char *text = json_generator_to_data(generator, &length);
-	text[length++] = '\n'; /* in place of the NUL */
+	g_autofree char *text = json_line(b, &length);
 	return send_text(fd, text, length);
 }
 
@@ -71,8 +69,7 @@ static void send_error(int fd, const char *message)
 {
 	g_autoptr(JsonBuilder) b = json_builder_new();
 	json_builder_begin_object(b);
-	json_builder_set_member_name(b, "error");
-	json_builder_add_string_value(b, message);
+	json_add_text(b, "error", message);
 	json_builder_end_object(b);
 	send_line(fd, b);
 }
@@ -107,22 +104,17 @@ static JsonBuilder *line_begin(uint64_t ino, uint64_t bytes)
 	if (ino) {
 		char text[24];
 		g_snprintf(text, sizeof(text), "%" G_GUINT64_FORMAT, ino);
-		json_builder_set_member_name(b, "ino");
-		json_builder_add_string_value(b, text);
+		json_add_text(b, "ino", text);
 	}
-	json_builder_set_member_name(b, "bytes");
-	json_builder_add_int_value(b, (gint64)bytes);
+	json_add_int(b, "bytes", bytes);
 	return b;
 }
 
 static bool line_end(struct client *client, JsonBuilder *b, int error, const char *cause)
 {
 	if (error) {
-		g_autofree char *text = g_utf8_make_valid(cause ? cause : g_strerror(error), -1);
-		json_builder_set_member_name(b, "errno");
-		json_builder_add_int_value(b, error);
-		json_builder_set_member_name(b, "error");
-		json_builder_add_string_value(b, text);
+		json_add_int(b, "errno", (uint64_t)error);
+		json_add_text(b, "error", cause ? cause : g_strerror(error));
 	}
 	json_builder_end_object(b);
 	return send_line(client->fd, b);
@@ -131,8 +123,7 @@ static bool line_end(struct client *client, JsonBuilder *b, int error, const cha
 static bool fill_line(void *user, const struct filler_line *line)
 {
 	g_autoptr(JsonBuilder) b = line_begin(line->ino, line->bytes);
-	json_builder_set_member_name(b, "fetched");
-	json_builder_add_int_value(b, (gint64)line->fetched);
+	json_add_int(b, "fetched", line->fetched);
 	return line_end(user, b, line->error, line->cause);
 }
 
@@ -157,8 +148,7 @@ static void leave_run(struct client *client, const struct request *r,
 			leave(s, i, &out);
 		inode_put(s, i);
 		g_autoptr(JsonBuilder) b = line_begin(ino, out.bytes);
-		json_builder_set_member_name(b, "newer");
-		json_builder_add_boolean_value(b, out.newer);
+		json_add_bool(b, "newer", out.newer);
 		if (!line_end(client, b, out.error, out.cause))
 			return;
 	}
@@ -195,10 +185,8 @@ static void attach(struct client *client, const struct request *r)
 	pthread_mutex_unlock(&client->control->lock);
 	g_autoptr(JsonBuilder) b = json_builder_new();
 	json_builder_begin_object(b);
-	json_builder_set_member_name(b, "attached");
-	json_builder_add_int_value(b, LACUNA_PRECONTENT_VERSION);
-	json_builder_set_member_name(b, "inherited");
-	json_builder_add_boolean_value(b, inherited);
+	json_add_int(b, "attached", LACUNA_PRECONTENT_VERSION);
+	json_add_bool(b, "inherited", inherited);
 	json_builder_end_object(b);
 	send_line(client->fd, b);
 	handler_serve(h);
@@ -232,6 +220,9 @@ static void answer(struct client *client, const struct request *r)
 		return;
 	case REQUEST_ATTACH:
 		attach(client, r);
+		return;
+	case REQUEST_TRACE:
+		tracer_serve(server->tracers, client->fd);
 		return;
 	}
 }

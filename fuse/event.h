@@ -30,7 +30,10 @@ struct event { /* zeroed; embedded by who asks, who fills in the first four */
 	uint64_t passed;              /* rank of the last handler who let it pass; 0: none */
 	int64_t since_ns, until_ns;   /* asked; the answer is due */
 	int fd;                       /* owned; the scratch file; -1: none yet */
-	bool fetch;                   /* a handler wants the source to bring what is not here */
+	enum verdict verdict;         /* the end of it, with its positive errno */
+	int error;
+	bool unasked; /* told to who traces alone */
+	bool fetch;   /* a handler wants the source to bring what is not here */
 };
 
 /* Who, what, where: made of the first fields. May read /proc. */

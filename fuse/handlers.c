@@ -9,6 +9,7 @@
 #include "fuse/handlers_private.h"
 #include "fuse/inode.h"
 #include "fuse/server.h"
+#include "fuse/trace.h"
 
 struct handlers *handlers_new(struct server *s)
 {
@@ -109,6 +110,8 @@ void event_end(struct ended *ended)
 	struct event *e = ended->event;
 	int fd = e->fd;
 	e->fd = -1;
+	e->verdict = ended->verdict;
+	e->error = ended->error;
 	e->done(e, ended->verdict, ended->error, fd);
 }
 
@@ -225,7 +228,8 @@ static void question_done(struct event *e, enum verdict verdict, int error, int 
 static bool question_ask(void *user, struct question *q)
 {
 	struct handlers *all = user;
-	if (!handlers_any(all))
+	struct tracers *tracers = all->server->tracers;
+	if (!handlers_any(all) && !tracers_any(tracers))
 		return false;
 	struct asked_event *a = g_new0(struct asked_event, 1);
 	a->event.offset = q->offset;
@@ -236,13 +240,21 @@ static bool question_ask(void *user, struct question *q)
 	q->user = a;
 	if (handlers_ask(all, &a->event))
 		return true;
+	if (tracers_any(tracers)) {
+		a->event.unasked = true;
+		event_describe(all->server, &a->event, 0);
+		question_answer(q, VERDICT_FETCH, 0, -1);
+		return true;
+	}
 	g_free(a);
 	return false;
 }
 
 static void question_ended(void *user, struct question *q, int error)
 {
+	struct handlers *all = user;
 	struct asked_event *a = q->user;
+	tracers_tell(all->server->tracers, &a->event, error);
 	event_clear(&a->event);
 	g_free(a);
 }
@@ -307,36 +319,24 @@ struct handler *handlers_attach(struct handlers *all, const struct handler_optio
 	return busy ? NULL : h;
 }
 
-static void add_int(JsonBuilder *b, const char *name, uint64_t value)
+void handlers_foreach(struct handlers *all, void (*fn)(const struct handler_info *, void *),
+                      void *user)
 {
-	json_builder_set_member_name(b, name);
-	json_builder_add_int_value(b, (gint64)value);
-}
-
-static void add_text(JsonBuilder *b, const char *name, const char *value)
-{
-	json_builder_set_member_name(b, name);
-	json_builder_add_string_value(b, value);
-}
-
-void handlers_report(struct handlers *all, JsonBuilder *b)
-{
-	json_builder_begin_array(b);
 	pthread_mutex_lock(&all->lock);
 	for (GList *l = all->list; l; l = l->next) {
 		const struct handler *h = l->data;
-		json_builder_begin_object(b);
-		add_text(b, "name", h->name);
-		add_text(b, "mode", h->every ? "every" : "holes");
-		add_text(b, "class", h->content ? "content" : "pre-content");
-		add_text(b, "state", h->fd >= 0 ? "attached" : "lost");
-		add_int(b, "pid", (uint64_t)h->pid);
-		add_int(b, "marks", marks_count(h->marks));
-		add_int(b, "waiting", h->unsent.length + h->sent.length);
-		add_int(b, "answered", h->answered);
-		add_int(b, "denied", h->denied);
-		json_builder_end_object(b);
+		const struct handler_info info = {
+		        .name = h->name,
+		        .every = h->every,
+		        .content = h->content,
+		        .lost = h->fd < 0,
+		        .pid = h->pid,
+		        .marks = marks_count(h->marks),
+		        .waiting = h->unsent.length + h->sent.length,
+		        .answered = h->answered,
+		        .denied = h->denied,
+		};
+		fn(&info, user);
 	}
 	pthread_mutex_unlock(&all->lock);
-	json_builder_end_array(b);
 }

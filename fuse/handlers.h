@@ -15,12 +15,10 @@
  * Errors:  to handlers, by RESULT
  */
 #pragma once
-#include <json-glib/json-glib.h>
 #include "fuse/event.h"
 #include "fuse/settings.h"
 
 struct handlers;
-struct tracers;
 
 struct handlers *handlers_new(struct server *s);
 /* Nobody is asked from here on; who waits gets VERDICT_CANCEL. */
@@ -54,5 +52,13 @@ struct handler *handlers_attach(struct handlers *all, const struct handler_optio
                                 bool *inherited);
 /* Returns when the connection has ended, or the handler was given up. */
 void handler_serve(struct handler *h);
-/* For status: an array of objects. */
-void handlers_report(struct handlers *all, JsonBuilder *b);
+/* For status; `fn` is called with the lock held. */
+struct handler_info {
+	const char *name;
+	bool every, content, lost;
+	pid_t pid; /* who has it, or had it */
+	unsigned marks, waiting;
+	uint64_t answered, denied; /* events */
+};
+void handlers_foreach(struct handlers *all, void (*fn)(const struct handler_info *, void *),
+                      void *user);

@@ -21,14 +21,16 @@ static const char help[] =
         "  refresh [PATH]...         take what is newer at the source\n"
         "  seal PATH [SEALS]         memfd's seals, on a file\n"
         "  sync PATH...              what was changed is on the disk\n"
+        "  trace MOUNT               who is asked for which bytes, as it happens\n"
         "\n"
         "  --help       this text, or after a verb what it takes\n"
         "  --version    print the version\n"
         "\n"
         "Everything else: man lacunafs\n";
 
-static const struct verb *const verbs[] = {&verb_mount, &verb_umount,  &verb_status, &verb_fill,
-                                           &verb_evict, &verb_refresh, &verb_seal,   &verb_sync};
+static const struct verb *const verbs[] = {&verb_mount, &verb_umount, &verb_status,
+                                           &verb_fill,  &verb_evict,  &verb_refresh,
+                                           &verb_seal,  &verb_sync,   &verb_trace};
 
 static bool wants_help(int argc, char **argv)
 {
@@ -52,8 +54,8 @@ int main(int argc, char **argv)
 	setlocale(LC_CTYPE, ""); /* messages stay in one language, numbers in one form */
 	const char *name = argc > 1 ? argv[1] : NULL;
 	if (!name) {
-		verb_complain("which verb? mount, umount, status, fill, evict, refresh, seal or "
-		              "sync; see lacunafs --help");
+		verb_complain("which verb? mount, umount, status, fill, evict, refresh, seal, sync "
+		              "or trace; see lacunafs --help");
 		return EXIT_USAGE;
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
@@ -74,7 +76,7 @@ int main(int argc, char **argv)
 		return finish(verbs[i]->run(argc - 2, argv + 2));
 	}
 	verb_complain("unknown verb %s: expects mount, umount, status, fill, evict, "
-	              "refresh, seal or sync",
+	              "refresh, seal, sync or trace",
 	              name);
 	return EXIT_USAGE;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "fuse/handlers.h"
+#include "fuse/trace.h"
 #include "fuse/vigil.h"
 #include "lacuna/precontent.h"
 
@@ -225,6 +226,7 @@ static void judged(struct event *e, enum verdict verdict, int error, int fd)
 	struct parked *p = (struct parked *)((char *)e - offsetof(struct parked, event));
 	bool passes = verdict == VERDICT_ALLOW || verdict == VERDICT_FETCH;
 	release(p);
+	tracers_tell(p->server->tracers, e, verdict == VERDICT_DENY ? error : 0);
 	event_clear(e);
 	e->fd = fd;
 	if (!passes && fd >= 0)

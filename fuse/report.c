@@ -6,58 +6,12 @@
 #include <unistd.h>
 #include "fuse/backing.h"
 #include "fuse/inode.h"
+#include "fuse/handlers.h"
 #include "fuse/iomode.h"
+#include "fuse/json.h"
 #include "fuse/mishap.h"
 #include "fuse/report.h"
 #include "fuse/server.h"
-
-static void add_int(JsonBuilder *b, const char *name, uint64_t value)
-{
-	json_builder_set_member_name(b, name);
-	json_builder_add_int_value(b, (gint64)MIN(value, INT64_MAX));
-}
-
-static void add_bool(JsonBuilder *b, const char *name, bool value)
-{
-	json_builder_set_member_name(b, name);
-	json_builder_add_boolean_value(b, value);
-}
-
-/* File names are bytes, JSON is UTF-8: what is not becomes U+FFFD. */
-static void add_text(JsonBuilder *b, const char *name, const char *value)
-{
-	json_builder_set_member_name(b, name);
-	if (!value) {
-		json_builder_add_null_value(b);
-		return;
-	}
-	g_autofree char *valid = g_utf8_make_valid(value, -1);
-	json_builder_add_string_value(b, valid);
-}
-
-/* To a millisecond: more digits say nothing. */
-static void add_seconds(JsonBuilder *b, const char *name, int64_t ns)
-{
-	json_builder_set_member_name(b, name);
-	json_builder_add_double_value(b, (double)(ns / 1000000) / 1000);
-}
-
-static void add_time(JsonBuilder *b, const char *name, int64_t realtime_ns)
-{
-	g_autoptr(GDateTime) at = g_date_time_new_from_unix_utc(realtime_ns / 1000000000);
-	g_autofree char *text = at ? g_date_time_format_iso8601(at) : NULL;
-	add_text(b, name, text);
-}
-
-static void add_process(JsonBuilder *b, pid_t pid)
-{
-	g_autofree char *file = g_strdup_printf("/proc/%d/comm", (int)pid);
-	g_autofree char *comm = NULL;
-	add_int(b, "pid", (uint64_t)pid);
-	if (pid > 0 && g_file_get_contents(file, &comm, NULL, NULL))
-		g_strchomp(comm);
-	add_text(b, "comm", pid > 0 ? comm : "lacunafs");
-}
 
 struct scope {
 	struct server *server;
@@ -74,25 +28,25 @@ static void add_transfer(const struct fill_transfer_info *t, void *user)
 		return;
 	g_autofree char *url = source_describe(scope->server->source, t->path);
 	json_builder_begin_object(b);
-	add_text(b, "path", t->path);
-	add_text(b, "url", url);
-	add_int(b, "offset", t->offset);
-	add_int(b, "length", t->length);
-	add_int(b, "arrived", t->arrived);
-	add_seconds(b, "since_s", scope->now - t->since_ns);
-	add_int(b, "attempt", t->attempt);
-	add_seconds(b, "retry_in_s", t->retry_ns ? MAX(t->retry_ns - scope->now, 0) : 0);
+	json_add_text(b, "path", t->path);
+	json_add_text(b, "url", url);
+	json_add_int(b, "offset", t->offset);
+	json_add_int(b, "length", t->length);
+	json_add_int(b, "arrived", t->arrived);
+	json_add_seconds(b, "since_s", scope->now - t->since_ns);
+	json_add_int(b, "attempt", t->attempt);
+	json_add_seconds(b, "retry_in_s", t->retry_ns ? MAX(t->retry_ns - scope->now, 0) : 0);
 	json_builder_set_member_name(b, "waiters");
 	json_builder_begin_array(b);
 	for (unsigned i = 0; t->waiters && i < t->waiters->len; i++) {
 		const struct fill_waiter_info *w =
 		        &g_array_index(t->waiters, struct fill_waiter_info, i);
 		json_builder_begin_object(b);
-		add_process(b, w->pid);
-		add_int(b, "offset", w->offset);
-		add_int(b, "length", w->length);
-		add_seconds(b, "since_s", scope->now - w->since_ns);
-		add_seconds(b, "until_s", MAX(w->until_ns - scope->now, 0));
+		json_add_process(b, w->pid);
+		json_add_int(b, "offset", w->offset);
+		json_add_int(b, "length", w->length);
+		json_add_seconds(b, "since_s", scope->now - w->since_ns);
+		json_add_seconds(b, "until_s", MAX(w->until_ns - scope->now, 0));
 		json_builder_end_object(b);
 	}
 	json_builder_end_array(b);
@@ -114,12 +68,12 @@ static void add_listing_wait(const struct lister_wait_info *w, void *user)
 	JsonBuilder *b = scope->builder;
 	g_autofree char *url = source_describe(scope->server->source, w->path);
 	json_builder_begin_object(b);
-	add_text(b, "path", w->path);
-	add_text(b, "url", url);
-	add_bool(b, "attributes", w->attributes);
-	add_process(b, w->pid);
-	add_seconds(b, "since_s", scope->now - w->since_ns);
-	add_seconds(b, "until_s", MAX(w->until_ns - scope->now, 0));
+	json_add_text(b, "path", w->path);
+	json_add_text(b, "url", url);
+	json_add_bool(b, "attributes", w->attributes);
+	json_add_process(b, w->pid);
+	json_add_seconds(b, "since_s", scope->now - w->since_ns);
+	json_add_seconds(b, "until_s", MAX(w->until_ns - scope->now, 0));
 	json_builder_end_object(b);
 }
 
@@ -128,25 +82,25 @@ static void add_network(JsonBuilder *b, const struct fill_counters *fill,
 {
 	json_builder_set_member_name(b, "network");
 	json_builder_begin_object(b);
-	add_int(b, "bytes", fill->bytes_fetched);
-	add_int(b, "requests", fill->requests + lister->listings + lister->attributes);
-	add_int(b, "errors", fill->errors + lister->errors);
-	add_bool(b, "source_down", lister->source_down);
+	json_add_int(b, "bytes", fill->bytes_fetched);
+	json_add_int(b, "requests", fill->requests + lister->listings + lister->attributes);
+	json_add_int(b, "errors", fill->errors + lister->errors);
+	json_add_bool(b, "source_down", lister->source_down);
 	json_builder_end_object(b);
 
 	json_builder_set_member_name(b, "chunks");
 	json_builder_begin_object(b);
-	add_int(b, "fetched", fill->chunks_fetched);
-	add_int(b, "verified", fill->chunks_verified);
-	add_int(b, "waiters", fill->waiters);
+	json_add_int(b, "fetched", fill->chunks_fetched);
+	json_add_int(b, "verified", fill->chunks_verified);
+	json_add_int(b, "waiters", fill->waiters);
 	json_builder_end_object(b);
 
 	json_builder_set_member_name(b, "listings");
 	json_builder_begin_object(b);
-	add_int(b, "fetched", lister->listings);
-	add_int(b, "unchanged", lister->listings_unchanged);
-	add_int(b, "attributes", lister->attributes);
-	add_int(b, "errors", lister->errors);
+	json_add_int(b, "fetched", lister->listings);
+	json_add_int(b, "unchanged", lister->listings_unchanged);
+	json_add_int(b, "attributes", lister->attributes);
+	json_add_int(b, "errors", lister->errors);
 	json_builder_end_object(b);
 }
 
@@ -156,10 +110,26 @@ static void add_store(struct server *s, JsonBuilder *b)
 	store_usage(s->store, &free_bytes, &total_bytes);
 	json_builder_set_member_name(b, "store");
 	json_builder_begin_object(b);
-	add_text(b, "path", store_path(s->store));
-	add_int(b, "bytes_served", __atomic_load_n(&s->bytes_from_store, __ATOMIC_RELAXED));
-	add_int(b, "free_bytes", free_bytes);
-	add_int(b, "total_bytes", total_bytes);
+	json_add_text(b, "path", store_path(s->store));
+	json_add_int(b, "bytes_served", __atomic_load_n(&s->bytes_from_store, __ATOMIC_RELAXED));
+	json_add_int(b, "free_bytes", free_bytes);
+	json_add_int(b, "total_bytes", total_bytes);
+	json_builder_end_object(b);
+}
+
+static void add_handler(const struct handler_info *h, void *user)
+{
+	JsonBuilder *b = user;
+	json_builder_begin_object(b);
+	json_add_text(b, "name", h->name);
+	json_add_process(b, h->pid);
+	json_add_text(b, "state", h->lost ? "lost" : "attached");
+	json_add_text(b, "mode", h->every ? "every" : "holes");
+	json_add_text(b, "class", h->content ? "content" : "pre-content");
+	json_add_int(b, "marks", h->marks);
+	json_add_int(b, "waiting", h->waiting);
+	json_add_int(b, "answered", h->answered);
+	json_add_int(b, "denied", h->denied);
 	json_builder_end_object(b);
 }
 
@@ -172,16 +142,16 @@ void report_mount(struct server *s, JsonBuilder *b)
 	const char *unusable = s->settings->passthrough ? backing_unusable(s->backing)
 	                                                : "switched off by -o passthrough=no";
 	json_builder_begin_object(b);
-	add_text(b, "version", LACUNAFS_VERSION);
-	add_int(b, "pid", (uint64_t)getpid());
-	add_text(b, "source", s->settings->source);
-	add_text(b, "mountpoint", s->settings->mountpoint);
-	add_seconds(b, "uptime_s", clock_realtime() - s->started_ns);
-	add_int(b, "inodes", inode_count(s->inodes));
+	json_add_text(b, "version", LACUNAFS_VERSION);
+	json_add_int(b, "pid", (uint64_t)getpid());
+	json_add_text(b, "source", s->settings->source);
+	json_add_text(b, "mountpoint", s->settings->mountpoint);
+	json_add_seconds(b, "uptime_s", clock_realtime() - s->started_ns);
+	json_add_int(b, "inodes", inode_count(s->inodes));
 	json_builder_set_member_name(b, "passthrough");
 	json_builder_begin_object(b);
-	add_bool(b, "usable", !unusable);
-	add_text(b, "reason", unusable);
+	json_add_bool(b, "usable", !unusable);
+	json_add_text(b, "reason", unusable);
 	json_builder_end_object(b);
 	add_store(s, b);
 	add_network(b, &fill, &lister);
@@ -190,6 +160,10 @@ void report_mount(struct server *s, JsonBuilder *b)
 	json_builder_set_member_name(b, "waiting_for_listings");
 	json_builder_begin_array(b);
 	lister_foreach_wait(s->lister, add_listing_wait, &scope);
+	json_builder_end_array(b);
+	json_builder_set_member_name(b, "handlers");
+	json_builder_begin_array(b);
+	handlers_foreach(s->handlers, add_handler, b);
 	json_builder_end_array(b);
 	json_builder_end_object(b);
 }
@@ -221,10 +195,10 @@ static void add_last_error(JsonBuilder *b, const struct content_info *info)
 		return;
 	}
 	json_builder_begin_object(b);
-	add_int(b, "errno", (uint64_t)info->error);
-	add_text(b, "name", strerrorname_np(info->error));
-	add_text(b, "cause", info->cause);
-	add_time(b, "at", info->error_ns);
+	json_add_int(b, "errno", (uint64_t)info->error);
+	json_add_text(b, "name", strerrorname_np(info->error));
+	json_add_text(b, "cause", info->cause);
+	json_add_time(b, "at", info->error_ns);
 	json_builder_end_object(b);
 }
 
@@ -248,17 +222,20 @@ static void add_content(struct server *s, struct inode *i, unsigned bar, JsonBui
 	pthread_mutex_unlock(&i->lock);
 	g_autofree char *reason = iomode_reason(s, i);
 
-	add_int(b, "size", info.size);
-	add_text(b, "content", info.complete ? "complete" : info.local_file ? "partial" : "remote");
-	add_int(b, "chunk_size", info.chunk_size);
-	add_int(b, "chunks", info.chunks);
-	add_int(b, "present_chunks", info.present);
-	add_int(b, "present_bytes",
-	        info.complete ? info.size : MIN(info.present * info.chunk_size, info.size));
-	add_int(b, "doubtful_chunks", info.doubtful);
-	add_text(b, "mode", modes[MIN(mode, G_N_ELEMENTS(modes) - 1)]);
-	add_int(b, "handles", handles);
-	add_text(b, "passthrough_reason", reason);
+	json_add_int(b, "size", info.size);
+	json_add_text(b, "content",
+	              info.complete     ? "complete"
+	              : info.local_file ? "partial"
+	                                : "remote");
+	json_add_int(b, "chunk_size", info.chunk_size);
+	json_add_int(b, "chunks", info.chunks);
+	json_add_int(b, "present_chunks", info.present);
+	json_add_int(b, "present_bytes",
+	             info.complete ? info.size : MIN(info.present * info.chunk_size, info.size));
+	json_add_int(b, "doubtful_chunks", info.doubtful);
+	json_add_text(b, "mode", modes[MIN(mode, G_N_ELEMENTS(modes) - 1)]);
+	json_add_int(b, "handles", handles);
+	json_add_text(b, "passthrough_reason", reason);
 	add_last_error(b, &info);
 	json_builder_set_member_name(b, "bar");
 	json_builder_begin_array(b);
@@ -279,10 +256,10 @@ bool report_file(struct server *s, uint64_t ino, unsigned bar, JsonBuilder *b)
 	g_autofree char *path = inode_path(s, i);
 	g_autofree char *url = source_describe(s->source, path);
 	json_builder_begin_object(b);
-	add_text(b, "ino", number);
-	add_text(b, "path", path);
-	add_text(b, "url", url);
-	add_text(b, "kind", kind_name(i->type));
+	json_add_text(b, "ino", number);
+	json_add_text(b, "path", path);
+	json_add_text(b, "url", url);
+	json_add_text(b, "kind", kind_name(i->type));
 	if (S_ISREG(i->type)) {
 		add_content(s, i, bar, b);
 		add_transfers(s, path, b);

@@ -160,6 +160,10 @@ static bool object_parse(JsonObject *object, struct request *r, GError **error)
 		r->verb = REQUEST_STATUS;
 		return true;
 	}
+	if (strcmp(verb, "trace") == 0) {
+		r->verb = REQUEST_TRACE;
+		return true;
+	}
 	if (strcmp(verb, "file") == 0) {
 		r->verb = REQUEST_FILE;
 		return file_parse(object, r, error);
@@ -179,8 +183,8 @@ static bool object_parse(JsonObject *object, struct request *r, GError **error)
 		r->verb = lists[n].verb;
 		return list_parse(object, r, error);
 	}
-	return refuse(error, "unknown verb: expects status, file, fill, evict, refresh or "
-	                     "attach");
+	return refuse(error, "unknown verb: expects status, file, fill, evict, refresh, "
+	                     "attach or trace");
 }
 
 bool request_parse(const char *line, size_t length, struct request *out, GError **error)

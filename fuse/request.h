@@ -20,6 +20,7 @@ enum request_verb {
 	REQUEST_EVICT,
 	REQUEST_REFRESH,
 	REQUEST_ATTACH,
+	REQUEST_TRACE,
 };
 
 struct request {

@@ -23,6 +23,7 @@
 #include "fuse/notify.h"
 #include "fuse/ops.h"
 #include "fuse/session.h"
+#include "fuse/trace.h"
 #include "fuse/evict.h"
 #include "fuse/flusher.h"
 #include "fuse/vigil.h"
@@ -186,6 +187,7 @@ static bool engine_start(struct server *s, GError **error)
 	if (!source)
 		return false;
 	s->handlers = handlers_new(s);
+	s->tracers = tracers_new();
 	s->source = asked_new(source, &handlers_asked, s->handlers);
 	s->xattrs = s->source->xattrs || !s->read_only;
 	s->store = store_open(settings->store, &ss, error);
@@ -270,6 +272,7 @@ static void engine_stop(struct server *s)
 	if (s->evictions)
 		evictions_free(s->evictions);
 	handlers_free(s->handlers);
+	tracers_free(s->tracers);
 	if (s->clock)
 		alarm_clock_free(s->clock);
 	if (s->notifier)

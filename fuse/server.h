@@ -31,6 +31,7 @@ struct server {
 	struct flusher *flusher; /* makes durable what was written */
 	struct vigil *vigil;     /* reads whose process caught a signal */
 	struct handlers *handlers; /* who is asked before content is given out */
+	struct tracers *tracers;
 	struct control *control;
 	struct session *loop;
 	struct fuse_session *session; /* NULL until mounted */

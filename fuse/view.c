@@ -139,6 +139,20 @@ static void view_passthrough(JsonObject *answer, GString *out)
 		row(out, "passthrough", "no: %s", reason);
 }
 
+static void view_handlers(JsonObject *answer, GString *out)
+{
+	JsonNode *node = json_object_get_member(answer, "handlers");
+	JsonArray *list = node && JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
+	for (unsigned n = 0; list && n < json_array_get_length(list); n++) {
+		JsonObject *h = json_array_get_object_element(list, n);
+		g_autofree char *comm = text(h, "comm");
+		g_autofree char *name = text(h, "name");
+		g_autofree char *state = text(h, "state");
+		row(out, "handler", "%s[%u]%s%s: %s, %u waiting", comm, (unsigned)number(h, "pid"),
+		    name[0] ? " " : "", name, state, (unsigned)number(h, "waiting"));
+	}
+}
+
 void view_mount(JsonObject *answer, GString *out)
 {
 	JsonObject *network = object(answer, "network"), *store = object(answer, "store");
@@ -161,6 +175,7 @@ void view_mount(JsonObject *answer, GString *out)
 	view_passthrough(answer, out);
 	row_count(out, answer, "inodes", "inodes", "known to the kernel");
 	row(out, "running", "%s, pid %u", up, (unsigned)number(answer, "pid"));
+	view_handlers(answer, out);
 	view_transfers(answer, out);
 }
 

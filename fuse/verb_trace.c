@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include "fetch/error.h"
+#include "fuse/client.h"
+#include "fuse/human.h"
+#include "fuse/json.h"
+#include "fuse/verb.h"
+
+static const char help[] =
+        "Usage: lacunafs trace [--json] MOUNT\n"
+        "\n"
+        "Prints what is asked of handlers and of the source, as it ends, until it is\n"
+        "interrupted or the mount goes: when, who, what of which file, the verdict\n"
+        "(allow, fetch, deny; source: nobody was asked), and how long it took.\n"
+        "\n"
+        "  --json   one object on each line\n";
+
+static const char *text(JsonObject *o, const char *name)
+{
+	return json_object_get_string_member_with_default(o, name, "");
+}
+
+static gint64 number(JsonObject *o, const char *name)
+{
+	return json_object_get_int_member_with_default(o, name, 0);
+}
+
+static void print_event(JsonObject *o)
+{
+	if (json_object_has_member(o, "missed")) {
+		printf("%" G_GINT64_FORMAT " events were not shown: too many at once\n",
+		       number(o, "missed"));
+		return;
+	}
+	g_autofree char *path = human_name(text(o, "path"));
+	g_autofree char *comm = human_name(text(o, "comm"));
+	const char *time = strchr(text(o, "time"), 'T');
+	gint64 error = number(o, "errno");
+	printf("%.8s  %s %" G_GINT64_FORMAT "+%" G_GINT64_FORMAT " %s  %s[%" G_GINT64_FORMAT
+	       "] uid %" G_GINT64_FORMAT "  %s%s%s  %.3f ms\n",
+	       time ? time + 1 : "", text(o, "operation"), number(o, "offset"), number(o, "length"),
+	       path, comm, number(o, "pid"), number(o, "uid"), text(o, "verdict"),
+	       error ? ": " : "", error ? g_strerror((int)error) : "",
+	       (double)number(o, "microseconds") / 1000);
+}
+
+static bool trace(const struct mount *m, bool json, GError **error)
+{
+	struct client *c = client_open(m, error);
+	JsonBuilder *b = json_builder_new();
+	json_builder_begin_object(b);
+	json_add_text(b, "verb", "trace");
+	json_builder_end_object(b);
+	bool ok = c && client_send(c, b, error);
+	if (!c)
+		g_object_unref(b);
+	while (ok && !ferror(stdout)) {
+		JsonObject *o = NULL;
+		g_autoptr(GError) cause = NULL;
+		if (!client_receive(c, 3600000, &o, &cause)) {
+			if (g_error_matches(cause, LOCAL_ERROR, ETIMEDOUT))
+				continue;
+			g_propagate_error(error, g_steal_pointer(&cause));
+			ok = false;
+		} else if (!o) {
+			break; /* unmounted */
+		} else if (json) {
+			g_autoptr(JsonNode) root = json_node_init_object(json_node_alloc(), o);
+			g_autofree char *line = json_to_string(root, FALSE);
+			puts(line);
+		} else {
+			print_event(o);
+		}
+		g_clear_pointer(&o, json_object_unref);
+		fflush(stdout);
+	}
+	client_close(c);
+	return ok;
+}
+
+static int run(int argc, char **argv)
+{
+	gboolean json = FALSE;
+	g_auto(GStrv) paths = NULL;
+	g_autoptr(GError) error = NULL;
+	const GOptionEntry entries[] = {{"json", 0, 0, G_OPTION_ARG_NONE, &json}, {NULL}};
+	if (!verb_options(&verb_trace, argc, argv, entries, &paths))
+		return EXIT_USAGE;
+	if (!paths || !paths[0] || paths[1]) {
+		verb_complain("trace: expects one MOUNT");
+		return EXIT_USAGE;
+	}
+	g_autoptr(GPtrArray) mounts = mounts_read(&error);
+	struct stat st;
+	if (!mounts || stat(paths[0], &st) != 0) {
+		verb_complain("%s: %s", paths[0], error ? error->message : g_strerror(errno));
+		return EXIT_FAILED;
+	}
+	const struct mount *m = mounts_of_device(mounts, major(st.st_dev), minor(st.st_dev));
+	if (!m) {
+		verb_complain("%s: not in a lacunafs mount", paths[0]);
+		return EXIT_FAILED;
+	}
+	if (trace(m, json, &error))
+		return EXIT_OK;
+	verb_complain("%s: %s", paths[0], error->message);
+	return EXIT_FAILED;
+}
+
+const struct verb verb_trace = {"trace", run, help};
