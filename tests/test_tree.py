@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
-SOURCES = sorted(p for d in ("include", "fuse", "fetch", "tests", "examples")
+SOURCES = sorted(p for d in ("include", "fuse", "fetch", "lib", "tests", "examples")
                  for p in (TOP / d).rglob("*") if p.suffix in (".c", ".h"))
 
 

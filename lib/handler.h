@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* A handler: one connection, and the threads that wait at it.
+ * Shape:   of the threads that wait for anything one reads the socket, for all: events go to the
+ *          queue, results to their markers. It stops reading when it has what it wanted, and
+ *          wakes another one
+ * Owns:    its descriptors; the queue, until lacuna_next() hands a request out
+ * Locking: `lock`, then nothing; `sending` alone. `inbox` is of who set `reading`. No lock is
+ *          held while anybody waits for the socket
+ * Wakes:   `wake` becomes readable, for good, with `stopping` and with `broken`; `ready` is
+ *          readable as long as the queue has something and nobody is about to take it; `poll`
+ *          (epoll) is readable with one of these or the socket
+ */
+#pragma once
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include "lib/message.h"
+
+/* A request and what hangs on it: one allocation. */
+struct event {
+	struct lacuna_request request; /* first: lacuna_respond() frees by it */
+	struct event *next;
+	char path[];
+};
+
+/* Of a thread in lacuna_mark(), on its stack. */
+struct marker {
+	uint64_t id;
+	bool done;
+	int error; /* a positive errno, or 0 */
+	pthread_cond_t changed;
+	struct marker *next;
+};
+
+struct lacuna_handler {
+	int socket, wake, ready, poll;
+	unsigned major, minor; /* of the mount */
+	atomic_bool stopping;
+	_Atomic uint64_t refusals;
+	pthread_mutex_t sending; /* so that messages stay whole */
+
+	pthread_mutex_t lock;
+	pthread_cond_t events; /* for `waiting` threads: an event, or nobody reads */
+	pthread_cond_t left;   /* users: 0 */
+	struct event *first, **last;
+	struct marker *markers;
+	uint64_t marks; /* made so far */
+	unsigned users, waiting;
+	bool reading, ready_set;
+	int broken; /* 0, or the -errno that ends it all */
+
+	struct inbox inbox;
+};
+
+/* Takes over `socket`, also on failure: NULL and *error. */
+struct lacuna_handler *handler_new(int socket, unsigned major, unsigned minor, int *error);
+/* What came right behind the answer to the attach line is looked at. */
+int handler_begin(struct lacuna_handler *h);
+/* Counts the caller as inside, so that lacuna_close() waits for it. */
+void handler_enter(struct lacuna_handler *h);
+void handler_leave(struct lacuna_handler *h);
+/* Until `m` is done, if not NULL, else until there is an event, which is handed out.
+ * `timeout_ms` -1: for ever. 0, -EAGAIN, -ESHUTDOWN, or what the connection broke by. */
+int handler_wait(struct lacuna_handler *h, struct marker *m, int timeout_ms, struct event **out);
+/* What lies whole in the inbox goes where it belongs. REQUIRES(lock) */
+int handler_sort_locked(struct lacuna_handler *h);
+int handler_send(struct lacuna_handler *h, const void *message, size_t length);
+void event_free(struct event *e);
+void eventfd_set(int fd);  /* async-signal-safe */
+int64_t time_now_ms(void); /* CLOCK_MONOTONIC */
+
+static inline void errno_restore(const int *saved)
+{
+	errno = *saved;
+}
+#define ERRNO_KEPT const int errno_kept __attribute__((cleanup(errno_restore), unused)) = errno
