@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include "fuse/event.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +10,6 @@
 #include <unistd.h>
 #include "fuse/inode.h"
 #include "fuse/server.h"
-
-#define PAGE 4096
 
 /* What /proc tells of a thread; false: nothing. */
 static bool proc_read(pid_t tid, const char *file, char *out, size_t size)
@@ -25,15 +24,13 @@ static bool proc_read(pid_t tid, const char *file, char *out, size_t size)
 	return n > 0;
 }
 
-/* Only the first thread of a process has a descriptor to be had: 1 µs, its status takes 15. */
+/* Most are the first thread of their process: a signal 0 tells, in a hundredth of the time that
+ * the status takes. */
 static pid_t process_of(pid_t tid)
 {
 	char status[1024];
-	int pidfd = (int)syscall(SYS_pidfd_open, tid, 0);
-	if (pidfd >= 0) {
-		close(pidfd);
+	if (syscall(SYS_tgkill, tid, tid, 0) == 0 || errno == EPERM)
 		return tid;
-	}
 	const char *found = proc_read(tid, "status", status, sizeof status)
 	                            ? strstr(status, "\nTgid:\t")
 	                            : NULL;
@@ -48,10 +45,10 @@ long event_syscall(pid_t tid)
 	return g_ascii_isdigit(line[0]) || line[0] == '-' ? atol(line) : -2;
 }
 
-/* A READ by whole pages may be a fault, or the kernel's own for execve(2). */
+/* A READ into the page cache may be a fault, or the kernel's own for execve(2). */
 static uint32_t operation_of(const struct event *e)
 {
-	if (e->cause.operation != LACUNA_READ || e->offset % PAGE || e->length % PAGE)
+	if (e->cause.operation != LACUNA_READ || e->every)
 		return e->cause.operation;
 	switch (event_syscall(e->cause.pid)) {
 	case -1:

@@ -85,10 +85,10 @@ static void bring_reply(struct parked *bringer, int64_t n)
 static void watched_go(struct parked *p)
 {
 	struct watched *w = p->data;
-	if (w->fd >= 0)
-		close(w->fd);
-	w->fd = -1;
+	int fd = w->fd;
 	w->run(p);
+	if (fd >= 0) /* nobody waits for this */
+		close(fd);
 }
 
 /* The next extent, or the operation. */
@@ -101,8 +101,9 @@ static void bring_next(struct parked *p, uint64_t from)
 	uint64_t size = i->size;
 	pthread_mutex_unlock(&i->lock);
 	if (!brought_next(watched_of(p)->fd, from, size, &e)) {
-		/* what other handles have in the page cache */
-		if (from > 0)
+		/* What other handles have in the page cache; but not what a fault waits for there:
+		 * it would fault again, and be asked again. */
+		if (from > 0 && p->operation != LACUNA_FAULT)
 			notifier_inode(s->notifier, inode_id(i), true);
 		watched_go(p);
 		return;
@@ -184,9 +185,14 @@ void watched_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                   struct fuse_file_info *fi)
 {
 	struct handle *h = watched_handle(req, fi);
+	/* of direct I/O, that is, not into the page cache */
+	bool call = fi->lock_owner != 0;
 	if (h)
-		ask(req, h->inode, LACUNA_READ, (uint64_t)offset, size,
-		    watched_new(read_run, ino, fi, offset, size, 0));
+		ask(req, h->inode,
+		    h->flags & WRITE_HANDLES_EXEC ? LACUNA_EXEC
+		    : call                        ? LACUNA_READ
+		                                  : LACUNA_FAULT,
+		    (uint64_t)offset, size, watched_new(read_run, ino, fi, offset, size, 0));
 	else
 		op_read(req, ino, size, offset, fi);
 }

@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "fuse/backing.h"
+#include "fuse/handlers.h"
 
 #define BUFFER_SIZE ((1u << 20) + 8192) /* max_write, and room for the header */
 #define SPIN_FROM 32
@@ -134,7 +135,8 @@ static size_t request_next(struct session *se, void *mem)
 		}
 		if (idle_since == 0)
 			idle_since = looked = clock_now();
-		else if (!spin_on(&se->spin, idle_since, &looked))
+		else if (handlers_any(se->server->handlers) || /* they want the processor */
+		         !spin_on(&se->spin, idle_since, &looked))
 			poll(fds, G_N_ELEMENTS(fds), -1);
 	}
 	session_end(se);
