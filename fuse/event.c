@@ -45,12 +45,11 @@ long event_syscall(pid_t tid)
 	return g_ascii_isdigit(line[0]) || line[0] == '-' ? atol(line) : -2;
 }
 
-/* A READ into the page cache may be a fault, or the kernel's own for execve(2). */
-static uint32_t operation_of(const struct event *e)
+uint32_t event_operation(pid_t tid, uint32_t otherwise)
 {
-	if (e->cause.operation != LACUNA_READ || e->every)
-		return e->cause.operation;
-	switch (event_syscall(e->cause.pid)) {
+	switch (event_syscall(tid)) {
+	case -2:
+		return otherwise;
 	case -1:
 		return LACUNA_FAULT;
 	case SYS_execve:
@@ -59,6 +58,16 @@ static uint32_t operation_of(const struct event *e)
 	default:
 		return LACUNA_READ;
 	}
+}
+
+/* A READ of mode holes comes from the page cache. */
+static uint32_t operation_of(const struct event *e)
+{
+	if (e->cause.pid == 0)
+		return LACUNA_FILL;
+	if (e->cause.operation != LACUNA_READ || e->every)
+		return e->cause.operation;
+	return event_operation(e->cause.pid, LACUNA_READ);
 }
 
 GArray *event_parents(struct server *s, const struct inode *i)
@@ -92,7 +101,7 @@ void event_describe(struct server *s, struct event *e, uint64_t id)
 	        .length = e->length,
 	        .size = size,
 	        .ino = i->ino,
-	        .operation = e->cause.pid ? operation_of(e) : LACUNA_FILL,
+	        .operation = operation_of(e),
 	        .pid = e->cause.pid ? (uint32_t)process_of(e->cause.pid) : 0,
 	        .tid = (uint32_t)e->cause.pid,
 	        .uid = e->cause.uid,

@@ -44,5 +44,7 @@ GArray *event_parents(struct server *s, const struct inode *i);
 /* Is it certain that the process which asks is the only thread of `pid`, who would have to answer?
  */
 bool event_deadlocks(const struct event *e, pid_t pid);
+/* What a thread that reads into the page cache is doing: `otherwise` where it cannot be told. */
+uint32_t event_operation(pid_t tid, uint32_t otherwise);
 /* The call of the thread, where it can be told: its number, -1 in a page fault, -2 unknown. */
 long event_syscall(pid_t tid);

@@ -275,6 +275,7 @@ static void handler_stop(struct handler *h)
 	pthread_mutex_lock(&all->lock);
 	h->serving = false;
 	h->fd = -1;
+	pthread_cond_broadcast(&all->changed);
 	if (!h->leaves && !all->stopped)
 		g_message("handler \"%s\" (pid %d) is lost: what asks for it %s", h->name,
 		          (int)h->pid,

@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 #include "fuse/handlers.h"
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -16,6 +17,7 @@ struct handlers *handlers_new(struct server *s)
 	struct handlers *all = g_new0(struct handlers, 1);
 	all->server = s;
 	pthread_mutex_init(&all->lock, NULL);
+	pthread_cond_init(&all->changed, NULL);
 	return all;
 }
 
@@ -32,6 +34,7 @@ void handlers_free(struct handlers *all)
 	if (!all)
 		return;
 	g_list_free_full(all->list, (GDestroyNotify)handler_free);
+	pthread_cond_destroy(&all->changed);
 	pthread_mutex_destroy(&all->lock);
 	g_free(all);
 }
@@ -288,6 +291,12 @@ static struct handler *handler_named_locked(struct handlers *all, const struct h
 	return found;
 }
 
+static bool hung_up(int fd)
+{
+	struct pollfd p = {.fd = fd};
+	return fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
+}
+
 struct handler *handlers_attach(struct handlers *all, const struct handler_options *o, int fd,
                                 bool *inherited)
 {
@@ -295,7 +304,10 @@ struct handler *handlers_attach(struct handlers *all, const struct handler_optio
 	socklen_t size = sizeof peer;
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
 	pthread_mutex_lock(&all->lock);
-	struct handler *h = handler_named_locked(all, o);
+	struct handler *h;
+	/* who has just died is about to be found out */
+	while ((h = handler_named_locked(all, o)) && o->name[0] && hung_up(h->fd))
+		pthread_cond_wait(&all->changed, &all->lock);
 	bool busy = all->stopped || (h && h->fd >= 0 && o->name[0]);
 	*inherited = h && h->fd < 0;
 	if (!busy && !*inherited) {

@@ -181,18 +181,23 @@ static void read_run(struct parked *p)
 	parked_free(p);
 }
 
+/* Direct I/O tells its owner; a READ into the page cache, which has none, is for a fault, splice(2)
+ * or execve(2). */
+static uint32_t read_operation(fuse_req_t req, const struct handle *h,
+                               const struct fuse_file_info *fi)
+{
+	if (fi->lock_owner == 0)
+		return event_operation(fuse_req_ctx(req)->pid, LACUNA_FAULT);
+	return h->flags & WRITE_HANDLES_EXEC ? LACUNA_EXEC : LACUNA_READ;
+}
+
 void watched_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                   struct fuse_file_info *fi)
 {
 	struct handle *h = watched_handle(req, fi);
-	/* of direct I/O, that is, not into the page cache */
-	bool call = fi->lock_owner != 0;
 	if (h)
-		ask(req, h->inode,
-		    h->flags & WRITE_HANDLES_EXEC ? LACUNA_EXEC
-		    : call                        ? LACUNA_READ
-		                                  : LACUNA_FAULT,
-		    (uint64_t)offset, size, watched_new(read_run, ino, fi, offset, size, 0));
+		ask(req, h->inode, read_operation(req, h, fi), (uint64_t)offset, size,
+		    watched_new(read_run, ino, fi, offset, size, 0));
 	else
 		op_read(req, ino, size, offset, fi);
 }

@@ -258,13 +258,16 @@ void question_answer(struct question *question, enum verdict verdict, int denied
 {
 	struct asking *q = (struct asking *)((char *)question - offsetof(struct asking, question));
 	struct source_read *outer = q->outer;
-	struct extent e;
+	struct extent e, hull;
 	g_autoptr(GError) error = NULL;
 	q->fd = fd;
 	bool whole =
 	        fd >= 0 && brought_around(fd, question->offset, question->offset + question->length,
 	                                  question->size, &e);
-	if (verdict == VERDICT_FETCH && !whole) {
+	/* what lies between one extent and the next is for the source */
+	bool apart = whole && brought_hull(fd, question->size, &hull) &&
+	             (hull.offset != e.offset || hull.end != e.end);
+	if (verdict == VERDICT_FETCH && (!whole || apart)) {
 		fetch(q);
 		return;
 	}

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""Handlers that die, hang, block on themselves, or send nonsense."""
+import errno
+import json
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import handlers
+import trees
+from handlers import (AGAIN, ALLOW, ANSWER, DENY, FETCH, HEADER, MARK, MOUNT, RESULT, Handler,
+                      Serving, inverted)
+from test_precontent import (CHUNK, DATA, OTHER, Reader, bring, error_of, pread, source)
+
+__all__ = ["source"]  # a fixture
+
+
+class Process:
+    """A handler in a process of its own."""
+
+    def __init__(self, mount, kind, root, **attach):
+        env = {**os.environ, "XDG_RUNTIME_DIR": mount.program.env["XDG_RUNTIME_DIR"]}
+        self.child = subprocess.Popen(
+            [sys.executable, handlers.__file__, mount.path, kind, root, json.dumps(attach)],
+            stdout=subprocess.PIPE, text=True, env=env)
+        self.ready = self.line()
+
+    def line(self):
+        return self.child.stdout.readline().strip()
+
+    def kill(self):
+        self.child.kill()
+        self.child.wait()
+        self.child.stdout.close()
+
+
+def lost(mount):
+    """Until the mount has seen it."""
+    until = time.monotonic() + 20
+    while any(h["state"] == "attached" for h in mount.status()["handlers"]):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_who_waits_for_a_dead_handler_waits_for_the_next(source, mount):
+    m = mount(source)
+    dead = Process(m, "hang", source, name="n")
+    assert dead.ready == "ready False"
+    readers = [Reader(m / "f", 0, 10), Reader(m / "g", 0, 10)]
+    assert dead.line() == "event" and dead.line() == "event"
+    dead.kill()
+    lost(m)
+    readers.append(Reader(m / "f", 8 * CHUNK, 10))  # nobody has been told of it yet
+    other = Handler(m, name="other")
+    assert other.hello["inherited"] is False
+    assert all(r.is_alive() for r in readers)
+    told = {h["name"]: h for h in m.status()["handlers"]}
+    assert told["n"]["state"] == "lost" and told["n"]["waiting"] == 3
+    back = Handler(m, name="n")
+    assert back.hello["inherited"] is True
+    events = [back.next() for _ in range(3)]
+    assert sorted((e.path, e.offset, e.flags) for e in events) == \
+        [("f", 0, AGAIN), ("f", 8 * CHUNK, 0), ("g", 0, AGAIN)]
+    for event in events:
+        event.bring(OTHER)
+        back.answer(event, ALLOW)
+    assert [r.wait() for r in readers] == [OTHER[:10], OTHER[:10], OTHER[8 * CHUNK:][:10]]
+    back.detach(), other.detach()
+    assert pread(m / "sub" / "f", 0, 10) == DATA[:10]
+    assert m.status()["handlers"] == []
+
+
+@pytest.mark.parametrize("policy, expected", [("deny", errno.EIO), ("source", DATA[:10])])
+def test_what_else_may_become_of_them(policy, expected, source, mount):
+    m = mount(source, "-o", f"handler_lost={policy}")
+    dead = Process(m, "hang", source)
+    reader = Reader(m / "f", 0, 10)
+    assert dead.line() == "event"
+    dead.kill()
+    assert reader.wait() == expected
+    assert Reader(m / "g", 0, 10).wait() == expected
+    if policy == "deny":
+        back = Handler(m)
+        assert back.hello["inherited"] is True
+        serving = Serving(back, bring)
+        assert pread(m / "g", 0, 10) == OTHER[:10]
+        serving.stop()
+
+
+@pytest.mark.parametrize("mode", ["holes", "every"])
+def test_a_handler_that_takes_too_long_is_given_up(mode, source, mount):
+    m = mount(source, "-o", "handler_timeout=300ms,handler_lost=deny")
+    hung = Process(m, "hang", source, mode=mode)
+    began = time.monotonic()
+    assert Reader(m / "f", 0, 10).wait() == errno.EIO
+    assert 0.25 < time.monotonic() - began < 5
+    lost(m)
+    hung.kill()
+    assert "has not answered" in m.log()
+
+
+def test_waiting_has_no_other_end(source, mount):
+    """No deadline of a reader's counts while somebody is asked; a fatal signal does."""
+    m = mount(source, "-o", "wait_timeout=200ms")
+    dead = Process(m, "hang", source)
+    reader = Reader(m / "f", 0, 10)
+    assert dead.line() == "event"
+    dead.kill()
+    child = subprocess.Popen(["head", "-c", "10", m / "g"], stdout=subprocess.DEVNULL)
+    time.sleep(1)
+    assert reader.is_alive() and child.poll() is None
+    child.terminate()
+    assert child.wait(5) == -signal.SIGTERM
+    back = Serving(Handler(m), bring)
+    assert reader.wait() == OTHER[:10]
+    back.stop()
+
+
+def test_an_interrupted_caller_of_mode_every(source, mount):
+    """EINTR once the handler is lost; while it is there a caught signal waits for its answer."""
+    m = mount(source)
+    handler = Handler(m, mode="every")
+    handler.mark(MOUNT)
+    code = ("import os,signal,sys; signal.signal(signal.SIGUSR1, lambda *_: None);"
+            "signal.siginterrupt(signal.SIGUSR1, True)\n"
+            "import ctypes; c=ctypes.CDLL(None,use_errno=True); f=os.open(sys.argv[1],0)\n"
+            "print('go',flush=True); n=c.pread(f,ctypes.create_string_buffer(9),9,0)\n"
+            "print(n,ctypes.get_errno())")
+    child = subprocess.Popen([sys.executable, "-c", code, m / "f"], stdout=subprocess.PIPE,
+                             text=True)
+    assert child.stdout.readline() == "go\n"
+    handler.next()
+    child.send_signal(signal.SIGUSR1)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.5)
+    handler.close()
+    assert child.stdout.readline() == f"-1 {errno.EINTR}\n"
+    assert child.wait(10) == 0
+    child.stdout.close()
+    m.status()
+
+
+def test_unmounting_ends_the_wait(source, mount):
+    m = mount(source)
+    dead = Process(m, "hang", source, mode="every")
+    reader = Reader(m / "f", 0, 10)
+    dead.line()
+    dead.kill()
+    m.kill()
+    assert reader.wait() in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
+
+
+def test_a_handler_that_waits_for_itself(source, mount):
+    m = mount(source)
+    alone = Process(m, "self", source)
+    assert pread(m / "f", 0, 10) == OTHER[:10]
+    assert alone.line() in ("EDEADLK", "EDEADLOCK")
+    assert pread(m / "g", 0, 10) == OTHER[:10]
+    alone.kill()
+
+
+def garbage(rng):
+    kind = rng.randrange(6)
+    if kind == 0:
+        return rng.randbytes(rng.randrange(1, 200))
+    if kind == 1:
+        return HEADER.pack(rng.choice([0, 15, 8193, 2**32 - 1]), ANSWER, 1)
+    if kind == 2:
+        return HEADER.pack(16 + 8, rng.choice([0, 1, RESULT, 99]), 1) + bytes(8)
+    if kind == 3:
+        return HEADER.pack(16 + 4, ANSWER, 1) + bytes(4)  # of another length
+    if kind == 4:
+        return HEADER.pack(16 + 8, ANSWER, 1)  # half of one
+    return HEADER.pack(32, MARK, 1) + struct.pack("=IIQ", *(rng.getrandbits(32) for _ in "ab"), 7)
+
+
+@pytest.mark.sanitize
+def test_nonsense_ends_nobody_else(source, mount):
+    m = mount(source)
+    good = Serving(Handler(m, name="good"), bring)
+    good.handler.send(MARK, 1, struct.pack("=IIQ", MOUNT, 1, 0))
+    rng = random.Random(4)
+    pread(m / "other", 0, 1)
+    descriptors = len(os.listdir(f"/proc/{m.pid}/fd"))
+    for n in range(60):
+        bad = Handler(m, name=f"bad{n}")
+        bad.socket.sendall(garbage(rng))
+        if n % 3 == 0:  # descriptors that nobody asked for
+            with open("/dev/null", "rb") as f:
+                try:
+                    socket.send_fds(bad.socket, [b"x" * 16], [f.fileno()] * 8)
+                except OSError:
+                    pass
+        if n % 2:
+            bad.socket.shutdown(socket.SHUT_WR)
+            try:
+                while True:
+                    bad.receive()
+            except (EOFError, ConnectionError):
+                pass
+            assert all(e in (0, errno.EPROTO, errno.EINVAL, errno.ENOENT) for _, e in bad.results)
+        bad.close()
+    assert (m / "f").read_bytes() == OTHER
+    lost_ones = [h["name"] for h in m.status()["handlers"] if h["state"] == "lost"]
+    assert "good" not in lost_ones
+    for name in lost_ones:
+        Handler(m, name=name).detach()
+    assert len(os.listdir(f"/proc/{m.pid}/fd")) <= descriptors + 4
+    good.stop()
+
+
+@pytest.mark.parametrize("attach", [
+    {"version": 2}, {"version": "1"}, {"mode": "some"}, {"class": 1}, {"name": "x" * 64},
+    {"name": "a\"b"}, {"name": "\u00e9"}, {"name": 1}, {"backlog": 0}, {"backlog": 1 << 40}])
+def test_attaching_wrongly(attach, source, mount):
+    m = mount(source)
+    assert list(Handler(m, **attach).hello) == ["error"]
+    assert Handler(m).hello["attached"] == 1
+
+
+def test_too_many_handlers_leave_room_for_others(source, mount):
+    m = mount(source)
+    there = [Handler(m) for _ in range(30)]
+    assert sum("attached" in h.hello for h in there) == 24
+    assert m.status()["handlers"]
+    for h in there:
+        h.close()
+
+
+def test_a_stranger_is_refused(source, mount, nobody):
+    m = mount(source, "-o", "allow_other")
+    socket_path = handlers.address(m, {})
+    code = ("import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+            "s.sendall(b'{\"verb\": \"attach\"}\\n'); print(s.recv(200))")
+    done = subprocess.run(["setpriv", f"--reuid={nobody}", "--clear-groups", sys.executable, "-c",
+                           code, socket_path], capture_output=True, text=True, check=False)
+    assert "attached" not in done.stdout
+
+
+class Mortal:
+    """A handler that is killed at a random step of each event, and followed by the next."""
+
+    STEPS = ("received", "half-brought", "brought", "half-answered", "answered")
+
+    def __init__(self, mount, rng):
+        self.mount, self.rng = mount, rng
+
+    def life(self):
+        """One, in a child process: its events, by a pipe."""
+        out, into = os.pipe()
+        seed = self.rng.getrandbits(32)
+        child = os.fork()
+        if child == 0:
+            os.close(out)
+            try:
+                self.live(random.Random(seed), into)
+            finally:
+                os._exit(1)
+        os.close(into)
+        with os.fdopen(out) as lines:
+            told = [line.split() for line in lines]
+        os.waitpid(child, 0)
+        return told
+
+    def live(self, rng, into):
+        handler = Handler(self.mount, name="mortal")
+        assert handler.hello["inherited"]
+        while True:
+            event = handler.next(1)  # the last has nothing to wait for
+            step = rng.choice(self.STEPS)
+            os.write(into, f"{event.id} {event.flags} {step}\n".encode())
+            if step == "received":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if step == "half-brought":
+                os.pwrite(event.fd, b"\0" * 5000, event.offset)
+                os.kill(os.getpid(), signal.SIGKILL)
+            event.bring(OTHER)
+            if step == "brought":
+                os.kill(os.getpid(), signal.SIGKILL)
+            message = HEADER.pack(24, ANSWER, event.id) + struct.pack("=II", ALLOW, 0)
+            if step == "half-answered":
+                handler.socket.sendall(message[:20])
+                os.kill(os.getpid(), signal.SIGKILL)
+            handler.socket.sendall(message)
+            if rng.random() < 0.3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            event.close()
+
+
+@pytest.mark.patience(600)
+def test_killing_the_handler_at_every_step(mount, scratch):
+    """No zeros, nobody hangs, no event is lost, none is given again that had its answer."""
+    events = int(os.environ.get("LACUNAFS_EVENTS", "200"))
+    source = scratch / "src"
+    names = [f"f{n}" for n in range(events // 20 + 1)]
+    for name in names:
+        trees.put(source / name, DATA)
+    m = mount(source)
+    rng = random.Random(5)
+    mortal, wrong = Mortal(m, rng), []
+    ranges = [(name, n) for name in names for n in range(0, 20)]
+    rng.shuffle(ranges)
+
+    def read():
+        while True:
+            try:
+                name, n = ranges.pop()
+            except IndexError:
+                return
+            fd = os.open(m / name, os.O_RDONLY)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+            got = os.pread(fd, 4096, n * CHUNK + 4096)
+            os.close(fd)
+            if got != OTHER[n * CHUNK + 4096:][:4096]:
+                wrong.append((name, n))
+    first = Handler(m, name="mortal")
+    assert first.mark(MOUNT) == 0
+    first.close()
+    lost(m)
+    readers = [threading.Thread(target=read, daemon=True) for _ in range(8)]
+    for r in readers:
+        r.start()
+    seen, finished = {}, set()
+    while any(r.is_alive() for r in readers):
+        for number, flags, step in mortal.life():
+            again = int(flags) & AGAIN
+            assert number not in finished, f"event {number} was answered, and given again"
+            assert again or number not in seen, f"event {number} came twice as new"
+            seen[number] = step
+            if step == "answered":
+                finished.add(number)
+    for r in readers:
+        r.join(20)
+        assert not r.is_alive(), "a reader hangs"
+    assert not wrong, wrong[:5]
+    assert set(seen) == finished and len(seen) >= events
