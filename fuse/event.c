@@ -3,6 +3,7 @@
 #include "fuse/event.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,8 +41,14 @@ static pid_t process_of(pid_t tid)
 long event_syscall(pid_t tid)
 {
 	char line[128];
-	if (tid <= 0 || !proc_read(tid, "syscall", line, sizeof line))
-		return -2;
+	/* "running": it has asked, and is about to sleep */
+	for (int tries = 0; tries < 3; tries++) {
+		if (tid <= 0 || !proc_read(tid, "syscall", line, sizeof line))
+			return -2;
+		if (line[0] != 'r')
+			break;
+		sched_yield();
+	}
 	return g_ascii_isdigit(line[0]) || line[0] == '-' ? atol(line) : -2;
 }
 

@@ -285,7 +285,7 @@ def test_an_exec_asks_for_little(big_program, mount, scratch):
     subprocess.run([m / big_program.name], check=True, stdout=subprocess.DEVNULL)
     log = serving.take()
     assert sum(n for _, _, _, n in log) <= big_program.stat().st_size // 100
-    assert {EXEC, FAULT} >= {operation for _, operation, _, _ in log} != set()
+    assert {READ, EXEC, FAULT} >= {operation for _, operation, _, _ in log} != set()
     serving.stop()
 
 

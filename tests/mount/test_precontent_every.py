@@ -84,7 +84,7 @@ def test_an_exec_and_its_faults(watched):
     subprocess.run([watched.mount / "program"], check=True)
     log = asked(watched)
     assert log[:3] == [(EXEC, 0, PAGE)] * 3
-    assert {operation for operation, _, _ in log[3:]} == {FAULT}
+    assert {operation for operation, _, _ in log[3:]} <= {EXEC, FAULT}
     subprocess.run([watched.mount / "script"], check=True)
     assert asked(watched) == [(EXEC, 0, PAGE)]
     done = subprocess.run([sys.executable, "-c", FAULTER, watched.mount / "f", "90000"],
