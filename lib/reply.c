@@ -82,13 +82,21 @@ static bool value_scan(const char **at, struct value *v)
 	return number_scan(at, &v->number);
 }
 
-/* Refusals that carry no number are those of any verb. */
+/* What the daemon's words mean. One that does not know the verb has no handlers. */
 static int refusal(const char *text)
 {
-	if (strstr(text, "too many"))
-		return -EAGAIN;
-	if (strstr(text, "owner"))
-		return -EACCES;
+	static const struct {
+		const char *words;
+		int error;
+	} known[] = {
+	        {"too many", EAGAIN},
+	        {"owner of the mount", EACCES},
+	        {"of that name", EBUSY},
+	        {"attach:", EINVAL},
+	};
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (strstr(text, known[i].words))
+			return -known[i].error;
 	return -ENOTTY;
 }
 

@@ -214,8 +214,8 @@ static void test_bad(void)
 	}
 }
 
-/* A descriptor that belongs to nothing must not go with the event behind it. */
-static void test_stray_descriptor(void)
+/* Also: a descriptor that belongs to nothing must not go with the event behind it. */
+static void test_bad_result(void)
 {
 	const struct lacuna_result result = {
 	        .header = {.length = sizeof(result), .type = LACUNA_RESULT, .id = 1}};
@@ -223,6 +223,10 @@ static void test_stray_descriptor(void)
 	struct lacuna_request *r;
 	peer_open(&p);
 	peer_send(&p, &result, sizeof(result), &p.scratch, 1);
+	g_assert_cmpint(lacuna_next(p.h, 20000, &r), ==, -EPROTO);
+	peer_close(&p);
+	peer_open(&p);
+	peer_result(&p, 0, EPROTO);
 	g_assert_cmpint(lacuna_next(p.h, 20000, &r), ==, -EPROTO);
 	peer_close(&p);
 	peer_open(&p);
@@ -309,7 +313,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/lacuna/respond", test_respond);
 	g_test_add_func("/lacuna/timeout", test_timeout);
 	g_test_add_func("/lacuna/bad", test_bad);
-	g_test_add_func("/lacuna/stray-descriptor", test_stray_descriptor);
+	g_test_add_func("/lacuna/bad-result", test_bad_result);
 	g_test_add_func("/lacuna/no-descriptor-left", test_no_descriptor_left);
 	g_test_add_func("/lacuna/gone", test_gone);
 	g_test_add_func("/lacuna/farewell", test_farewell);

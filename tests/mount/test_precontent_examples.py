@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""The handlers in examples/ do what they say, against real mounts."""
+import hashlib
+import os
+import pathlib
+import queue
+import signal
+import subprocess
+import threading
+
+import pytest
+
+import processes
+import trees
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+SIZE = (3 << 20) + 1234
+
+
+class Handlers:
+    """Examples of this build, ended at the end."""
+
+    def __init__(self, program, build):
+        self.program, self.built, self.running = program, pathlib.Path(build) / "examples", []
+
+    def path(self, name):
+        path = EXAMPLES / name if name.endswith(".py") else self.built / name
+        if not path.exists():
+            pytest.skip(f"{path} is not built")
+        return path.resolve()
+
+    def run(self, name, *args, timeout=60):
+        return subprocess.run([self.path(name), *map(str, args)], capture_output=True, text=True,
+                              timeout=timeout, env=self.program.env)
+
+    def start(self, name, *args):
+        """Attached, and its marks made, when this returns."""
+        h = Running([self.path(name), *map(str, args)], self.program.env)
+        self.running.append(h)
+        return h
+
+    def close(self):
+        for h in self.running:
+            h.end()
+
+
+class Running:
+    def __init__(self, argv, env):
+        self.process = subprocess.Popen(argv, env=env, text=True, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE)
+        self.said, self.queue = [], queue.Queue()
+        threading.Thread(target=self.listen, daemon=True).start()
+        first = self.queue.get(timeout=20)
+        if first != "ready":
+            self.process.kill()
+            raise AssertionError(f"{argv}: {first!r}: {self.process.stderr.read()}")
+
+    def listen(self):
+        for line in self.process.stdout:
+            self.queue.put(line.rstrip("\n"))
+        self.queue.put(None)
+
+    def lines(self):
+        """What it has printed so far, after "ready"."""
+        while not self.queue.empty():
+            self.said.append(self.queue.get())
+        return [line for line in self.said if line is not None]
+
+    def end(self, number=signal.SIGTERM):
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+            self.process.wait(20)
+        return self.process.returncode
+
+
+@pytest.fixture
+def handlers(request, lacunafs, variant):
+    h = Handlers(lacunafs, request.config.getoption("build" if variant == "plain" else variant))
+    yield h
+    h.close()
+
+
+@pytest.fixture
+def original(scratch):
+    """What is to be seen in the mount."""
+    top = scratch / "original"
+    for i, size in enumerate([0, 1, 4096, 65536, 65537, SIZE]):
+        trees.put(top / f"f{size}", trees.noise(i, size), 1_500_000_000 + i)
+    trees.put(top / "d" / "e" / "deep \u2603", b"deep\n" * 1000)
+    (top / "link").symlink_to("d/e")
+    (top / "f4096").chmod(0o640)
+    (top / "empty").mkdir()
+    return top
+
+
+PAIRS = [("populate", "remote-fetch"), ("populate.py", "remote-fetch.py")]
+
+
+def unlike(truth, mount):
+    """What differs, told by a child: a read that waits for a handler holds up nobody here."""
+    return processes.apart(lambda: trees.differences(
+        truth, mount, attributes=("type", "size", "content", "mode", "links", "target")))
+
+
+@pytest.fixture(params=PAIRS, ids=["c", "python"])
+def stubs(request, handlers, original, scratch):
+    """(directory of stubs, name of who fills them)"""
+    made = scratch / "stubs"
+    done = handlers.run(request.param[0], original, made)
+    assert done.returncode == 0, done.stderr
+    return made, request.param[1]
+
+
+def test_populate(stubs, original):
+    assert trees.differences(original, stubs[0], attributes=("type", "size", "mode", "target")) == []
+    for path in original.rglob("f*"):
+        stub = (stubs[0] / path.relative_to(original)).stat()
+        assert stub.st_mtime_ns == path.stat().st_mtime_ns
+        assert stub.st_blocks == 0, "it is a hole"
+
+
+@pytest.mark.sanitize
+def test_remote_fetch(mount, handlers, stubs, original):
+    m = mount(stubs[0])
+    handler = handlers.start(stubs[1], m.path, original)
+    assert unlike(original, m.path) == []
+    assert m.status(f"f{SIZE}")["present_bytes"] == SIZE
+    # What is there needs nobody any more, now and in the next mount
+    assert handler.end() == 0
+    assert unlike(original, m.path) == []
+
+
+def test_remote_fetch_brings_what_is_read(mount, handlers, stubs, original):
+    m = mount(stubs[0], "-o", "chunk_size=64K")
+    handlers.start(stubs[1], m.path, original)
+    big = original / f"f{SIZE}"
+
+    def page():
+        fd = os.open(m / big.name, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        return os.pread(fd, 4096, 1 << 20)
+    assert processes.apart(page) == big.read_bytes()[1 << 20:][:4096]
+    assert 4096 <= m.status(big.name)["present_bytes"] <= 512 << 10
+
+
+def test_remote_fetch_comes_back(mount, handlers, stubs, original):
+    """Who reads while no handler is there waits for the next one, and never sees zeros."""
+    m = mount(stubs[0])
+    handlers.start(stubs[1], m.path, original).end(signal.SIGKILL)
+    reader = subprocess.Popen(["cat", m / f"f{SIZE}"], stdout=subprocess.PIPE)
+    with pytest.raises(subprocess.TimeoutExpired):
+        reader.wait(0.5)
+    handlers.start(stubs[1], m.path, original)
+    assert reader.communicate(timeout=30)[0] == (original / f"f{SIZE}").read_bytes()
+
+
+def test_remote_fetch_of_what_has_changed(mount, handlers, stubs, original):
+    m = mount(stubs[0])
+    handlers.start(stubs[1], m.path, original)
+    (original / "f65536").write_bytes(b"short")
+    (original / "f4096").unlink()
+    for name in ("f65536", "f4096"):
+        with pytest.raises(OSError) as error:
+            (m / name).read_bytes()
+        assert error.value.errno == 5
+
+
+@pytest.mark.parametrize("name", ["remote-fetch", "remote-fetch.py", "policy", "decrypt"])
+def test_elsewhere(handlers, scratch, name):
+    last = {"policy": [], "decrypt": [scratch, "0" * 32]}.get(name, [scratch])
+    done = handlers.run(name, scratch, *last)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done
+    assert handlers.run(name).returncode in (1, 2)
+
+
+KEY = "00112233445566778899aabbccddeeff"
+
+
+def encrypt(path, name, content):
+    iv = hashlib.sha256(name.encode()).hexdigest()[:32]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(subprocess.run(["openssl", "enc", "-aes-128-ctr", "-K", KEY, "-iv", iv],
+                                    input=content, capture_output=True, check=True).stdout)
+
+
+def test_decrypt(mount, handlers, scratch):
+    secret, plain = scratch / "secret", scratch / "plain"
+    for i, size in enumerate([1, 4096, 65537, SIZE]):
+        content = trees.noise(i, size)
+        trees.put(plain / "d" / f"f{size}", content)
+        encrypt(secret / "d" / f"f{size}", f"d/f{size}", content)
+        assert (secret / "d" / f"f{size}").read_bytes() != content
+    m = mount(secret)
+    handlers.start("decrypt", m.path, secret, KEY)
+
+    def middle():
+        with open(m / "d" / f"f{SIZE}", "rb") as f:
+            f.seek(1_000_003)
+            return f.read(10_000)
+    assert processes.apart(middle) == (plain / "d" / f"f{SIZE}").read_bytes()[1_000_003:][:10_000]
+    assert unlike(plain, m.path) == []
+
+
+@pytest.fixture
+def program(handlers, scratch):
+    """A tree with a file and a program of mmap-validate's pattern."""
+    top = scratch / "pattern"
+    top.mkdir()
+    for args in (("write", top / "data", SIZE), ("program", top / "program")):
+        done = handlers.run("mmap-validate", *args)
+        assert done.returncode == 0, done.stderr
+    return top
+
+
+@pytest.mark.parametrize("fill", ["remote-fetch", "remote-fetch.py"])
+@pytest.mark.parametrize("verb, name", [("read", "data"), ("mmap", "data"), ("exec", "program")])
+def test_mmap_validate(mount, handlers, program, scratch, fill, verb, name):
+    assert handlers.run("populate", program, scratch / "stubs").returncode == 0
+    m = mount(scratch / "stubs", "-o", "chunk_size=4K")
+    handlers.start(fill, m.path, program)
+    done = handlers.run("mmap-validate", verb, m / name)
+    assert done.returncode == 0 and not done.stdout, done
+    # and again, of what is there
+    assert handlers.run("mmap-validate", verb, m / name).returncode == 0
+
+
+def test_mmap_validate_finds_zeros(handlers, program, scratch):
+    """What it is for: the stubs themselves."""
+    assert handlers.run("populate", program, scratch / "stubs").returncode == 0
+    for verb in ("read", "mmap"):
+        done = handlers.run("mmap-validate", verb, scratch / "stubs" / "data")
+        assert done.returncode == 1
+        assert len(done.stdout.splitlines()) == -(-SIZE // 4096)
+    with open(program / "program", "r+b") as f:
+        at = f.read().index((2654435761 * 5 % 2**32).to_bytes(4, "little") * 1024)
+        f.seek(at)
+        f.write(bytes(4096))
+    done = handlers.run("mmap-validate", "exec", program / "program")
+    assert done.returncode == 1 and done.stdout.startswith("page 4, byte 0: 00000000")
+
+
+def test_mmap_validate_writes(mount, handlers, program):
+    """The pattern written through a mount."""
+    m = mount(program)
+    assert handlers.run("mmap-validate", "write", m / "new", SIZE).returncode == 0
+    assert handlers.run("mmap-validate", "write", m / "data", SIZE + 5000).returncode == 0
+    for verb in ("read", "mmap"):
+        for name in ("new", "data"):
+            assert handlers.run("mmap-validate", verb, m / name).returncode == 0
