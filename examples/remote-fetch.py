@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """Brings the content of the files in MOUNT, which was made of populate's stubs, from the directory
-SOURCE: those ranges that are read, as they are read. With --whole: a file as a whole, at the first
-operation on it, and is not asked for it again.
+SOURCE: those ranges that are read, as they are read. With --whole: the whole file at its first
+event, which is then its last one: in mode holes nobody is asked for what is present.
 
 Usage: remote-fetch.py [--whole] MOUNT SOURCE
 It speaks the protocol of lacuna-precontent(7) without any library.
@@ -23,7 +23,7 @@ MARK = struct.Struct("=IIQIIQ")          # …, scope, flags, ino
 RESULT = struct.Struct("=IIQII")         # …, error, reserved
 T_EVENT, T_ANSWER, T_MARK, T_RESULT = 1, 2, 3, 4
 ALLOW, DENY = 1, 3
-MARK_MOUNT, MARK_FILE, ADD, IGNORE = 1, 3, 1, 4
+MARK_MOUNT, MARK_ADD = 1, 1
 MARK_ID = 1 << 63                        # events have ids below it
 
 
@@ -49,7 +49,7 @@ def mine(directory):
 class Handler:
     """One connection. Events are answered in the order in which they come."""
 
-    def __init__(self, mount, mode):
+    def __init__(self, mount):
         device = os.stat(mount).st_dev
         name = f"{os.major(device)}:{os.minor(device)}"
         paths = [os.path.join(d, name) for d in directories(os.getuid()) if mine(d)]
@@ -58,7 +58,7 @@ class Handler:
             raise FileNotFoundError(f"{mount}: no control socket: is it a lacunafs mount of yours?")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.connect(path)
-        line = {"verb": "attach", "version": 1, "mode": mode, "name": "remote-fetch"}
+        line = {"verb": "attach", "version": 1, "name": "remote-fetch"}
         self.socket.sendall(json.dumps(line).encode() + b"\n")
         answer = b""
         while not answer.endswith(b"\n"):  # no byte too many: behind it come messages
@@ -89,7 +89,7 @@ class Handler:
         self.socket.sendall(ANSWER.pack(ANSWER.size, T_ANSWER, number, verdict, error))
 
     def mark(self, scope, flags, ino=0):
-        self.socket.sendall(MARK.pack(MARK.size, T_MARK, MARK_ID + ino, scope, flags, ino))
+        self.socket.sendall(MARK.pack(MARK.size, T_MARK, MARK_ID, scope, flags, ino))
 
 
 def bring(source, event, path, fd, whole):
@@ -127,9 +127,6 @@ def serve(handler, source, whole):
             handler.answer(number, DENY, errno.EIO)
         else:
             handler.answer(number, ALLOW)
-            if whole:
-                # After the answer: what nobody is asked for comes from the stub, all zeros
-                handler.mark(MARK_FILE, ADD | IGNORE, event[6])
         finally:
             os.close(fd)
 
@@ -140,8 +137,8 @@ def main():
         sys.exit("usage: remote-fetch.py [--whole] MOUNT SOURCE")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        handler = Handler(sys.argv[-2], "every" if whole else "holes")
-        handler.mark(MARK_MOUNT, ADD)
+        handler = Handler(sys.argv[-2])
+        handler.mark(MARK_MOUNT, MARK_ADD)
         serve(handler, sys.argv[-1], whole)
     except ConnectionResetError:
         pass  # the mount has gone

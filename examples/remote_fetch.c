@@ -3,7 +3,8 @@
 
 /* remote-fetch [--whole] MOUNT SOURCE: brings the content of the files in MOUNT, which was made of
  * populate's stubs, from the directory SOURCE: those ranges that are read, as they are read.
- * --whole: a file as a whole, at the first operation on it, and is not asked for it again. */
+ * --whole: the whole file at its first event, which is then its last one: in mode holes nobody is
+ * asked for what is present. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -67,8 +68,7 @@ static int answer_one(int source, struct lacuna_request *r, int whole)
 int main(int argc, char **argv)
 {
 	int whole = argc == 4 && strcmp(argv[1], "--whole") == 0;
-	struct lacuna_options options = {.size = sizeof(options), .name = "remote-fetch"};
-	options.mode = whole ? LACUNA_EVERY : LACUNA_HOLES;
+	const struct lacuna_options options = {.size = sizeof(options), .name = "remote-fetch"};
 	if (argc != 3 + whole) {
 		fprintf(stderr, "usage: remote-fetch [--whole] MOUNT SOURCE\n");
 		return 2;

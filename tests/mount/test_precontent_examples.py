@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """The handlers in examples/ do what they say, against real mounts."""
+import errno
 import hashlib
+import mmap
 import os
 import pathlib
 import queue
@@ -144,6 +146,22 @@ def test_remote_fetch_brings_what_is_read(mount, handlers, stubs, original):
     assert 4096 <= m.status(big.name)["present_bytes"] <= 512 << 10
 
 
+def test_remote_fetch_whole(mount, handlers, stubs, original):
+    """One event a file."""
+    m = mount(stubs[0], "-o", "chunk_size=4K")
+    handlers.start(stubs[1], "--whole", m.path, original)
+    first = processes.apart(lambda: (m / f"f{SIZE}").open("rb").read(1))
+    assert first == (original / f"f{SIZE}").read_bytes()[:1]
+    assert m.status(f"f{SIZE}")["present_bytes"] == SIZE
+    assert unlike(original, m.path) == []
+    # not of the empty one
+    assert answered(m) == sum(1 for p in original.rglob("*") if p.is_file() and p.stat().st_size)
+
+
+def answered(m):
+    return sum(h["answered"] for h in m.status()["handlers"])
+
+
 def test_remote_fetch_comes_back(mount, handlers, stubs, original):
     """Who reads while no handler is there waits for the next one, and never sees zeros."""
     m = mount(stubs[0])
@@ -200,6 +218,60 @@ def test_decrypt(mount, handlers, scratch):
             return f.read(10_000)
     assert processes.apart(middle) == (plain / "d" / f"f{SIZE}").read_bytes()[1_000_003:][:10_000]
     assert unlike(plain, m.path) == []
+
+
+def outcome(call):
+    """In a child: None, or the name of the errno."""
+    def run():
+        try:
+            call()
+        except OSError as error:
+            return errno.errorcode[error.errno]
+        return None
+    return processes.apart(run)
+
+
+def test_policy(mount, handlers, tree):
+    """Each operation is decided, and logged, whether the bytes are there or not."""
+    m = mount(tree)
+    h = handlers.start("policy", m.path, "65534:*:*:EPERM", "*:read:many/00*:EBUSY",
+                       "*:write:big:ENOSPC", "*:truncate:big:EDQUOT", "*:*:sizes/f4097:ETXTBSY",
+                       "*:read:many/1*:allow", "*:read:many/*:EIO")
+    big, deep = m / "big", m / "a/b/c/d/deep"
+
+    def read(path):
+        return lambda: path.read_bytes()
+
+    def write():
+        with open(big, "r+b", buffering=0) as f:
+            f.seek(5000)
+            f.write(b"x" * 5000)
+
+    def mapped():
+        with open(deep, "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ,
+                                              flags=mmap.MAP_PRIVATE) as mapping:
+            assert bytes(mapping) == b"deep\n"
+    expected = [(read(m / "many/001.txt"), "EBUSY"), (read(m / "many/100.txt"), None),
+                (read(m / "many/050.txt"), "EIO"), (write, "ENOSPC"),
+                (lambda: os.truncate(big, 5000), "EDQUOT"), (read(m / "sizes/f4097"), "ETXTBSY"),
+                (read(big), None), (read(big), None), (mapped, None)]
+    assert [outcome(call) for call, _ in expected] == [result for _, result in expected]
+    said = processes.wait_until(lambda: [line for line in h.lines() if "deep" in line]) and h.lines()
+
+    def lines(path):
+        return {" ".join(w for w in line.split() if not w.startswith("pid="))
+                for line in said if line.endswith(" " + path)}
+    assert lines("many/001.txt") == {"EBUSY uid=0 read 0+4096 many/001.txt"}
+    assert {"ENOSPC uid=0 write 4096+8192 big", "EDQUOT uid=0 truncate 4096+4096 big"} <= lines("big")
+    assert any(line.startswith("allow uid=0 fault 0+") for line in lines("a/b/c/d/deep"))
+    both = [line for line in said if " read " in line and line.endswith(" big")]
+    assert len(both) >= 2, "the second time it was present"
+
+
+def test_policy_arguments(handlers, scratch):
+    for rule in ("", "*", "*:read:x", "*:read:x:ENOENT", "x:read:y:EIO", "*:open:x:EIO",
+                 "*:read:x:EIO:y"):
+        assert handlers.run("policy", scratch, rule).returncode == 2
 
 
 @pytest.fixture
