@@ -58,6 +58,62 @@ def test_fuse_headers_stay_in_fuse():
     assert len(curl) <= 1, curl
 
 
+PAGES = [TOP / "fuse" / "lacunafs.1", TOP / "lib" / "lacuna-precontent.7",
+         TOP / "lib" / "liblacuna.3"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_man_page(page):
+    done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", page], capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stdout
+    shown = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=80", page], check=True,
+                           capture_output=True, text=True).stdout
+    plain = re.sub(".\b", "", shown)
+    assert [line for line in plain.splitlines() if len(line) > 80] == []
+
+
+def test_lacuna_functions():
+    """The header, what the library exports and its manual name the same functions."""
+    header = (TOP / "include" / "lacuna" / "precontent.h").read_text(encoding="utf-8")
+    exported = (TOP / "lib" / "liblacuna.map").read_text(encoding="utf-8")
+    manual = (TOP / "lib" / "liblacuna.3").read_text(encoding="utf-8")
+    declared = set(re.findall(r"^[a-z].*?\*?\b(lacuna_[a-z_]+)\(", header, re.M))
+    assert len(declared) == 11
+    assert set(re.findall(r"\b(lacuna_[a-z_]+);", exported)) == declared
+    assert set(re.findall(r"^\.Nm (lacuna_[a-z_]+)", manual, re.M)) == declared
+    assert set(re.findall(r"^\.F[no] (lacuna_[a-z_]+)", manual.split(".Sh DESCRIPTION")[0],
+                          re.M)) == declared
+
+
+def test_lacuna_layouts(tmp_path):
+    """Offsets, sizes and numbers in lacuna-precontent(7) are the header's."""
+    page = (TOP / "lib" / "lacuna-precontent.7").read_text(encoding="utf-8")
+    source = ["#include <stddef.h>", "#include \"lacuna/precontent.h\""]
+    tables = re.findall(r"^offset  size  struct (\w+)\n(.*?)^\.Ed", page, re.M | re.S)
+    assert len(tables) == 5
+    for struct, rows in tables:
+        fields = re.findall(r"^ +(\d+) +(\d+|…)  (\w+)", rows, re.M)
+        for offset, size, field in fields:
+            source.append(f"_Static_assert(offsetof(struct {struct}, {field}) == {offset}, \"\");")
+            if size != "…":
+                source.append(f"_Static_assert(sizeof(((struct {struct} *)0)->{field}) == {size},"
+                              f" \"{field}\");")
+        end = sum(int(n) for n in fields[-1][:2] if n != "…")
+        source.append(f"_Static_assert(sizeof(struct {struct}) == {end}, \"{struct}\");")
+    numbers = {"MARK_": r"\b([1-8]) (MOUNT|CHILDREN|FILE|ADD|REMOVE|IGNORE|FLUSH)\b",
+               "": r"\b([1-7]) (EVENT|ANSWER|MARK|RESULT|DETACH|ALLOW|FETCH|DENY|READ|WRITE|"
+                   r"TRUNCATE|EXEC|FAULT|FILL|ALLOCATE)\b"}
+    for prefix, pattern in numbers.items():
+        found = set(re.findall(pattern, page))
+        assert len(found) == (7 if prefix else 15)
+        source += [f"_Static_assert(LACUNA_{prefix}{name} == {n}, \"{name}\");" for n, name in found]
+    (tmp_path / "layout.c").write_text("\n".join(source) + "\n")
+    done = subprocess.run(["gcc", "-fsyntax-only", f"-I{TOP}/include", tmp_path / "layout.c"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def fuzz_targets():
     text = (TOP / "tests" / "fuzz" / "meson.build").read_text(encoding="utf-8")
     return re.findall(r"^  '([a-z0-9_]+)':", text, re.M)

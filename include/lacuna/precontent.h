@@ -64,7 +64,8 @@ struct lacuna_message {
 	uint32_t length; /* bytes of all of it, this header included */
 	uint32_t type;   /* enum lacuna_message_type */
 	uint64_t id;     /* EVENT: of the event, never 0, the same when it is given again. ANSWER:
-	                  * the event's. MARK: the handler's own. RESULT: of what it is the result */
+	                  * the event's. MARK: the handler's own, best above 2^63, where no event's
+	                  * is. RESULT: of what it is the result; 0: the mount did not understand */
 };
 
 enum lacuna_operation {
@@ -92,19 +93,19 @@ struct lacuna_event {
 };
 
 enum lacuna_verdict {
-	LACUNA_ALLOW = 1, /* what was brought is the file's. holes: all of the range has to be; every:
-	                   * what was brought counts, what was not is as it is */
+	LACUNA_ALLOW = 1, /* what was brought is the file's. holes: all of the range has to be;
+	                   * every: what was brought counts, what was not is as it is */
 	LACUNA_FETCH = 2, /* the same, and what was not brought comes from the source */
 	LACUNA_DENY = 3,
 };
 
-/* RESULT of one that is refused: EINVAL, no such verdict or errno: the event stays; ENOENT, no event
- * of that id waits for this handler; EIO, allowed and not brought: who waits was told EIO. */
+/* RESULT of one that is refused: EINVAL, no such verdict or errno: the event stays; ENOENT, no
+ * event of that id waits for this handler; EIO, allowed and not brought: who waits was told EIO. */
 struct lacuna_answer {
 	struct lacuna_message header;
 	uint32_t verdict; /* enum lacuna_verdict */
-	uint32_t error;   /* DENY: 0 (EPERM), EPERM, EIO, EBUSY, ETXTBSY, EAGAIN, ENOSPC or EDQUOT, as
-	                   * FAN_DENY_ERRNO(); else 0 */
+	uint32_t error; /* DENY: 0 (EPERM), EPERM, EIO, EBUSY, ETXTBSY, EAGAIN, ENOSPC or EDQUOT, as
+	                 * FAN_DENY_ERRNO(); else 0 */
 };
 
 enum lacuna_scope {
@@ -142,9 +143,9 @@ enum lacuna_mode { LACUNA_HOLES = 0, LACUNA_EVERY = 1 };
 enum lacuna_class { LACUNA_CLASS_PRE_CONTENT = 0, LACUNA_CLASS_CONTENT = 1 };
 
 struct lacuna_options {
-	size_t size;     /* sizeof(struct lacuna_options), so that it can grow */
-	uint32_t mode;   /* enum lacuna_mode */
-	uint32_t class_; /* enum lacuna_class */
+	size_t size;      /* sizeof(struct lacuna_options), so that it can grow */
+	uint32_t mode;    /* enum lacuna_mode */
+	uint32_t class_;  /* enum lacuna_class */
 	const char *name; /* borrowed; NULL: none. ≤ LACUNA_NAME_MAX, printable ASCII, no " or \ */
 	uint32_t backlog; /* events that may wait for this handler; 0: LACUNA_BACKLOG */
 };
@@ -164,7 +165,8 @@ struct lacuna_request {
 /* Attaches to the mount that `path` lies in. `options` NULL: all defaults. *inherited (NULL: not
  * asked for): 1 if the marks of a lost handler of that name came with it.
  * -ENOENT, -ENOTDIR…: of `path`; -ENOTTY: not in a mount of lacunafs, or one without handlers;
- * -EACCES: of another user; -EINVAL: options; -EAGAIN: too many clients; -EPROTO.
+ * -EACCES: of another user; -EINVAL: options; -EAGAIN: too many clients; -EBUSY: a handler of that
+ * name is attached; -ECONNREFUSED, -ETIMEDOUT: nobody answers; -EPROTO.
  * The kernel's counterpart: fanotify_init(FAN_CLASS_PRE_CONTENT). */
 int lacuna_attach(const char *path, const struct lacuna_options *options,
                   struct lacuna_handler **out, int *inherited);
@@ -181,11 +183,12 @@ int lacuna_mark(struct lacuna_handler *h, unsigned flags, unsigned scope, const 
 int lacuna_mark_fd(struct lacuna_handler *h, unsigned flags, unsigned scope, int fd);
 int lacuna_mark_ino(struct lacuna_handler *h, unsigned flags, unsigned scope, uint64_t ino);
 /* The next event, or -EAGAIN after `timeout_ms` (-1: none, 0: at once). -ESHUTDOWN: closed here;
- * -ECONNRESET: the mount has gone, or has given this handler up. */
+ * -ECONNRESET: the mount has gone, or has given this handler up; -EPROTO; -EMFILE: an event came
+ * whose descriptor could not be opened, and was denied with EPERM, as the kernel does. */
 int lacuna_next(struct lacuna_handler *h, int timeout_ms, struct lacuna_request **out);
-/* Answers, closes its descriptor and frees it, also on failure but -EINVAL (no such verdict or errno:
- * it stays). `error`: a positive errno for LACUNA_DENY, 0 for EPERM. Does not wait for the mount's
- * opinion: what it refuses, lacuna_refusals() counts. */
+/* Answers, closes its descriptor and frees it, also on failure but -EINVAL (no such verdict or
+ * errno: it stays). `error`: a positive errno for LACUNA_DENY, 0 for EPERM. Does not wait for the
+ * mount's opinion: what it refuses, lacuna_refusals() counts. */
 int lacuna_respond(struct lacuna_handler *h, struct lacuna_request *r, unsigned verdict, int error);
 uint64_t lacuna_refusals(const struct lacuna_handler *h);
 /* Calls `answer` for each event, on `threads` threads (≥ 1) of its own, and responds with what it
@@ -193,7 +196,7 @@ uint64_t lacuna_refusals(const struct lacuna_handler *h);
  * be is EIO). Returns when the mount has gone (-ECONNRESET) or lacuna_stop() was called (0). */
 int lacuna_loop(struct lacuna_handler *h, unsigned threads,
                 int (*answer)(void *user, const struct lacuna_request *r), void *user);
-/* Ends lacuna_loop() and lacuna_next(); async-signal-safe. */
+/* Ends lacuna_loop(), lacuna_next() and lacuna_mark(), for good; async-signal-safe. */
 void lacuna_stop(struct lacuna_handler *h);
 
 #ifdef __cplusplus

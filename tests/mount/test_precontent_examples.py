@@ -9,6 +9,7 @@ import pathlib
 import queue
 import signal
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -190,6 +191,55 @@ def test_elsewhere(handlers, scratch, name):
     done = handlers.run(name, scratch, *last)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done
     assert handlers.run(name).returncode in (1, 2)
+
+
+def control_path(m):
+    device = os.stat(m.path).st_dev
+    return f"/run/lacunafs/{os.major(device)}:{os.minor(device)}"
+
+
+def test_manual(mount, lacunafs, tree, scratch):
+    """The handler in lacuna-precontent(7), as it stands there."""
+    if os.geteuid() != 0:
+        pytest.skip("expects the control socket where root's are")
+    page = (EXAMPLES.parent / "lib" / "lacuna-precontent.7").read_text(encoding="utf-8")
+    text = page.split(".Sh EXAMPLES")[1].split(".Bd -literal -offset indent\n")[1].split(".Ed")[0]
+    m = mount(tree)
+    (scratch / "handler.py").write_text(
+        f"path = {control_path(m)!r}\n" + text.replace("\\en", "\\n"))
+    handler = subprocess.Popen([sys.executable, scratch / "handler.py"])
+    try:
+        assert processes.wait_until(lambda: [h for h in m.status()["handlers"] if h["marks"]])
+        assert processes.apart(lambda: trees.differences(tree, m.path)) == []
+        assert answered(m) > 200
+    finally:
+        handler.kill()
+        handler.wait()
+
+
+@pytest.mark.sanitize
+def test_manual_of_the_library(mount, lacunafs, request, variant, big_program, scratch):
+    """The handler in liblacuna(3), built against the shared library as it is installed."""
+    build = pathlib.Path(request.config.getoption("build" if variant == "plain" else variant))
+    page = (EXAMPLES.parent / "lib" / "liblacuna.3").read_text(encoding="utf-8")
+    text = page.split(".Sh EXAMPLES")[1].split(".Bd -literal -offset indent\n")[1].split(".Ed")[0]
+    (scratch / "handler.c").write_text(text)
+    extra = {"asan": ["-fsanitize=address,undefined"], "tsan": ["-fsanitize=thread"]}
+    subprocess.run(["gcc", "-std=c11", "-Wall", "-Werror", *extra.get(variant, []),
+                    f"-I{EXAMPLES.parent}/include", "-o", scratch / "handler",
+                    scratch / "handler.c", f"-L{build.resolve()}/lib", "-llacuna",
+                    f"-Wl,-rpath,{build.resolve()}/lib"], check=True)
+    m = mount(big_program[0].parent)
+    before = ["setarch", "-R"] if variant == "tsan" else []
+    handler = subprocess.Popen([*before, scratch / "handler", m.path], env=lacunafs.env)
+    try:
+        assert processes.wait_until(lambda: [h for h in m.status()["handlers"] if h["marks"]])
+        done = outcome(lambda: subprocess.run([m / "program"], check=True))
+        assert done == "EPERM"
+        assert outcome(lambda: (m / "program").open("rb").read(10)) is None
+    finally:
+        handler.kill()
+        handler.wait()
 
 
 KEY = "00112233445566778899aabbccddeeff"
