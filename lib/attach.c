@@ -206,6 +206,7 @@ int lacuna_attach(const char *path, const struct lacuna_options *options,
 	int ours = 0, length = attach_line(options, line);
 	if (!path || length < 0)
 		return -EINVAL;
+	/* of a mask of nothing FUSE tells the device, also to whom it lets see nothing else */
 	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, 0, &st) != 0)
 		return -errno;
 	int r = mount_owner(st.stx_dev_major, st.stx_dev_minor, &uid);

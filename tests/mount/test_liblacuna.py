@@ -261,12 +261,16 @@ def test_strangers(mount, origin, library, scratch):
     assert processes.apart(stranger) == errno.EACCES
 
 
-def test_root_and_the_owner(mount, origin, library, lacunafs, nobody):
-    """The owner and root may attach; root's way to the socket is the owner's."""
+def test_owner_and_root(mount, origin, library, lacunafs, nobody):
+    """Both may attach; root's way to the socket is the owner's."""
     lacunafs.give(nobody)
-    m = mount(origin, user=nobody)
+    m = mount(origin, user=nobody, env={"XDG_RUNTIME_DIR": ""})
 
-    def owner():
-        os.setgid(nobody), os.setuid(nobody)
+    def attach(uid):
+        os.environ["XDG_RUNTIME_DIR"] = ""
+        os.setgid(uid), os.setuid(uid)
         return failure(lambda: lacuna.Handler(library, m.path).close())
-    assert processes.apart(owner) == 0
+    assert processes.apart(lambda: attach(nobody)) == 0
+    # although the kernel lets root look at nothing in there
+    assert failure(lambda: os.stat(m / "top")) == errno.EACCES
+    assert processes.apart(lambda: attach(0)) == 0
