@@ -202,6 +202,23 @@ def test_leaves_with_events(mount, origin, attach):
         assert reader.result() == (origin / name).read_bytes()
 
 
+def test_given_up(mount, origin, attach):
+    """Who takes too long learns it, and another one gets what he had."""
+    m = mount(origin, "-o", "handler_timeout=300ms")
+    slow = attach(m.path, name="me")
+    assert slow.mark(ADD, MOUNT) == 0
+    reader = Reader(m / "top")
+    kept = slow.next()
+    assert slow.next(5000) == -errno.ECONNRESET
+    assert slow.respond(kept, lacuna.FETCH) == -errno.ECONNRESET
+    quick = attach(m.path, name="me")
+    assert quick.inherited == 1
+    r = quick.next()
+    assert (r.path, r.flags) == (b"top", 1)
+    assert quick.respond(r, lacuna.FETCH) == 0
+    assert reader.result() == (origin / "top").read_bytes()
+
+
 def test_mount_goes(mount, origin, attach):
     m = mount(origin)
     h = attach(m.path)
