@@ -17,7 +17,7 @@ struct handle {
 	pthread_mutex_t lock;
 	int fd; /* owned; of the local file, whose bytes are all ours; -1: none yet. Under lock */
 	uint32_t index, generation;
-	int flags;  /* of the open; WRITE_HANDLES_EXEC: by execve(2) */
+	int flags;    /* of the open; WRITE_HANDLES_EXEC: by execve(2) */
 	bool write;   /* opened for writing */
 	bool watched; /* a handler wants each of its operations: as it was at the open */
 };

@@ -16,8 +16,8 @@ struct handlers {
 	struct server *server;
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* one was lost */
-	GList *list;    /* of struct handler, by rank */
-	unsigned count; /* atomic: of these */
+	GList *list;            /* of struct handler, by rank */
+	unsigned count;         /* atomic: of these */
 	uint64_t attached, events;
 	bool stopped;
 	struct refusals refusals; /* of mode holes */

@@ -311,7 +311,8 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		return;
 	}
 	uint64_t ahead = 0;
-	bool complete = content_complete(c), asked = !complete && handlers_want(s->handlers, i, false);
+	bool complete = content_complete(c),
+	     asked = !complete && handlers_want(s->handlers, i, false);
 	if (!complete && !asked)
 		ahead = readahead_next(&h->ra, offset, size, s->settings->readahead_max);
 	pthread_mutex_unlock(&h->lock);

@@ -28,8 +28,8 @@ struct server {
 	struct backing *backing;   /* passthrough registration */
 	struct notifier *notifier; /* kernel cache invalidation */
 	struct evictions *evictions;
-	struct flusher *flusher; /* makes durable what was written */
-	struct vigil *vigil;     /* reads whose process caught a signal */
+	struct flusher *flusher;   /* makes durable what was written */
+	struct vigil *vigil;       /* reads whose process caught a signal */
 	struct handlers *handlers; /* who is asked before content is given out */
 	struct tracers *tracers;
 	struct control *control;

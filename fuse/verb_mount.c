@@ -33,6 +33,8 @@ static const char help[] =
         "    uid=N, gid=N          without any      netrc=yes           or no\n"
         "    threads=0             0: by machine    spin=100us          before a sleep\n"
         "    exec_writes=deny      or allow: of running programs; we deny nothing then\n"
+        "    handler_lost=wait     or deny or source: who waits for a handler that died\n"
+        "    handler_timeout=60s   for one event\n"
         "    end_epoch             verify all that is present, as after a crash\n";
 
 static bool fail(GError **error, int code, const char *what, const char *why)

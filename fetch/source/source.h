@@ -69,8 +69,8 @@ struct source_read {
 	source_version pinned;   /* in: 0 = any; another is FETCH_CHANGED, before any data */
 	source_version version;  /* out, valid from begin() on */
 	int64_t mtime_ns;        /* in: as listed */
-	uint64_t grain;          /* in: what is delivered beyond the range is of use from one multiple
-	                          * of this to another; a power of two, 0: as 1 */
+	uint64_t grain; /* in: what is delivered beyond the range is of use from one multiple
+	                 * of this to another; a power of two, 0: as 1 */
 	struct source_cause cause;
 	bool asking; /* out, atomic: somebody is being asked, and takes the time it takes */
 	/* For sources that can place bytes themselves, between begin() and data(): a descriptor

@@ -26,6 +26,11 @@
  *                                          the listings of these directories. Lines as of evict;
  *                                          newer: the source has, or had, another version
  *
+ *   {"verb": "trace"}                      a line for each pre-content event that ends, until the
+ *                                          connection is closed: see lacunafs(1)
+ *   {"verb": "attach", …}                  the connection becomes that of a handler of pre-content
+ *                                          events: see lacuna/precontent.h
+ *
  * bytes: of fill: present, of the file or of all that were asked for; fetched: of these, how many
  * arrived since the request. Of evict and refresh: bytes given back. Inode numbers are strings,
  * since JSON's numbers lose the low bits of 64; plain numbers are understood too. Closing the
