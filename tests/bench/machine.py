@@ -43,10 +43,15 @@ class Scratch:
         path.mkdir()
         return path
 
-    def build(self):
+    def build(self, build=None):
+        """`build`: of this project; with it the tools that need the library, too."""
         for tool in TOOLS:
             subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", self.path / tool,
                             HERE / f"{tool}.c"], check=True)
+        if build is not None:
+            subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", f"-I{HERE.parents[1]}/include", "-o",
+                            self.path / "roundtrip", HERE / "roundtrip.c",
+                            f"-L{build}/lib", "-llacuna", f"-Wl,-rpath,{build}/lib"], check=True)
 
     def tool(self, name, *arguments):
         """A tool's line of output, as words."""
