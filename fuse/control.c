@@ -165,19 +165,26 @@ static bool handlers_full(struct control *c)
 	return attached >= HANDLERS_MAX;
 }
 
+static void attach_refuse(struct client *client, int error, const char *why)
+{
+	g_autoptr(JsonBuilder) b = json_builder_new();
+	json_builder_begin_object(b);
+	line_end(client, b, error, why);
+}
+
 static void attach(struct client *client, const struct request *r)
 {
 	const struct handler_options o = {
 	        .every = r->every, .content = r->content, .backlog = r->backlog, .name = r->name};
 	if (handlers_full(client->control)) {
-		send_error(client->fd, "too many handlers");
+		attach_refuse(client, EAGAIN, "too many handlers");
 		return;
 	}
 	bool inherited;
 	struct handler *h =
 	        handlers_attach(client->control->server->handlers, &o, client->fd, &inherited);
 	if (!h) {
-		send_error(client->fd, "a handler of that name is attached");
+		attach_refuse(client, EBUSY, "a handler of that name is attached");
 		return;
 	}
 	pthread_mutex_lock(&client->control->lock);

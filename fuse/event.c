@@ -92,7 +92,7 @@ GArray *event_parents(struct server *s, const struct inode *i)
 void event_describe(struct server *s, struct event *e, uint64_t id)
 {
 	struct inode *i = e->cause.owner;
-	g_autofree char *path = inode_path(s, i);
+	g_autofree char *path = inode_visible_path(s, i);
 	size_t length = strnlen(path, LACUNA_MESSAGE_MAX - sizeof(struct lacuna_event));
 	size_t whole = sizeof(struct lacuna_event) + length;
 	pthread_mutex_lock(&i->lock);

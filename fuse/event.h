@@ -19,6 +19,7 @@ struct event { /* zeroed; embedded by who asks, who fills in the first four */
 	uint64_t offset, length;
 	struct source_cause cause; /* `owner`: the inode */
 	bool every;                /* for handlers of that mode */
+	bool cached;               /* what is wanted is for the page cache */
 	/* The answer, on any thread, no lock held: takes over `fd`, of the scratch file (-1: none)
 	 */
 	void (*done)(struct event *e, enum verdict verdict, int error, int fd);
@@ -33,7 +34,9 @@ struct event { /* zeroed; embedded by who asks, who fills in the first four */
 	enum verdict verdict;         /* the end of it, with its positive errno */
 	int error;
 	bool unasked; /* told to who traces alone */
-	bool fetch;   /* a handler wants the source to bring what is not here */
+	bool commits; /* handlers_committed() is to be called */
+	bool allowed; /* a handler said that it brought the bytes */
+	bool fetch;   /* one wants the source to bring what is not here */
 };
 
 /* Who, what, where: made of the first fields. May read /proc. */

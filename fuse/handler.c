@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "fetch/source/brought.h"
+#include "fuse/commits.h"
 #include "fuse/handlers_private.h"
 #include "fuse/server.h"
 
@@ -75,7 +76,7 @@ bool handler_flush_locked(struct handler *h)
 	return true;
 }
 
-/* Of what it sent. A handler that does not read them is not owed them. */
+/* Of what it sent. A handler that reads none of them in the time it has for an event is lost. */
 static void result_send(struct handler *h, uint64_t id, int error)
 {
 	const struct lacuna_result r = {
@@ -83,8 +84,11 @@ static void result_send(struct handler *h, uint64_t id, int error)
 	        .error = (uint32_t)error,
 	};
 	struct pollfd p = {.fd = h->fd, .events = POLLOUT};
-	if (!message_send(h->fd, &r, -1) && errno == EAGAIN && poll(&p, 1, 1000) > 0)
-		message_send(h->fd, &r, -1);
+	if (message_send(h->fd, &r, -1) || errno != EAGAIN)
+		return;
+	if (poll(&p, 1, (int)h->all->server->settings->handler_ms) <= 0 ||
+	    !message_send(h->fd, &r, -1))
+		shutdown(h->fd, SHUT_RDWR);
 }
 
 static bool error_is_allowed(uint32_t verdict, uint32_t error)
@@ -114,6 +118,7 @@ static int event_answered_locked(struct handler *h, struct event *e, const struc
 	e->passed = h->rank;
 	if (a->verdict != LACUNA_DENY) {
 		e->fetch |= a->verdict == LACUNA_FETCH && !h->content;
+		e->allowed |= a->verdict == LACUNA_ALLOW && !h->content;
 		if (event_pass_locked(all, e, &ended))
 			return 0;
 	}
@@ -125,14 +130,17 @@ static int event_answered_locked(struct handler *h, struct event *e, const struc
 		          e->offset, e->length);
 		ended = (struct ended){e, VERDICT_DENY, EIO};
 	}
-	if (!e->every && ended.verdict == VERDICT_DENY)
-		refusals_note(&all->refusals, (struct refusal){.ino = e->message->ino,
-		                                               .offset = e->offset,
-		                                               .end = e->offset + e->length,
-		                                               .tid = e->cause.pid,
-		                                               .error = ended.error});
+	if (e->cached && ended.verdict == VERDICT_DENY)
+		refusals_note(
+		        &all->refusals,
+		        (struct refusal){.ino = e->message->ino,
+		                         .offset = e->offset,
+		                         .end = e->offset + e->length,
+		                         .tid = e->cause.pid,
+		                         .left = e->message->operation == LACUNA_FAULT ? 2 : 1,
+		                         .error = ended.error});
 	pthread_mutex_unlock(&all->lock);
-	event_end(&ended);
+	event_end(all, &ended);
 	pthread_mutex_lock(&all->lock);
 	return lacks ? EIO : 0;
 }
@@ -164,6 +172,12 @@ static int answer(struct handler *h, const struct lacuna_answer *a)
 
 static int mark(struct handler *h, const struct lacuna_mark *m)
 {
+	bool fewer = !(m->flags & LACUNA_MARK_IGNORE) != !(m->flags & LACUNA_MARK_REMOVE);
+	/* what it brought before comes before */
+	int failed =
+	        fewer && m->scope == LACUNA_MARK_FILE ? commits_wait(h->all->commits, m->ino) : 0;
+	if (failed)
+		return failed;
 	pthread_mutex_lock(&h->all->lock);
 	int err = marks_set(h->marks, m->scope, m->flags, m->ino);
 	pthread_mutex_unlock(&h->all->lock);
@@ -300,7 +314,7 @@ static void handler_stop(struct handler *h)
 	}
 	pthread_mutex_unlock(&all->lock);
 	for (guint n = 0; n < over->len; n++)
-		event_end(&g_array_index(over, struct ended, n));
+		event_end(all, &g_array_index(over, struct ended, n));
 	if (!stays)
 		handler_free(h);
 }

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "fuse/commits.h"
 #include "fuse/handlers_private.h"
 #include "fuse/inode.h"
 #include "fuse/server.h"
@@ -18,6 +19,7 @@ struct handlers *handlers_new(struct server *s)
 	all->server = s;
 	pthread_mutex_init(&all->lock, NULL);
 	pthread_cond_init(&all->changed, NULL);
+	all->commits = commits_new();
 	return all;
 }
 
@@ -34,6 +36,7 @@ void handlers_free(struct handlers *all)
 	if (!all)
 		return;
 	g_list_free_full(all->list, (GDestroyNotify)handler_free);
+	commits_free(all->commits);
 	pthread_cond_destroy(&all->changed);
 	pthread_mutex_destroy(&all->lock);
 	g_free(all);
@@ -101,21 +104,29 @@ bool event_pass_locked(struct handlers *all, struct event *e, struct ended *out)
 		return true;
 	}
 	*out = (struct ended){e,
-	                      all->stopped                 ? VERDICT_CANCEL
-	                      : e->fetch || e->passed == 0 ? VERDICT_FETCH
-	                                                   : VERDICT_ALLOW,
+	                      all->stopped              ? VERDICT_CANCEL
+	                      : e->fetch || !e->allowed ? VERDICT_FETCH
+	                                                : VERDICT_ALLOW,
 	                      0};
 	return false;
 }
 
-void event_end(struct ended *ended)
+void event_end(struct handlers *all, struct ended *ended)
 {
 	struct event *e = ended->event;
 	int fd = e->fd;
 	e->fd = -1;
 	e->verdict = ended->verdict;
 	e->error = ended->error;
+	e->commits = fd >= 0 && (e->verdict == VERDICT_ALLOW || e->verdict == VERDICT_FETCH);
+	if (e->commits)
+		commits_begin(all->commits, e->message->ino);
 	e->done(e, ended->verdict, ended->error, fd);
+}
+
+void handlers_committed(struct handlers *all, uint64_t ino, int error)
+{
+	commits_end(all->commits, ino, error);
 }
 
 void event_restart_locked(struct event *e)
@@ -124,20 +135,21 @@ void event_restart_locked(struct event *e)
 		close(e->fd);
 	e->fd = -1;
 	e->passed = 0;
-	e->fetch = false;
+	e->fetch = e->allowed = false;
 	e->message->flags |= LACUNA_EVENT_AGAIN;
 }
 
 /* Its end may not come within the call that asked. */
 struct prompt {
 	struct pool_job job; /* first */
+	struct handlers *all;
 	struct ended ended;
 };
 
 static void prompt_run(struct pool_job *job)
 {
 	struct prompt *r = (struct prompt *)job;
-	event_end(&r->ended);
+	event_end(r->all, &r->ended);
 	g_free(r);
 }
 
@@ -160,7 +172,8 @@ bool handlers_ask(struct handlers *all, struct event *e)
 	event_describe(all->server, e, id);
 	struct prompt *r = g_new0(struct prompt, 1);
 	pthread_mutex_lock(&all->lock);
-	int refused = e->every ? 0 : refusals_take(&all->refusals, i->ino, e->cause.pid, e->offset);
+	int refused =
+	        e->cached ? refusals_take(&all->refusals, i->ino, e->cause.pid, e->offset) : 0;
 	r->ended = (struct ended){e, VERDICT_DENY, refused};
 	bool passed = !refused && event_pass_locked(all, e, &r->ended);
 	pthread_mutex_unlock(&all->lock);
@@ -168,6 +181,7 @@ bool handlers_ask(struct handlers *all, struct event *e)
 		g_free(r);
 		return true;
 	}
+	r->all = all;
 	r->job.run = prompt_run;
 	pool_submit(all->server->disk, &r->job);
 	return true;
@@ -213,7 +227,7 @@ void handlers_stop(struct handlers *all)
 	pthread_mutex_unlock(&all->lock);
 	while ((e = g_queue_peek_head(&over))) {
 		g_queue_unlink(&over, &e->link);
-		event_end(&(struct ended){e, VERDICT_CANCEL, 0});
+		event_end(all, &(struct ended){e, VERDICT_CANCEL, 0});
 	}
 }
 
@@ -238,6 +252,7 @@ static bool question_ask(void *user, struct question *q)
 	a->event.offset = q->offset;
 	a->event.length = q->length;
 	a->event.cause = q->cause;
+	a->event.cached = q->cause.pid != 0;
 	a->event.done = question_done;
 	a->question = q;
 	q->user = a;
@@ -258,6 +273,8 @@ static void question_ended(void *user, struct question *q, int error)
 	struct handlers *all = user;
 	struct asked_event *a = q->user;
 	tracers_tell(all->server->tracers, &a->event, error);
+	if (a->event.commits)
+		handlers_committed(all, a->event.message->ino, error);
 	event_clear(&a->event);
 	g_free(a);
 }

@@ -20,6 +20,7 @@ struct handlers {
 	unsigned count;         /* atomic: of these */
 	uint64_t attached, events;
 	bool stopped;
+	struct commits *commits;  /* owned */
 	struct refusals refusals; /* of mode holes */
 };
 
@@ -49,7 +50,7 @@ struct ended {
 /* To the next handler that wants it. false: there is none, or none may get it: it is ended as
  * *out says. */
 bool event_pass_locked(struct handlers *all, struct event *e, struct ended *out);
-void event_end(struct ended *ended);
+void event_end(struct handlers *all, struct ended *ended);
 /* As if no handler had seen it. */
 void event_restart_locked(struct event *e);
 /* Sends what can be sent. false: not all. */

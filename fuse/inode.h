@@ -127,6 +127,8 @@ void inode_rehash(struct inode_table *t, struct inode *i);
 void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup);
 /* The path in the store: from the root, no leading '/', or /unlinked/N; caller frees. */
 char *inode_path(struct server *s, const struct inode *i);
+/* In the mount, by one of its names, no leading '/'; "": it has none any more. Caller frees. */
+char *inode_visible_path(struct server *s, const struct inode *i);
 /* With `names` read or written; the path of `name` in a directory. */
 char *inode_path_locked(const struct inode *i);
 char *inode_child_path_locked(const struct inode *i, const char *name);

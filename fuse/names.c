@@ -141,6 +141,16 @@ char *inode_path(struct server *s, const struct inode *i)
 	return path;
 }
 
+char *inode_visible_path(struct server *s, const struct inode *i)
+{
+	GString *path = g_string_sized_new(64);
+	pthread_rwlock_rdlock(&s->names);
+	if (!i->nameless)
+		path_append_locked(path, i);
+	pthread_rwlock_unlock(&s->names);
+	return g_string_free(path, FALSE);
+}
+
 static bool remote_append_locked(GString *path, const struct inode *i)
 {
 	if (i->born)

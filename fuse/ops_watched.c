@@ -26,7 +26,7 @@ struct watched {
 	void (*run)(struct parked *p);
 	fuse_ino_t ino, ino_out;
 	struct fuse_file_info fi, fi_out;
-	bool has_fi;
+	bool has_fi, cached;
 	off_t offset, offset_out;
 	size_t length;
 	int mode, to_set;
@@ -70,7 +70,10 @@ static int64_t bring_change(int fd, void *user)
 
 static void bring_failed(struct parked *bringer, int error)
 {
-	parked_fail(((struct bringing *)bringer->data)->p, error);
+	struct parked *p = ((struct bringing *)bringer->data)->p;
+	close(watched_of(p)->fd);
+	handlers_committed(p->server->handlers, p->inode->ino, error);
+	parked_fail(p, error);
 }
 
 static void bring_reply(struct parked *bringer, int64_t n)
@@ -86,6 +89,8 @@ static void watched_go(struct parked *p)
 {
 	struct watched *w = p->data;
 	int fd = w->fd;
+	if (fd >= 0)
+		handlers_committed(p->server->handlers, p->inode->ino, 0);
 	w->run(p);
 	if (fd >= 0) /* nobody waits for this */
 		close(fd);
@@ -147,7 +152,7 @@ static void ask(fuse_req_t req, struct inode *i, uint32_t operation, uint64_t of
 	p->data = w;
 	p->operation = operation;
 	p->resume = allowed;
-	if (!parked_ask(p, from, end - from))
+	if (!parked_ask(p, from, end - from, w->cached))
 		watched_go(p);
 }
 
@@ -181,25 +186,22 @@ static void read_run(struct parked *p)
 	parked_free(p);
 }
 
-/* Direct I/O tells its owner; a READ into the page cache, which has none, is for a fault, splice(2)
- * or execve(2). */
-static uint32_t read_operation(fuse_req_t req, const struct handle *h,
-                               const struct fuse_file_info *fi)
-{
-	if (fi->lock_owner == 0)
-		return event_operation(fuse_req_ctx(req)->pid, LACUNA_FAULT);
-	return h->flags & WRITE_HANDLES_EXEC ? LACUNA_EXEC : LACUNA_READ;
-}
-
 void watched_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                   struct fuse_file_info *fi)
 {
 	struct handle *h = watched_handle(req, fi);
-	if (h)
-		ask(req, h->inode, read_operation(req, h, fi), (uint64_t)offset, size,
-		    watched_new(read_run, ino, fi, offset, size, 0));
-	else
+	if (!h) {
 		op_read(req, ino, size, offset, fi);
+		return;
+	}
+	struct watched *w = watched_new(read_run, ino, fi, offset, size, 0);
+	uint32_t operation = h->flags & WRITE_HANDLES_EXEC ? LACUNA_EXEC : LACUNA_READ;
+	/* Direct I/O tells its owner; a READ into the page cache, which has none, is for a fault,
+	 * splice(2) or execve(2). */
+	w->cached = fi->lock_owner == 0;
+	if (w->cached)
+		operation = event_operation(fuse_req_ctx(req)->pid, LACUNA_FAULT);
+	ask(req, h->inode, operation, (uint64_t)offset, size, w);
 }
 
 static void write_run(struct parked *p)

@@ -237,7 +237,7 @@ static void judged(struct event *e, enum verdict verdict, int error, int fd)
 		parked_fail(p, verdict == VERDICT_DENY ? error : EIO);
 }
 
-bool parked_ask(struct parked *p, uint64_t offset, uint64_t length)
+bool parked_ask(struct parked *p, uint64_t offset, uint64_t length, bool cached)
 {
 	const struct fuse_ctx *who = fuse_req_ctx(p->req);
 	p->kind = PARKED_EVENT;
@@ -249,6 +249,7 @@ bool parked_ask(struct parked *p, uint64_t offset, uint64_t length)
 	                  .uid = who->uid,
 	                  .operation = p->operation},
 	        .every = true,
+	        .cached = cached,
 	        .done = judged,
 	};
 	park_begin(p);

@@ -50,9 +50,10 @@ bool parked_fill(struct parked *p, uint64_t ahead);
 /* A listing, or an entry's attributes: resumes `p` now or later, or fails it. */
 void parked_list(struct parked *p, struct directory *d);
 void parked_attributes(struct parked *p, struct directory *d, struct listing *l, uint32_t index);
-/* A handler's verdict on these bytes: resumes `p`, on any thread, or fails it. false: nobody is to
- * be asked. What the handler brought is in event.fd, which is the caller's from then on. */
-bool parked_ask(struct parked *p, uint64_t offset, uint64_t length);
+/* A handler's verdict on these bytes (`cached`: for the page cache): resumes `p`, on any thread, or
+ * fails it. false: nobody is to be asked. What the handler brought is in event.fd, which is the
+ * caller's from then on. */
+bool parked_ask(struct parked *p, uint64_t offset, uint64_t length, bool cached);
 /* Answers and frees. */
 void parked_fail(struct parked *p, int error);
 /* change.c. What changes bytes: first in what `data` of a request points to. */

@@ -15,10 +15,10 @@ int refusals_take(struct refusals *all, uint64_t ino, pid_t tid, uint64_t offset
 {
 	for (unsigned n = 0; n < REFUSALS; n++) {
 		struct refusal *r = &all->list[n];
-		if (tid <= 0 || r->tid != tid || r->ino != ino || offset < r->offset ||
+		if (r->left == 0 || r->tid != tid || r->ino != ino || offset < r->offset ||
 		    offset >= r->end)
 			continue;
-		r->tid = 0;
+		r->left--;
 		return r->until_ns >= clock_now() ? r->error : 0;
 	}
 	return 0;

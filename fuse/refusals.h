@@ -13,7 +13,8 @@
 
 struct refusal {
 	uint64_t ino, offset, end;
-	pid_t tid; /* 0: free */
+	pid_t tid;
+	unsigned left; /* READs that it is good for; 0: free */
 	int error;
 	int64_t until_ns;
 };

@@ -121,7 +121,8 @@ enum lacuna_mark_flags {
 	LACUNA_MARK_FLUSH = 8,  /* alone: every mark of that scope goes, and every exception */
 };
 
-/* RESULT: 0; ENOENT, no such mark to remove; EINVAL. */
+/* RESULT: 0; ENOENT, no such mark to remove; EINVAL; EIO, the file is not to be asked for any more,
+ * and what was last brought of it could not be stored. What was answered before comes before. */
 struct lacuna_mark {
 	struct lacuna_message header;
 	uint32_t scope, flags;

@@ -352,8 +352,56 @@ def test_several_handlers_one_after_the_other(source, mount):
     first.join(10)
     order.clear()
     assert pread(m / "g", 0, 10) == OTHER[:10] and order == ["second", "scanner"]
-    assert Handler(m, name="second").hello == {"error": "a handler of that name is attached"}
+    assert Handler(m, name="second").hello["errno"] == errno.EBUSY
     second.stop(), scanner.stop()
+
+
+def test_a_scanner_alone(source, mount):
+    m = mount(source)
+    scanner = Handler(m, **{"class": "content"})
+    scanner.mark(MOUNT)
+    serving = Serving(scanner, lambda event: (ALLOW, 0))
+    assert pread(m / "f", 0, 10) == DATA[:10]
+    serving.reply = lambda event: (FETCH, 0)
+    assert pread(m / "g", 0, 10) == DATA[:10]
+    serving.stop()
+
+
+def test_a_file_without_a_name(source, mount):
+    m = mount(source)
+    handler = Handler(m)
+    handler.mark(MOUNT)
+    fd = os.open(m / "f", os.O_RDONLY)
+    os.unlink(m / "f")
+    serving = Serving(handler, bring)
+    assert os.pread(fd, 10, 0) == OTHER[:10]
+    assert [path for path, *_ in serving.take()] == [""]
+    os.close(fd)
+    serving.stop()
+
+
+def test_a_mark_does_not_overtake_what_was_brought(source, mount):
+    """Whole at the first event, and an exception at once: nobody gets what the source has."""
+    for n in range(30):
+        trees.put(source / f"n{n}", DATA, 1_600_000_000)
+    m = mount(source)
+    handler = Handler(m)
+    handler.mark(MOUNT)
+
+    def whole(event):
+        os.pwrite(event.fd, OTHER, 0)
+        event.close()
+        handler.send(handlers.ANSWER, event.id, handlers.struct.pack("=II", ALLOW, 0))
+        handler.send(handlers.MARK, 1, handlers.struct.pack("=IIQ", FILE, ADD | IGNORE,
+                                                            event.ino))
+        return ALLOW, 0
+    serving = Serving(handler, whole)
+    handler.answer = lambda *_: None
+    for n in range(30):
+        readers = [Reader(m / f"n{n}", k * CHUNK, 10) for k in (0, 7, 13, 20)]
+        for r in readers:
+            assert r.wait() == OTHER[r.args[1]:][:10]
+    serving.stop()
 
 
 def test_a_slow_handler_delays_only_who_waits_for_it(source, mount):

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/commits.h"
+#include <errno.h>
+#include <glib.h>
+#include <pthread.h>
+
+struct commit {
+	uint64_t ino;
+	unsigned under_way;
+	int error; /* of the last that ended */
+};
+
+struct commits {
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	GHashTable *by_ino; /* uint64 ino → struct commit, owned: under way, or failed */
+};
+
+struct commits *commits_new(void)
+{
+	struct commits *c = g_new0(struct commits, 1);
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->ended, NULL);
+	c->by_ino = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+	return c;
+}
+
+void commits_free(struct commits *c)
+{
+	g_hash_table_unref(c->by_ino);
+	pthread_cond_destroy(&c->ended);
+	pthread_mutex_destroy(&c->lock);
+	g_free(c);
+}
+
+void commits_begin(struct commits *c, uint64_t ino)
+{
+	pthread_mutex_lock(&c->lock);
+	struct commit *commit = g_hash_table_lookup(c->by_ino, &ino);
+	if (!commit) {
+		commit = g_new0(struct commit, 1);
+		commit->ino = ino;
+		g_hash_table_insert(c->by_ino, &commit->ino, commit);
+	}
+	commit->under_way++;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void commits_end(struct commits *c, uint64_t ino, int error)
+{
+	pthread_mutex_lock(&c->lock);
+	struct commit *commit = g_hash_table_lookup(c->by_ino, &ino);
+	commit->error = error;
+	if (--commit->under_way == 0 && error == 0)
+		g_hash_table_remove(c->by_ino, &ino);
+	pthread_cond_broadcast(&c->ended);
+	pthread_mutex_unlock(&c->lock);
+}
+
+int commits_wait(struct commits *c, uint64_t ino)
+{
+	const struct commit *commit;
+	pthread_mutex_lock(&c->lock);
+	while ((commit = g_hash_table_lookup(c->by_ino, &ino)) && commit->under_way > 0)
+		pthread_cond_wait(&c->ended, &c->lock);
+	int error = commit ? EIO : 0;
+	pthread_mutex_unlock(&c->lock);
+	return error;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What handlers brought and is on its way into files: a mark by which a handler is not asked for a
+ * file any more waits for it, or who reads meanwhile would get what the source has.
+ * Locking: a mutex of its own
+ */
+#pragma once
+#include <stdint.h>
+
+struct commits;
+
+struct commits *commits_new(void);
+void commits_free(struct commits *c);
+void commits_begin(struct commits *c, uint64_t ino);
+void commits_end(struct commits *c, uint64_t ino, int error);
+/* Until none is under way. 0, or EIO: the last one failed. */
+int commits_wait(struct commits *c, uint64_t ino);
