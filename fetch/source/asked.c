@@ -232,7 +232,8 @@ static void fetched_done(struct source_request *req, const GError *error)
 static void fetch(struct asking *q)
 {
 	struct source_read *outer = q->outer;
-	struct extent hull = {.offset = outer->offset, .end = outer->offset + outer->length}, e;
+	const struct question *asked = &q->question;
+	struct extent hull = {.offset = asked->offset, .end = asked->offset + asked->length}, e;
 	if (q->fd >= 0 && brought_hull(q->fd, q->question.size, &e)) {
 		e = useful(q, e);
 		hull.offset = MIN(hull.offset, e.offset);
