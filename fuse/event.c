@@ -70,7 +70,7 @@ uint32_t event_operation(pid_t tid, uint32_t otherwise)
 /* A READ of mode holes comes from the page cache. */
 static uint32_t operation_of(const struct event *e)
 {
-	if (e->cause.pid == 0)
+	if (e->cause.operation == 0)
 		return LACUNA_FILL;
 	if (e->cause.operation != LACUNA_READ || e->every)
 		return e->cause.operation;

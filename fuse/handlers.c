@@ -161,7 +161,7 @@ bool handlers_ask(struct handlers *all, struct event *e)
 	e->parents = event_parents(all->server, i);
 	bool wanted = false;
 	pthread_mutex_lock(&all->lock);
-	for (GList *l = all->list; l && !wanted && !all->stopped; l = l->next)
+	for (GList *l = all->list; l && !wanted; l = l->next)
 		wanted = handler_wants(l->data, e->every, i->ino, e->parents);
 	uint64_t id = wanted ? ++all->events : 0;
 	pthread_mutex_unlock(&all->lock);
@@ -252,7 +252,7 @@ static bool question_ask(void *user, struct question *q)
 	a->event.offset = q->offset;
 	a->event.length = q->length;
 	a->event.cause = q->cause;
-	a->event.cached = q->cause.pid != 0;
+	a->event.cached = q->cause.operation == LACUNA_READ;
 	a->event.done = question_done;
 	a->question = q;
 	q->user = a;

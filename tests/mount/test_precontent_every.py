@@ -178,6 +178,26 @@ def test_whether_a_file_can_emit_is_fixed_at_open(scratch, mount):
     serving.stop()
 
 
+def test_beside_passthrough(watched):
+    """Whole, and open already as nobody is asked: the next open is asked all the same."""
+    m = watched.mount
+    watched.handler.send(handlers.MARK, 1, handlers.struct.pack("=IIQ", MOUNT, REMOVE, 0))
+    while not watched.handler.results:
+        pass
+    (m / "f").read_bytes()
+    before = os.open(m / "f", os.O_RDWR if m.status("f")["content"] != "partial" else os.O_RDONLY)
+    watched.handler.send(handlers.MARK, 2, handlers.struct.pack("=IIQ", MOUNT, ADD, 0))
+    while len(watched.handler.results) < 2:
+        pass
+    after = os.open(m / "f", os.O_RDWR)
+    assert os.pread(before, 10, 0) == DATA[:10] and asked(watched) == []
+    assert os.pread(after, 10, 8192) == DATA[8192:8202]
+    os.pwrite(after, b"new", 8192)
+    assert asked(watched) == [(READ, 8192, PAGE), (WRITE, 8192, PAGE)]
+    assert os.pread(before, 3, 8192) == b"new"
+    os.close(before), os.close(after)
+
+
 def test_files_made_here_and_shared_mappings(watched):
     m = watched.mount
     with open(m / "new", "w+b", buffering=0) as f:
