@@ -3,8 +3,16 @@
 #include "fetch/error.h"
 #include <errno.h>
 
-G_DEFINE_QUARK(lacuna - fetch - error, fetch_error)
-G_DEFINE_QUARK(lacuna - local - error, local_error)
+/* G_DEFINE_QUARK keeps it in a variable that threads read and write without a lock. */
+GQuark fetch_error_quark(void)
+{
+	return g_quark_from_static_string("lacuna-fetch-error");
+}
+
+GQuark local_error_quark(void)
+{
+	return g_quark_from_static_string("lacuna-local-error");
+}
 
 int fetch_error_errno(const GError *error, bool listing)
 {
