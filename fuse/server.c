@@ -34,6 +34,8 @@
 static __thread char fuse_said[256];
 
 static void fuse_log_line(enum fuse_log_level level, const char *format, va_list ap)
+        G_GNUC_PRINTF(2, 0);
+static void fuse_log_line(enum fuse_log_level level, const char *format, va_list ap)
 {
 	char line[sizeof(fuse_said)];
 	vsnprintf(line, sizeof(line), format, ap);

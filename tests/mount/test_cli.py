@@ -18,7 +18,8 @@ import lying
 import processes
 
 MAN = pathlib.Path(__file__).resolve().parents[2] / "fuse" / "lacunafs.1"
-VERBS = ["mount", "umount", "status", "fill", "evict", "refresh", "seal", "sync"]
+VERBS = ["mount", "umount", "status", "fill", "evict", "refresh", "seal", "sync",
+         "trace"]
 
 
 def help_of(lacunafs, *argv):
@@ -54,7 +55,7 @@ def test_same_options(lacunafs):
              for name in re.findall(r"(?:^ +|  |, )([a-z_]+)(?==|  )", line)}
     entries = " ".join(re.findall(r"^\.It (Cm .*)", manual_section("mount"), re.M))
     told = {name for name in re.findall(r"Cm ([a-z_]+)(?: Ns =|$)", entries)}
-    assert shown == told and len(shown) == 19
+    assert shown == told and len(shown) == 21
 
 
 def test_same_defaults(lacunafs):
