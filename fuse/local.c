@@ -195,7 +195,10 @@ int inode_keep_quietly(struct server *s, struct inode *i)
 
 void inode_count_links(struct server *s, struct inode *i, int change)
 {
-	if (i->indexed && (i->nlink += (uint32_t)change) == 0)
+	if (!i->indexed)
+		return;
+	uint32_t left = i->nlink += (uint32_t)change;
+	if (left == 0)
 		tree_index_drop(s->store, i->ino);
 }
 
