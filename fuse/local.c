@@ -197,8 +197,8 @@ void inode_count_links(struct server *s, struct inode *i, int change)
 {
 	if (!i->indexed)
 		return;
-	uint32_t left = i->nlink += (uint32_t)change;
-	if (left == 0)
+	i->nlink += (uint32_t)change;
+	if (i->nlink == 0)
 		tree_index_drop(s->store, i->ino);
 }
 
