@@ -21,6 +21,7 @@ static const char help[] =
         "  refresh [PATH]...         take what is newer at the source\n"
         "  seal PATH [SEALS]         memfd's seals, on a file\n"
         "  sync PATH...              what was changed is on the disk\n"
+        "  hsm COMMAND...            run a program of fanotify's pre-content events\n"
         "  trace MOUNT               who is asked for which bytes, as it happens\n"
         "\n"
         "  --help       this text, or after a verb what it takes\n"
@@ -28,9 +29,9 @@ static const char help[] =
         "\n"
         "Everything else: man lacunafs\n";
 
-static const struct verb *const verbs[] = {&verb_mount, &verb_umount, &verb_status,
-                                           &verb_fill,  &verb_evict,  &verb_refresh,
-                                           &verb_seal,  &verb_sync,   &verb_trace};
+static const struct verb *const verbs[] = {&verb_mount, &verb_umount,  &verb_status, &verb_fill,
+                                           &verb_evict, &verb_refresh, &verb_seal,   &verb_sync,
+                                           &verb_trace, &verb_hsm};
 
 static bool wants_help(int argc, char **argv)
 {
@@ -54,8 +55,9 @@ int main(int argc, char **argv)
 	setlocale(LC_CTYPE, ""); /* messages stay in one language, numbers in one form */
 	const char *name = argc > 1 ? argv[1] : NULL;
 	if (!name) {
-		verb_complain("which verb? mount, umount, status, fill, evict, refresh, seal, sync "
-		              "or trace; see lacunafs --help");
+		verb_complain(
+		        "which verb? mount, umount, status, fill, evict, refresh, seal, sync, "
+		        "trace or hsm; see lacunafs --help");
 		return EXIT_USAGE;
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
@@ -76,7 +78,7 @@ int main(int argc, char **argv)
 		return finish(verbs[i]->run(argc - 2, argv + 2));
 	}
 	verb_complain("unknown verb %s: expects mount, umount, status, fill, evict, "
-	              "refresh, seal, sync or trace",
+	              "refresh, seal, sync, trace or hsm",
 	              name);
 	return EXIT_USAGE;
 }

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "fuse/verb.h"
+
+enum { EXIT_NOT_RUN = 126, EXIT_NOT_FOUND = 127 }; /* as of env(1) */
+
+static const char help[] =
+        "Usage: lacunafs hsm [OPTION]... -- COMMAND [ARGUMENT]...\n"
+        "\n"
+        "Runs a program written for fanotify's pre-content events, FAN_PRE_ACCESS, which\n"
+        "then works on lacunafs mounts: it becomes a handler of each mount that it marks\n"
+        "something in. It needs neither root nor a new kernel for these.\n"
+        "\n"
+        "  --mount PATH   only of this mount; others are as any file system to it\n"
+        "  --name NAME    that the mount knows it by, to inherit the marks of one that died\n"
+        "\n"
+        "The program's exit status and signals are its own.\n";
+
+/* Beside a program that was not installed, else where it was installed to. */
+static char *library_find(void)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self));
+	if (n > 0 && n < (ssize_t)sizeof(self)) {
+		g_autofree char *program = g_strndup(self, (size_t)n);
+		g_autofree char *folder = g_path_get_dirname(program);
+		g_autofree char *top = g_path_get_dirname(folder);
+		g_autofree char *built = g_build_filename(top, "lib/hsm/lacunafs-hsm.so", NULL);
+		if (access(built, R_OK) == 0)
+			return g_steal_pointer(&built);
+	}
+	return g_strdup(LACUNAFS_LIBRARIES "/lacunafs-hsm.so");
+}
+
+/* In front of what is to be preloaded already. LD_PRELOAD has no way to quote. */
+static gboolean preload(const char *library)
+{
+	const char *others = g_getenv("LD_PRELOAD");
+	g_autofree char *all = g_strjoin(":", library, others, NULL);
+	if (strpbrk(library, ": ")) {
+		verb_complain("%s: cannot be preloaded from a path with colons or blanks", library);
+		return FALSE;
+	}
+	if (access(library, R_OK) != 0) {
+		verb_complain("%s: %s", library, g_strerror(errno));
+		return FALSE;
+	}
+	return g_setenv("LD_PRELOAD", others && *others ? all : library, TRUE);
+}
+
+static gboolean mount_pass(const char *mount)
+{
+	g_autofree char *path = g_canonicalize_filename(mount, NULL);
+	struct stat st;
+	if (stat(path, &st) == 0)
+		return g_setenv("LACUNAFS_HSM_MOUNT", path, TRUE);
+	verb_complain("%s: %s", mount, g_strerror(errno));
+	return FALSE;
+}
+
+/* Where the options end: the command's own are not ours. */
+static int options_end(int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--") == 0 || argv[i][0] != '-')
+			return i;
+		if (strcmp(argv[i], "--mount") == 0 || strcmp(argv[i], "--name") == 0)
+			i++;
+	}
+	return argc;
+}
+
+static int run(int argc, char **argv)
+{
+	g_autofree char *mount = NULL, *name = NULL;
+	g_auto(GStrv) none = NULL;
+	const GOptionEntry entries[] = {{"mount", 0, 0, G_OPTION_ARG_FILENAME, &mount, NULL, NULL},
+	                                {"name", 0, 0, G_OPTION_ARG_STRING, &name, NULL, NULL},
+	                                {NULL}};
+	int end = options_end(argc, argv);
+	if (!verb_options(&verb_hsm, end, argv, entries, &none))
+		return EXIT_USAGE;
+	char **command = argv + end + (end < argc && strcmp(argv[end], "--") == 0);
+	if (command >= argv + argc) {
+		verb_complain("hsm: expects a COMMAND");
+		return EXIT_USAGE;
+	}
+	g_autofree char *library = library_find();
+	if ((mount && !mount_pass(mount)) || !preload(library))
+		return EXIT_FAILED;
+	if (name)
+		g_setenv("LACUNAFS_HSM_NAME", name, TRUE);
+	execvp(*command, command);
+	int missing = errno == ENOENT;
+	verb_complain("%s: %s", *command, g_strerror(errno));
+	return missing ? EXIT_NOT_FOUND : EXIT_NOT_RUN;
+}
+
+const struct verb verb_hsm = {"hsm", run, help};

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "lib/hsm/abi.h"
+#include "lib/hsm/hsm.h"
+
+static size_t record_size(const struct group *g)
+{
+	return sizeof(struct fanotify_event_metadata) + sizeof(struct hsm_info_range) +
+	       (g->flags & FAN_REPORT_PIDFD ? sizeof(struct hsm_info_pidfd) : 0);
+}
+
+static int pidfd_of(uint32_t pid)
+{
+	int fd = pid ? (int)real()->syscall(SYS_pidfd_open, (long)pid, 0L) : -1;
+	if (fd >= 0)
+		return fd;
+	return pid == 0 || errno == ESRCH ? FAN_NOPIDFD : FAN_EPIDFD;
+}
+
+static void record_write(const struct group *g, const struct event *e, uint8_t *at)
+{
+	const struct lacuna_request *r = e->request;
+	const struct fanotify_event_metadata m = {
+	        .event_len = (uint32_t)record_size(g),
+	        .vers = FANOTIFY_METADATA_VERSION,
+	        .metadata_len = sizeof(m),
+	        .mask = HSM_PRE_ACCESS,
+	        .fd = e->fd,
+	        .pid = (int32_t)(g->flags & FAN_REPORT_TID ? r->tid : r->pid)};
+	const struct hsm_info_range range = {
+	        .header = {.type = HSM_INFO_RANGE, .length = sizeof(range)},
+	        .offset = r->offset,
+	        .count = r->length};
+	memcpy(at, &m, sizeof(m));
+	at += sizeof(m);
+	if (g->flags & FAN_REPORT_PIDFD) {
+		const struct hsm_info_pidfd p = {
+		        .header = {.type = HSM_INFO_PIDFD, .length = sizeof(p)},
+		        .pidfd = pidfd_of(r->pid)};
+		memcpy(at, &p, sizeof(p));
+		at += sizeof(p);
+	}
+	memcpy(at, &range, sizeof(range));
+}
+
+/* The descriptor, as event_f_flags of fanotify_init() want it: with the same number, the lowest. */
+static void descriptor_open(const struct group *g, int fd)
+{
+	const unsigned how = O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC;
+	char path[32];
+	if ((g->event_flags & how) != O_RDWR) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		int other = real()->open(path, (int)(g->event_flags & how) | O_CLOEXEC);
+		if (other >= 0) {
+			real()->dup3(other, fd, O_CLOEXEC);
+			real()->close(other);
+		}
+	}
+	if (!(g->event_flags & O_CLOEXEC))
+		real()->fcntl(fd, F_SETFD, 0);
+}
+
+static void event_give(struct group *g, struct event *e, uint8_t *at)
+{
+	e->fd = e->request->fd;
+	descriptor_open(g, e->fd);
+	file_put(e->from, e->request);
+	e->request->fd = -1;
+	record_write(g, e, at);
+	e->next = g->given;
+	g->given = e;
+}
+
+static void ready_set(const struct group *g, bool ready)
+{
+	uint64_t count = 1;
+	ssize_t n = ready ? real()->write(g->ready, &count, sizeof(count))
+	                  : real()->read(g->ready, &count, sizeof(count));
+	(void)n;
+}
+
+/* From whatever mount has one. -EAGAIN: there is none. */
+static int event_fetch(struct group *g, struct event **out)
+{
+	int r = -EAGAIN;
+	for (struct connection *c = g->connections, *next; c && r == -EAGAIN; c = next) {
+		next = c->next;
+		r = connection_next(g, c, out);
+		if (r == -ECONNRESET)
+			r = -EAGAIN;
+	}
+	return r;
+}
+
+/* The next one, to the end of the queue. */
+static int event_queue(struct group *g)
+{
+	struct event *e, **end = &g->queue;
+	int r = event_fetch(g, &e);
+	if (r < 0)
+		return r;
+	if (!g->queue)
+		ready_set(g, true);
+	while (*end)
+		end = &(*end)->next;
+	*end = e;
+	return 0;
+}
+
+static struct event *event_pop(struct group *g)
+{
+	struct event *e = g->queue;
+	g->queue = e->next;
+	if (!g->queue)
+		ready_set(g, false);
+	return e;
+}
+
+/* The next one; -EINVAL: it does not fit into `room`, and stays. */
+static int event_take(struct group *g, size_t room, struct event **out)
+{
+	int r = -EAGAIN;
+	while (g->queue && !g->queue->from)
+		event_drop(event_pop(g)); /* its mount has gone */
+	if (g->queue || room < record_size(g)) {
+		r = g->queue ? 0 : event_queue(g);
+		if (r == 0 && room < record_size(g))
+			r = -EINVAL;
+		if (r == 0)
+			*out = event_pop(g);
+		return r;
+	}
+	return event_fetch(g, out);
+}
+
+/* As many as fit, without waiting. */
+static ssize_t events_collect(struct group *g, uint8_t *buffer, size_t size)
+{
+	struct event *e;
+	size_t done = 0;
+	int r;
+	while ((done == 0 || size - done >= record_size(g)) &&
+	       (r = event_take(g, size - done, &e)) == 0) {
+		event_give(g, e, buffer + done);
+		done += record_size(g);
+	}
+	if (g->kernel >= 0 && (done || r == -EAGAIN)) {
+		ssize_t n = real()->read(g->kernel, buffer + done, size - done);
+		if (n > 0)
+			done += (size_t)n;
+		else if (n < 0)
+			r = -errno;
+	}
+	return done ? (ssize_t)done : r;
+}
+
+/* read(2) goes on after a handler with SA_RESTART, poll(2) does not. Which one it was cannot be
+ * seen: it goes on if all are of that kind. */
+static bool signals_restart(void)
+{
+	struct sigaction a;
+	for (int i = 1; i < NSIG; i++)
+		if (sigaction(i, NULL, &a) == 0 && a.sa_handler != SIG_DFL &&
+		    a.sa_handler != SIG_IGN && !(a.sa_flags & SA_RESTART))
+			return false;
+	return true;
+}
+
+ssize_t group_read(struct group *g, int fd, void *buffer, size_t size)
+{
+	for (;;) {
+		sigset_t before = hsm_lock();
+		struct pollfd p = {.fd = g->epoll, .events = POLLIN};
+		ssize_t n = g->left ? -EBADF : events_collect(g, buffer, size);
+		hsm_unlock(&before);
+		if (n != -EAGAIN || real()->fcntl(fd, F_GETFL) & O_NONBLOCK)
+			return n;
+		if (poll(&p, 1, -1) < 0 && errno == EINTR && !signals_restart())
+			return -EINTR;
+	}
+}
+
+static struct event **event_find(struct group *g, int fd)
+{
+	struct event **at = &g->given, **found = NULL;
+	for (; *at; at = &(*at)->next)
+		if ((*at)->fd == fd)
+			found = at; /* the oldest, as in the kernel */
+	return found;
+}
+
+ssize_t group_write(struct group *g, const void *data, size_t size)
+{
+	bool allow;
+	int fd, error;
+	size_t taken;
+	int r = rules_response(data, size, g->flags, &fd, &allow, &error, &taken);
+	if (r != 0)
+		return r < 0 ? r : (ssize_t)taken;
+	sigset_t before = hsm_lock();
+	struct event **at = g->left ? NULL : event_find(g, fd);
+	ssize_t n = (ssize_t)taken;
+	if (at) {
+		struct event *e = *at;
+		*at = e->next;
+		if (e->from) {
+			connection_answer(e->from, e->request, allow, error);
+			e->request = NULL;
+		}
+		event_drop(e);
+	} else if (g->kernel >= 0) {
+		n = real()->write(g->kernel, data, size);
+		n = n < 0 ? -errno : n;
+	} else {
+		n = -ENOENT;
+	}
+	hsm_unlock(&before);
+	return n;
+}
+
+int group_bytes(struct group *g)
+{
+	int bytes = 0, others = 0;
+	sigset_t before = hsm_lock();
+	while (event_queue(g) == 0)
+		;
+	for (const struct event *e = g->queue; e; e = e->next)
+		bytes += (int)record_size(g);
+	if (g->kernel >= 0 && real()->ioctl(g->kernel, FIONREAD, &others) == 0)
+		bytes += others;
+	hsm_unlock(&before);
+	return bytes;
+}
