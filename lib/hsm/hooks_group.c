@@ -4,8 +4,6 @@
 /* What is called with a group: fanotify_init(), fanotify_mark(), read(), write(), ioctl(). */
 #include <limits.h>
 #include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include "lib/hsm/abi.h"
@@ -56,43 +54,23 @@ static int mark(int fd, unsigned flags, uint64_t mask, int dfd, const char *path
 	return (int)hook_return(r);
 }
 
-/* The parts of a vector as one buffer, the caller's to free; NULL: one that cannot be. */
-static void *gather(const struct iovec *iov, int count, size_t *size)
+/* Part by part, as the kernel does: it has no vectors for groups. */
+static ssize_t group_vector(struct group *g, int fd, const struct iovec *iov, int count,
+                            bool writes)
 {
-	*size = 0;
-	for (int i = 0; count <= IOV_MAX && i < count; i++)
-		if (__builtin_add_overflow(*size, iov[i].iov_len, size) || *size > SSIZE_MAX)
-			return NULL;
-	return count >= 0 && count <= IOV_MAX ? malloc(*size ? *size : 1) : NULL;
-}
-
-static ssize_t group_readv(struct group *g, int fd, const struct iovec *iov, int count)
-{
-	size_t size, at = 0;
-	uint8_t *buffer = gather(iov, count, &size);
-	if (!buffer)
+	ssize_t done = 0;
+	if (count < 0 || count > IOV_MAX)
 		return -EINVAL;
-	ssize_t n = group_read(g, fd, buffer, size);
-	for (int i = 0; n > 0 && at < (size_t)n; i++) {
-		size_t part = (size_t)n - at < iov[i].iov_len ? (size_t)n - at : iov[i].iov_len;
-		memcpy(iov[i].iov_base, buffer + at, part);
-		at += part;
+	for (int i = 0; i < count; i++) {
+		ssize_t n = writes ? group_write(g, iov[i].iov_base, iov[i].iov_len)
+		                   : group_read(g, fd, iov[i].iov_base, iov[i].iov_len);
+		if (n < 0)
+			return done ? done : n;
+		done += n;
+		if ((size_t)n != iov[i].iov_len)
+			break;
 	}
-	free(buffer);
-	return n;
-}
-
-static ssize_t group_writev(struct group *g, const struct iovec *iov, int count)
-{
-	size_t size, at = 0;
-	uint8_t *buffer = gather(iov, count, &size);
-	if (!buffer)
-		return -EINVAL;
-	for (int i = 0; i < count; at += iov[i++].iov_len)
-		memcpy(buffer + at, iov[i].iov_base, iov[i].iov_len);
-	ssize_t n = group_write(g, buffer, size);
-	free(buffer);
-	return n;
+	return done;
 }
 
 HOOK(int, hook_fanotify_init, "fanotify_init", (unsigned flags, unsigned event_flags))
@@ -128,7 +106,7 @@ HOOK(ssize_t, hook_readv, "readv", (int fd, const struct iovec *iov, int count))
 	struct group *g = hook_group(fd);
 	if (!g)
 		return real()->readv(fd, iov, count);
-	ssize_t n = group_readv(g, fd, iov, count);
+	ssize_t n = group_vector(g, fd, iov, count, false);
 	hook_group_put(g);
 	return hook_return(n);
 }
@@ -148,7 +126,7 @@ HOOK(ssize_t, hook_writev, "writev", (int fd, const struct iovec *iov, int count
 	struct group *g = hook_group(fd);
 	if (!g)
 		return real()->writev(fd, iov, count);
-	ssize_t n = group_writev(g, iov, count);
+	ssize_t n = group_vector(g, fd, iov, count, true);
 	hook_group_put(g);
 	return hook_return(n);
 }
