@@ -28,4 +28,7 @@ extern const unsigned row_count;
 /* What prepare() left open for run(). */
 extern int kept;
 
+/* By io_uring: as pread(2); -1 and errno. */
+long uring_read(int fd, void *buffer, unsigned length, uint64_t offset);
+
 long result(long r); /* of a call: -errno where it is -1 */

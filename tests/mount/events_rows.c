@@ -62,8 +62,9 @@ CALL(fsynced, O_RDWR, fsync(fd))
 CALL(synced_range, O_RDWR, sync_file_range(fd, 0, PAGE, 0))
 CALL(sought_data, O_RDONLY, lseek(fd, 0, SEEK_DATA))
 CALL(sought_hole, O_RDONLY, lseek(fd, 0, SEEK_HOLE))
-CALL(advised, O_RDONLY, posix_fadvise(fd, 0, PAGE, POSIX_FADV_WILLNEED))
-CALL(read_ahead, O_RDONLY, readahead(fd, 0, PAGE))
+/* What these ask for comes when it comes */
+CALL(advised, O_RDONLY, posix_fadvise(fd, 0, PAGE, POSIX_FADV_WILLNEED) + usleep(300000))
+CALL(read_ahead, O_RDONLY, readahead(fd, 0, PAGE) + usleep(300000))
 CALL(read_start, O_RDONLY, read(fd, buffer, 100))
 CALL(read_nothing, O_RDONLY, read(fd, buffer, 0))
 CALL(read_inside, O_RDONLY, pread(fd, buffer, 100, 5000))
@@ -72,6 +73,8 @@ CALL(read_all, O_RDONLY, read(fd, buffer, SIZE))
 CALL(read_end, O_RDONLY, pread(fd, buffer, 10000, SIZE - 10))
 CALL(read_beyond, O_RDONLY, pread(fd, buffer, 100, SIZE + 100000))
 CALL(read_large, O_RDONLY, read(fd, buffer, 3 << 20))
+CALL(read_large_file, O_RDONLY, read(fd, buffer, 3 << 20))
+CALL(read_uring, O_RDONLY, uring_read(fd, buffer, 10000, 5000))
 CALL(read_direct, O_RDONLY | O_DIRECT, pread(fd, buffer, 8192, 8192))
 CALL(read_nonblock, O_RDONLY | O_NONBLOCK, read(fd, buffer, 100))
 CALL(stat_open, O_RDONLY, fstat(fd, (struct stat *)buffer))
@@ -182,6 +185,19 @@ static long mapped(const char *path)
 static long mapped_shared(const char *path)
 {
 	return map(path, PROT_READ | PROT_WRITE, MAP_SHARED, 0, SIZE);
+}
+
+static long mapped_read(const char *path)
+{
+	int fd = open_or_die(path, O_RDONLY);
+	volatile char *p = mmap(NULL, SIZE, PROT_READ, MAP_PRIVATE, fd, 0);
+	long r = p == MAP_FAILED ? -errno : 0;
+	close(fd);
+	if (r == 0) {
+		r = p[100000] > 255;
+		munmap((void *)p, SIZE);
+	}
+	return r;
 }
 
 /* One page of a mapping made before the marks were. */
@@ -295,6 +311,8 @@ const struct row rows[] = {
         ROW(read_end),
         ROW(read_beyond),
         ROW(read_large),
+        ROW(read_large_file),
+        ROW(read_uring),
         ROW(read_direct),
         ROW(read_vector),
         ROW(read_nowait),
@@ -322,6 +340,7 @@ const struct row rows[] = {
         ROW(inserted),
         ROW(mapped),
         ROW(mapped_shared),
+        ROW(mapped_read),
         {"faulted", faulted, ALLOW_ALL, NULL, window_open},
         {"program", executed, ALLOW_ALL, NULL, NULL},
         {"script", executed, ALLOW_ALL, NULL, NULL},
@@ -354,6 +373,5 @@ const struct row rows[] = {
         {"read_inside ignored", read_inside, ALLOW_ALL, ignore, NULL},
         {"read_inside ignored and back", read_inside, ALLOW_ALL, ignore_and_back, NULL},
         {"read_inside unmarked", read_inside, ALLOW_ALL, unmark, NULL},
-        {"write_inside ignored", write_inside, ALLOW_ALL, ignore, NULL},
-};
+        {"write_inside ignored", write_inside, ALLOW_ALL, ignore, NULL}};
 const unsigned row_count = sizeof(rows) / sizeof(*rows);

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""Programs written for fanotify's pre-content events: the same binary with the kernel's events on a
+local file system, and with those of a mount (lacunafs hsm). What the two tell is compared line by
+line; where they may differ stands in a table here, and nothing else may."""
+import os
+import pathlib
+import re
+import shutil
+import signal
+import stat
+import subprocess
+
+import pytest
+
+import processes
+import trees
+
+HERE = pathlib.Path(__file__).parent
+SIZE = 300_000
+PROGRAMS = {"events": ["events.c", "events_rows.c", "events_uring.c"], "calls": ["calls.c"],
+            "descriptors": ["descriptors.c"], "populate": ["populate.c"]}
+
+# row: (the kernel's, the mount's, why); regular expressions for all of what follows the name
+HEADERS = r"0\+4096=ok 0\+4096=ok 0\+4096=ok"
+FAULTS = r"( \d+\+\d+=ok)*"
+EVENTS = {
+    "advised": (r" \| 0", r"( 0\+\d+=ok)? \| 0", "read-ahead is a READ like any other"),
+    "read_ahead": (r" \| 0", r"( 0\+\d+=ok)? \| 0", "read-ahead is a READ like any other"),
+    "read_nothing": (r" 0\+0=ok \| 0", r" \| 0", "no request is made of it"),
+    "read_large": (r" 0\+3145728=ok \| 300000", r" 0\+1048576=ok \| 300000",
+                   "a READ has at most 1 MiB, and the first one met the end"),
+    "read_large_file": (r" 0\+3145728=ok \| 3145728",
+                        r" 0\+1048576=ok 1048576\+1048576=ok 2097152\+1048576=ok \| 3145728",
+                        "a READ has at most 1 MiB"),
+    "read_nowait": (r" 4096\+4096=ok \| (0|100)", r" \| 0", "refused by the kernel: no request"),
+    "write_append": (r" 0\+4096=ok \| 100", r" 299008\+4096=ok \| 100",
+                     "a WRITE tells where it goes, not the position it came from"),
+    "collapsed": (r" 8192\+8192=ok \| 0", r" \| EOPNOTSUPP", "no such request"),
+    "inserted": (r" 8192\+8192=ok \| 0", r" \| EOPNOTSUPP", "no such request"),
+    "mapped": (r" 8192\+12288=ok \| 0", r" \| 0", "mmap() sends no request"),
+    "mapped_shared": (r" 0\+303104=ok \| 0", r" \| 0", "mmap() sends no request"),
+    "mapped_read": (r" 0\+303104=ok \| 0", rf" \d+\+\d+=ok{FAULTS} \| 0",
+                    "asked for as pages are touched"),
+    "mapped EIO": (r" 8192\+12288-EIO \| EIO", r" \| 0", "mmap() sends no request"),
+    "program": (rf" {HEADERS} 0\+\d+=ok( \d+\+\d+=ok)+ \| 0", rf" {HEADERS}{FAULTS} \| 0",
+                "segments are mapped, which sends no request; pages are asked for as touched"),
+    "sent EBUSY": (r" 4096\+12288-EBUSY \| EBUSY", r" 4096\+12288-EBUSY 4096\+4096-EBUSY \| EBUSY",
+                   "by the page cache, which tries once more, by pages"),
+    "spliced EPERM": (r" 4096\+12288-EPERM \| EPERM",
+                      r" 4096\+12288-EPERM 4096\+4096-EPERM \| EPERM",
+                      "by the page cache, which tries once more, by pages"),
+}
+CALLS = {
+    "bytes of two": (r"\d+", r"96", "kernels count the records' heads alone, or all of them"),
+}
+
+
+@pytest.fixture(scope="session")
+def programs(session_scratch):
+    """name → the program's path"""
+    built = {}
+    for name, sources in PROGRAMS.items():
+        built[name] = session_scratch / name
+        subprocess.run(["gcc", "-O1", "-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64", "-o", built[name],
+                        *(HERE / s for s in sources), "-lpthread"], check=True)
+    return built
+
+
+def native(point, *argv):
+    """With the kernel's events, on a bind mount of its own: nobody else is asked for anything."""
+    script = 'mount --bind "$0" "$0" && exec "$@"'
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script, point, *argv], text=True,
+                          capture_output=True, timeout=100)
+    if done.returncode == 3 and "fanotify" in done.stderr:
+        pytest.skip(f"no pre-content events of the kernel here: {done.stderr}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def emulated(lacunafs, *argv, user=None):
+    done = lacunafs.run("hsm", "--", *argv, user=user)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def lines_of(text, separator):
+    """name → what follows; the n-th of a name has its number behind it."""
+    found = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition(separator)
+        count = sum(1 for n in found if n.rstrip("#0123456789") == name.rstrip("#0123456789"))
+        found[name if name not in found else f"{name}#{count}"] = rest
+    return found
+
+
+def compare(kernel, mount, differences, separator):
+    here, there = (lines_of(text, separator) for text in (kernel, mount))
+    wrong = []
+    assert list(here) == list(there)
+    for name in here:
+        table = differences.get(name.partition("#")[0])
+        if table is None and here[name] != there[name]:
+            wrong.append(f"{name}: kernel{separator}{here[name]}, mount{separator}{there[name]}")
+        if table and not (re.fullmatch(table[0], here[name].strip(" ") and here[name]) and
+                          re.fullmatch(table[1], there[name])):
+            wrong.append(f"{name}: not as in the table: {here[name]!r}, {there[name]!r}")
+    assert not wrong, "\n".join(wrong)
+
+
+def make_rows(directory, program):
+    """A file for each row, by its name."""
+    directory.mkdir()
+    names = subprocess.run([program, "--names"], capture_output=True, text=True, check=True).stdout
+    for name in names.splitlines():
+        path = directory / name
+        if name.startswith("program"):
+            shutil.copy("/bin/true", path)
+        elif name == "script":
+            path.write_text("#!/bin/true\n")
+            path.chmod(0o755)
+        else:
+            path.write_bytes(trees.noise(7, (3 << 20) if name == "read_large_file" else SIZE))
+    return names.splitlines()
+
+
+def make_files(directory):
+    directory.mkdir()
+    for name in ("a", "b", "d/c"):
+        trees.put(directory / name, trees.noise(3, 20_000))
+    (directory / "l").symlink_to("a")
+    os.mkfifo(directory / "p")
+
+
+@pytest.mark.parametrize("by", ["mount", "file", "parent"])
+def test_events(mount, lacunafs, programs, scratch, by):
+    """What each operation causes, by each kind of mark."""
+    names = make_rows(scratch / "n0", programs["events"])
+    make_rows(scratch / "source", programs["events"])
+    m = mount(scratch / "source")
+    assert m.fill("").returncode == 0
+    kernel = native(scratch / "n0", programs["events"], by, scratch / "n0")
+    events = emulated(lacunafs, programs["events"], by, m.path)
+    assert len(kernel.splitlines()) == len(names)
+    assert set(EVENTS) <= set(names)
+    compare(kernel, events, EVENTS, " |")
+
+
+@pytest.mark.parametrize("program, table", [("calls", CALLS), ("descriptors", {})])
+def test_calls(mount, lacunafs, programs, scratch, program, table):
+    for name in ("n0", "source"):
+        make_files(scratch / name)
+    m = mount(scratch / "source")
+    assert m.fill("").returncode == 0
+    compare(native(scratch / "n0", programs[program], scratch / "n0"),
+            emulated(lacunafs, programs[program], m.path), table, ": ")
