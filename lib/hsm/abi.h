@@ -25,8 +25,9 @@
 #define HSM_MARK_EVICTABLE 0x00000200u
 #define HSM_MARK_IGNORE 0x00000400u
 
-#define HSM_MNT_EVENTS 0x03000000u    /* FAN_MNT_ATTACH, FAN_MNT_DETACH */
-#define HSM_PERM_EVENTS 0x00170000u   /* FAN_OPEN_PERM, _ACCESS_PERM, _OPEN_EXEC_PERM, _PRE_ACCESS \
+#define HSM_MNT_EVENTS 0x03000000u /* FAN_MNT_ATTACH, FAN_MNT_DETACH */
+#define HSM_PERM_EVENTS                                                                            \
+	0x00170000u                   /* FAN_OPEN_PERM, _ACCESS_PERM, _OPEN_EXEC_PERM, _PRE_ACCESS \
 	                               */
 #define HSM_FD_EVENTS 0x0017103bu     /* those with a descriptor */
 #define HSM_EVENT_FLAGS 0x48000000u   /* FAN_ONDIR, FAN_EVENT_ON_CHILD */

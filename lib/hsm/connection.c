@@ -119,6 +119,18 @@ int connection_next(struct group *g, struct connection *c, struct event **out)
 	return 0;
 }
 
+bool connection_watches(const struct connection *c, uint64_t ino)
+{
+	unsigned effect = 0;
+	for (const struct mark *m = c->marks; m; m = m->next) {
+		unsigned of = rules_mark_effect(&m->is, m->directory);
+		/* Which files are in a marked directory we do not know */
+		if (m->type != 0 || m->ino == ino || of & RULES_CHILDREN)
+			effect |= of;
+	}
+	return effect & (RULES_OBJECT | RULES_CHILDREN) && !(effect & RULES_IGNORE_OBJECT);
+}
+
 void connection_answer(struct connection *c, struct lacuna_request *r, bool allow, int error)
 {
 	lacuna_respond(c->handler, r, allow ? LACUNA_ALLOW : LACUNA_DENY, error);

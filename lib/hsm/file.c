@@ -19,25 +19,30 @@ static char *path_new(const struct connection *c, const char *path)
 	                                                                                      : out;
 }
 
-int file_put(const struct connection *c, const struct lacuna_request *r)
+int file_put_path(int fd, dev_t dev, ino_t ino, char *path)
 {
 	struct stat st;
-	struct file *f = calloc(1, sizeof(*f));
-	if (!f || real()->fstat(r->fd, &st) != 0) {
+	struct file *f = path ? calloc(1, sizeof(*f)) : NULL;
+	if (!f || real()->fstat(fd, &st) != 0) {
+		free(path);
 		free(f);
 		return -ENOMEM;
 	}
 	*f = (struct file){.refs = 1,
-	                   .dev = c->dev,
-	                   .ino = r->ino,
+	                   .dev = dev,
+	                   .ino = ino,
 	                   .scratch_dev = st.st_dev,
 	                   .scratch_ino = st.st_ino,
-	                   .path = path_new(c, r->path)};
-	int result =
-	        f->path ? table_set(r->fd, (struct entry){.kind = ENTRY_FILE, .file = f}) : -ENOMEM;
-	if (result < 0)
+	                   .path = path};
+	int r = table_set(fd, (struct entry){.kind = ENTRY_FILE, .file = f});
+	if (r < 0)
 		file_unref(f);
-	return result;
+	return r;
+}
+
+int file_put(const struct connection *c, const struct lacuna_request *r)
+{
+	return file_put_path(r->fd, c->dev, r->ino, path_new(c, r->path));
 }
 
 void file_unref(struct file *f)

@@ -114,6 +114,8 @@ void connection_free(struct connection *c, bool lost);
 int connection_next(struct group *g, struct connection *c, struct event **out);
 /* Its marks are to have another effect: enum rules_effect. */
 int connection_tell(struct connection *c, const struct mark *m, unsigned before, unsigned after);
+/* May reading this file be an event for the program? */
+bool connection_watches(const struct connection *c, uint64_t ino);
 void connection_answer(struct connection *c, struct lacuna_request *r, bool allow, int error);
 void event_drop(struct event *e);
 
@@ -125,8 +127,13 @@ ssize_t group_read(struct group *g, int fd, void *buffer, size_t size);
 ssize_t group_write(struct group *g, const void *data, size_t size);
 int group_bytes(struct group *g); /* that wait to be read: FIONREAD */
 
+/* kernel.c: the events of the kernel's group; 0 or more bytes, -errno */
+ssize_t kernel_read(struct group *g, void *buffer, size_t size);
+
 /* file.c */
 int file_put(const struct connection *c, const struct lacuna_request *r);
+/* `fd` goes on to be this file for the program; takes over `path`, also on failure. */
+int file_put_path(int fd, dev_t dev, ino_t ino, char *path);
 void file_unref(struct file *f);
 /* The file behind a descriptor of an event, counted; NULL: it is none. Without the lock. */
 struct file *file_of(int fd);

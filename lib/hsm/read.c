@@ -154,11 +154,11 @@ static ssize_t events_collect(struct group *g, uint8_t *buffer, size_t size)
 		done += record_size(g);
 	}
 	if (g->kernel >= 0 && (done || r == -EAGAIN)) {
-		ssize_t n = real()->read(g->kernel, buffer + done, size - done);
+		ssize_t n = kernel_read(g, buffer + done, size - done);
 		if (n > 0)
 			done += (size_t)n;
 		else if (n < 0)
-			r = -errno;
+			r = (int)n;
 	}
 	return done ? (ssize_t)done : r;
 }
