@@ -19,7 +19,8 @@ import trees
 HERE = pathlib.Path(__file__).parent
 SIZE = 300_000
 PROGRAMS = {"events": ["events.c", "events_rows.c", "events_uring.c"], "calls": ["calls.c"],
-            "descriptors": ["descriptors.c"], "populate": ["populate.c"]}
+            "descriptors": ["descriptors.c"], "populate": ["populate.c"],
+            "mixed": ["mixed.c"]}
 
 # row: (the kernel's, the mount's, why); regular expressions for all of what follows the name
 HEADERS = r"0\+4096=ok 0\+4096=ok 0\+4096=ok"
@@ -53,6 +54,15 @@ EVENTS = {
 }
 CALLS = {
     "bytes of two": (r"\d+", r"96", "kernels count the records' heads alone, or all of them"),
+}
+NO_GROUP = "a user has no group of the kernel"
+PRIVILEGED = {
+    "init 0x4": ("EINVAL", "EPERM", NO_GROUP),
+    "mark 0x1 0x40000020 d": ("0", "EPERM", NO_GROUP),
+    "mark 0x1 0x100000 d#1": ("EEXIST", "0", "it did not get the other mark"),
+    "mark 0x1 0x10000 p": ("0", "EPERM", NO_GROUP),
+    "mark 0x2 0x10000 p": ("0", "ENOENT", NO_GROUP),
+    "mark of a content group": ("EINVAL", "EBADF", NO_GROUP),
 }
 
 
@@ -100,7 +110,7 @@ def compare(kernel, mount, differences, separator):
     wrong = []
     assert list(here) == list(there)
     for name in here:
-        table = differences.get(name.partition("#")[0])
+        table = differences.get(name) or differences.get(name.partition("#")[0])
         if table is None and here[name] != there[name]:
             wrong.append(f"{name}: kernel{separator}{here[name]}, mount{separator}{there[name]}")
         if table and not (re.fullmatch(table[0], here[name]) and
@@ -249,3 +259,78 @@ def test_others_are_the_kernels(lacunafs, mount, programs, scratch):
     wrapped = native(scratch / "n0", *lacunafs.argv("hsm", "--", programs["calls"]),
                      scratch / "n0")
     compare(plain, wrapped, {}, ": ")
+
+
+MIXED = """group: 0
+marked: 0
+and less: 0
+marked: 0
+and less: 0
+event 0x10000 of {0}/a, 24 bytes, reads 1, answered 8
+event 0x100000 of {0}/a, 48 bytes, reads 1, answered 8
+read: 0
+event 0x10000 of {1}/a, 24 bytes, reads 1, answered 8
+event 0x100000 of {1}/a, 48 bytes, reads 1, answered 8
+read: 0
+opens no more: 0
+opens no more: 0
+event 0x100000 of {0}/a, 48 bytes, reads 1, answered 8
+read: 0
+event 0x100000 of {1}/a, 48 bytes, reads 1, answered 8
+read: 0
+flushed: 0
+read: 0
+read: 0
+"""
+ALONE = """group: 0
+marked: EPERM
+and less: EPERM
+marked: EPERM
+and less: 0
+read: 0
+event 0x100000 of {1}/a, 48 bytes, reads 1, answered 8
+read: 0
+opens no more: ENOENT
+opens no more: 0
+read: 0
+event 0x100000 of {1}/a, 48 bytes, reads 1, answered 8
+read: 0
+flushed: 0
+read: 0
+read: 0
+"""
+
+
+def test_mixed(lacunafs, mount, programs, scratch):
+    """One group for a local file and for one of a mount, and for what else the kernel tells."""
+    for name in ("n0", "source"):
+        make_files(scratch / name)
+    m = mount(scratch / "source")
+    assert m.fill("").returncode == 0
+    native(scratch / "n0", programs["calls"], scratch / "n0")  # or there is nothing to mix with
+    assert emulated(lacunafs, programs["mixed"], scratch / "n0", m.path) == \
+        MIXED.format(scratch / "n0", m.path)
+
+
+def test_mixed_without_privileges(lacunafs, mount, programs, scratch, nobody):
+    """What the kernel would have to tell stays refused."""
+    lacunafs.give(nobody)
+    for name in ("n0", "source"):
+        make_files(scratch / name)
+    m = mount(scratch / "source", user=nobody)
+    assert emulated(lacunafs, programs["mixed"], scratch / "n0", m.path, user=nobody) == \
+        ALONE.format(scratch / "n0", m.path)
+
+
+@pytest.mark.parametrize("program, table", [("calls", CALLS), ("descriptors", {})])
+def test_calls_without_privileges(lacunafs, mount, programs, scratch, nobody, program, table):
+    """Nothing of the calls is root's alone, but what is asked of the kernel."""
+    lacunafs.give(nobody)
+    for name in ("n0", "source"):
+        make_files(scratch / name)
+        for path in (scratch / name).iterdir():
+            os.chown(path, nobody, nobody, follow_symlinks=False)
+    m = mount(scratch / "source", user=nobody)
+    kernel = native(scratch / "n0", programs[program], scratch / "n0")
+    compare(kernel, emulated(lacunafs, programs[program], m.path, user=nobody),
+            {**table, **PRIVILEGED}, ": ")
