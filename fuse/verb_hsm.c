@@ -18,7 +18,7 @@ static const char help[] =
         "something in. It needs neither root nor a new kernel for these.\n"
         "\n"
         "  --mount PATH   only of this mount; others are as any file system to it\n"
-        "  --name NAME    that the mount knows it by, to inherit the marks of one that died\n"
+        "  --name NAME    that mounts know it by: to inherit the marks of one that died\n"
         "\n"
         "The program's exit status and signals are its own.\n";
 

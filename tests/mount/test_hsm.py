@@ -334,3 +334,37 @@ def test_calls_without_privileges(lacunafs, mount, programs, scratch, nobody, pr
     kernel = native(scratch / "n0", programs[program], scratch / "n0")
     compare(kernel, emulated(lacunafs, programs[program], m.path, user=nobody),
             {**table, **PRIVILEGED}, ": ")
+
+
+@pytest.mark.parametrize("argv, status", [
+    (["--", "true"], 0), (["--", "sh", "-c", "exit 7"], 7), (["sh", "-c", "exit 7"], 7),
+    (["--", "sh", "-c", "kill -9 $$"], -9), (["--", "/nowhere/program"], 127), (["--", "/"], 126),
+    (["--name", "x", "--", "sh", "-c", "test $LACUNAFS_HSM_NAME = x"], 0),
+    (["--mount=/", "--", "sh", "-c", "test $LACUNAFS_HSM_MOUNT = /"], 0),
+    (["--mount", "/nowhere", "--", "true"], 1), (["--", "sh", "-c", "ls /proc/self/fd | wc -l"], 0),
+    ([], 2), (["--"], 2), (["--frobnicate", "--", "true"], 2)])
+def test_command(lacunafs, argv, status):
+    """The command is run in place of us: what it ends with is what is seen."""
+    done = lacunafs.run("hsm", *argv)
+    assert done.returncode == status, done.stderr
+    ours = argv and status in (1, 2, 126, 127) or not argv
+    assert bool(re.fullmatch(r"lacunafs: .+\n", done.stderr)) == ours, done.stderr
+    plain = subprocess.run(["sh", "-c", "ls /proc/self/fd | wc -l"], capture_output=True, text=True)
+    if "wc" in " ".join(argv):
+        assert done.stdout == plain.stdout
+
+
+def test_preloaded_already(lacunafs):
+    done = lacunafs.run("hsm", "--", "sh", "-c", "echo $LD_PRELOAD",
+                        env={"LD_PRELOAD": "libm.so.6"})
+    assert re.fullmatch(r".*/lacunafs-hsm\.so:libm\.so\.6\n", done.stdout), done
+
+
+def test_only_one_mount(lacunafs, mount, programs, scratch):
+    """--mount: to a program, the others are what they are to the kernel."""
+    for name in ("n0", "source"):
+        make_files(scratch / name)
+    m = mount(scratch / "source")
+    done = lacunafs.run("hsm", "--mount", scratch, "--", programs["populate"], scratch / "source",
+                        m.path)
+    assert (done.returncode, done.stderr) == (3, "fanotify: Operation not supported\n")
