@@ -30,16 +30,14 @@ static bool connection_wanted(dev_t dev)
 	return !only || !*only || (real()->stat(only, &st) == 0 && st.st_dev == dev);
 }
 
-static int connection_attach(struct connection *c, int fd)
+static int connection_attach(struct group *g, struct connection *c, const char *path)
 {
 	const struct lacuna_options options = {
 	        .size = sizeof(options), .mode = LACUNA_EVERY, .name = getenv(NAME)};
-	char path[32];
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	int r = lacuna_attach(path, &options, &c->handler, NULL);
 	if (r == 0)
 		r = inside_hide(c->handler);
-	return r < 0 ? r : mount_of(fd, &c->point, &c->root);
+	return r == 0 ? group_watch(g, lacuna_fd(c->handler)) : r;
 }
 
 int connection_get(struct group *g, int fd, const struct stat *st, struct connection **out)
@@ -52,10 +50,12 @@ int connection_get(struct group *g, int fd, const struct stat *st, struct connec
 	struct connection *c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
+	char path[32];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	c->dev = st->st_dev;
-	int r = connection_attach(c, fd);
+	int r = connection_attach(g, c, path);
 	if (r == 0)
-		r = group_watch(g, lacuna_fd(c->handler));
+		r = mount_of(fd, &c->point, &c->root);
 	if (r == 0) {
 		c->next = g->connections;
 		*out = g->connections = c;
@@ -85,16 +85,59 @@ void connection_free(struct connection *c, bool lost)
 	free(c);
 }
 
-/* As the kernel does when something is unmounted: its marks are gone, nothing else happens. */
-static void connection_lose(struct group *g, struct connection *c)
+static int connection_set(struct connection *c, unsigned flags, unsigned scope, uint64_t ino)
+{
+	int r = lacuna_mark_ino(c->handler, flags, scope, ino);
+	return r == -ENOENT && flags & LACUNA_MARK_REMOVE ? 0 : r;
+}
+
+int connection_tell(struct connection *c, const struct mark *m, unsigned before, unsigned after)
+{
+	static const struct {
+		unsigned effect, flag, scope;
+	} parts[] = {
+	        {RULES_OBJECT, 0, LACUNA_MARK_FILE},
+	        {RULES_CHILDREN, 0, LACUNA_MARK_CHILDREN},
+	        {RULES_IGNORE_OBJECT, LACUNA_MARK_IGNORE, LACUNA_MARK_FILE},
+	        {RULES_IGNORE_CHILDREN, LACUNA_MARK_IGNORE, LACUNA_MARK_CHILDREN},
+	};
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < sizeof(parts) / sizeof(*parts); i++) {
+		unsigned was = before & parts[i].effect, is = after & parts[i].effect;
+		unsigned scope = m->type == 0 ? parts[i].scope : LACUNA_MARK_MOUNT;
+		if (was != is)
+			r = connection_set(
+			        c, (is ? LACUNA_MARK_ADD : LACUNA_MARK_REMOVE) | parts[i].flag,
+			        scope, m->ino);
+	}
+	return r;
+}
+
+/* The kernel does not give a slow handler up: neither does who was given up by a mount that is
+ * still there. What it had been asked comes again. */
+static int connection_resume(struct group *g, struct connection *c)
+{
+	struct stat st;
+	connection_leave(c, true);
+	if (real()->stat(c->point, &st) != 0 || st.st_dev != c->dev)
+		return -ENOTTY;
+	int r = connection_attach(g, c, c->point);
+	for (const struct mark *m = c->marks; m && r == 0; m = m->next)
+		r = connection_tell(c, m, 0, rules_mark_effect(&m->is, m->directory));
+	return r;
+}
+
+/* When something is unmounted its marks are gone, as in the kernel, and nothing else happens. */
+static void connection_broken(struct group *g, struct connection *c)
 {
 	struct connection **at = &g->connections;
-	for (struct event *e = g->given; e; e = e->next)
-		if (e->from == c)
-			e->from = NULL;
-	for (struct event *e = g->queue; e; e = e->next)
-		if (e->from == c)
-			e->from = NULL;
+	struct event *lists[] = {g->given, g->queue};
+	for (int i = 0; i < 2; i++)
+		for (struct event *e = lists[i]; e; e = e->next)
+			if (e->from == c)
+				e->from = NULL;
+	if (connection_resume(g, c) == 0)
+		return;
 	while (*at != c)
 		at = &(*at)->next;
 	*at = c->next;
@@ -106,7 +149,7 @@ int connection_next(struct group *g, struct connection *c, struct event **out)
 	struct lacuna_request *request;
 	int r = lacuna_next(c->handler, 0, &request);
 	if (r == -ECONNRESET || r == -EPROTO)
-		connection_lose(g, c);
+		connection_broken(g, c);
 	if (r < 0)
 		return r == -EPROTO ? -ECONNRESET : r;
 	struct event *e = calloc(1, sizeof(*e));
@@ -141,32 +184,4 @@ void event_drop(struct event *e)
 	if (e->request)
 		inside_free(e->request);
 	free(e);
-}
-
-static int connection_set(struct connection *c, unsigned flags, unsigned scope, uint64_t ino)
-{
-	int r = lacuna_mark_ino(c->handler, flags, scope, ino);
-	return r == -ENOENT && flags & LACUNA_MARK_REMOVE ? 0 : r;
-}
-
-int connection_tell(struct connection *c, const struct mark *m, unsigned before, unsigned after)
-{
-	static const struct {
-		unsigned effect, flag, scope;
-	} parts[] = {
-	        {RULES_OBJECT, 0, LACUNA_MARK_FILE},
-	        {RULES_CHILDREN, 0, LACUNA_MARK_CHILDREN},
-	        {RULES_IGNORE_OBJECT, LACUNA_MARK_IGNORE, LACUNA_MARK_FILE},
-	        {RULES_IGNORE_CHILDREN, LACUNA_MARK_IGNORE, LACUNA_MARK_CHILDREN},
-	};
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < sizeof(parts) / sizeof(*parts); i++) {
-		unsigned was = before & parts[i].effect, is = after & parts[i].effect;
-		unsigned scope = m->type == 0 ? parts[i].scope : LACUNA_MARK_MOUNT;
-		if (was != is)
-			r = connection_set(
-			        c, (is ? LACUNA_MARK_ADD : LACUNA_MARK_REMOVE) | parts[i].flag,
-			        scope, m->ino);
-	}
-	return r;
 }

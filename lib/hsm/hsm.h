@@ -79,7 +79,7 @@ struct group {
 	int kernel;             /* hidden; -1: none */
 	struct connection *connections;
 	struct event *queue; /* owned; taken from a connection, not given to the program yet */
-	struct event *given; /* owned; given, and not answered */
+	struct event *given; /* owned; given, and not answered; the last one first */
 	struct group *next;  /* of all */
 };
 
@@ -110,7 +110,8 @@ int connection_get(struct group *g, int fd, const struct stat *st, struct connec
 struct connection *connection_find(const struct group *g, dev_t dev);
 /* `lost`: another process goes on with it. */
 void connection_free(struct connection *c, bool lost);
-/* The next event, or -EAGAIN, -EMFILE; -ECONNRESET: the mount has gone, or gave us up. */
+/* The next event, or -EAGAIN, -EMFILE. -ECONNRESET: the mount has gone, and `c` with it, or it
+ * gave us up, and `c` is a new one. */
 int connection_next(struct group *g, struct connection *c, struct event **out);
 /* Its marks are to have another effect: enum rules_effect. */
 int connection_tell(struct connection *c, const struct mark *m, unsigned before, unsigned after);

@@ -3,7 +3,7 @@
 
 /* A handler as they are written for fanotify(7): brings what is asked for from another directory,
  * and asks for no more events of a file once it has brought all of it.
- * Usage:   populate FROM TO     TO: a mount point
+ * Usage:   populate FROM TO [SECONDS]     TO: a mount point; SECONDS: slept over the first event
  * Output:  a line for each event, "path offset count"; "whole path"; "ready" first
  * Ends:    at SIGTERM */
 #include <errno.h>
@@ -69,7 +69,7 @@ int main(int argc, char **argv)
 {
 	char buffer[4096] __attribute__((aligned(8)));
 	struct sigaction a = {.sa_handler = end};
-	if (argc != 3)
+	if (argc < 3)
 		return 2;
 	from = argv[1], to = argv[2];
 	sigaction(SIGTERM, &a, NULL);
@@ -80,6 +80,7 @@ int main(int argc, char **argv)
 		perror("fanotify");
 		return 3;
 	}
+	unsigned pause = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
 	puts("ready");
 	fflush(stdout);
 	while (!ended) {
@@ -87,6 +88,8 @@ int main(int argc, char **argv)
 		const struct fanotify_event_metadata *e = (void *)buffer;
 		for (; n > 0 && FAN_EVENT_OK(e, n); e = FAN_EVENT_NEXT(e, n)) {
 			const struct range *r = (const void *)(e + 1);
+			sleep(pause);
+			pause = 0;
 			int error = bring(group, e->fd, (off_t)r->offset, r->count);
 			struct fanotify_response response = {
 			        .fd = e->fd, .response = error ? DENY_ERRNO(error) : FAN_ALLOW};

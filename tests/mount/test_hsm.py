@@ -170,11 +170,11 @@ def test_calls(mount, lacunafs, programs, scratch, program, table):
 class Populate:
     """The handler `populate` of a mount, until leave()."""
 
-    def __init__(self, lacunafs, programs, source, point, user=None):
+    def __init__(self, lacunafs, programs, source, point, user=None, pause=0):
         self.log = lacunafs.scratch / "populate.log"
         with open(self.log, "wb") as log:
             self.process = lacunafs.start("hsm", "--", programs["populate"], source, point,
-                                          user=user, stdout=log, stderr=log)
+                                          pause, user=user, stdout=log, stderr=log)
         assert processes.wait_until(lambda: "ready\n" in self.log.read_text()), self.log.read_text()
 
     def leave(self, how=signal.SIGTERM):
@@ -250,6 +250,30 @@ def test_killed(lacunafs, mount, programs, scratch):
     second = Populate(lacunafs, programs, truth, m.path)
     assert reader.wait(20) == 0
     assert second.leave() == 0
+
+
+def test_given_up(lacunafs, mount, programs, scratch):
+    """A handler that was too slow for the mount goes on, as with the kernel: it is asked again."""
+    truth, stubs = make_stubs(scratch)
+    m = mount(stubs, "-o", "handler_timeout=1s")
+    handler = Populate(lacunafs, programs, truth, m.path, pause=3)
+    assert as_user(None, "cmp", truth / "sizes/f5000", m / "sizes/f5000").returncode == 0
+    assert [e[0] for e in handler.events()].count("/sizes/f5000") >= 2
+    assert as_user(None, "cmp", truth / "sizes/f65536", m / "sizes/f65536").returncode == 0
+    assert handler.leave() == 0
+
+
+def test_unmounted(lacunafs, mount, programs, scratch):
+    """As the kernel's: the marks are gone, and the handler waits for ever, or for what else it
+    marks."""
+    truth, stubs = make_stubs(scratch)
+    m = mount(stubs)
+    handler = Populate(lacunafs, programs, truth, m.path)
+    assert (m / "sizes" / "f4096").read_bytes() == (truth / "sizes" / "f4096").read_bytes()
+    m.umount()
+    with pytest.raises(subprocess.TimeoutExpired):
+        handler.process.wait(1)
+    assert handler.leave() == 0
 
 
 def test_others_are_the_kernels(lacunafs, mount, programs, scratch):
