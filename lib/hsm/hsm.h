@@ -14,7 +14,7 @@
  * Group:   made by fanotify_init() with FAN_CLASS_PRE_CONTENT; each mount it marks something in is
  *          a connection. The kernel's group is made when something else is marked, or another event
  *          than FAN_PRE_ACCESS is asked for. Its descriptor is a real one, of an epoll instance:
- *          poll(2) and its kin need no help. No thread of ours: the group survives a fork
+ *          it can be polled, however that is done. No thread of ours: it survives a fork
  * Event:   its descriptor is that of the scratch file that came with it. It stays the program's;
  *          the kernel, too, finds an event by its number after it was closed
  * Locking: one lock, recursive never, and signals are held off while it is held; no call that waits
@@ -126,7 +126,8 @@ int group_mark(struct group *g, unsigned flags, uint64_t mask, int dfd, const ch
 /* read.c: 0 or more bytes, -errno */
 ssize_t group_read(struct group *g, int fd, void *buffer, size_t size);
 ssize_t group_write(struct group *g, const void *data, size_t size);
-int group_bytes(struct group *g); /* that wait to be read: FIONREAD */
+bool group_ready(struct group *g); /* there is an event to read, without waiting */
+int group_bytes(struct group *g);  /* that wait to be read: FIONREAD */
 
 /* kernel.c: the events of the kernel's group; 0 or more bytes, -errno */
 ssize_t kernel_read(struct group *g, void *buffer, size_t size);

@@ -184,9 +184,19 @@ ssize_t group_read(struct group *g, int fd, void *buffer, size_t size)
 		hsm_unlock(&before);
 		if (n != -EAGAIN || real()->fcntl(fd, F_GETFL) & O_NONBLOCK)
 			return n;
-		if (poll(&p, 1, -1) < 0 && errno == EINTR && !signals_restart())
+		if (real()->poll(&p, 1, -1) < 0 && errno == EINTR && !signals_restart())
 			return -EINTR;
 	}
+}
+
+bool group_ready(struct group *g)
+{
+	struct pollfd p = {.fd = g->kernel, .events = POLLIN};
+	sigset_t before = hsm_lock();
+	bool ready = g->left || g->queue || event_queue(g) == 0 ||
+	             (g->kernel >= 0 && real()->poll(&p, 1, 0) > 0);
+	hsm_unlock(&before);
+	return ready;
 }
 
 static struct event **event_find(struct group *g, int fd)

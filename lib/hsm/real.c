@@ -4,17 +4,33 @@
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct real found;
+static void *(*libc_dlsym)(void *, const char *);
 static atomic_bool loaded;
+
+/* By its version: dlsym() itself is one of ours, and looks in here. */
+static void *find(const char *name)
+{
+	static const char *const versions[] = {"GLIBC_2.34", "GLIBC_2.2.5", "GLIBC_2.17",
+	                                       "GLIBC_2.27", "GLIBC_2.36"};
+	void *address = NULL;
+	for (size_t i = 0; !address && i < sizeof(versions) / sizeof(*versions); i++)
+		address = dlvsym(RTLD_NEXT, name, versions[i]);
+	return address;
+}
 
 /* Twice at the same time does no harm: it finds the same. */
 static void real_load(void)
 {
-	void *address;
+	void *address = find("dlsym");
+	if (!address)
+		abort(); /* a libc that we do not know: nothing would work */
+	memcpy(&libc_dlsym, &address, sizeof(address));
 #define REAL_FIND(type, name, arguments)                                                           \
-	address = dlsym(RTLD_NEXT, #name);                                                         \
+	address = libc_dlsym(RTLD_NEXT, #name);                                                    \
 	memcpy(&found.name, &address, sizeof(address));
 	REAL_FUNCTIONS(REAL_FIND)
 #undef REAL_FIND
@@ -26,4 +42,27 @@ const struct real *real(void)
 	if (!atomic_load_explicit(&loaded, memory_order_acquire))
 		real_load();
 	return &found;
+}
+
+/* Is it libc's own of one that we have, too? */
+static bool is_hooked(const void *address)
+{
+	void *const *all = (void *const *)(const void *)real();
+	for (size_t i = 0; i < sizeof(found) / sizeof(*all); i++)
+		if (all[i] == address)
+			return true;
+	return false;
+}
+
+/* Who asks libc alone for a function gets ours, too: Python's ctypes.CDLL("libc.so.6") does. What
+ * is next after the caller is found by the caller's address: this must not be in between. */
+void *hook_dlsym(void *handle, const char *name) __asm__("dlsym");
+__attribute__((visibility("default"), optimize("O2"))) void *hook_dlsym(void *handle,
+                                                                        const char *name)
+{
+	real();
+	if (handle == RTLD_NEXT || handle == RTLD_DEFAULT)
+		return libc_dlsym(handle, name);
+	void *address = libc_dlsym(handle, name);
+	return address && is_hooked(address) ? libc_dlsym(RTLD_DEFAULT, name) : address;
 }

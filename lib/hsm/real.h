@@ -5,7 +5,10 @@
  * there; those of an older or a newer libc may be NULL. */
 #pragma once
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdint.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -18,6 +21,11 @@
 	X(ssize_t, __read_chk, (int, void *, size_t, size_t))                                      \
 	X(ssize_t, write, (int, const void *, size_t))                                             \
 	X(ssize_t, writev, (int, const struct iovec *, int))                                       \
+	X(int, poll, (struct pollfd *, nfds_t, int))                                               \
+	X(int, ppoll, (struct pollfd *, nfds_t, const struct timespec *, const sigset_t *))        \
+	X(int, select, (int, fd_set *, fd_set *, fd_set *, struct timeval *))                      \
+	X(int, pselect,                                                                            \
+	  (int, fd_set *, fd_set *, fd_set *, const struct timespec *, const sigset_t *))          \
 	X(int, close, (int))                                                                       \
 	X(int, close_range, (unsigned, unsigned, int))                                             \
 	X(int, dup, (int))                                                                         \

@@ -252,6 +252,47 @@ def test_killed(lacunafs, mount, programs, scratch):
     assert second.leave() == 0
 
 
+PYTHON = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(sys.argv[3], use_errno=True)
+group = libc.fanotify_init(8 | 1, os.O_RDWR)
+assert group >= 0, os.strerror(ctypes.get_errno())
+r = libc.fanotify_mark(group, 1 | 0x10, ctypes.c_uint64(0x100000), -100, sys.argv[2].encode())
+assert r == 0, os.strerror(ctypes.get_errno())
+print("ready", flush=True)
+while True:
+    try:
+        event = os.read(group, 48)
+    except KeyboardInterrupt:
+        break
+    length, version, _, head, mask, fd, pid = struct.unpack_from("=IBBHQii", event)
+    kind, _, size, _, offset, count = struct.unpack_from("=BBHIQQ", event, head)
+    path = os.readlink(f"/proc/self/fd/{fd}")
+    assert os.fstat(fd).st_ino == os.stat(path).st_ino
+    with open(sys.argv[1] + path[len(sys.argv[2]):], "rb") as f:
+        os.pwrite(fd, os.pread(f.fileno(), count, offset), offset)
+    assert libc.write(group, struct.pack("=iI", fd, 1), 8) == 8
+    os.close(fd)
+"""
+
+
+@pytest.mark.parametrize("library", ["libc.so.6", ""])
+def test_python(lacunafs, mount, scratch, library):
+    """A handler that calls libc by ctypes, by name or whatever is loaded."""
+    truth, stubs = make_stubs(scratch)
+    m = mount(stubs)
+    script = scratch / "handler.py"
+    script.write_text(PYTHON if library else PYTHON.replace("sys.argv[3]", "None"))
+    handler = lacunafs.start("hsm", "--", "/usr/bin/python3", script, truth, m.path, library,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert handler.stdout.readline() == "ready\n", handler.communicate()
+    done = as_user(None, "diff", "-r", truth / "sizes", m / "sizes")
+    assert (done.returncode, done.stdout) == (0, b""), done.stdout + done.stderr
+    handler.send_signal(signal.SIGINT)
+    assert handler.communicate(timeout=20)[1] == "" and handler.returncode == 0
+    assert (m / "with space \\ é").read_bytes() == (stubs / "with space \\ é").read_bytes()
+
+
 def test_given_up(lacunafs, mount, programs, scratch):
     """A handler that was too slow for the mount goes on, as with the kernel: it is asked again."""
     truth, stubs = make_stubs(scratch)
