@@ -101,11 +101,18 @@ void fork_prepare(void)
 	pthread_atfork(prepare, parent, child);
 }
 
-/* As a return from main() */
+static atomic_bool leaving;
+
+bool process_leaves(void)
+{
+	return atomic_load_explicit(&leaving, memory_order_relaxed);
+}
+
 void process_leave(void)
 {
 	if (!table_ours())
 		return;
+	atomic_store(&leaving, true);
 	sigset_t before = hsm_lock();
 	groups_leave();
 	hsm_unlock(&before);

@@ -101,8 +101,9 @@ void groups_leave(void);
 /* fork.c: whether this process is the only one that has the group. */
 int held_new(void); /* hidden; -errno */
 bool held_by_others(int held);
-void fork_prepare(void); /* once, when the library is loaded */
-void process_leave(void);
+void fork_prepare(void);  /* once, when the library is loaded */
+void process_leave(void); /* as at the end of main(); it does end */
+bool process_leaves(void);
 
 /* connection.c */
 /* Of the mount that `fd` is in; *out: NULL where that is none of lacunafs. */

@@ -182,6 +182,8 @@ ssize_t group_read(struct group *g, int fd, void *buffer, size_t size)
 		struct pollfd p = {.fd = g->epoll, .events = POLLIN};
 		ssize_t n = g->left ? -EBADF : events_collect(g, buffer, size);
 		hsm_unlock(&before);
+		while (process_leaves()) /* its threads never notice */
+			pause();
 		if (n != -EAGAIN || real()->fcntl(fd, F_GETFL) & O_NONBLOCK)
 			return n;
 		if (real()->poll(&p, 1, -1) < 0 && errno == EINTR && !signals_restart())

@@ -20,7 +20,7 @@ HERE = pathlib.Path(__file__).parent
 SIZE = 300_000
 PROGRAMS = {"events": ["events.c", "events_rows.c", "events_uring.c"], "calls": ["calls.c"],
             "descriptors": ["descriptors.c"], "populate": ["populate.c"],
-            "mixed": ["mixed.c"]}
+            "mixed": ["mixed.c"], "crowd": ["crowd.c"]}
 
 # row: (the kernel's, the mount's, why); regular expressions for all of what follows the name
 HEADERS = r"0\+4096=ok 0\+4096=ok 0\+4096=ok"
@@ -157,6 +157,7 @@ def test_events(mount, lacunafs, programs, scratch, by):
     compare(kernel, events, EVENTS, " |")
 
 
+@pytest.mark.sanitize
 @pytest.mark.parametrize("program, table", [("calls", CALLS), ("descriptors", {})])
 def test_calls(mount, lacunafs, programs, scratch, program, table):
     for name in ("n0", "source"):
@@ -204,6 +205,7 @@ def as_user(user, *argv):
     return subprocess.run([*become, *map(str, argv)], capture_output=True, timeout=60)
 
 
+@pytest.mark.sanitize
 @pytest.mark.parametrize("who", ["root", "nobody"])
 def test_populate(request, lacunafs, mount, programs, scratch, who):
     """A handler brings all that is read; a file that it brought whole costs it nothing more."""
@@ -293,6 +295,18 @@ def test_python(lacunafs, mount, scratch, library):
     assert (m / "with space \\ é").read_bytes() == (stubs / "with space \\ é").read_bytes()
 
 
+@pytest.mark.sanitize
+def test_crowd(lacunafs, mount, programs, scratch):
+    """8 threads that handle, 1,000 that read: nothing is lost, nothing comes twice."""
+    for name in ("n0", "source"):
+        make_files(scratch / name)
+    m = mount(scratch / "source")
+    argv = ["8", "1000", "3"]
+    assert native(scratch / "n0", programs["crowd"], scratch / "n0", *argv) == \
+        emulated(lacunafs, programs["crowd"], m.path, *argv) == "3000 events, 3000 reads\n"
+
+
+@pytest.mark.sanitize
 def test_given_up(lacunafs, mount, programs, scratch):
     """A handler that was too slow for the mount goes on, as with the kernel: it is asked again."""
     truth, stubs = make_stubs(scratch)
@@ -366,6 +380,7 @@ read: 0
 """
 
 
+@pytest.mark.sanitize
 def test_mixed(lacunafs, mount, programs, scratch):
     """One group for a local file and for one of a mount, and for what else the kernel tells."""
     for name in ("n0", "source"):
