@@ -55,15 +55,16 @@ static int mark(int fd, unsigned flags, uint64_t mask, int dfd, const char *path
 }
 
 /* Part by part, as the kernel does: it has no vectors for groups. */
-static ssize_t group_vector(struct group *g, int fd, const struct iovec *iov, int count,
-                            bool writes)
+static ssize_t group_vector(int fd, const struct iovec *iov, int count, bool writes)
 {
 	ssize_t done = 0;
+	if (!table_knows(fd) || table_kind(fd) != ENTRY_GROUP)
+		return NOT_A_GROUP;
 	if (count < 0 || count > IOV_MAX)
 		return -EINVAL;
 	for (int i = 0; i < count; i++) {
-		ssize_t n = writes ? group_write(g, iov[i].iov_base, iov[i].iov_len)
-		                   : group_read(g, fd, iov[i].iov_base, iov[i].iov_len);
+		ssize_t n = writes ? group_write(fd, iov[i].iov_base, iov[i].iov_len)
+		                   : group_read(fd, iov[i].iov_base, iov[i].iov_len);
 		if (n < 0)
 			return done ? done : n;
 		done += n;
@@ -86,12 +87,8 @@ HOOK(int, hook_fanotify_mark, "fanotify_mark",
 
 HOOK(ssize_t, hook_read, "read", (int fd, void *buffer, size_t size))
 {
-	struct group *g = hook_group(fd);
-	if (!g)
-		return real()->read(fd, buffer, size);
-	ssize_t n = group_read(g, fd, buffer, size);
-	hook_group_put(g);
-	return hook_return(n);
+	ssize_t n = group_read(fd, buffer, size);
+	return n == NOT_A_GROUP ? real()->read(fd, buffer, size) : hook_return(n);
 }
 
 HOOK(ssize_t, hook_read_chk, "__read_chk", (int fd, void *buffer, size_t size, size_t room))
@@ -103,32 +100,20 @@ HOOK(ssize_t, hook_read_chk, "__read_chk", (int fd, void *buffer, size_t size, s
 
 HOOK(ssize_t, hook_readv, "readv", (int fd, const struct iovec *iov, int count))
 {
-	struct group *g = hook_group(fd);
-	if (!g)
-		return real()->readv(fd, iov, count);
-	ssize_t n = group_vector(g, fd, iov, count, false);
-	hook_group_put(g);
-	return hook_return(n);
+	ssize_t n = group_vector(fd, iov, count, false);
+	return n == NOT_A_GROUP ? real()->readv(fd, iov, count) : hook_return(n);
 }
 
 HOOK(ssize_t, hook_write, "write", (int fd, const void *data, size_t size))
 {
-	struct group *g = hook_group(fd);
-	if (!g)
-		return real()->write(fd, data, size);
-	ssize_t n = group_write(g, data, size);
-	hook_group_put(g);
-	return hook_return(n);
+	ssize_t n = group_write(fd, data, size);
+	return n == NOT_A_GROUP ? real()->write(fd, data, size) : hook_return(n);
 }
 
 HOOK(ssize_t, hook_writev, "writev", (int fd, const struct iovec *iov, int count))
 {
-	struct group *g = hook_group(fd);
-	if (!g)
-		return real()->writev(fd, iov, count);
-	ssize_t n = group_vector(g, fd, iov, count, true);
-	hook_group_put(g);
-	return hook_return(n);
+	ssize_t n = group_vector(fd, iov, count, true);
+	return n == NOT_A_GROUP ? real()->writev(fd, iov, count) : hook_return(n);
 }
 
 HOOK(int, hook_ioctl, "ioctl", (int fd, unsigned long request, ...))

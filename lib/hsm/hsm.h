@@ -124,9 +124,10 @@ void event_drop(struct event *e);
 /* mark.c */
 int group_mark(struct group *g, unsigned flags, uint64_t mask, int dfd, const char *path);
 
-/* read.c: 0 or more bytes, -errno */
-ssize_t group_read(struct group *g, int fd, void *buffer, size_t size);
-ssize_t group_write(struct group *g, const void *data, size_t size);
+/* read.c: 0 or more bytes, -errno, NOT_A_GROUP; without the lock */
+enum { NOT_A_GROUP = -100000 };
+ssize_t group_read(int fd, void *buffer, size_t size);
+ssize_t group_write(int fd, const void *data, size_t size);
 bool group_ready(struct group *g); /* there is an event to read, without waiting */
 int group_bytes(struct group *g);  /* that wait to be read: FIONREAD */
 

@@ -175,19 +175,47 @@ static bool signals_restart(void)
 	return true;
 }
 
-ssize_t group_read(struct group *g, int fd, void *buffer, size_t size)
+/* The group that a descriptor is of, counted, and the lock; NULL: it is none, and no lock. */
+static struct group *group_enter(int fd, sigset_t *before)
 {
+	if (!table_knows(fd))
+		return NULL;
+	*before = hsm_lock();
+	const struct entry *e = table_get(fd);
+	if (e->kind == ENTRY_GROUP) {
+		group_ref(e->group);
+		return e->group;
+	}
+	hsm_unlock(before);
+	return NULL;
+}
+
+static ssize_t group_exit(struct group *g, const sigset_t *before, ssize_t result)
+{
+	group_unref(g);
+	hsm_unlock(before);
+	while (process_leaves()) /* its threads never notice */
+		pause();
+	return result;
+}
+
+ssize_t group_read(int fd, void *buffer, size_t size)
+{
+	sigset_t before;
+	struct group *g = group_enter(fd, &before);
+	if (!g)
+		return NOT_A_GROUP;
 	for (;;) {
-		sigset_t before = hsm_lock();
 		struct pollfd p = {.fd = g->epoll, .events = POLLIN};
 		ssize_t n = g->left ? -EBADF : events_collect(g, buffer, size);
-		hsm_unlock(&before);
-		while (process_leaves()) /* its threads never notice */
-			pause();
 		if (n != -EAGAIN || real()->fcntl(fd, F_GETFL) & O_NONBLOCK)
-			return n;
-		if (real()->poll(&p, 1, -1) < 0 && errno == EINTR && !signals_restart())
-			return -EINTR;
+			return group_exit(g, &before, n);
+		hsm_unlock(&before);
+		n = real()->poll(&p, 1, -1) < 0 && errno == EINTR && !signals_restart() ? -EINTR
+		                                                                        : 0;
+		before = hsm_lock();
+		if (n < 0)
+			return group_exit(g, &before, n);
 	}
 }
 
@@ -210,7 +238,7 @@ static struct event **event_find(struct group *g, int fd)
 	return found;
 }
 
-ssize_t group_write(struct group *g, const void *data, size_t size)
+static ssize_t event_answer(struct group *g, const void *data, size_t size)
 {
 	bool allow;
 	int fd, error;
@@ -218,25 +246,30 @@ ssize_t group_write(struct group *g, const void *data, size_t size)
 	int r = rules_response(data, size, g->flags, &fd, &allow, &error, &taken);
 	if (r != 0)
 		return r < 0 ? r : (ssize_t)taken;
-	sigset_t before = hsm_lock();
-	struct event **at = g->left ? NULL : event_find(g, fd);
-	ssize_t n = (ssize_t)taken;
-	if (at) {
-		struct event *e = *at;
-		*at = e->next;
-		if (e->from) {
-			connection_answer(e->from, e->request, allow, error);
-			e->request = NULL;
-		}
-		event_drop(e);
-	} else if (g->kernel >= 0) {
-		n = real()->write(g->kernel, data, size);
-		n = n < 0 ? -errno : n;
-	} else {
-		n = -ENOENT;
+	struct event **at = event_find(g, fd);
+	if (!at && g->kernel >= 0) {
+		ssize_t n = real()->write(g->kernel, data, size);
+		return n < 0 ? -errno : n;
 	}
-	hsm_unlock(&before);
-	return n;
+	if (!at)
+		return -ENOENT;
+	struct event *e = *at;
+	*at = e->next;
+	if (e->from) {
+		connection_answer(e->from, e->request, allow, error);
+		e->request = NULL;
+	}
+	event_drop(e);
+	return (ssize_t)taken;
+}
+
+ssize_t group_write(int fd, const void *data, size_t size)
+{
+	sigset_t before;
+	struct group *g = group_enter(fd, &before);
+	if (!g)
+		return NOT_A_GROUP;
+	return group_exit(g, &before, g->left ? -EBADF : event_answer(g, data, size));
 }
 
 int group_bytes(struct group *g)

@@ -23,12 +23,16 @@ static struct entry *entry_at(int fd)
 	return level ? &level[fd % LEVEL] : NULL;
 }
 
+enum entry_kind table_kind(int fd)
+{
+	const struct entry *e = entry_at(fd);
+	return e ? __atomic_load_n(&e->kind, __ATOMIC_RELAXED) : ENTRY_NONE;
+}
+
 bool table_knows(int fd)
 {
-	if (atomic_load_explicit(&known, memory_order_relaxed) == 0)
-		return false;
-	const struct entry *e = entry_at(fd);
-	return e && __atomic_load_n(&e->kind, __ATOMIC_RELAXED) != ENTRY_NONE && !hsm_inside &&
+	return atomic_load_explicit(&known, memory_order_relaxed) > 0 &&
+	       table_kind(fd) != ENTRY_NONE && !hsm_inside &&
 	       getpid() == atomic_load_explicit(&owner, memory_order_relaxed);
 }
 

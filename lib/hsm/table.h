@@ -28,6 +28,7 @@ struct entry {
 
 /* false: none of ours. Without the lock, and false under it; false in a child of vfork(), too. */
 bool table_knows(int fd);
+enum entry_kind table_kind(int fd); /* without the lock */
 /* Is there anything in it, and is it this process's? */
 bool table_ours(void);
 /* Never NULL. Valid until the lock is dropped. */
