@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fanotify.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -233,6 +234,14 @@ static void signals(void)
 	reader_end("killed", reader);
 	answer(g, m->fd);
 	close(m->fd);
+	struct pollfd p = {.fd = g, .events = POLLIN};
+	fd_set set;
+	struct timeval soon = {0, 200000};
+	told("nothing to read", poll(&p, 1, 200));
+	FD_ZERO(&set);
+	FD_SET(g, &set);
+	told("nothing to select", select(g + 1, &set, NULL, NULL, &soon));
+	told("not set", FD_ISSET(g, &set));
 	char small[64];
 	struct sigaction a = {.sa_handler = handled};
 	sigaction(SIGALRM, &a, NULL);
