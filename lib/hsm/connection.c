@@ -181,6 +181,10 @@ void connection_answer(struct connection *c, struct lacuna_request *r, bool allo
 
 void event_drop(struct event *e)
 {
+	if (e->file) {
+		e->file->locked = false;
+		file_unref(e->file);
+	}
 	if (e->request)
 		inside_free(e->request);
 	free(e);

@@ -19,30 +19,35 @@ static char *path_new(const struct connection *c, const char *path)
 	                                                                                      : out;
 }
 
-int file_put_path(int fd, dev_t dev, ino_t ino, char *path)
+struct file *file_put_path(int fd, dev_t dev, ino_t ino, char *path)
 {
 	struct stat st;
 	struct file *f = path ? calloc(1, sizeof(*f)) : NULL;
 	if (!f || real()->fstat(fd, &st) != 0) {
 		free(path);
 		free(f);
-		return -ENOMEM;
+		return NULL;
 	}
-	*f = (struct file){.refs = 1,
+	*f = (struct file){.refs = 2,
 	                   .dev = dev,
 	                   .ino = ino,
 	                   .scratch_dev = st.st_dev,
 	                   .scratch_ino = st.st_ino,
 	                   .path = path};
-	int r = table_set(fd, (struct entry){.kind = ENTRY_FILE, .file = f});
-	if (r < 0)
-		file_unref(f);
-	return r;
+	if (table_set(fd, (struct entry){.kind = ENTRY_FILE, .file = f}) == 0)
+		return f;
+	f->refs = 1;
+	file_unref(f);
+	return NULL;
 }
 
-int file_put(const struct connection *c, const struct lacuna_request *r)
+struct file *file_put(const struct connection *c, const struct lacuna_request *r)
 {
-	return file_put_path(r->fd, c->dev, r->ino, path_new(c, r->path));
+	struct file *f = file_put_path(r->fd, c->dev, r->ino, path_new(c, r->path));
+	if (f)
+		f->locked = r->operation == LACUNA_WRITE || r->operation == LACUNA_TRUNCATE ||
+		            r->operation == LACUNA_ALLOCATE;
+	return f;
 }
 
 void file_unref(struct file *f)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The descriptor of an event, where it is asked for its file: attributes, extended ones; and
+/* The descriptor of an event, where it is asked for attributes of its file, and changes them; and
  * copying to it, which is to another file system than a program may think. */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -117,15 +117,49 @@ HOOK(ssize_t, hook_fgetxattr, "fgetxattr", (int fd, const char *name, void *valu
 	return r;
 }
 
+/* A change of the file, by its path; f->locked: it would wait for itself. */
+#define CHANGE(f, call)                                                                            \
+	{                                                                                          \
+		int r = -1;                                                                        \
+		if (f->locked)                                                                     \
+			errno = EDEADLK;                                                           \
+		else                                                                               \
+			r = call;                                                                  \
+		file_put_back(f);                                                                  \
+		return r;                                                                          \
+	}
+
 HOOK(int, hook_fsetxattr, "fsetxattr",
      (int fd, const char *name, const void *value, size_t size, int flags))
 {
 	struct file *f = file_of(fd);
 	if (!f)
 		return real()->fsetxattr(fd, name, value, size, flags);
-	int r = lsetxattr(f->path, name, value, size, flags);
-	file_put_back(f);
-	return r;
+	CHANGE(f, lsetxattr(f->path, name, value, size, flags))
+}
+
+HOOK(int, hook_futimens, "futimens", (int fd, const struct timespec *times))
+{
+	struct file *f = file_of(fd);
+	if (!f)
+		return real()->futimens(fd, times);
+	CHANGE(f, utimensat(AT_FDCWD, f->path, times, AT_SYMLINK_NOFOLLOW))
+}
+
+HOOK(int, hook_fchmod, "fchmod", (int fd, mode_t mode))
+{
+	struct file *f = file_of(fd);
+	if (!f)
+		return real()->fchmod(fd, mode);
+	CHANGE(f, chmod(f->path, mode))
+}
+
+HOOK(int, hook_fchown, "fchown", (int fd, uid_t user, gid_t group))
+{
+	struct file *f = file_of(fd);
+	if (!f)
+		return real()->fchown(fd, user, group);
+	CHANGE(f, lchown(f->path, user, group))
 }
 
 HOOK(ssize_t, hook_flistxattr, "flistxattr", (int fd, char *list, size_t size))
@@ -143,9 +177,7 @@ HOOK(int, hook_fremovexattr, "fremovexattr", (int fd, const char *name))
 	struct file *f = file_of(fd);
 	if (!f)
 		return real()->fremovexattr(fd, name);
-	int r = lremovexattr(f->path, name);
-	file_put_back(f);
-	return r;
+	CHANGE(f, lremovexattr(f->path, name))
 }
 
 /* What copy_file_range() does between two files of one file system. */

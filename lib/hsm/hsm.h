@@ -45,6 +45,9 @@ struct file {
 	dev_t scratch_dev; /* of the descriptor itself: another file there is not ours any more */
 	ino_t scratch_ino;
 	char *path; /* owned; absolute */
+	/* Who waits for its event holds the file's lock in the kernel, as who writes does: to
+	 * change its attributes before the answer is to wait for oneself. */
+	bool locked;
 };
 
 struct mark {
@@ -67,6 +70,7 @@ struct event {
 	struct event *next;
 	struct connection *from;        /* borrowed; NULL: the mount has gone */
 	struct lacuna_request *request; /* owned; its descriptor is not: that is the program's */
+	struct file *file;              /* counted; NULL: not given yet */
 	int fd;                         /* the number that the program answers with */
 };
 
@@ -135,9 +139,11 @@ int group_bytes(struct group *g);  /* that wait to be read: FIONREAD */
 ssize_t kernel_read(struct group *g, void *buffer, size_t size);
 
 /* file.c */
-int file_put(const struct connection *c, const struct lacuna_request *r);
-/* `fd` goes on to be this file for the program; takes over `path`, also on failure. */
-int file_put_path(int fd, dev_t dev, ino_t ino, char *path);
+/* The descriptor of `r` is this file for the program from now on; counted for the caller; NULL: it
+ * is not, for want of memory. */
+struct file *file_put(const struct connection *c, const struct lacuna_request *r);
+/* Likewise; takes over `path`, also on failure. */
+struct file *file_put_path(int fd, dev_t dev, ino_t ino, char *path);
 void file_unref(struct file *f);
 /* The file behind a descriptor of an event, counted; NULL: it is none. Without the lock. */
 struct file *file_of(int fd);

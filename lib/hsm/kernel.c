@@ -30,7 +30,9 @@ static void descriptor_shield(int fd, const struct stat *st)
 		int on_exec = real()->fcntl(fd, F_GETFD);
 		real()->dup3(shown, fd, on_exec & FD_CLOEXEC ? O_CLOEXEC : 0);
 		real()->close(shown);
-		file_put_path(fd, st->st_dev, st->st_ino, strdup(path));
+		struct file *f = file_put_path(fd, st->st_dev, st->st_ino, strdup(path));
+		if (f)
+			file_unref(f);
 	}
 	real()->close(scratch);
 }

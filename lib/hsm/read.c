@@ -73,7 +73,7 @@ static void event_give(struct group *g, struct event *e, uint8_t *at)
 {
 	e->fd = e->request->fd;
 	descriptor_open(g, e->fd);
-	file_put(e->from, e->request);
+	e->file = file_put(e->from, e->request);
 	e->request->fd = -1;
 	record_write(g, e, at);
 	e->next = g->given;

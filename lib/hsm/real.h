@@ -52,6 +52,9 @@
 	X(int, fsetxattr, (int, const char *, const void *, size_t, int))                          \
 	X(ssize_t, flistxattr, (int, char *, size_t))                                              \
 	X(int, fremovexattr, (int, const char *))                                                  \
+	X(int, futimens, (int, const struct timespec *))                                           \
+	X(int, fchmod, (int, mode_t))                                                              \
+	X(int, fchown, (int, uid_t, gid_t))                                                        \
 	X(void, _exit, (int))
 
 struct real {

@@ -137,6 +137,12 @@ static void attributes(int fd)
 	told("fremovexattr", fremovexattr(fd, "user.state"));
 	told("getxattr", getxattr(path, "user.state", value, sizeof(value)));
 	told("size", lseek(fd, 0, SEEK_END));
+	told("futimens", futimens(fd, (struct timespec[2]){{1000000, 0}, {2000000, 0}}));
+	told("fchmod", fchmod(fd, 0640));
+	told("fchown", fchown(fd, (uid_t)-1, (gid_t)-1));
+	told("stat", stat(path, &a));
+	told("mtime", a.st_mtime);
+	told("mode", a.st_mode & 07777);
 }
 
 static void flags_of(unsigned event_flags)
@@ -214,6 +220,27 @@ static void records(void)
 	answer(g, m->fd);
 	close(m->fd);
 	reader_end("reader", reader);
+	close(g);
+}
+
+/* Who writes holds the file in a mount: a handler that changed it now would wait for itself. */
+static void written(void)
+{
+	int g = group_new(0, O_RDWR);
+	fflush(stdout);
+	pid_t writer = fork();
+	if (writer == 0) {
+		close(g);
+		int fd = open(path, O_WRONLY);
+		_exit(pwrite(fd, "x", 1, 5000) == 1 ? 0 : errno);
+	}
+	struct fanotify_event_metadata *m = event_read(g);
+	told("read under a write", fgetxattr(m->fd, "user.none", NULL, 0));
+	told("changed under a write", fsetxattr(m->fd, "user.state", "whole", 5, 0));
+	answer(g, m->fd);
+	reader_end("writer", writer);
+	told("changed after it", fsetxattr(m->fd, "user.state", "whole", 5, 0));
+	close(m->fd);
 	close(g);
 }
 
@@ -335,6 +362,7 @@ int main(int argc, char **argv)
 	flags_of(O_RDWR | 0100000 | O_SYNC);
 	reopened();
 	records();
+	written();
 	signals();
 	ends();
 	processes();
