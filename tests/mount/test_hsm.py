@@ -46,11 +46,6 @@ EVENTS = {
     "mapped EIO": (r" 8192\+12288-EIO \| EIO", r" \| 0", "mmap() sends no request"),
     "program": (rf" {HEADERS} 0\+\d+=ok( \d+\+\d+=ok)+ \| 0", rf" {HEADERS}{FAULTS} \| 0",
                 "segments are mapped, which sends no request; pages are asked for as touched"),
-    "sent EBUSY": (r" 4096\+12288-EBUSY \| EBUSY", r" 4096\+12288-EBUSY 4096\+4096-EBUSY \| EBUSY",
-                   "by the page cache, which tries once more, by pages"),
-    "spliced EPERM": (r" 4096\+12288-EPERM \| EPERM",
-                      r" 4096\+12288-EPERM 4096\+4096-EPERM \| EPERM",
-                      "by the page cache, which tries once more, by pages"),
 }
 CALLS = {
     "bytes of two": (r"\d+", r"96", "kernels count the records' heads alone, or all of them"),
