@@ -96,6 +96,14 @@ static void answer(int g, int fd)
 	told("answer", write(g, &r, sizeof(r)));
 }
 
+/* In another process than who waits: nothing is told, its exit status tells. */
+static void answer_and_exit(int g)
+{
+	struct fanotify_event_metadata *m = event_read(g);
+	struct fanotify_response r = {.fd = m->fd, .response = FAN_ALLOW};
+	exit(write(g, &r, sizeof(r)) == sizeof(r) ? 0 : 1);
+}
+
 static void names(int fd)
 {
 	char link[64], out[PATH_MAX] = "", *whole;
@@ -324,11 +332,8 @@ static void processes(void)
 	waitpid(guest, &status, 0);
 	told("system", system("true"));
 	pid_t heir = fork();
-	if (heir == 0) {
-		struct fanotify_event_metadata *m = event_read(g);
-		answer(g, m->fd);
-		exit(0);
-	}
+	if (heir == 0)
+		answer_and_exit(g);
 	close(g);
 	usleep(100000);
 	pid_t reader = reader_new(path);
@@ -341,9 +346,7 @@ static void processes(void)
 		g = group_new(0, O_RDONLY);
 		if (fork())
 			exit(0);
-		struct fanotify_event_metadata *m = event_read(g);
-		answer(g, m->fd);
-		exit(0);
+		answer_and_exit(g);
 	}
 	waitpid(first, &status, 0);
 	reader_end("answered by a daemon", reader_new(path));
