@@ -56,13 +56,19 @@ static bool is_hooked(const void *address)
 
 /* Who asks libc alone for a function gets ours, too: Python's ctypes.CDLL("libc.so.6") does. What
  * is next after the caller is found by the caller's address: this must not be in between. */
+#ifdef __clang__
+#define JUMPS
+#define JUMP __attribute__((musttail))
+#else
+#define JUMPS __attribute__((optimize("O2")))
+#define JUMP
+#endif
 void *hook_dlsym(void *handle, const char *name) __asm__("dlsym");
-__attribute__((visibility("default"), optimize("O2"))) void *hook_dlsym(void *handle,
-                                                                        const char *name)
+JUMPS __attribute__((visibility("default"))) void *hook_dlsym(void *handle, const char *name)
 {
 	real();
 	if (handle == RTLD_NEXT || handle == RTLD_DEFAULT)
-		return libc_dlsym(handle, name);
+		JUMP return libc_dlsym(handle, name);
 	void *address = libc_dlsym(handle, name);
 	return address && is_hooked(address) ? libc_dlsym(RTLD_DEFAULT, name) : address;
 }
