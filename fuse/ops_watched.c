@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "fetch/source/brought.h"
+#include "fuse/access.h"
 #include "fuse/handle.h"
 #include "fuse/handlers.h"
 #include "fuse/notify.h"
@@ -48,9 +49,11 @@ static struct watched *watched_of(struct parked *p)
 
 static void bring_next(struct parked *p, uint64_t from);
 
+/* It is a change, whoever makes it: seals forbid it. Who executes the file does not. */
 static int bring_permit(struct parked *p)
 {
-	return 0; /* who fills is let through by seals and by who executes it */
+	struct bringing *b = p->data;
+	return access_write(p->inode, b->c.from, b->c.count, false, &b->c.count);
 }
 
 static int64_t bring_change(int fd, void *user)
@@ -68,12 +71,16 @@ static int64_t bring_change(int fd, void *user)
 	return (int64_t)b->c.count;
 }
 
-static void bring_failed(struct parked *bringer, int error)
+static void watched_fail(struct parked *p, int error)
 {
-	struct parked *p = ((struct bringing *)bringer->data)->p;
 	close(watched_of(p)->fd);
 	handlers_committed(p->server->handlers, p->inode->ino, error);
 	parked_fail(p, error);
+}
+
+static void bring_failed(struct parked *bringer, int error)
+{
+	watched_fail(((struct bringing *)bringer->data)->p, error);
 }
 
 static void bring_reply(struct parked *bringer, int64_t n)
@@ -111,6 +118,12 @@ static void bring_next(struct parked *p, uint64_t from)
 		if (from > 0 && p->operation != LACUNA_FAULT)
 			notifier_inode(s->notifier, inode_id(i), true);
 		watched_go(p);
+		return;
+	}
+	uint64_t allowed;
+	int err = access_write(i, e.offset, e.end - e.offset, false, &allowed);
+	if (err) {
+		watched_fail(p, err);
 		return;
 	}
 	struct bringing *b = g_new0(struct bringing, 1);
