@@ -101,8 +101,7 @@ static void interrupted(fuse_req_t req, void *data)
 	__atomic_store_n(&p->interrupted, 1, __ATOMIC_SEQ_CST);
 	if (withdraw(p)) {
 		__atomic_store_n(&p->over, 1, __ATOMIC_RELEASE);
-		fuse_reply_err(req, EINTR);
-		parked_free(p);
+		parked_fail(p, EINTR);
 	}
 }
 

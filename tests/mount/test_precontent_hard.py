@@ -55,3 +55,23 @@ def test_a_sealed_file_is_not_changed_by_what_is_brought(local, source, mount):
     assert pread(m / "f", 0, 10) == DATA[:10]
     assert (m / "f").read_bytes() == DATA
     serving.stop(), filling.stop()
+
+
+@pytest.mark.sanitize
+def test_who_waits_is_killed_while_it_is_written(source, mount, serve):
+    """A page of a chunk whose rest does not come: marks and unmounting do not wait for it."""
+    web = serve(source)
+    m = mount(web.url)
+    os.stat(m / "f")
+    handler = Handler(m, mode="every")
+    handler.mark(MOUNT)
+    web.lie("/f", lying.stall())
+    reader = subprocess.Popen([sys.executable, "-c", READER, m / "f"])
+    event = handler.next()
+    os.pwrite(event.fd, OTHER[:PAGE], 0)
+    handler.answer(event, ALLOW)
+    time.sleep(0.5)
+    reader.send_signal(signal.SIGKILL)
+    reader.wait(10)
+    assert handler.mark(FILE, m / "f", ADD | IGNORE) == errno.EIO
+    handler.detach()
