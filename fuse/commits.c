@@ -13,7 +13,6 @@ struct commit {
 
 struct commits {
 	pthread_mutex_t lock;
-	pthread_cond_t ended;
 	GHashTable *by_ino; /* uint64 ino → struct commit, owned: under way, or failed */
 };
 
@@ -21,7 +20,6 @@ struct commits *commits_new(void)
 {
 	struct commits *c = g_new0(struct commits, 1);
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_cond_init(&c->ended, NULL);
 	c->by_ino = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	return c;
 }
@@ -29,7 +27,6 @@ struct commits *commits_new(void)
 void commits_free(struct commits *c)
 {
 	g_hash_table_unref(c->by_ino);
-	pthread_cond_destroy(&c->ended);
 	pthread_mutex_destroy(&c->lock);
 	g_free(c);
 }
@@ -54,17 +51,14 @@ void commits_end(struct commits *c, uint64_t ino, int error)
 	commit->error = error;
 	if (--commit->under_way == 0 && error == 0)
 		g_hash_table_remove(c->by_ino, &ino);
-	pthread_cond_broadcast(&c->ended);
 	pthread_mutex_unlock(&c->lock);
 }
 
-int commits_wait(struct commits *c, uint64_t ino)
+int commits_state(struct commits *c, uint64_t ino)
 {
-	const struct commit *commit;
 	pthread_mutex_lock(&c->lock);
-	while ((commit = g_hash_table_lookup(c->by_ino, &ino)) && commit->under_way > 0)
-		pthread_cond_wait(&c->ended, &c->lock);
-	int error = commit ? EIO : 0;
+	const struct commit *commit = g_hash_table_lookup(c->by_ino, &ino);
+	int error = !commit ? 0 : commit->under_way > 0 ? EINPROGRESS : EIO;
 	pthread_mutex_unlock(&c->lock);
 	return error;
 }

@@ -14,5 +14,5 @@ struct commits *commits_new(void);
 void commits_free(struct commits *c);
 void commits_begin(struct commits *c, uint64_t ino);
 void commits_end(struct commits *c, uint64_t ino, int error);
-/* Until none is under way. 0, or EIO: the last one failed. */
-int commits_wait(struct commits *c, uint64_t ino);
+/* 0; EINPROGRESS: some are under way; EIO: the last one failed. */
+int commits_state(struct commits *c, uint64_t ino);

@@ -17,6 +17,8 @@
 
 /* Many descriptors are on their way to their handlers: the kernel takes more when some are read. */
 #define AGAIN_MS 5
+/* Marks that wait */
+#define POSTPONED_MAX 1024
 
 /* With a descriptor, whole or not at all: it is one packet's worth of a stream. */
 static bool message_send(int socket, const void *message, int fd)
@@ -170,18 +172,42 @@ static int answer(struct handler *h, const struct lacuna_answer *a)
 	return err;
 }
 
-static int mark(struct handler *h, const struct lacuna_mark *m)
+/* false: what was brought before comes before, and is not there yet. */
+static bool mark_try(struct handler *h, const struct lacuna_mark *m)
 {
 	bool fewer = !(m->flags & LACUNA_MARK_IGNORE) != !(m->flags & LACUNA_MARK_REMOVE);
-	/* what it brought before comes before */
-	int failed =
-	        fewer && m->scope == LACUNA_MARK_FILE ? commits_wait(h->all->commits, m->ino) : 0;
-	if (failed)
-		return failed;
+	int err =
+	        fewer && m->scope == LACUNA_MARK_FILE ? commits_state(h->all->commits, m->ino) : 0;
+	if (err == EINPROGRESS)
+		return false;
+	if (err == 0) {
+		pthread_mutex_lock(&h->all->lock);
+		err = marks_set(h->marks, m->scope, m->flags, m->ino);
+		pthread_mutex_unlock(&h->all->lock);
+	}
+	result_send(h, m->header.id, err);
+	return true;
+}
+
+/* In their order. What a commit waits for may be an answer of this handler: it is listened to
+ * meanwhile. */
+static void marks_take(struct handler *h)
+{
+	struct lacuna_mark *m;
 	pthread_mutex_lock(&h->all->lock);
-	int err = marks_set(h->marks, m->scope, m->flags, m->ino);
+	h->postpones = !g_queue_is_empty(&h->postponed);
 	pthread_mutex_unlock(&h->all->lock);
-	return err;
+	while ((m = g_queue_peek_head(&h->postponed)) && mark_try(h, m))
+		g_free(g_queue_pop_head(&h->postponed));
+}
+
+static void mark(struct handler *h, const struct lacuna_mark *m)
+{
+	if (h->postponed.length >= POSTPONED_MAX)
+		result_send(h, m->header.id, EAGAIN);
+	else
+		g_queue_push_tail(&h->postponed, g_memdup2(m, sizeof *m));
+	marks_take(h);
 }
 
 /* false: the connection is over. */
@@ -195,7 +221,7 @@ static bool message_take(struct handler *h, const struct lacuna_message *m)
 		return true;
 	}
 	if (m->type == LACUNA_MARK && m->length == sizeof(struct lacuna_mark)) {
-		result_send(h, m->id, mark(h, (const struct lacuna_mark *)m));
+		mark(h, (const struct lacuna_mark *)m);
 		return true;
 	}
 	h->leaves = m->type == LACUNA_DETACH && m->length == sizeof(struct lacuna_message);
@@ -240,11 +266,14 @@ static int time_left(struct handler *h, bool blocked)
 	return blocked ? AGAIN_MS : (int)CLAMP(left, 0, most);
 }
 
-static bool late(struct handler *h)
+/* `heard_ns`: all that it had sent by then has been looked at. Who never stops sending is late
+ * after twice the time. */
+static bool late(struct handler *h, int64_t heard_ns)
 {
+	int64_t more = (int64_t)h->all->server->settings->handler_ms * 1000000;
 	pthread_mutex_lock(&h->all->lock);
 	const struct event *e = g_queue_peek_head(&h->sent);
-	bool is = e && e->until_ns <= clock_now();
+	bool is = e && (e->until_ns <= heard_ns || e->until_ns + more <= clock_now());
 	if (is)
 		g_warning("handler \"%s\" (pid %d) has not answered event %" G_GUINT64_FORMAT
 		          " of /%.*s in time, and is given up",
@@ -259,18 +288,23 @@ static void converse(struct handler *h)
 	uint8_t buffer[2 * LACUNA_MESSAGE_MAX];
 	size_t length = 0;
 	uint64_t count;
-	while (!late(h)) {
+	int64_t heard_ns = 0;
+	while (!late(h, heard_ns)) {
+		marks_take(h);
 		pthread_mutex_lock(&h->all->lock);
 		bool blocked = !handler_flush_locked(h);
 		pthread_mutex_unlock(&h->all->lock);
 		struct pollfd p[2] = {{.fd = h->fd, .events = POLLIN},
 		                      {.fd = h->wake, .events = POLLIN}};
+		int64_t now = clock_now();
 		if (poll(p, 2, time_left(h, blocked)) < 0 && errno != EINTR)
 			return;
 		if (p[1].revents && read(h->wake, &count, sizeof count) < 0)
 			g_debug("handlers: woken by nobody");
-		if (!p[0].revents)
+		if (!p[0].revents) {
+			heard_ns = now;
 			continue;
+		}
 		ssize_t n = recv(h->fd, buffer + length, sizeof buffer - length, MSG_DONTWAIT);
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 			return;
@@ -287,7 +321,7 @@ static void handler_stop(struct handler *h)
 	enum handler_lost policy = all->server->settings->handler_lost;
 	bool stays = !h->leaves && policy != HANDLER_LOST_SOURCE;
 	pthread_mutex_lock(&all->lock);
-	h->serving = false;
+	h->serving = h->postpones = false;
 	h->fd = -1;
 	pthread_cond_broadcast(&all->changed);
 	if (!h->leaves && !all->stopped)
@@ -325,5 +359,6 @@ void handler_serve(struct handler *h)
 	h->serving = true;
 	pthread_mutex_unlock(&h->all->lock);
 	converse(h);
+	g_queue_clear_full(&h->postponed, g_free);
 	handler_stop(h);
 }

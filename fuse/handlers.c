@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "fetch/source/brought.h"
 #include "fuse/commits.h"
 #include "fuse/handlers_private.h"
 #include "fuse/inode.h"
@@ -114,8 +115,13 @@ bool event_pass_locked(struct handlers *all, struct event *e, struct ended *out)
 void event_end(struct handlers *all, struct ended *ended)
 {
 	struct event *e = ended->event;
+	struct extent brought;
 	int fd = e->fd;
 	e->fd = -1;
+	if (fd >= 0 && !brought_next(fd, 0, e->message->size, &brought)) {
+		close(fd);
+		fd = -1;
+	}
 	e->verdict = ended->verdict;
 	e->error = ended->error;
 	e->commits = fd >= 0 && (e->verdict == VERDICT_ALLOW || e->verdict == VERDICT_FETCH);
@@ -127,6 +133,13 @@ void event_end(struct handlers *all, struct ended *ended)
 void handlers_committed(struct handlers *all, uint64_t ino, int error)
 {
 	commits_end(all->commits, ino, error);
+	pthread_mutex_lock(&all->lock);
+	for (GList *l = all->list; l; l = l->next) {
+		struct handler *h = l->data;
+		if (h->postpones)
+			handler_wake(h);
+	}
+	pthread_mutex_unlock(&all->lock);
 }
 
 void event_restart_locked(struct event *e)

@@ -30,10 +30,12 @@ struct handler {
 	char *name; /* owned */
 	bool every, content;
 	pid_t pid;
-	int fd;       /* borrowed; -1: lost */
-	int wake;     /* eventfd: there is something to send */
-	bool serving; /* events may be sent */
-	bool leaves;  /* it said so */
+	int fd;           /* borrowed; -1: lost */
+	int wake;         /* eventfd: there is something to send */
+	bool serving;     /* events may be sent */
+	bool leaves;      /* it said so */
+	bool postpones;   /* marks wait for commits: it is woken as these end */
+	GQueue postponed; /* of struct lacuna_mark, owned: its thread's alone */
 	struct marks *marks;
 	GQueue unsent, sent; /* of struct event; sent: by until_ns */
 	uint32_t backlog;

@@ -17,6 +17,7 @@ import trees
 from handlers import (ADD, ALLOW, DENY, FETCH, FILE, IGNORE, MARK, MOUNT, Handler, Serving,
                       inverted)
 from test_precontent import CHUNK, DATA, OTHER, Reader, error_of, pread
+from test_stop import end
 
 PAGE = 4096
 READER = "import os,sys; os.pread(os.open(sys.argv[1], os.O_RDONLY), 10, 0)"
@@ -75,3 +76,68 @@ def test_who_waits_is_killed_while_it_is_written(source, mount, serve):
     reader.wait(10)
     assert handler.mark(FILE, m / "f", ADD | IGNORE) == errno.EIO
     handler.detach()
+
+
+def test_a_mark_that_waits_does_not_keep_its_handler_from_answering(source, mount):
+    """What one brought is stored once another has answered for the rest of the chunk; and that
+    one has just asked to be asked no more."""
+    m = mount(source, "-o", "handler_timeout=5")
+    filling, every = Handler(m, name="filling"), Handler(m, mode="every")
+    filling.mark(MOUNT), every.mark(MOUNT)
+    reader = Reader(m / "f", 0, 10)
+    event = every.next()
+    os.pwrite(event.fd, OTHER[:PAGE], 0)
+    every.answer(event, ALLOW)
+    rest = filling.next()
+    except_file(filling, rest, 77)
+    rest.bring(DATA)
+    filling.answer(rest, ALLOW)
+    assert reader.wait() == OTHER[:10]
+    assert filling.result() == (77, 0)
+    every.detach()
+    assert pread(m / "f", PAGE, 10) == DATA[PAGE:PAGE + 10]
+    filling.detach()
+
+
+def test_unmounting_does_not_wait_for_a_mark(source, mount):
+    m = mount(source)
+    lost, every = Handler(m, name="lost"), Handler(m, mode="every")
+    lost.mark(MOUNT), every.mark(MOUNT)
+    lost.close()
+    reader = Reader(m / "f", 0, 10)
+    event = every.next()
+    os.pwrite(event.fd, OTHER[:PAGE], 0)
+    every.answer(event, ALLOW)
+    except_file(every, event)
+    time.sleep(0.3)
+    assert end(m) == 0
+    assert reader.wait() in (errno.EIO, errno.ENOTCONN, errno.ECONNABORTED)
+    every.close()
+
+
+def test_an_answer_in_time_counts_whatever_is_in_the_way(source, mount, serve):
+    """A mark waits for what the source does not deliver."""
+    web = serve(source)
+    m = mount(web.url, "-o", "handler_timeout=2")
+    for name in ("f", "g"):
+        os.stat(m / name)
+    handler = Handler(m)
+    handler.mark(MOUNT)
+    web.lie("/f", lying.stall())
+    stalled = Reader(m / "f", 0, 10)
+    first = handler.next()
+    os.pwrite(first.fd, OTHER[:PAGE], 0)
+    handler.answer(first, FETCH)
+    reader = Reader(m / "g", 0, 10)
+    second = handler.next()
+    except_file(handler, first, 78)
+    second.bring(OTHER)
+    handler.answer(second, ALLOW)
+    assert reader.wait() == OTHER[:10]
+    time.sleep(2.5)
+    reader = Reader(m / "g", 10 * CHUNK, 10)
+    handler.answer(handler.next(), FETCH)
+    assert reader.wait() == DATA[10 * CHUNK:][:10]
+    handler.detach()
+    web.stop()
+    assert stalled.wait(60) == errno.EIO
