@@ -272,7 +272,7 @@ static bool question_ask(void *user, struct question *q)
 	if (handlers_ask(all, &a->event))
 		return true;
 	if (tracers_any(tracers)) {
-		a->event.unasked = true;
+		a->event.unasked = q->unasked = true;
 		event_describe(all->server, &a->event, 0);
 		question_answer(q, VERDICT_FETCH, 0, -1);
 		return true;

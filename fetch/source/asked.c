@@ -9,6 +9,8 @@
 #include "fetch/source/brought.h"
 
 #define PIECE 262144
+/* What is not worth ending a connection for */
+#define DRAIN (UINT64_C(1) << 20)
 
 struct asked {
 	struct source base;
@@ -26,7 +28,9 @@ struct asking {
 	struct question question;
 	struct asked *source;
 	struct source_read *outer;
-	int fd; /* owned; -1: none */
+	struct extent wanted; /* what the inner source is to fetch */
+	bool enough;          /* all of that has come */
+	int fd;               /* owned; -1: none */
 };
 
 static void asked_list(struct source *s, struct source_list *req)
@@ -196,19 +200,24 @@ static void version_known(struct source_request *req, const GError *error)
 	brought_deliver(q, version);
 }
 
+/* A source may deliver more than it was asked for, which nobody was asked for here. */
 static int fetched_begin(struct source_read *req)
 {
-	struct source_read *outer = ((struct asking *)req)->outer;
-	outer->offset = req->offset;
-	outer->length = req->length;
+	struct asking *q = (struct asking *)req;
+	struct source_read *outer = q->outer;
+	struct extent e = {req->offset, req->offset + req->length};
+	if (!q->question.unasked)
+		e = (struct extent){MAX(e.offset, q->wanted.offset), MIN(e.end, q->wanted.end)};
+	q->wanted = e;
+	outer->offset = e.offset;
+	outer->length = e.end - e.offset;
 	outer->version = req->version;
 	return outer->begin(outer);
 }
 
 /* What was brought lies over what was fetched. */
-static int fetched_data(struct source_read *req, uint64_t offset, const void *buffer, size_t length)
+static int wanted_data(struct asking *q, uint64_t offset, const void *buffer, size_t length)
 {
-	struct asking *q = (struct asking *)req;
 	struct extent e;
 	uint64_t end = offset + length;
 	if (q->fd < 0 || !brought_next(q->fd, offset, q->question.size, &e) || e.offset >= end)
@@ -224,25 +233,49 @@ static int fetched_data(struct source_read *req, uint64_t offset, const void *bu
 	return q->outer->data(q->outer, offset, mixed, length);
 }
 
+static int fetched_data(struct source_read *req, uint64_t offset, const void *buffer, size_t length)
+{
+	struct asking *q = (struct asking *)req;
+	uint64_t from = MAX(offset, q->wanted.offset), end = MIN(offset + length, q->wanted.end);
+	int err = from < end
+	                  ? wanted_data(q, from, (const char *)buffer + (from - offset), end - from)
+	                  : 0;
+	uint64_t rest = req->offset + req->length - (offset + length);
+	q->enough = err == 0 && offset + length >= q->wanted.end;
+	return q->enough && rest >= DRAIN ? -ECANCELED : err;
+}
+
 static void fetched_done(struct source_request *req, const GError *error)
 {
-	asking_end((struct asking *)req, error);
+	struct asking *q = (struct asking *)req;
+	asking_end(q, q->enough ? NULL : error);
+}
+
+/* With what was brought next to it. */
+static struct extent fetch_extent(const struct asking *q)
+{
+	const struct question *asked = &q->question;
+	struct extent whole = {asked->offset, asked->offset + asked->length}, e;
+	uint64_t at = 0;
+	while (q->fd >= 0 && brought_next(q->fd, at, asked->size, &e)) {
+		at = e.end;
+		if (e.end < asked->offset || e.offset > asked->offset + asked->length)
+			continue;
+		e = useful(q, e);
+		whole.offset = MIN(whole.offset, e.offset);
+		whole.end = MAX(whole.end, e.end);
+	}
+	return whole;
 }
 
 static void fetch(struct asking *q)
 {
 	struct source_read *outer = q->outer;
-	const struct question *asked = &q->question;
-	struct extent hull = {.offset = asked->offset, .end = asked->offset + asked->length}, e;
-	if (q->fd >= 0 && brought_hull(q->fd, q->question.size, &e)) {
-		e = useful(q, e);
-		hull.offset = MIN(hull.offset, e.offset);
-		hull.end = MAX(hull.end, e.end);
-	}
+	q->wanted = fetch_extent(q);
 	q->read = (struct source_read){
 	        .base = {.path = outer->base.path, .done = fetched_done},
-	        .offset = hull.offset,
-	        .length = hull.end - hull.offset,
+	        .offset = q->wanted.offset,
+	        .length = q->wanted.end - q->wanted.offset,
 	        .size = outer->size,
 	        .pinned = outer->pinned,
 	        .mtime_ns = outer->mtime_ns,
@@ -259,16 +292,13 @@ void question_answer(struct question *question, enum verdict verdict, int denied
 {
 	struct asking *q = (struct asking *)((char *)question - offsetof(struct asking, question));
 	struct source_read *outer = q->outer;
-	struct extent e, hull;
+	struct extent e;
 	g_autoptr(GError) error = NULL;
 	q->fd = fd;
 	bool whole =
 	        fd >= 0 && brought_around(fd, question->offset, question->offset + question->length,
 	                                  question->size, &e);
-	/* what lies between one extent and the next is for the source */
-	bool apart = whole && brought_hull(fd, question->size, &hull) &&
-	             (hull.offset != e.offset || hull.end != e.end);
-	if (verdict == VERDICT_FETCH && (!whole || apart)) {
+	if (verdict == VERDICT_FETCH && !whole) {
 		fetch(q);
 		return;
 	}

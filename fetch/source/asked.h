@@ -25,7 +25,9 @@ struct question {
 	uint64_t offset, length; /* bytes wanted, not past the end */
 	uint64_t size;           /* of the file */
 	struct source_cause cause;
-	void *user; /* the asked one's */
+	bool unasked; /* the asked one's to set: nobody was asked, and what the inner source
+	               * delivers beyond the range counts, too */
+	void *user;   /* the asked one's */
 };
 
 enum verdict {

@@ -28,17 +28,6 @@ bool brought_around(int fd, uint64_t offset, uint64_t end, uint64_t size, struct
 	return true;
 }
 
-bool brought_hull(int fd, uint64_t size, struct extent *out)
-{
-	struct extent e;
-	if (!brought_next(fd, 0, size, &e))
-		return false;
-	*out = e;
-	while (brought_next(fd, out->end, size, &e))
-		out->end = e.end;
-	return true;
-}
-
 int brought_read(int fd, uint64_t offset, void *buffer, size_t length)
 {
 	for (size_t done = 0; done < length;) {

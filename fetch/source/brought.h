@@ -16,7 +16,5 @@ struct extent {
 bool brought_next(int fd, uint64_t from, uint64_t size, struct extent *out);
 /* The extent that has all of [offset, end), as large as it is. */
 bool brought_around(int fd, uint64_t offset, uint64_t end, uint64_t size, struct extent *out);
-/* From the first extent to the last. false: nothing was brought. */
-bool brought_hull(int fd, uint64_t size, struct extent *out);
 /* Whole reads: 0 or a positive errno. */
 int brought_read(int fd, uint64_t offset, void *buffer, size_t length);

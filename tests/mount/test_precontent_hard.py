@@ -141,3 +141,18 @@ def test_an_answer_in_time_counts_whatever_is_in_the_way(source, mount, serve):
     handler.detach()
     web.stop()
     assert stalled.wait(60) == errno.EIO
+
+
+def test_a_server_that_sends_all_does_not_answer_what_was_not_asked(source, mount, serve):
+    web = serve(source)
+    m = mount(web.url)
+    web.lie("/f", lying.ignore_range)
+    handler = Handler(m)
+    handler.mark(MOUNT)
+    serving = Serving(handler, lambda e: (DENY, errno.EBUSY) if e.offset else (FETCH, 0))
+    assert pread(m / "f", 0, 10) == DATA[:10]
+    assert error_of(pread, m / "f", 10 * CHUNK, 10) == errno.EBUSY
+    assert m.status("f")["present_bytes"] < len(DATA) / 2
+    serving.reply = lambda event: (FETCH, 0)
+    assert (m / "f").read_bytes() == DATA
+    serving.stop()

@@ -228,7 +228,8 @@ static void test_allowed_and_not_brought(void)
 	}
 }
 
-/* The source's bytes, with what was brought over them; as wide as that is. */
+/* The source's bytes, with what was brought over them; as wide as what adjoins. What lies between
+ * that and the rest was not asked for. */
 static void test_fetched(void)
 {
 	struct box b;
@@ -237,14 +238,15 @@ static void test_fetched(void)
 	b.fake->piece = 1000;
 	read_start(&b, &r, 4 * GRAIN, 2 * GRAIN);
 	int fd = scratch();
-	put(fd, 7 * GRAIN, 2 * GRAIN);
+	put(fd, 6 * GRAIN, 3 * GRAIN);
+	put(fd, 10 * GRAIN, GRAIN);
 	question_answer(g_steal_pointer(&b.asked), VERDICT_FETCH, 0, fd);
 	read_wait(&r);
 	g_assert_false(r.req.asking);
 	g_assert_cmpint(r.error, ==, 0);
 	g_assert_cmpuint(r.from, ==, 4 * GRAIN);
 	g_assert_cmpuint(r.bytes->len, ==, 5 * GRAIN);
-	check(&r, 7 * GRAIN, 9 * GRAIN);
+	check(&r, 6 * GRAIN, 9 * GRAIN);
 	read_clear(&r);
 	read_start(&b, &r, 15 * GRAIN, 2 * GRAIN); /* to the end, in part; nothing brought */
 	question_answer(g_steal_pointer(&b.asked), VERDICT_FETCH, 0, -1);
@@ -254,6 +256,31 @@ static void test_fetched(void)
 	read_clear(&r);
 	source_close(b.source);
 	g_assert_cmpuint(b.ended, ==, 2);
+}
+
+/* From who ignores the range nothing comes that nobody was asked for; unless nobody was. */
+static void test_delivered_wider(void)
+{
+	for (int unasked = 0; unasked < 2; unasked++) {
+		struct box b;
+		struct reading r;
+		box_open(&b);
+		b.fake->piece = 1000;
+		b.fake->ignore_range = true;
+		read_start(&b, &r, 4 * GRAIN, 2 * GRAIN);
+		int fd = scratch();
+		put(fd, 5 * GRAIN, 2 * GRAIN);
+		b.asked->unasked = unasked;
+		question_answer(g_steal_pointer(&b.asked), VERDICT_FETCH, 0, fd);
+		read_wait(&r);
+		g_assert_cmpint(r.error, ==, 0);
+		g_assert_cmpuint(r.from, ==, unasked ? 0 : 4 * GRAIN);
+		g_assert_cmpuint(r.bytes->len, ==, unasked ? SIZE : 3 * GRAIN);
+		check(&r, 5 * GRAIN, 7 * GRAIN);
+		read_clear(&r);
+		source_close(b.source);
+		g_assert_cmpint(b.error, ==, 0);
+	}
 }
 
 static void test_denied_and_cancelled(void)
@@ -282,6 +309,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/asked/version", test_version);
 	g_test_add_func("/asked/allowed-and-not-brought", test_allowed_and_not_brought);
 	g_test_add_func("/asked/fetched", test_fetched);
+	g_test_add_func("/asked/delivered-wider", test_delivered_wider);
 	g_test_add_func("/asked/denied-and-cancelled", test_denied_and_cancelled);
 	return g_test_run();
 }
