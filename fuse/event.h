@@ -26,6 +26,7 @@ struct event { /* zeroed; embedded by who asks, who fills in the first four */
 
 	struct lacuna_event *message; /* owned; with the path */
 	GArray *parents;              /* owned; of uint64_t: the directories it is in */
+	GArray *brought;              /* owned; of struct extent: when who brings none got it */
 	struct handler *with;         /* has it, or is to get it; NULL: nobody */
 	GList link;                   /* in a queue of that handler's */
 	uint64_t passed;              /* rank of the last handler who let it pass; 0: none */

@@ -57,6 +57,8 @@ static bool event_send(struct handler *h, struct event *e)
 			return false;
 		e->fd = fd;
 	}
+	if (h->content && !e->brought)
+		e->brought = brought_list(e->fd, e->message->size);
 	int fd = h->content ? reopened(e->fd) : e->fd;
 	bool sent = fd >= 0 && message_send(h->fd, e->message, fd);
 	if (h->content && fd >= 0)
@@ -118,6 +120,8 @@ static int event_answered_locked(struct handler *h, struct event *e, const struc
 	h->answered++;
 	h->denied += a->verdict == LACUNA_DENY;
 	e->passed = h->rank;
+	if (e->brought)
+		brought_limit(e->fd, e->message->size, e->brought);
 	if (a->verdict != LACUNA_DENY) {
 		e->fetch |= a->verdict == LACUNA_FETCH && !h->content;
 		e->allowed |= a->verdict == LACUNA_ALLOW && !h->content;

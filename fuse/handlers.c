@@ -147,6 +147,7 @@ void event_restart_locked(struct event *e)
 	if (e->fd >= 0)
 		close(e->fd);
 	e->fd = -1;
+	g_clear_pointer(&e->brought, g_array_unref);
 	e->passed = 0;
 	e->fetch = e->allowed = false;
 	e->message->flags |= LACUNA_EVENT_AGAIN;

@@ -2,8 +2,10 @@
  * Copyright the lacunafs authors */
 #include "fetch/source/brought.h"
 #include <errno.h>
-#include <glib.h>
+#include <fcntl.h>
 #include <unistd.h>
+
+#define WHOLE UINT64_C(65536) /* no page is larger */
 
 bool brought_next(int fd, uint64_t from, uint64_t size, struct extent *out)
 {
@@ -26,6 +28,34 @@ bool brought_around(int fd, uint64_t offset, uint64_t end, uint64_t size, struct
 		return false;
 	*out = found;
 	return true;
+}
+
+GArray *brought_list(int fd, uint64_t size)
+{
+	GArray *list = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	struct extent e = {0};
+	while (brought_next(fd, e.end, size, &e))
+		g_array_append_val(list, e);
+	return list;
+}
+
+static void punch(int fd, uint64_t from, uint64_t end)
+{
+	if (from < end && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+	                            (off_t)(end - from)) != 0)
+		g_warning("a scratch file cannot be punched: %s", g_strerror(errno));
+}
+
+void brought_limit(int fd, uint64_t size, const GArray *extents)
+{
+	uint64_t at = 0;
+	for (guint n = 0; n < extents->len; n++) {
+		const struct extent *e = &g_array_index(extents, struct extent, n);
+		punch(fd, at, e->offset);
+		at = e->end;
+	}
+	punch(fd, at,
+	      at < size ? size + WHOLE : at); /* part of a page would be cleared, and stay */
 }
 
 int brought_read(int fd, uint64_t offset, void *buffer, size_t length)

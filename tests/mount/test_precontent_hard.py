@@ -156,3 +156,25 @@ def test_a_server_that_sends_all_does_not_answer_what_was_not_asked(source, moun
     serving.reply = lambda event: (FETCH, 0)
     assert (m / "f").read_bytes() == DATA
     serving.stop()
+
+
+@pytest.mark.parametrize("mode", ["every", "holes"])
+def test_who_maps_what_was_brought_brings_nothing(mode, source, mount):
+    """In memory a page that is read through a mapping looks like one that was written."""
+    m = mount(source)
+    first, scanner = Handler(m, mode=mode), Handler(m, mode=mode, **{"class": "content"})
+    first.mark(MOUNT), scanner.mark(MOUNT)
+
+    def scan(event):
+        with mmap.mmap(event.fd, event.size, prot=mmap.PROT_READ) as brought:
+            return (DENY, errno.EIO) if sum(brought[::PAGE]) == 0 else (ALLOW, 0)
+    expected = bytearray(DATA)
+
+    def first_brings(event):
+        expected[event.offset:event.end] = OTHER[event.offset:event.end]
+        return bring(event)
+    serving, scanning = Serving(first, first_brings), Serving(scanner, scan)
+    assert pread(m / "f", 0, CHUNK) == OTHER[:CHUNK]
+    serving.reply = scanning.reply = lambda event: (FETCH, 0)
+    assert (m / "f").read_bytes() == expected != OTHER
+    scanning.stop(), serving.stop()
