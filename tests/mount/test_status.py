@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+import handlers
 import lying
 import processes
 import trees
@@ -27,17 +28,19 @@ def keys(value):
 
 @pytest.fixture
 def busy(mount, serve, tree):
-    """A mount with a transfer, a listing and an error under way."""
+    """A mount with a transfer, a listing and an error under way, and a handler."""
     server = serve(tree)
     server.lie("/sizes/f4096", lying.status(404))
     server.lie("/big", lying.stall(), ranges=True)
     server.lie("/names/", lying.stall())
     m = mount(server.url, "-o", "retries=0")
+    handler = handlers.Handler(m)
     subprocess.run(["cat", m / "sizes" / "f4096"], capture_output=True)
     readers = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                for argv in (["cat", m / "big"], ["ls", m / "names"])]
     processes.wait_until(lambda: m.status()["transfers"] and m.status()["waiting_for_listings"])
     yield m
+    handler.close()
     for reader in readers:
         reader.kill()
     for reader in readers:
