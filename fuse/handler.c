@@ -323,10 +323,13 @@ static void handler_stop(struct handler *h)
 {
 	struct handlers *all = h->all;
 	enum handler_lost policy = all->server->settings->handler_lost;
-	bool stays = !h->leaves && policy != HANDLER_LOST_SOURCE;
 	pthread_mutex_lock(&all->lock);
+	bool stays = !h->leaves && policy != HANDLER_LOST_SOURCE && marks_count(h->marks) > 0;
 	h->serving = h->postpones = false;
 	h->fd = -1;
+	if (h->wake >= 0)
+		close(h->wake);
+	h->wake = -1;
 	pthread_cond_broadcast(&all->changed);
 	if (!h->leaves && !all->stopped)
 		g_message("handler \"%s\" (pid %d) is lost: what asks for it %s", h->name,

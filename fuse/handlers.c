@@ -27,7 +27,8 @@ struct handlers *handlers_new(struct server *s)
 void handler_free(struct handler *h)
 {
 	marks_free(h->marks);
-	close(h->wake);
+	if (h->wake >= 0)
+		close(h->wake);
 	g_free(h->name);
 	g_free(h);
 }
@@ -347,7 +348,6 @@ struct handler *handlers_attach(struct handlers *all, const struct handler_optio
 		h->rank = ++all->attached + (o->content ? UINT64_C(1) << 63 : 0);
 		h->name = g_strdup(o->name);
 		h->content = o->content;
-		h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		h->marks = marks_new();
 		all->list = g_list_insert_sorted(all->list, h, by_rank);
 		__atomic_add_fetch(&all->count, 1, __ATOMIC_RELEASE);
@@ -356,6 +356,7 @@ struct handler *handlers_attach(struct handlers *all, const struct handler_optio
 		h->every = o->every;
 		h->backlog = o->backlog ? o->backlog : LACUNA_BACKLOG;
 		h->pid = peer.pid;
+		h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		h->fd = fd;
 	}
 	pthread_mutex_unlock(&all->lock);

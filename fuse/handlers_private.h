@@ -31,7 +31,7 @@ struct handler {
 	bool every, content;
 	pid_t pid;
 	int fd;           /* borrowed; -1: lost */
-	int wake;         /* eventfd: there is something to send */
+	int wake;         /* eventfd: there is something to do; -1: lost */
 	bool serving;     /* events may be sent */
 	bool leaves;      /* it said so */
 	bool postpones;   /* marks wait for commits: it is woken as these end */

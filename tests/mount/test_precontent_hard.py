@@ -78,6 +78,7 @@ def test_who_waits_is_killed_while_it_is_written(source, mount, serve):
     handler.detach()
 
 
+@pytest.mark.sanitize
 def test_a_mark_that_waits_does_not_keep_its_handler_from_answering(source, mount):
     """What one brought is stored once another has answered for the rest of the chunk; and that
     one has just asked to be asked no more."""
@@ -99,6 +100,7 @@ def test_a_mark_that_waits_does_not_keep_its_handler_from_answering(source, moun
     filling.detach()
 
 
+@pytest.mark.sanitize
 def test_unmounting_does_not_wait_for_a_mark(source, mount):
     m = mount(source)
     lost, every = Handler(m, name="lost"), Handler(m, mode="every")
@@ -158,6 +160,7 @@ def test_a_server_that_sends_all_does_not_answer_what_was_not_asked(source, moun
     serving.stop()
 
 
+@pytest.mark.sanitize
 @pytest.mark.parametrize("mode", ["every", "holes"])
 def test_who_maps_what_was_brought_brings_nothing(mode, source, mount):
     """In memory a page that is read through a mapping looks like one that was written."""
@@ -178,3 +181,22 @@ def test_who_maps_what_was_brought_brings_nothing(mode, source, mount):
     serving.reply = scanning.reply = lambda event: (FETCH, 0)
     assert (m / "f").read_bytes() == expected != OTHER
     scanning.stop(), serving.stop()
+
+
+def test_lost_handlers_keep_no_descriptors(source, mount):
+    m = mount(source)
+    descriptors = len(os.listdir(f"/proc/{m.pid}/fd"))
+    for n in range(30):
+        handler = Handler(m, name=f"lost{n}")
+        if n % 2:
+            assert handler.mark(FILE, m / "f") == 0
+        handler.close()
+        time.sleep(0.02)
+    time.sleep(0.5)
+    assert len(os.listdir(f"/proc/{m.pid}/fd")) <= descriptors + 2
+    handler = Handler(m, name="lost7")
+    assert handler.hello["inherited"] is True
+    handler.close()
+    handler = Handler(m, name="lost8")
+    assert handler.hello["inherited"] is False
+    handler.close()
