@@ -19,7 +19,10 @@ struct asked {
 	void *user;
 	pthread_mutex_t lock;
 	pthread_cond_t idle;
-	unsigned busy; /* questions that have not ended; under lock */
+	/* under lock: */
+	unsigned busy;     /* questions that have not ended */
+	unsigned entering; /* threads that are calling the inner source with an answer */
+	bool closing;
 };
 
 struct asking {
@@ -74,10 +77,33 @@ static void asked_read(struct source *s, struct source_read *req)
 	a->inner->ops->read(a->inner, req);
 }
 
+/* An answer that is on its way while the source is closed does not get there. */
+static bool inner_enter(struct asked *a)
+{
+	pthread_mutex_lock(&a->lock);
+	bool open = !a->closing;
+	a->entering += open;
+	pthread_mutex_unlock(&a->lock);
+	return open;
+}
+
+static void inner_leave(struct asked *a)
+{
+	pthread_mutex_lock(&a->lock);
+	a->entering--;
+	pthread_cond_broadcast(&a->idle);
+	pthread_mutex_unlock(&a->lock);
+}
+
 static void asked_close(struct source *s)
 {
 	struct asked *a = (struct asked *)s;
 	a->ops->stop(a->user);
+	pthread_mutex_lock(&a->lock);
+	a->closing = true;
+	while (a->entering > 0)
+		pthread_cond_wait(&a->idle, &a->lock);
+	pthread_mutex_unlock(&a->lock);
 	/* What is being fetched ends with the inner source, what is being handed out by itself. */
 	source_close(a->inner);
 	pthread_mutex_lock(&a->lock);
@@ -128,6 +154,13 @@ static void asking_end(struct asking *q, const GError *error)
 	if (--a->busy == 0)
 		pthread_cond_broadcast(&a->idle);
 	pthread_mutex_unlock(&a->lock);
+}
+
+static void asking_cancel(struct asking *q)
+{
+	g_autoptr(GError) error =
+	        g_error_new(FETCH_ERROR, FETCH_CANCELLED, "%s: cancelled", q->outer->base.path);
+	asking_end(q, error);
 }
 
 /* The part of what was brought that is of use: whole grains. */
@@ -270,7 +303,12 @@ static struct extent fetch_extent(const struct asking *q)
 
 static void fetch(struct asking *q)
 {
+	struct asked *a = q->source;
 	struct source_read *outer = q->outer;
+	if (!inner_enter(a)) {
+		asking_cancel(q);
+		return;
+	}
 	q->wanted = fetch_extent(q);
 	q->read = (struct source_read){
 	        .base = {.path = outer->base.path, .done = fetched_done},
@@ -285,7 +323,20 @@ static void fetch(struct asking *q)
 	        .data = fetched_data,
 	};
 	__atomic_store_n(&outer->asking, false, __ATOMIC_RELAXED);
-	source_read(q->source->inner, &q->read);
+	source_read(a->inner, &q->read);
+	inner_leave(a);
+}
+
+static void version_ask(struct asking *q)
+{
+	struct asked *a = q->source;
+	if (!inner_enter(a)) {
+		asking_cancel(q);
+		return;
+	}
+	q->stat.base = (struct source_request){.path = q->outer->base.path, .done = version_known};
+	source_stat(a->inner, &q->stat);
+	inner_leave(a);
 }
 
 void question_answer(struct question *question, enum verdict verdict, int denied, int fd)
@@ -303,19 +354,18 @@ void question_answer(struct question *question, enum verdict verdict, int denied
 		return;
 	}
 	if (whole && (verdict == VERDICT_ALLOW || verdict == VERDICT_FETCH)) {
-		q->stat.base =
-		        (struct source_request){.path = outer->base.path, .done = version_known};
 		if (outer->pinned)
 			brought_deliver(q, outer->pinned);
 		else
-			source_stat(q->source->inner, &q->stat);
+			version_ask(q);
+		return;
+	}
+	if (verdict == VERDICT_CANCEL) {
+		asking_cancel(q);
 		return;
 	}
 	if (verdict == VERDICT_ALLOW)
 		g_set_error(&error, LOCAL_ERROR, EIO, "%s: a handler allowed what it did not bring",
-		            outer->base.path);
-	else if (verdict == VERDICT_CANCEL)
-		g_set_error(&error, FETCH_ERROR, FETCH_CANCELLED, "%s: cancelled",
 		            outer->base.path);
 	else
 		g_set_error(&error, LOCAL_ERROR, denied, "%s: denied by a handler: %s",

@@ -18,6 +18,9 @@ struct box {
 	struct question *asked; /* the last */
 	unsigned questions, ended;
 	int error; /* of the last that ended */
+	struct question *late;
+	enum verdict late_verdict;
+	int late_fd;
 };
 
 struct reading {
@@ -258,6 +261,39 @@ static void test_fetched(void)
 	g_assert_cmpuint(b.ended, ==, 2);
 }
 
+static void *answer_late(void *data)
+{
+	struct box *b = data;
+	g_usleep(100000);
+	question_answer(b->late, b->late_verdict, 0, b->late_fd);
+	return NULL;
+}
+
+/* Taken from the queue, not yet answered as the source is closed: that waits, and there is nobody
+ * left to fetch. */
+static void test_answered_while_closing(void)
+{
+	for (int fetch = 0; fetch < 2; fetch++) {
+		struct box b;
+		struct reading r;
+		pthread_t thread;
+		box_open(&b);
+		read_start(&b, &r, 4 * GRAIN, GRAIN);
+		b.late = g_steal_pointer(&b.asked);
+		b.late_fd = scratch();
+		b.late_verdict = fetch ? VERDICT_FETCH : VERDICT_ALLOW;
+		if (!fetch)
+			put(b.late_fd, 4 * GRAIN, GRAIN);
+		pthread_create(&thread, NULL, answer_late, &b);
+		source_close(b.source);
+		pthread_join(thread, NULL);
+		g_assert_true(r.done);
+		g_assert_cmpint(r.error, !=, 0);
+		g_assert_cmpuint(b.ended, ==, 1);
+		read_clear(&r);
+	}
+}
+
 /* From who ignores the range nothing comes that nobody was asked for; unless nobody was. */
 static void test_delivered_wider(void)
 {
@@ -310,6 +346,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/asked/allowed-and-not-brought", test_allowed_and_not_brought);
 	g_test_add_func("/asked/fetched", test_fetched);
 	g_test_add_func("/asked/delivered-wider", test_delivered_wider);
+	g_test_add_func("/asked/answered-while-closing", test_answered_while_closing);
 	g_test_add_func("/asked/denied-and-cancelled", test_denied_and_cancelled);
 	return g_test_run();
 }
