@@ -7,6 +7,8 @@
 
 void refusals_note(struct refusals *all, struct refusal r)
 {
+	if (r.tid <= 0)
+		return; /* of another pid namespace: it cannot be told from others there */
 	r.until_ns = clock_now() + GOOD_NS;
 	all->list[all->next++ % REFUSALS] = r;
 }
