@@ -137,18 +137,20 @@ int store_file_localise(struct store_file *f, bool durable)
 }
 
 /* The record's and the file's own at once: whatever makes the file whole sets its time to the
- * record's. */
+ * record's. Read back, it may be that of a chunk that came meanwhile. */
 int store_file_utimens(struct store_file *f, const struct timespec times[2])
 {
+	struct timespec set[2] = {times[0], times[1]};
 	int err = epoch_begin(&f->store->epoch);
-	struct stat st;
 
+	if (set[1].tv_nsec == UTIME_NOW)
+		clock_gettime(CLOCK_REALTIME, &set[1]);
 	pthread_mutex_lock(&f->lock);
 	int64_t before = f->record.mtime_ns;
-	if (err == 0 && (futimens(f->fd, times) < 0 || fstat(f->fd, &st) < 0))
+	if (err == 0 && futimens(f->fd, set) < 0)
 		err = -errno;
-	if (err == 0 && times[1].tv_nsec != UTIME_OMIT) {
-		f->record.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	if (err == 0 && set[1].tv_nsec != UTIME_OMIT) {
+		f->record.mtime_ns = set[1].tv_sec * INT64_C(1000000000) + set[1].tv_nsec;
 		err = file_record_again_locked(f, f->record.flags);
 		if (err)
 			f->record.mtime_ns = before;
