@@ -120,8 +120,11 @@ bool reply_feed(struct reply *r, const char *line, size_t length)
 	const char *end = line + length;
 	while (end > line && strchr("\r\n \t", end[-1]) != NULL)
 		end--;
-	if (end == line)
+	/* a line of blanks goes on with the one before */
+	if (end == line && (length == 0 || line[0] == '\r' || line[0] == '\n'))
 		return true;
+	if (line[0] == ' ' || line[0] == '\t')
+		return false;
 	if (end - line >= 5 && memcmp(line, "HTTP/", 5) == 0) {
 		reply_begin(r);
 		r->status = parse_status(line, end);

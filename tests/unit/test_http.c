@@ -5,7 +5,7 @@
 #include "fetch/source/http.h"
 #include "fetch/source/retry.h"
 #include "fetch/pool.h"
-#include "tests/unit/liar.h"
+#include "tests/unit/http_world.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <glib/gstdio.h>
@@ -14,140 +14,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define MS INT64_C(1000000)
-#define PART "HTTP/1.1 206 Partial|Content-Range: bytes 2-5/10|Content-Length: 4|ETag: \"a\"||2345"
-#define WHOLE "HTTP/1.1 200 OK|Content-Length: 10|ETag: \"a\"||0123456789"
-#define TO(where) "HTTP/1.1 302 Found|Content-Length: 5|Location: " where "||moved"
-
-struct world {
-	struct liar *liar;
-	struct source *source;
-	struct source_options options;
-	char *root;
-};
-
-static void world_connect(struct world *w, const char *user, unsigned port, unsigned retries)
-{
-	g_autoptr(GError) error = NULL;
-	w->options.connect_ms = w->options.connect_ms != 0 ? w->options.connect_ms : 2000;
-	w->options.stall_ms = w->options.stall_ms != 0 ? w->options.stall_ms : 2000;
-	w->options.connections = 4;
-	w->options.file_mode = w->options.dir_mode = 0755;
-	w->root = g_strdup_printf("http://%s127.0.0.1:%u/root", user, port);
-	struct source *inner = http_source_open(w->root, &w->options, &error);
-	g_assert_no_error(error);
-	w->source = retry_new(inner, retries);
-}
-
-static void world_open(struct world *w, const char *user, unsigned retries)
-{
-	world_connect(w, user, liar_port(w->liar), retries);
-}
-
-static struct world *world_new(void)
-{
-	struct world *w = g_new0(struct world, 1);
-	w->liar = liar_new();
-	w->options.no_netrc = true;
-	return w;
-}
-
-static void world_free(struct world *w)
-{
-	if (w->source != NULL)
-		source_close(w->source);
-	liar_free(w->liar);
-	g_free(w->root);
-	g_free(w);
-}
-
-/* ---- requests that are waited for ---- */
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-
-struct outcome {
-	bool over; /* under lock */
-	GError *error;
-};
-
-static void outcome_set(struct outcome *o, const GError *error)
-{
-	if (error != NULL) {
-		g_test_message("%s", error->message);
-		g_assert_null(strstr(error->message, "secret"));
-		g_assert_null(strpbrk(error->message, "\r\n"));
-	}
-	pthread_mutex_lock(&lock);
-	o->error = error != NULL ? g_error_copy(error) : NULL;
-	o->over = true;
-	pthread_cond_broadcast(&changed);
-	pthread_mutex_unlock(&lock);
-}
-
-static void outcome_wait(struct outcome *o)
-{
-	pthread_mutex_lock(&lock);
-	while (!o->over)
-		pthread_cond_wait(&changed, &lock);
-	pthread_mutex_unlock(&lock);
-}
-
-struct reading {
-	struct source_read r; /* first */
-	struct outcome outcome;
-	char got[16];
-	size_t count;
-	int refuse;
-};
-
-static int reading_begin(struct source_read *r)
-{
-	return ((struct reading *)r)->refuse;
-}
-
-static int reading_data(struct source_read *r, uint64_t offset, const void *buffer, size_t length)
-{
-	struct reading *x = (struct reading *)r;
-	g_assert_cmpuint(offset - r->offset, ==, x->count);
-	g_assert_cmpuint(x->count + length, <, sizeof(x->got));
-	memcpy(x->got + x->count, buffer, length);
-	x->count += length;
-	return 0;
-}
-
-static void reading_done(struct source_request *request, const GError *error)
-{
-	outcome_set(&((struct reading *)request)->outcome, error);
-}
-
-static void reading_start(struct reading *x, struct source *s, uint64_t offset, uint64_t length)
-{
-	x->r.base.path = (char *)"dir/a file";
-	x->r.base.done = reading_done;
-	x->r.offset = offset;
-	x->r.length = length;
-	x->r.size = 10;
-	x->r.begin = reading_begin;
-	x->r.data = reading_data;
-	source_read(s, &x->r);
-}
-
-/* Reads bytes 2 to 5. `code` < 0: it must succeed, and give `bytes`; else what came
- * before the error is `bytes`. */
-static void check_read(struct world *w, int code, const char *bytes)
-{
-	struct reading x = {0};
-	reading_start(&x, w->source, 2, 4);
-	outcome_wait(&x.outcome);
-	if (code < 0)
-		g_assert_no_error(x.outcome.error);
-	else
-		g_assert_error(x.outcome.error, FETCH_ERROR, code);
-	g_assert_cmpstr(x.got, ==, bytes);
-	g_clear_error(&x.outcome.error);
-}
 
 static void check_answer(const char *answer, enum liar_end end, int code, const char *bytes)
 {
@@ -508,31 +374,6 @@ static void test_usage(void)
 
 /* ---- attributes and listings ---- */
 
-static void stating_done(struct source_request *request, const GError *error);
-
-struct stating {
-	struct source_stat s; /* first */
-	struct outcome outcome;
-};
-
-static void stating_done(struct source_request *request, const GError *error)
-{
-	outcome_set(&((struct stating *)request)->outcome, error);
-}
-
-static void check_stat(struct world *w, int code, uint64_t size)
-{
-	struct stating x = {.s = {.base = {.path = (char *)"f", .done = stating_done}}};
-	source_stat(w->source, &x.s);
-	outcome_wait(&x.outcome);
-	if (code < 0)
-		g_assert_no_error(x.outcome.error);
-	else
-		g_assert_error(x.outcome.error, FETCH_ERROR, code);
-	g_assert_cmpuint(x.s.size, ==, size);
-	g_clear_error(&x.outcome.error);
-}
-
 static void test_stat(void)
 {
 	struct world *w = world_new();
@@ -562,39 +403,6 @@ static void test_stat(void)
 	g_assert_cmpuint(liar_count(w->liar, "GET /root/f HTTP/1.1\r\n"), ==, 6);
 	world_free(w);
 }
-
-struct listing_call {
-	struct source_list l; /* first */
-	struct outcome outcome;
-};
-
-static void listing_done(struct source_request *request, const GError *error)
-{
-	outcome_set(&((struct listing_call *)request)->outcome, error);
-}
-
-static struct listing *check_list(struct world *w, struct listing *previous, int code)
-{
-	struct listing_call x = {
-	        .l = {.base = {.path = (char *)"dir", .done = listing_done}, .previous = previous}};
-	source_list(w->source, &x.l);
-	outcome_wait(&x.outcome);
-	if (code < 0)
-		g_assert_no_error(x.outcome.error);
-	else
-		g_assert_error(x.outcome.error, FETCH_ERROR, code);
-	g_clear_error(&x.outcome.error);
-	return x.l.listing;
-}
-
-#define JSON                                                                                       \
-	"[{\"name\":\"f\",\"type\":\"file\",\"mtime\":\"Sun, 06 Nov 1994 08:49:37 "                \
-	"GMT\",\"size\":3}]"
-#define JSON2                                                                                      \
-	"[{\"name\":\"g\",\"type\":\"file\",\"mtime\":\"Sun, 06 Nov 1994 08:49:37 "                \
-	"GMT\",\"size\":3}]"
-#define PAGE(headers, body)                                                                        \
-	"HTTP/1.1 200 OK|Content-Type: application/json|Connection: close|" headers "|" body
 
 static void test_list(void)
 {
@@ -642,33 +450,8 @@ static void test_list(void)
 	world_free(w);
 }
 
-static char *home_make(void)
-{
-	char *home = g_dir_make_tmp("lacunafs-http-XXXXXX", NULL);
-	g_autofree char *netrc = g_build_filename(home, ".netrc", NULL);
-	g_assert_true(g_file_set_contents(netrc, "machine 127.0.0.1 login nu password net-secret\n",
-	                                  -1, NULL));
-	g_setenv("HOME", home, TRUE);
-	return home;
-}
-
-static void home_remove(char *home)
-{
-	static const char *const names[] = {".netrc", "token"};
-	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-		g_autofree char *path = g_build_filename(home, names[i], NULL);
-		g_unlink(path);
-	}
-	g_rmdir(home);
-	g_free(home);
-}
-
 int main(int argc, char **argv)
 {
-	static const char *const proxies[] = {"http_proxy", "https_proxy", "HTTPS_PROXY",
-	                                      "all_proxy", "ALL_PROXY"};
-	for (size_t i = 0; i < G_N_ELEMENTS(proxies); i++)
-		g_unsetenv(proxies[i]);
 	char *home = home_make();
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/http/answers", test_answers);
