@@ -117,6 +117,8 @@ static bool list_head(struct http_op *op, GError **error)
 	g_autofree char *base = base_url(op);
 	hash_begin(l, base);
 	l->parser = index_parser_new(r->type, base, &op->http->options);
+	if (r->length < 0 && !r->framed)
+		index_parser_undelimited(l->parser);
 	return true;
 }
 

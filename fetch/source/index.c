@@ -19,9 +19,9 @@ struct index_page {
 	enum { TIMES_UNKNOWN, TIMES_SHOWN, TIMES_NONE } times;
 	GArray *held; /* of struct index_row, while TIMES_UNKNOWN */
 
-	bool recognised;
-	unsigned refused, elsewhere;
-	char *refused_first; /* printable; NULL */
+	bool recognised, undelimited, cut;
+	unsigned added, refused, elsewhere, lost;
+	char *refused_first, *lost_first; /* printable; NULL */
 	GError *failed;
 };
 
@@ -82,6 +82,7 @@ void index_parser_free(struct index_parser *p)
 	g_array_free(p->page.held, TRUE);
 	index_base_clear(&p->page.base);
 	g_free(p->page.refused_first);
+	g_free(p->page.lost_first);
 	g_clear_error(&p->page.failed);
 	g_free(p);
 }
@@ -125,9 +126,24 @@ bool index_parser_feed(struct index_parser *p, const char *data, size_t length, 
 	return false;
 }
 
-const struct index_base *index_page_base(const struct index_page *page)
+struct index_base *index_page_base(struct index_page *page)
 {
 	return &page->base;
+}
+
+void index_parser_undelimited(struct index_parser *p)
+{
+	p->page.undelimited = true;
+}
+
+bool index_page_delimited(const struct index_page *page)
+{
+	return !page->undelimited;
+}
+
+void index_page_cut(struct index_page *page)
+{
+	page->cut = true;
 }
 
 void index_page_recognise(struct index_page *page)
@@ -140,13 +156,24 @@ void index_page_elsewhere(struct index_page *page)
 	page->elsewhere++;
 }
 
+static char *printable(const char *text)
+{
+	g_autofree char *start = g_strndup(text, 64);
+	return g_strescape(start, NULL);
+}
+
+void index_page_lost(struct index_page *page, const char *href)
+{
+	if (page->lost++ == 0)
+		page->lost_first = printable(href);
+}
+
 void index_page_refuse(struct index_page *page, const char *name, const char *why)
 {
 	if (page->refused++ > 0)
 		return;
-	g_autofree char *start = g_strndup(name, 64);
-	g_autofree char *printable = g_strescape(start, NULL);
-	page->refused_first = g_strdup_printf("\"%s\": %s", printable, why);
+	g_autofree char *shown = printable(name);
+	page->refused_first = g_strdup_printf("\"%s\": %s", shown, why);
 }
 
 static void row_add(struct index_page *page, const struct index_row *row)
@@ -176,8 +203,11 @@ static void row_add(struct index_page *page, const struct index_row *row)
 		e.flags |= row->size_exact ? LISTING_SIZE_EXACT : 0;
 	}
 	g_autoptr(GError) error = NULL;
-	if (listing_builder_add(page->builder, child->name, child->length, &e, NULL, NULL, &error))
+	if (listing_builder_add(page->builder, child->name, child->length, &e, NULL, NULL,
+	                        &error)) {
+		page->added++;
 		return;
+	}
 	if (g_error_matches(error, FETCH_ERROR, FETCH_PROTOCOL))
 		index_page_refuse(page, child->name, error->message);
 	else if (page->failed == NULL)
@@ -215,6 +245,24 @@ void index_page_add(struct index_page *page, const struct index_row *row)
 		row_add(page, row);
 }
 
+/* An empty directory is one that says so: a page of which nothing is left is something else. */
+static GError *page_wrong(const struct index_page *page)
+{
+	if (!page->recognised)
+		return g_error_new_literal(FETCH_ERROR, FETCH_PROTOCOL, "not a directory index");
+	if (page->cut)
+		return g_error_new_literal(FETCH_ERROR, FETCH_SERVER,
+		                           "the index page was cut: its end (</html>, </pre>, "
+		                           "</table>) did not come");
+	if (page->added == 0 && page->lost > 0)
+		return g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
+		                   "all %u rows of the index lead elsewhere, the first to "
+		                   "\"%s\": the source's URL is not the one that the server "
+		                   "knows itself by",
+		                   page->lost, page->lost_first);
+	return NULL;
+}
+
 static bool parser_end(struct index_parser *p, GError **error)
 {
 	struct index_page *page = &p->page;
@@ -226,9 +274,8 @@ static bool parser_end(struct index_parser *p, GError **error)
 		page->times = TIMES_NONE;
 		held_release(page);
 	}
-	if (page->failed == NULL && !page->recognised)
-		page->failed =
-		        g_error_new_literal(FETCH_ERROR, FETCH_PROTOCOL, "not a directory index");
+	if (page->failed == NULL)
+		page->failed = page_wrong(page);
 	if (page->failed == NULL)
 		return true;
 	g_propagate_error(error, g_steal_pointer(&page->failed));
@@ -269,6 +316,10 @@ struct listing *index_parser_finish(struct index_parser *p, const char *validato
 			g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
 			            "the index of \"%s\" is too large to be kept", remote_path);
 	}
+	if (listing != NULL && page->lost > 0)
+		g_message("%u rows of the index of \"%s\" lead elsewhere and are left out; the "
+		          "first: \"%s\"",
+		          page->lost, remote_path, page->lost_first);
 	if (listing != NULL && page->refused > 0)
 		g_message("%u of the links in the index of \"%s\" are no entries; the first: %s",
 		          page->refused, remote_path, page->refused_first);

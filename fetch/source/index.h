@@ -10,10 +10,11 @@
  *          the page's URL and the text after it; which server wrote it is not asked.
  * Trust:   nothing. A link that is no direct child is no entry; what a page cannot
  *          say in a legal name is skipped, counted and reported once. No entity,
- *          no network, no <base>.
+ *          no network. A page without its end is an error, and so is one of which all
+ *          rows lead elsewhere: neither is an empty directory.
  * Units:   bytes; ns since 1970. Servers that print local time are read as UTC.
  * Locking: one parser, one thread at a time
- * Errors:  FETCH_PROTOCOL (not an index, malformed, too large)
+ * Errors:  FETCH_PROTOCOL (not an index, malformed, too large), FETCH_SERVER (cut)
  */
 #pragma once
 #include "fetch/source/source.h"
@@ -24,6 +25,8 @@ struct index_parser;
  * `base_url`: of the page, after redirects; as all strings copied. `options`: borrowed. */
 struct index_parser *index_parser_new(const char *content_type, const char *base_url,
                                       const struct source_options *options);
+/* Nothing but the end of the connection tells where the body ends: the page must. */
+void index_parser_undelimited(struct index_parser *p);
 bool index_parser_feed(struct index_parser *p, const char *data, size_t length, GError **error);
 /* Frees the parser, also on error. `remote_path`: of the directory in the tree, "" = root:
  * an entry's ino is XXH3-64 of "remote_path/name". The others: as listing_builder_finish(). */

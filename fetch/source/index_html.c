@@ -19,6 +19,7 @@ struct html {
 	htmlParserCtxtPtr parser;
 	GString *input;       /* escaped, not yet given to the parser */
 	struct index_tag tag; /* at the end of input */
+	struct index_end end; /* the same */
 	const char *wrong;    /* static; the parse has been stopped */
 	unsigned depth;
 	bool in_link, in_time, in_heading;
@@ -26,7 +27,13 @@ struct html {
 	bool row_open;
 	struct index_row row;
 	bool row_symlink; /* the time shown is the link's own, the size perhaps */
-	char text[512];   /* of the row, after its link; blanks are ' ' */
+	bool row_lost;    /* its link leads elsewhere */
+	bool row_listed;  /* and is one of a list of this host */
+	char lost[72];    /* where to, cut */
+	char link[24];    /* the link's text, cut */
+	size_t link_length;
+	unsigned lists; /* open */
+	char text[512]; /* of the row, after its link; blanks are ' ' */
 	size_t text_length;
 	bool cell_value_known;
 	uint64_t cell_value; /* the number behind a cell's text */
@@ -119,13 +126,16 @@ static void row_end(struct html *h)
 	if (h->row_symlink)
 		h->row.size_exact = h->row.mtime_known = false;
 	h->row_open = false;
-	index_page_add(h->page, &h->row);
+	if (!h->row_lost)
+		index_page_add(h->page, &h->row);
+	else if (h->row.dated || h->row_listed)
+		index_page_lost(h->page, h->lost);
 }
 
 static void row_begin(struct html *h, const struct index_child *child)
 {
 	/* an icon that links to the same */
-	if (h->row_open && h->text[strspn(h->text, " ")] == '\0' &&
+	if (h->row_open && !h->row_lost && h->text[strspn(h->text, " ")] == '\0' &&
 	    h->row.child.length == child->length &&
 	    memcmp(h->row.child.name, child->name, child->length) == 0) {
 		h->row.child.directory |= child->directory;
@@ -134,9 +144,43 @@ static void row_begin(struct html *h, const struct index_child *child)
 	row_end(h);
 	h->row = (struct index_row){.child = *child};
 	h->row_open = true;
+	h->row_lost = false;
 	h->row_symlink = h->cell_value_known = false;
 	h->text_length = 0;
 	h->text[0] = '\0';
+}
+
+/* Of a row whose child is known the link belongs to a description. */
+static void row_begin_lost(struct html *h, const char *href, bool foreign)
+{
+	index_page_elsewhere(h->page);
+	if (h->row_open && !h->row_lost)
+		return;
+	row_end(h);
+	h->row = (struct index_row){0};
+	h->row_open = h->row_lost = true;
+	h->row_listed = h->lists > 0 && !foreign;
+	h->row_symlink = h->cell_value_known = false;
+	h->text_length = 0;
+	h->text[0] = '\0';
+	g_strlcpy(h->lost, href, sizeof h->lost);
+}
+
+/* Behind a proxy the way up may lead elsewhere, too. */
+static bool link_is_up(const struct html *h)
+{
+	const char *text = h->link + strspn(h->link, " [");
+	return g_str_has_prefix(text, "..") || g_ascii_strncasecmp(text, "parent dir", 10) == 0 ||
+	       g_ascii_strncasecmp(text, "to parent dir", 13) == 0;
+}
+
+static void link_end(struct html *h)
+{
+	if (h->in_link && h->row_lost && h->row_open && link_is_up(h)) {
+		h->row_open = false;
+		index_page_recognise(h->page);
+	}
+	h->in_link = false;
 }
 
 static const char *attribute(const xmlChar **attributes, const char *name)
@@ -152,6 +196,8 @@ static void link_begin(struct html *h, const char *href)
 	struct index_child child;
 	const char *why = NULL;
 	h->in_link = true;
+	h->link_length = 0;
+	h->link[0] = '\0';
 	if (href == NULL)
 		return;
 	switch (index_link_resolve(index_page_base(h->page), href, &child, &why)) {
@@ -170,7 +216,10 @@ static void link_begin(struct html *h, const char *href)
 		index_page_refuse(h->page, href, why);
 		break;
 	case INDEX_LINK_ELSEWHERE:
-		index_page_elsewhere(h->page);
+		row_begin_lost(h, href, false);
+		break;
+	case INDEX_LINK_FOREIGN:
+		row_begin_lost(h, href, true);
 		break;
 	case INDEX_LINK_HERE:
 		break;
@@ -213,6 +262,7 @@ static bool name_is(const xmlChar *name, const char *const *set)
 }
 
 static const char *const row_ends[] = {"tr", "li", "ul", "ol", "pre", "table", "hr", NULL};
+static const char *const lists[] = {"ul", "ol", "dl", "pre", "table", NULL};
 static const char *const headings[] = {"title", "h1", "h2", "th", NULL};
 
 static void element_start(void *user, const xmlChar *name, const xmlChar **attributes)
@@ -222,8 +272,13 @@ static void element_start(void *user, const xmlChar *name, const xmlChar **attri
 		html_stop(h, "an index page with elements nested too deep");
 		return;
 	}
+	h->lists += name_is(name, lists);
 	if (strcmp((const char *)name, "a") == 0) {
 		link_begin(h, attribute(attributes, "href"));
+	} else if (strcmp((const char *)name, "base") == 0) {
+		const char *href = attribute(attributes, "href");
+		if (href != NULL)
+			index_base_move(index_page_base(h->page), href);
 	} else if (strcmp((const char *)name, "td") == 0) {
 		cell_begin(h, attributes);
 	} else if (strcmp((const char *)name, "time") == 0) {
@@ -272,8 +327,9 @@ static void element_end(void *user, const xmlChar *name)
 	struct html *h = user;
 	if (h->depth > 0)
 		h->depth--;
+	h->lists -= h->lists > 0 && name_is(name, lists);
 	if (strcmp((const char *)name, "a") == 0)
-		h->in_link = false;
+		link_end(h);
 	else if (strcmp((const char *)name, "time") == 0)
 		h->in_time = false;
 	else if (strcmp((const char *)name, "td") == 0)
@@ -291,6 +347,9 @@ static void characters(void *user, const xmlChar *text, int length)
 		h->heading_length =
 		        index_text_append(h->heading, h->heading_length, sizeof h->heading,
 		                          (const char *)text, length);
+	if (h->in_link)
+		h->link_length = index_text_append(h->link, h->link_length, sizeof h->link,
+		                                   (const char *)text, length);
 	if (!h->in_link && !h->in_time)
 		row_text(h, (const char *)text, length);
 }
@@ -369,6 +428,7 @@ static bool html_feed(void *state, const char *data, size_t length, GError **err
 		size_t piece = MIN(length, PIECE), seen = h->input->len;
 		if (!index_tag_check(&h->tag, data, piece))
 			html_stop(h, "an index page with a tag of too many attributes");
+		index_end_scan(&h->end, data, piece);
 		index_ascii_append(h->input, data, piece);
 		const char *last = memrchr(h->input->str + seen, '<', h->input->len - seen);
 		if (last != NULL && h->wrong == NULL)
@@ -387,6 +447,8 @@ static bool html_end(void *state, GError **error)
 	html_parse(h, h->input->len);
 	htmlParseChunk(h->parser, NULL, 0, 1);
 	row_end(h);
+	if (!index_end_reached(&h->end, index_page_delimited(h->page)))
+		index_page_cut(h->page);
 	return html_check(h, error);
 }
 

@@ -319,7 +319,7 @@ static bool json_end(void *state, GError **error)
 {
 	struct json *j = state;
 	if (j->where != AFTER) {
-		g_set_error_literal(error, FETCH_ERROR, FETCH_PROTOCOL,
+		g_set_error_literal(error, FETCH_ERROR, FETCH_SERVER,
 		                    "an index page of JSON that ends too soon");
 		return false;
 	}

@@ -61,6 +61,7 @@ bool index_base_parse(struct index_base *base, const char *url)
 	base->scheme = g_ascii_strdown(url, scheme);
 	base->authority = g_strndup(authority, path - authority);
 	base->path = (char **)g_ptr_array_free(g_steal_pointer(&segments), FALSE);
+	base->directory = at > path ? g_strndup(path, at - path) : g_strdup("/");
 	return true;
 }
 
@@ -69,6 +70,8 @@ void index_base_clear(struct index_base *base)
 	g_clear_pointer(&base->scheme, g_free);
 	g_clear_pointer(&base->authority, g_free);
 	g_clear_pointer(&base->path, g_strfreev);
+	g_clear_pointer(&base->directory, g_free);
+	g_clear_pointer(&base->start, g_free);
 }
 
 /* user:password@ is no part of where a link leads */
@@ -84,6 +87,64 @@ static bool authority_same(const char *mine, const char *other, size_t other_len
 	const char *b = host_of(other, other_length);
 	size_t length = other + other_length - b;
 	return strlen(a) == length && g_ascii_strncasecmp(a, b, length) == 0;
+}
+
+static bool host_same(const char *mine, const char *other, size_t other_length)
+{
+	const char *a = host_of(mine, strlen(mine));
+	const char *b = host_of(other, other_length);
+	size_t end = strcspn(a, ":"), length = 0;
+	while (b + length < other + other_length && b[length] != ':')
+		length++;
+	return end == length && g_ascii_strncasecmp(a, b, length) == 0;
+}
+
+/* `from` is a directory and `path`, of `length`, relative to it: without "." and "..". */
+static char *path_join(const char *from, const char *path, size_t length)
+{
+	GString *out = g_string_new(from);
+	const char *end = path + length;
+	for (size_t size; path < end; path += MIN(size + 1, (size_t)(end - path))) {
+		const char *slash = memchr(path, '/', end - path);
+		size = (slash != NULL ? slash : end) - path;
+		bool dot = size == 1 && path[0] == '.',
+		     up = size == 2 && path[0] == '.' && path[1] == '.';
+		if (up && out->len > 1)
+			g_string_truncate(out, out->len - 1);
+		while (up && out->str[out->len - 1] != '/')
+			g_string_truncate(out, out->len - 1);
+		if (!dot && !up)
+			g_string_append_len(out, path, size + (slash != NULL));
+	}
+	return g_string_free(out, FALSE);
+}
+
+void index_base_move(struct index_base *base, const char *href)
+{
+	if (base->moved) /* the first one counts */
+		return;
+	base->moved = true;
+	href += strspn(href, " \t\r\n\f");
+	size_t scheme = scheme_length(href);
+	if (scheme > 0) {
+		if (scheme != strlen(base->scheme) ||
+		    g_ascii_strncasecmp(href, base->scheme, scheme) != 0)
+			return;
+		href += scheme + 1;
+	}
+	size_t length = strcspn(href, "?#");
+	if (length >= 2 && href[0] == '/' && href[1] == '/') {
+		size_t authority = strcspn(href + 2, "/?#");
+		if (!authority_same(base->authority, href + 2, authority))
+			return;
+		href += 2 + authority;
+		length -= 2 + authority;
+	}
+	bool absolute = length == 0 ? scheme > 0 : href[0] == '/';
+	char *start = path_join(absolute ? "/" : base->directory, href + (length > 0 && absolute),
+	                        length - (length > 0 && absolute));
+	strrchr(start, '/')[1] = '\0';
+	base->start = start;
 }
 
 static bool segment_equal(const char *encoded, size_t length, const char *plain)
@@ -107,8 +168,9 @@ static const char *below_base(const struct index_base *base, const char *path, c
 			return NULL;
 		}
 		const char *slash = memchr(path, '/', end - path);
-		if (slash == NULL || !segment_equal(path, slash - path, *segment)) {
-			*link = INDEX_LINK_ELSEWHERE;
+		bool same = segment_equal(path, (slash != NULL ? slash : end) - path, *segment);
+		if (slash == NULL || !same) { /* an ancestor may lack its slash */
+			*link = same ? INDEX_LINK_HERE : INDEX_LINK_ELSEWHERE;
 			return NULL;
 		}
 		path = slash + 1;
@@ -158,10 +220,14 @@ enum index_link index_link_resolve(const struct index_base *base, const char *hr
 		href++;
 	size_t scheme = scheme_length(href);
 	if (scheme > 0) {
+		if (strncmp(href + scheme, "://", 3) != 0)
+			return INDEX_LINK_FOREIGN;
+		const char *host = href + scheme + 3;
 		if (scheme != strlen(base->scheme) ||
-		    g_ascii_strncasecmp(href, base->scheme, scheme) != 0 ||
-		    strncmp(href + scheme, "://", 3) != 0)
-			return INDEX_LINK_ELSEWHERE;
+		    g_ascii_strncasecmp(href, base->scheme, scheme) != 0)
+			return host_same(base->authority, host, strcspn(host, "/?#"))
+			               ? INDEX_LINK_ELSEWHERE
+			               : INDEX_LINK_FOREIGN;
 		href += scheme + 1;
 	}
 	const char *end = href + strcspn(href, "?#");
@@ -175,10 +241,22 @@ enum index_link index_link_resolve(const struct index_base *base, const char *hr
 		const char *authority = href + 2;
 		const char *path = authority + strcspn(authority, "/?#");
 		if (!authority_same(base->authority, authority, path - authority))
-			return INDEX_LINK_ELSEWHERE;
+			return host_same(base->authority, authority, path - authority)
+			               ? INDEX_LINK_ELSEWHERE
+			               : INDEX_LINK_FOREIGN;
 		href = path;
 		if (href >= end)
 			return INDEX_LINK_HERE;
+	}
+	g_autofree char *joined = NULL;
+	bool up = end - href >= 2 && strncmp(href, "..", 2) == 0 &&
+	          (end - href == 2 || (end - href == 3 && href[2] == '/'));
+	if (href[0] != '/' && base->moved && !up) {
+		if (base->start == NULL)
+			return INDEX_LINK_ELSEWHERE;
+		joined = path_join(base->start, href, end - href);
+		href = joined;
+		end = joined + strlen(joined);
 	}
 	if (href[0] == '/') {
 		enum index_link link;

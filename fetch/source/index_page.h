@@ -11,6 +11,9 @@ struct index_base {      /* of the page; every string owned */
 	char *scheme;    /* lower case */
 	char *authority; /* as in the URL */
 	char **path;     /* decoded segments of its directory; NULL-terminated */
+	char *directory; /* as in the URL, from '/' to '/' */
+	bool moved;      /* by <base>: relative links start at `start`, NULL = elsewhere */
+	char *start;
 };
 
 enum index_link {
@@ -18,7 +21,8 @@ enum index_link {
 	INDEX_LINK_HERE,      /* the page itself, a query or fragment of it, an ancestor */
 	INDEX_LINK_PARENT,    /* literally ".." */
 	INDEX_LINK_SORT,      /* the page in another order: only an index has that */
-	INDEX_LINK_ELSEWHERE, /* another scheme, host or path, or deeper than a child */
+	INDEX_LINK_ELSEWHERE, /* another path of the host, scheme or port, or deeper than a child */
+	INDEX_LINK_FOREIGN,   /* another host, or none */
 	INDEX_LINK_BAD,       /* would be a child, but names none */
 };
 
@@ -30,6 +34,8 @@ struct index_child {
 
 bool index_base_parse(struct index_base *base, const char *url);
 void index_base_clear(struct index_base *base);
+/* <base href>: where relative links start from. What is a child stays what it was. */
+void index_base_move(struct index_base *base, const char *href);
 /* `why`: set (static) where the link is BAD. */
 enum index_link index_link_resolve(const struct index_base *base, const char *href,
                                    struct index_child *child, const char **why);
@@ -62,6 +68,21 @@ struct index_tag {
  * 67 s for one of 150,000. */
 bool index_tag_check(struct index_tag *tag, const char *text, size_t count);
 
+/* ---- index_end.c: whether a page of HTML is whole. All 0 at the start. */
+
+struct index_end {
+	char name[5]; /* of the tag at hand, lower case */
+	uint8_t length;
+	bool angle, closing;
+	unsigned open; /* lists, tables, preformatted text */
+	bool listed;   /* there was one */
+	bool document; /* <html> or <body> */
+	bool ended;    /* </html> or </body>, and no link of a list since */
+};
+void index_end_scan(struct index_end *end, const char *text, size_t count);
+/* `delimited`: the transport saw the end of the body. */
+bool index_end_reached(const struct index_end *end, bool delimited);
+
 /* ---- index.c: the listing that comes of it */
 
 struct index_row {
@@ -77,9 +98,14 @@ void index_page_add(struct index_page *page, const struct index_row *row);
 /* A link or an entry that is none. `name`: as it was, for the log. */
 void index_page_refuse(struct index_page *page, const char *name, const char *why);
 void index_page_elsewhere(struct index_page *page);
+/* A row like those of entries whose link leads elsewhere. */
+void index_page_lost(struct index_page *page, const char *href);
+/* The page ended before its end. */
+void index_page_cut(struct index_page *page);
+bool index_page_delimited(const struct index_page *page);
 /* It is a directory index, not just any document. */
 void index_page_recognise(struct index_page *page);
-const struct index_base *index_page_base(const struct index_page *page);
+struct index_base *index_page_base(struct index_page *page);
 
 /* ---- index_html.c, index_json.c: one syntax each */
 

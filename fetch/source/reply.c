@@ -97,6 +97,8 @@ static void reply_header(struct reply *r, const char *name, size_t length, const
 		keep(&r->location, value, end);
 	else if (IS("Content-Encoding"))
 		keep(&r->encoding, value, end);
+	else if (IS("Transfer-Encoding"))
+		r->framed = end - value >= 7 && g_ascii_strncasecmp(end - 7, "chunked", 7) == 0;
 	else if (IS("Retry-After"))
 		r->retry_after_s =
 		        whole_number(value, end, &number) ? (unsigned)MIN(number, 3600) : 0;
@@ -128,6 +130,7 @@ bool reply_feed(struct reply *r, const char *line, size_t length)
 	if (end - line >= 5 && memcmp(line, "HTTP/", 5) == 0) {
 		reply_begin(r);
 		r->status = parse_status(line, end);
+		r->framed = line[5] >= '2'; /* streams */
 		return false;
 	}
 	const char *colon = memchr(line, ':', (size_t)(end - line));

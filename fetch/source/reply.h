@@ -18,6 +18,7 @@ enum reply_range { RANGE_NONE, RANGE_GOOD, RANGE_UNSATISFIED, RANGE_BAD };
 struct reply {
 	unsigned status;
 	int64_t length;         /* Content-Length; -1 = not told */
+	bool framed;            /* the end of a body of unknown length is told, too */
 	enum reply_range range; /* Content-Range */
 	uint64_t first, last;   /* RANGE_GOOD */
 	uint64_t total;         /* RANGE_GOOD, RANGE_UNSATISFIED; UINT64_MAX = not told */

@@ -432,7 +432,7 @@ static void test_list(void)
 	g_assert_null(check_list(w, three, FETCH_PROTOCOL));
 	liar_tell(w->liar, "", 1, LIAR_KEEP,
 	          "HTTP/1.1 200 OK|Content-Type: application/json|Content-Length: 5||[{\"na");
-	g_assert_null(check_list(w, three, FETCH_PROTOCOL));
+	g_assert_null(check_list(w, three, FETCH_SERVER));
 	liar_tell(w->liar, "", 1, LIAR_KEEP, "HTTP/1.1 404 No|Content-Length: 0||");
 	g_assert_null(check_list(w, three, FETCH_MISSING));
 	liar_tell(w->liar, "", 1, LIAR_KEEP, TO("/elsewhere/"));

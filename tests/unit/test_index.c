@@ -236,6 +236,45 @@ static void test_empty(gconstpointer data)
 	listing_unref(l);
 }
 
+static void log_drop(const char *domain, GLogLevelFlags level, const char *message, gpointer user)
+{
+}
+
+/* Wherever it is cut, a page is all there or an error: with nothing but the end of the connection
+ * to tell its end, and with a proxy that frames what it got. */
+static void test_cut(gconstpointer data)
+{
+	size_t length = 0;
+	g_autofree char *page = sample_read(data, &length);
+	g_autoptr(GError) none = NULL;
+	guint handler = g_log_set_handler("lacunafs", G_LOG_LEVEL_MESSAGE, log_drop, NULL);
+	struct listing *whole = parse_body(type_of(data), BASE, page, length, 4096, false, &none);
+	g_assert_no_error(none);
+	const char *end = g_strrstr_len(page, length, "</html");
+	size_t last = end != NULL ? (size_t)(end - page) : length - 1;
+	for (size_t cut = 0; cut < last; cut += cut + 600 < last ? 97 : 1) {
+		g_autoptr(GError) error = NULL;
+		bool delimited = cut % 2 == 1;
+		struct listing *l =
+		        parse_body(type_of(data), BASE, page, cut, 4096, delimited, &error);
+		if (l != NULL && listing_count(l) != listing_count(whole))
+			g_error("%s, cut at %zu: %u names of %u", (const char *)data, cut,
+			        listing_count(l), listing_count(whole));
+		bool body = g_strstr_len(page, cut, "</body>") != NULL; /* as good as </html> */
+		if (l != NULL && !delimited && !body)
+			g_error("%s, cut at %zu, is taken for whole", (const char *)data, cut);
+		bool started = g_strstr_len(page, cut, "</pre>") ||
+		               g_strstr_len(page, cut, "</ul>") ||
+		               g_strstr_len(page, cut, "</table>");
+		if (l != NULL && delimited && !body && !started)
+			g_error("%s, cut at %zu before anything ends, is a directory",
+			        (const char *)data, cut);
+		listing_unref(l);
+	}
+	listing_unref(whole);
+	g_log_remove_handler("lacunafs", handler);
+}
+
 int main(int argc, char **argv)
 {
 	static const char *const empties[] = {
@@ -248,10 +287,14 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < G_N_ELEMENTS(samples); i++) {
 		g_autofree char *path = g_strconcat("/index/sample/", samples[i].file, NULL);
 		g_test_add_data_func(path, &samples[i], test_sample);
+		g_autofree char *cut = g_strconcat("/index/cut/", samples[i].file, NULL);
+		g_test_add_data_func(cut, samples[i].file, test_cut);
 	}
 	for (unsigned i = 0; i < G_N_ELEMENTS(empties); i++) {
 		g_autofree char *path = g_strconcat("/index/empty/", empties[i], NULL);
 		g_test_add_data_func(path, empties[i], test_empty);
+		g_autofree char *cut = g_strconcat("/index/cut/", empties[i], NULL);
+		g_test_add_data_func(cut, empties[i], test_cut);
 	}
 	return g_test_run();
 }

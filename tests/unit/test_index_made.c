@@ -2,31 +2,7 @@
  * Copyright the lacunafs authors */
 
 /* Pages made up for the purpose: what no sample holds, and what wants to do harm. */
-#include "tests/unit/index_parse.h"
-
-static struct listing *parse_text(const char *type, const char *text, GError **error)
-{
-	return parse(type, BASE, text, strlen(text), strlen(text) + 1, error);
-}
-
-/* The names, in order, each after a '|'; directories end in '/'. */
-static char *names_of(const char *type, const char *base, const char *page)
-{
-	g_autoptr(GError) error = NULL;
-	struct listing *l = parse(type, base, page, strlen(page), 16, &error);
-	g_assert_no_error(error);
-	GString *names = g_string_new(NULL);
-	for (uint32_t i = 0; i < listing_count(l); i++) {
-		const struct listing_entry *e = listing_at(l, i);
-		g_string_append_printf(names, "|%s%s", listing_name(l, e),
-		                       S_ISDIR(e->mode) ? "/" : "");
-	}
-	listing_unref(l);
-	return g_string_free(names, FALSE);
-}
-
-#define PAGE(rows) "<html><head><title>Index of /tree/</title></head><body>" rows "</body></html>"
-#define LINK(href) "<a href=\"" href "\">x</a>\n"
+#include "tests/unit/index_made.h"
 
 static void test_links(void)
 {
@@ -102,10 +78,12 @@ static void test_links(void)
 	        {"data:text/html,x", ""},
 	};
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
-		g_autofree char *page =
-		        g_strdup_printf(PAGE("<pre><a href=\"%s\">x</a>\n</pre>"), cases[i].href);
+		g_autofree char *page = g_strdup_printf(
+		        PAGE("<pre><a href=\"z\">z</a>\n<a href=\"%s\">x</a>\n</pre>"),
+		        cases[i].href);
 		g_autofree char *names = names_of("text/html", BASE, page);
-		g_assert_cmpstr(names, ==, cases[i].names);
+		g_assert_true(g_str_has_prefix(names, "|z"));
+		g_assert_cmpstr(names + 2, ==, cases[i].names);
 	}
 	for (unsigned length = 255; length <= 256; length++) {
 		g_autofree char *name = g_strnfill(length, 'x');
@@ -117,9 +95,8 @@ static void test_links(void)
 
 static void test_duplicates_and_base(void)
 {
-	g_autofree char *names = names_of("text/html", BASE,
-	                                  PAGE("<base href=\"http://evil.example/\">" LINK("b")
-	                                               LINK("a") LINK("b/") LINK("a") LINK("%62")));
+	g_autofree char *names = names_of(
+	        "text/html", BASE, PAGE(LINK("b") LINK("a") LINK("b/") LINK("a") LINK("%62")));
 	g_assert_cmpstr(names, ==, "|b|a");
 	g_autofree char *root =
 	        names_of("text/html", "http://h", PAGE(LINK("/a") LINK("b") LINK("/c/") LINK("/")));
@@ -213,7 +190,9 @@ static void refused(const char *type, const char *page, const char *why)
 	g_autoptr(GError) error = NULL;
 	struct listing *l = parse_text(type, page, &error);
 	g_assert_null(l);
-	g_assert_error(error, FETCH_ERROR, FETCH_PROTOCOL);
+	/* of one that was cut the next attempt may get more */
+	int code = strcmp(why, "too soon") == 0 ? FETCH_SERVER : FETCH_PROTOCOL;
+	g_assert_error(error, FETCH_ERROR, code);
 	g_assert_nonnull(strstr(error->message, why));
 }
 
@@ -357,8 +336,7 @@ static void test_many(void)
 				        "                 13-Sep-2020 12:26  %18u\r\n",
 				        i, i, i);
 		}
-		if (json)
-			g_string_append_c(page, ']');
+		g_string_append(page, json ? "]" : "</pre>");
 		g_autoptr(GError) error = NULL;
 		g_test_timer_start();
 		struct listing *l = parse(json ? "application/json" : "text/html", BASE, page->str,

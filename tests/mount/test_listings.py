@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""What an index page says, and what it does not: no name vanishes, nothing is made up."""
+import errno
+import os
+
+import pytest
+
+import lying
+import origin
+import servers
+
+QUICK = "retries=0,connect_timeout=1s,stall_timeout=1s,wait_timeout=5s"
+
+
+def refused(call):
+    """The errno of a call that fails."""
+    with pytest.raises(OSError) as caught:
+        call()
+    return caught.value.errno
+
+
+def close_delimited(cut):
+    """As HTTP/1.0: the body ends with the connection, after `cut` bytes of it."""
+    return lying.together(lying.header("Content-Length", None), lying.truncate(cut))
+
+
+@pytest.fixture
+def many(scratch):
+    top = scratch / "many"
+    (top / "d").mkdir(parents=True)
+    for n in range(300):
+        (top / "d" / f"file{n:03}").write_bytes(b"12345")
+    return top
+
+
+@pytest.mark.parametrize("index", ["html", "python", "json"])
+def test_cut_listing(mount, serve, many, index):
+    """A listing that was cut is an error; of one that was had before no name goes."""
+    server = serve(many, index=index)
+    page = len(server.index(server.entries(many / "d"))[1])
+    m = mount(server.url, "-o", QUICK + ",listing_ttl=1ms")
+    for cut in (page // 2, 150, page):
+        server.honest()
+        server.lie("/d/", close_delimited(cut))
+        if cut < page:
+            assert refused(lambda: os.listdir(m / "d")) == errno.EIO
+    names = os.listdir(m / "d")
+    assert len(names) == 300
+    server.honest()
+    server.lie("/d/", close_delimited(page // 2))
+    assert sorted(os.listdir(m / "d")) == sorted(names)
+    assert os.stat(m / "d" / "file299").st_size == 5
+    assert "index page" in m.log() and "/d/" in m.log()
+
+
+@pytest.mark.parametrize("href", ["/other/{name}", "https://127.0.0.1/{name}", "http://127.0.0.1:1/d/{name}"])
+def test_links_elsewhere(mount, serve, many, href):
+    """An index whose rows all lead elsewhere is an error that tells where to, no empty directory."""
+    server = serve(many)
+    rows = "".join(f'<a href="{href.format(name=n)}">{n}</a>  17-Nov-2025 12:34  5\n' for n in "abc")
+    head = '<html><title>Index of /d/</title><h1>Index of /d/</h1><pre><a href="../">../</a>\n'
+    server.pages["/d/"] = ("text/html", f"{head}{rows}</pre></html>".encode())
+    m = mount(server.url, "-o", QUICK)
+    assert refused(lambda: os.listdir(m / "d")) == errno.EIO
+    assert refused(lambda: os.stat(m / "d" / "a")) == errno.EIO
+    assert href.format(name="a") in m.log()
+    server.pages["/d/"] = ("text/html", f"{head}</pre></html>".encode())
+    m.umount()
+    m = m.again()
+    assert os.listdir(m / "d") == []
+
+
+def test_base(mount, serve, many):
+    """Relative links start where <base> says."""
+    server = serve(many)
+    server.pages["/d/"] = ("text/html", b'<html><head><base href="/"></head><title>Index of /d/</title><pre>'
+                                        b'<a href="d/file001">x</a>  17-Nov-2025 12:34  5\n</pre></html>')
+    m = mount(server.url, "-o", QUICK)
+    assert os.listdir(m / "d") == ["file001"]
+    assert (m / "d" / "file001").read_bytes() == b"12345"
+
+
+@pytest.mark.parametrize("kind", ["Nginx", "Apache", "Lighttpd", "Caddy", "PythonHttp"])
+def test_empty_directory(mount, web, scratch, kind):
+    """What is empty is empty."""
+    (scratch / "top" / "empty").mkdir(parents=True)
+    (scratch / "top" / "file").write_bytes(b"x")
+    m = mount(web(getattr(servers, kind), scratch / "top").url, "-o", QUICK)
+    assert os.listdir(m / "empty") == []
+    os.rmdir(m / "empty")
+
+
+def test_not_modified_without_a_listing(mount, serve, many):
+    """304 is an answer only to who has the listing."""
+    server = serve(many)
+    m = mount(server.url, "-o", QUICK)
+    server.lie("/d/", lying.status(304))
+    assert refused(lambda: os.listdir(m / "d")) == errno.EIO
+    server.honest()
+    assert len(os.listdir(m / "d")) == 300
+
+
+def test_redirected_listing(mount, serve, many):
+    """The links of a page are those of where it came from in the end."""
+    server = serve(many, index="html")
+    server.pages["/moved/"] = origin.index_html([("file001", os.stat(many / "d" / "file001"))])
+    body = server.pages["/moved/"][1].replace(b'"file001"', b'"/moved/file001"')
+    server.pages["/moved/"] = ("text/html", body)
+    server.lie("/d/", lying.redirect("/moved/"))
+    m = mount(server.url, "-o", QUICK)
+    assert os.listdir(m / "d") == ["file001"]
+    assert (m / "d" / "file001").read_bytes() == b"12345"

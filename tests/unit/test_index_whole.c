@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Pages that are not all there, or whose links lead elsewhere: no empty directories. */
+#include "tests/unit/index_made.h"
+
+/* Relative links start at <base>: where that is another directory, they are no children. */
+static void test_base_moved(void)
+{
+	static const struct {
+		const char *base, *href, *names; /* NULL: an error */
+	} cases[] = {
+	        {"http://127.0.0.1:8000/tree/", "a", "|a"},
+	        {"//127.0.0.1:8000/tree/", "a", "|a"},
+	        {"/tree/", "./a", "|a"},
+	        {"/tr%65e/index.html", "a", "|a"},
+	        {"./", "a", "|a"},
+	        {"/", "tree/a", "|a"},
+	        {"..", "tree/a", "|a"},
+	        {"../..", "tree/a/", "|a/"},
+	        {"/other/", "../tree/a", "|a"},
+	        {"/other/", "/tree/a", "|a"},
+	        {"/other/", "a", NULL},
+	        {"/", "a", NULL},
+	        {"sub/", "a", NULL},
+	        {"http://evil.example/tree/", "a", NULL},
+	        {"https://127.0.0.1:8000/tree/", "a", NULL},
+	        {"mailto:x", "a", NULL},
+	};
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *page = g_strdup_printf(
+		        "<html><base href=\"%s\"><base href=\"/third/\"><title>Index of /tree/"
+		        "</title><pre><a href=\"../\">../</a>\n<a href=\"%s\">x</a>\n</pre></html>",
+		        cases[i].base, cases[i].href);
+		g_autoptr(GError) error = NULL;
+		g_test_message("%s %s", cases[i].base, cases[i].href);
+		if (cases[i].names == NULL) {
+			g_assert_null(parse_text("text/html", page, &error));
+			g_assert_error(error, FETCH_ERROR, FETCH_PROTOCOL);
+			g_assert_nonnull(strstr(error->message, "lead elsewhere"));
+			continue;
+		}
+		g_autofree char *names = names_of("text/html", BASE, page);
+		g_assert_cmpstr(names, ==, cases[i].names);
+	}
+}
+
+/* An index of which every row leads elsewhere is no empty directory; what stands around the rows of
+ * an empty one is none of them. */
+static void test_elsewhere(void)
+{
+#define DATED(href) "<a href=\"" href "\">x</a>  01-Jan-2024 00:00  12\n"
+	static const char *const lost[] = {
+	        PAGE("<pre><a href=\"../\">../</a>\n" DATED("/a") DATED("/b") "</pre>"),
+	        PAGE("<pre>" DATED("https://127.0.0.1:8000/tree/a") "</pre>"),
+	        PAGE("<pre>" DATED("http://127.0.0.1:1/tree/a") "</pre>"),
+	        PAGE("<pre>" DATED("http://cdn.example/tree/a") "</pre>"),
+	        PAGE("<ul><li>" LINK("/prefix/tree/a") "</ul>"),
+	        PAGE("<table><tr><td>" LINK("/prefix/tree/a") "<td>2024-01-01 00:00</table>"),
+	};
+	static const char *const empty[] = {
+	        PAGE("<pre><a href=\"/prefix/\">Parent Directory</a>   -\n</pre>"),
+	        PAGE("<ul><li><a href=\"/prefix/\"> Parent Directory</a></li></ul>"),
+	        PAGE("<pre></pre><a href=\"mailto:a@b\">us</a> <a href=\"/about\">about</a>"),
+	        PAGE("<ul><li>" LINK("https://nginx.example/") "</ul>"),
+	        PAGE("<ul><li>" LINK("/") LINK("/tree") "</ul>"),
+	};
+	for (unsigned i = 0; i < G_N_ELEMENTS(lost); i++) {
+		g_autoptr(GError) error = NULL;
+		g_assert_null(parse_text("text/html", lost[i], &error));
+		g_assert_error(error, FETCH_ERROR, FETCH_PROTOCOL);
+		g_assert_nonnull(strstr(error->message, "lead elsewhere"));
+	}
+	for (unsigned i = 0; i < G_N_ELEMENTS(empty); i++) {
+		g_autofree char *names = names_of("text/html", BASE, empty[i]);
+		g_assert_cmpstr(names, ==, "");
+	}
+	g_autofree char *some =
+	        names_of("text/html", BASE, PAGE("<pre>" DATED("/a") DATED("b") "</pre>"));
+	g_assert_cmpstr(some, ==, "|b");
+}
+
+/* What ends a page, and what does not. */
+static void test_end(void)
+{
+	static const struct {
+		const char *page;
+		bool closed,
+		        delimited; /* is whole: with nothing but the connection's end, and else */
+	} cases[] = {
+	        {"<title>Index of /</title><a href=a>a</a>", false, true},
+	        {"<title>Index of /</title><pre><a href=a>a</a>", false, false},
+	        {"<title>Index of /</title><pre><a href=a>a</a></pre>", true, true},
+	        {"<title>Index of /</title><pre><a href=a>a</a></pr", false, false},
+	        {"<HTML><title>Index of /</title><PRE><a href=a>a</a></PRE>", false, true},
+	        {"<HTML><title>Index of /</title><PRE><a href=a>a</a></PRE></HTML>", true, true},
+	        {"<html><title>Index of /</title><pre><a href=a>a</a></pre></html >\n", true, true},
+	        {"<html><title>Index of /</title><a href=a>a</a>", false, false},
+	        {"<body><title>Index of /</title><a href=it's>a</a></body>", true, true},
+	        {"<html><title>Index of /</title>", false, false},
+	        {"<html><h1>Index of /</h1>readme</html><ul><li><a href=a>a</a>", false, false},
+	        {"<title>Index of /</title><ul><li><a href=a>a</a></ul><table><a href=b>b</a>",
+	         false, false},
+	        {"<title>Index of /</title><ul><ul></ul><a href=a>a</a>", false, false},
+	};
+	for (unsigned i = 0; i < 2 * G_N_ELEMENTS(cases); i++) {
+		const char *page = cases[i / 2].page;
+		g_autoptr(GError) error = NULL;
+		struct listing *l =
+		        parse_body("text/html", BASE, page, strlen(page), 5, i % 2 == 1, &error);
+		g_test_message("%s", page);
+		g_assert_cmpint(l != NULL, ==,
+		                i % 2 == 1 ? cases[i / 2].delimited : cases[i / 2].closed);
+		if (l == NULL) {
+			g_assert_error(error, FETCH_ERROR, FETCH_SERVER);
+			g_assert_nonnull(strstr(error->message, "was cut"));
+		}
+		listing_unref(l);
+	}
+}
+
+static void log_drop(const char *domain, GLogLevelFlags level, const char *message, gpointer user)
+{
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_log_set_handler("lacunafs", G_LOG_LEVEL_MESSAGE, log_drop, NULL);
+	g_test_add_func("/index/base-moved", test_base_moved);
+	g_test_add_func("/index/elsewhere", test_elsewhere);
+	g_test_add_func("/index/end", test_end);
+	return g_test_run();
+}
