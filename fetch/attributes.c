@@ -24,6 +24,7 @@ static struct asking_stat *asking_stat_new_locked(struct directory *d,
 	a->name = a->path + strlen(a->path) - strlen(name);
 	a->request.base.path = a->path;
 	a->request.base.done = asking_stat_done;
+	a->request.listed = e->size;
 	a->link.data = a;
 	d->attributes->asked = g_list_concat(&a->link, d->attributes->asked);
 	return a;

@@ -35,6 +35,8 @@ int fetch_error_errno(const GError *error, bool listing)
 		return EACCES;
 	case FETCH_MISSING:
 		return listing ? ENOENT : EIO;
+	case FETCH_DIRECTORY:
+		return listing ? EISDIR : EIO;
 	default:
 		return EIO;
 	}

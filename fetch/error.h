@@ -22,14 +22,16 @@ enum fetch_error {
 	FETCH_PROTOCOL,    /* the answer is not what was asked for */
 	FETCH_SERVER,      /* 5xx, 429, EIO at the source */
 	FETCH_CANCELLED,   /* the mount is going away, or the waiter was */
+	FETCH_DIRECTORY,   /* asked for as a file, it is a directory */
 	FETCH_USAGE,       /* a URL, a scheme or an option that cannot work */
 };
 
 GQuark fetch_error_quark(void);
 GQuark local_error_quark(void);
 
-/* The positive errno a file system caller sees: EACCES for DENIED, ENOENT for
- * MISSING where `listing`, the code itself for LOCAL_ERROR, EIO otherwise. */
+/* The positive errno a file system caller sees: EACCES for DENIED; ENOENT for
+ * MISSING and EISDIR for DIRECTORY where `listing`; the code itself for LOCAL_ERROR, EIO otherwise.
+ */
 int fetch_error_errno(const GError *error, bool listing);
 
 /* Whether the same request may succeed in a moment. */

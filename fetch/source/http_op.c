@@ -25,7 +25,9 @@ void op_init(struct http_op *op, struct http *http, const struct http_kind *kind
 	op->http = http;
 	op->kind = kind;
 	op->request = request;
-	op->url = g_string_free(g_steal_pointer(&url), FALSE);
+	op->file = suffix[0] == '\0';
+	op->first_url = g_string_free(g_steal_pointer(&url), FALSE);
+	op->url = g_strdup(op->first_url);
 	op->x.trusted = true;
 	op->x.head = op_head;
 	op->x.body = op_body;
@@ -41,6 +43,7 @@ void op_submit(struct http_op *op)
 void op_free(struct http_op *op)
 {
 	reply_clear(&op->x.reply);
+	g_free(op->first_url);
 	g_free(op->url);
 	g_free(op->next_url);
 	g_clear_error(&op->verdict);
@@ -50,6 +53,15 @@ void op_free(struct http_op *op)
 void op_again(struct http_op *op)
 {
 	op->again = op->draining = true;
+}
+
+void op_restart(struct http_op *op)
+{
+	g_free(op->next_url);
+	op->next_url = g_strdup(op->first_url);
+	op->x.trusted = true;
+	op->hops = 0;
+	op_again(op);
 }
 
 void op_enough(struct http_op *op)
@@ -62,6 +74,16 @@ void op_name_error(const struct http_op *op, GError **error)
 	g_auto(url_auto) u = {0};
 	g_autofree char *shown = url_parse(op->url, &u, NULL) ? url_display(&u) : NULL;
 	g_prefix_error(error, "%s: ", shown != NULL ? shown : "a URL that cannot be shown");
+}
+
+bool op_protocol(GError **error, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	g_autofree char *text = g_strdup_vprintf(format, arguments);
+	va_end(arguments);
+	g_set_error_literal(error, FETCH_ERROR, FETCH_PROTOCOL, text);
+	return false;
 }
 
 static const char *status_words(unsigned status)
@@ -141,6 +163,12 @@ static bool op_redirect(struct http_op *op, GError **error)
 	    !url_resolve(&here, r->location, &there, &cause)) {
 		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "redirected to what is %s",
 		            cause->message);
+		return false;
+	}
+	size_t length = strlen(here.path);
+	if (op->file && strncmp(here.path, there.path, length) == 0 &&
+	    strcmp(there.path + length, "/") == 0) {
+		g_set_error(error, FETCH_ERROR, FETCH_DIRECTORY, "a directory at the source");
 		return false;
 	}
 	if (url_equal(&here, &there) || op->hops >= HOPS_MAX) {

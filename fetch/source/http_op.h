@@ -9,6 +9,8 @@
  *   head() false, or a redirect too many ──▶ finish(error)
  *   op_again() in head() ──▶ the next exchange
  *
+ * A file whose URL redirects to itself and "/" is FETCH_DIRECTORY.
+ *
  * Owns:    its URL, its reply, itself: finish() hands it to op_free()
  * Locking: the network thread's, from op_submit() on
  */
@@ -39,12 +41,14 @@ struct http_op {
 	const struct http_kind *kind;
 	struct http *http;
 	struct source_request *request; /* the caller's */
+	char *first_url;                /* what the caller asked for */
 	char *url;                      /* of this exchange */
 	char *next_url;                 /* where the answer sent us; NULL = nowhere */
 	GError *verdict;                /* known since the head */
 	unsigned hops;
 	uint64_t drained; /* bytes of a body nobody wants */
 	bool draining, again;
+	bool file; /* not a directory's URL */
 };
 
 /* `op` is the first member of something zeroed. `suffix`: "/" for a directory. */
@@ -53,11 +57,15 @@ void op_init(struct http_op *op, struct http *http, const struct http_kind *kind
 void op_submit(struct http_op *op);
 /* In head(): the answer is of no use, `op` as changed now is submitted anew. */
 void op_again(struct http_op *op);
+/* The same from the beginning: `op` as it was submitted first, redirects forgotten. */
+void op_restart(struct http_op *op);
 /* In head(): what was wanted is known, the body is not. */
 void op_enough(struct http_op *op);
 void op_free(struct http_op *op);
 /* Puts the URL before the message, without its secrets. */
 void op_name_error(const struct http_op *op, GError **error);
+/* FETCH_PROTOCOL; always false. */
+bool op_protocol(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* A status that means failure; always false. */
 bool op_refused(struct http_op *op, GError **error);
 

@@ -214,6 +214,11 @@ bool reply_type_is(const struct reply *r, const char *type)
 	return length == strlen(type) && g_ascii_strncasecmp(r->type, type, length) == 0;
 }
 
+bool reply_is_html(const struct reply *r)
+{
+	return reply_type_is(r, "text/html") || reply_type_is(r, "application/xhtml+xml");
+}
+
 bool reply_is_coded(const struct reply *r)
 {
 	return r->encoding != NULL && r->encoding[0] != '\0' &&

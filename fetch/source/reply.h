@@ -36,5 +36,6 @@ uint64_t reply_version(const struct reply *r, uint64_t size);
 bool reply_mtime(const struct reply *r, int64_t *ns);
 /* "text/html" for "Text/HTML; charset=…". */
 bool reply_type_is(const struct reply *r, const char *type);
+bool reply_is_html(const struct reply *r);
 /* The body is coded (gzip, …): its bytes are not the file's. */
 bool reply_is_coded(const struct reply *r);

@@ -181,6 +181,7 @@ static void stat_finish(struct attempt *a, const GError *error)
 static void retry_stat(struct source *s, struct source_stat *req)
 {
 	struct attempt *a = attempt_new(s, &req->base);
+	a->in.stat.listed = req->listed;
 	a->start = stat_start;
 	a->finish = stat_finish;
 	attempt_start(a);

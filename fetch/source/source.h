@@ -45,6 +45,8 @@ struct source_list {
 
 struct source_stat {
 	struct source_request base;
+	uint64_t listed;        /* in: the size as the listing has it, perhaps rounded; 0 = none.
+	                         * What contradicts it is asked for in another way */
 	uint64_t size;          /* out */
 	int64_t mtime_ns;       /* out */
 	bool mtime_known;       /* out */

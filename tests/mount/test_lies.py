@@ -51,6 +51,19 @@ HARMLESS = {
     "no Accept-Ranges": lying.header("Accept-Ranges", None),
     "no validators": lying.together(lying.header("ETag", None), lying.header("Last-Modified", None)),
     "a weak ETag": lying.header("ETag", 'W/"{path}"'),
+    "less than was asked for": lying.short_honest,
+}
+
+# What HEAD may say of a file whose size nobody else tells: the first byte is asked for.
+HEADS = {
+    "0 bytes": lying.header("Content-Length", "0"),
+    "no length": lying.header("Content-Length", None),
+    "coded": lying.header("Content-Encoding", "gzip"),
+    "400": lying.status(400),
+    "403": lying.status(403),
+    "404": lying.status(404),
+    "405": lying.status(405),
+    "500": lying.status(500),
 }
 
 # What cannot be believed: an error.
@@ -93,6 +106,29 @@ def test_harmless(mount, serve, tree, name):
         assert (m / file).read_bytes() == (tree / file).read_bytes(), file
     server.stop()
     store_is_true(m, tree)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_head_is_not_the_only_witness(mount, serve, tree, name):
+    server = serve(tree, index="python")
+    server.lie("/sizes/f*", HEADS[name], methods=("HEAD",))
+    m = mount(server.url, *QUICK)
+    for file in [f"sizes/{n}" for n in os.listdir(tree / "sizes")]:
+        assert os.stat(m / file).st_size == (tree / file).stat().st_size, file
+        assert (m / file).read_bytes() == (tree / file).read_bytes(), file
+
+
+def test_head_without_witnesses(mount, serve, tree):
+    """HEAD says 0 bytes, and GET fails: an error, not an empty file; and right afterwards."""
+    server = serve(tree, index="python")
+    server.lie("/big", HEADS["0 bytes"], methods=("HEAD",))
+    server.lie("/big", lying.status(403), methods=("GET",))
+    m = mount(server.url, *QUICK)
+    with pytest.raises(OSError) as e:
+        os.stat(m / "big")
+    assert e.value.errno == errno.EACCES
+    server.honest()
+    assert (m / "big").read_bytes() == (tree / "big").read_bytes()
 
 
 @pytest.mark.sanitize

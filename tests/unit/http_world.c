@@ -134,7 +134,13 @@ static void stating_done(struct source_request *request, const GError *error)
 
 void check_stat(struct world *w, int code, uint64_t size)
 {
-	struct stating x = {.s = {.base = {.path = (char *)"f", .done = stating_done}}};
+	check_listed(w, "f", 0, code, size);
+}
+
+void check_listed(struct world *w, const char *path, uint64_t listed, int code, uint64_t size)
+{
+	struct stating x = {
+	        .s = {.base = {.path = (char *)path, .done = stating_done}, .listed = listed}};
 	source_stat(w->source, &x.s);
 	outcome_wait(&x.outcome);
 	outcome_check(&x.outcome, code);

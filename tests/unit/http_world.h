@@ -53,10 +53,12 @@ struct reading {
 };
 
 void reading_start(struct reading *x, struct source *s, uint64_t offset, uint64_t length);
-/* Reads bytes 2 to 5. `code` < 0: it must succeed, and give `bytes`; else what came
+/* Reads bytes 2 to 5 of 10. `code` < 0: it must succeed, and give `bytes`; else what came
  * before the error is `bytes`. */
 void check_read(struct world *w, int code, const char *bytes);
 void check_stat(struct world *w, int code, uint64_t size);
+/* The same of a file that the listing says is about `listed` bytes long. */
+void check_listed(struct world *w, const char *path, uint64_t listed, int code, uint64_t size);
 struct listing *check_list(struct world *w, struct listing *previous, int code);
 
 /* A HOME with a netrc, and no proxies in the environment. */

@@ -39,8 +39,13 @@ static void test_answers(void)
 	check_answer(HEAD206 "bytes 2-6/10||2345", LIAR_KEEP, FETCH_PROTOCOL, "");
 	check_answer(HEAD206 "bytes 2-5/*||2345", LIAR_KEEP, FETCH_PROTOCOL, "");
 	check_answer(HEAD206 "lines 2-5/10||2345", LIAR_KEEP, FETCH_PROTOCOL, "");
-	check_answer(HEAD206 "bytes 2-5/10|Content-Encoding: gzip||2345", LIAR_KEEP, FETCH_PROTOCOL,
+	check_answer(HEAD206 "bytes 2-5/11|Content-Encoding: gzip||2345", LIAR_KEEP, FETCH_CHANGED,
 	             "");
+	check_answer("HTTP/1.1 206 P|Transfer-Encoding: chunked|Content-Encoding: gzip|"
+	             "Content-Range: bytes 2-5/10||4|2345|0||",
+	             LIAR_KEEP, FETCH_PROTOCOL, "");
+	check_answer("HTTP/1.1 200 OK|Content-Encoding: gzip|Content-Length: 6||012345", LIAR_KEEP,
+	             FETCH_PROTOCOL, "");
 	check_answer("HTTP/1.1 206 P|Content-Length: 4||2345", LIAR_KEEP, FETCH_PROTOCOL, "");
 	check_answer("HTTP/1.1 206 P|Content-Length: 5|Content-Range: bytes 2-5/10||23456",
 	             LIAR_KEEP, FETCH_PROTOCOL, "");
@@ -55,7 +60,6 @@ static void test_answers(void)
 	             LIAR_KEEP, FETCH_PROTOCOL, "23");
 	check_answer("HTTP/1.1 200 OK|Content-Length: 11||01234567890", LIAR_KEEP, FETCH_CHANGED,
 	             "");
-	check_answer("HTTP/1.1 200 OK||0123456789", LIAR_CUT, FETCH_PROTOCOL, "");
 	check_answer("HTTP/1.1 200 OK|Content-Type: text/html|Content-Length: 6||<html>", LIAR_KEEP,
 	             FETCH_PROTOCOL, "");
 	check_answer("HTTP/1.1 416 No|Content-Range: bytes */1|Content-Length: 0||", LIAR_KEEP,
@@ -384,6 +388,7 @@ static void test_stat(void)
 	          "HTTP/1.1 206 P|Content-Range: bytes 0-0/55|Content-Length: 1||x");
 	liar_tell(w->liar, "GET ", 1, LIAR_CUT, "HTTP/1.1 200 OK||x");
 	liar_tell(w->liar, "HEAD ", 1, LIAR_KEEP, "HTTP/1.1 404 No|Content-Length: 99||");
+	liar_tell(w->liar, "GET ", 1, LIAR_KEEP, "HTTP/1.1 404 No|Content-Length: 0||");
 	liar_tell(w->liar, "HEAD ", 0, LIAR_KEEP, "HTTP/1.1 405 No|Content-Length: 99||");
 	liar_tell(w->liar, "", 1, LIAR_KEEP,
 	          "HTTP/1.1 206 P|Content-Range: bytes 0-0/77|Content-Length: 1||x");
@@ -400,7 +405,7 @@ static void test_stat(void)
 	check_stat(w, -1, 0);
 	check_stat(w, -1, 10);
 	check_stat(w, FETCH_PROTOCOL, 0);
-	g_assert_cmpuint(liar_count(w->liar, "GET /root/f HTTP/1.1\r\n"), ==, 6);
+	g_assert_cmpuint(liar_count(w->liar, "GET /root/f HTTP/1.1\r\n"), ==, 7);
 	world_free(w);
 }
 
