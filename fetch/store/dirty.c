@@ -3,13 +3,13 @@
 
 /* From dirty to local: chunks that were written here are marked so once their bytes are on the
  * disk. state/dirty says which files have any, so that an end of the daemon forgets none. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 #include "fetch/path.h"
+#include "fetch/store/entries.h"
 #include "fetch/store/mapfile.h"
 #include "fetch/store/shard.h"
 #include "fetch/store/store_private.h"
@@ -31,36 +31,41 @@ static void dirty_remember(struct dirty *d, uint64_t id, int fd)
 	g_hash_table_insert(d->files, key, GINT_TO_POINTER(fd + 1));
 }
 
-static void dirty_scan(struct store *s, unsigned shard)
+static int dirty_found(int fd, struct dirent *e, void *user)
 {
-	char path[16];
-	struct dirent *e;
-	DIR *dir;
-	int fd;
+	uint64_t id = g_ascii_strtoull(e->d_name, NULL, 16);
 
-	snprintf(path, sizeof path, "dirty/%02x", shard);
-	fd = path_open(s->state, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	while (dir && (e = readdir(dir)) != NULL) {
-		uint64_t id = g_ascii_strtoull(e->d_name, NULL, 16);
-
-		if (id)
-			dirty_remember(&s->dirty, id, -1);
-	}
-	if (dir)
-		closedir(dir);
+	if (id)
+		dirty_remember(user, id, -1);
+	return 0;
 }
 
-void dirty_open(struct store *s)
+void dirty_init(struct store *s)
 {
 	struct dirty *d = &s->dirty;
 
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_mutex_init(&d->flushing, NULL);
 	d->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-	if (faccessat(s->state, "dirty", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		for (unsigned shard = 0; shard < 256; shard++)
-			dirty_scan(s, shard);
+}
+
+int dirty_open(struct store *s)
+{
+	struct dirty *d = &s->dirty;
+	char path[16];
+	int err = 0;
+
+	if (faccessat(s->state, "dirty", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	for (unsigned shard = 0; shard < 256 && err == 0; shard++) {
+		snprintf(path, sizeof path, "dirty/%02x", shard);
+		err = entries_foreach(
+		        path_open(s->state, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
+		        dirty_found, d);
+		if (err == -ENOENT)
+			err = 0;
+	}
+	return err;
 }
 
 void dirty_close(struct store *s)
@@ -68,8 +73,6 @@ void dirty_close(struct store *s)
 	GHashTableIter iter;
 	gpointer fd;
 
-	if (s->dirty.files == NULL)
-		return;
 	g_hash_table_iter_init(&iter, s->dirty.files);
 	while (g_hash_table_iter_next(&iter, NULL, &fd))
 		if (fd)

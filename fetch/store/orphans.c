@@ -3,9 +3,10 @@
 
 /* What was set aside. Most of it is of no use once nobody has it open: a file that is still
  * the one we made, of the size we gave it, whose map was lost. The rest may be somebody's. */
-#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
+#include "fetch/path.h"
+#include "fetch/store/entries.h"
 #include "fetch/store/shard.h"
 #include "fetch/store/store_private.h"
 
@@ -24,21 +25,20 @@ static bool is_ours_alone(int dir, const char *name, struct record *r, nlink_t *
 	return ours;
 }
 
-void orphans_sweep(struct store *s)
+static int sweep(int fd, struct dirent *e, void *user)
 {
-	int fd = openat(s->state, "orphans", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
+	struct store *s = user;
 	struct record r;
 	nlink_t links;
 
-	while (d && (e = readdir(d)) != NULL) {
-		if (!is_ours_alone(fd, e->d_name, &r, &links))
-			continue;
-		unlinkat(fd, e->d_name, 0);
-		if (links == 1 && record_chunks(&r) > 1)
-			shard_unlink(s->state, "maps", r.id);
-	}
-	if (d)
-		closedir(d);
+	if (is_ours_alone(fd, e->d_name, &r, &links) && unlinkat(fd, e->d_name, 0) == 0 &&
+	    links == 1 && record_chunks(&r) > 1)
+		shard_unlink(s->state, "maps", r.id);
+	return 0;
+}
+
+void orphans_sweep(struct store *s)
+{
+	entries_foreach(path_open(s->state, "orphans", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
+	                sweep, s);
 }

@@ -2,7 +2,6 @@
  * Copyright the lacunafs authors */
 
 /* One store, opened by one daemon. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,6 +13,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include "fetch/error.h"
+#include "fetch/store/entries.h"
 #include "fetch/store/format.h"
 #include "fetch/store/store_private.h"
 
@@ -29,25 +29,20 @@ static bool store_fail(GError **error, const char *path, int err)
 	return false;
 }
 
+static int is_known(int fd, struct dirent *e, void *user)
+{
+	const char *const *known = user;
+
+	return g_strv_contains(known, e->d_name) ? 0 : 1;
+}
+
 /* Every name in `dir` is one of `known` (NULL-terminated)? -errno. */
 static int directory_has_only(int dir, const char *const *known)
 {
-	int fd = openat(dir, ".", DIRECTORY), only = 1;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
+	int fd = openat(dir, ".", DIRECTORY);
+	int other = entries_foreach(fd < 0 ? -errno : fd, is_known, (void *)known);
 
-	if (d == NULL) {
-		int err = -errno;
-
-		if (fd >= 0)
-			close(fd);
-		return err;
-	}
-	while (only && (e = readdir(d)) != NULL)
-		only = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-		       g_strv_contains(known, e->d_name);
-	closedir(d);
-	return only;
+	return other < 0 ? other : !other;
 }
 
 static int make_directory(int dir, const char *name, mode_t mode, int flags)
@@ -145,17 +140,18 @@ static bool store_take(struct store *s, GError **error)
 	return false;
 }
 
+static int drop(int fd, struct dirent *e, void *user)
+{
+	unlinkat(fd, e->d_name, 0);
+	return 0;
+}
+
 /* What was on its way when a daemon died. */
 static void empty_directory(int dir)
 {
 	int fd = openat(dir, ".", DIRECTORY);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
 
-	while (d && (e = readdir(d)) != NULL)
-		unlinkat(dir, e->d_name, 0);
-	if (d)
-		closedir(d);
+	entries_foreach(fd < 0 ? -errno : fd, drop, NULL);
 }
 
 static bool store_start(struct store *s, struct store_settings *settings, GError **error)
@@ -176,12 +172,14 @@ static bool store_start(struct store *s, struct store_settings *settings, GError
 		return store_fail(error, s->path, -s->tmp);
 	empty_directory(s->tmp);
 	orphans_sweep(s);
+	err = dirty_open(s);
+	if (err)
+		return store_fail(error, s->path, -err);
 	err = epoch_open(&s->epoch, s->state,
 	                 (fresh ? EPOCH_FRESH : 0) | (settings->end_epoch ? EPOCH_NEXT : 0));
 	if (err)
 		return store_fail(error, s->path, -err);
 	tree_unlinked_sweep(s);
-	dirty_open(s);
 	if (fresh &&
 	    (fsync(s->dir) < 0 || !store_settings_save(s->state, s->path, settings, error))) {
 		if (error && *error == NULL)
@@ -215,6 +213,7 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	         (own.chunk_shift >= CHUNK_SHIFT_MIN && own.chunk_shift <= CHUNK_SHIFT_MAX));
 	s->path = g_strdup(path);
 	pthread_rwlock_init(&s->stamps, NULL);
+	dirty_init(s);
 	s->dir = s->state = s->tree = s->tmp = s->lock = -1;
 	s->privileged = owner_privileged();
 	while (getrandom(&s->seed, sizeof s->seed, 0) != sizeof s->seed)

@@ -136,7 +136,9 @@ int file_establish_locked(struct store_file *f, uint8_t flags);
 int file_map_locked(struct store_file *f);
 
 /* dirty.c */
-void dirty_open(struct store *s);
+void dirty_init(struct store *s);
+/* Which they were when the last daemon ended. */
+int dirty_open(struct store *s);
 void dirty_close(struct store *s);
 /* Marks `chunk` as about to be written in this epoch; `keep`: its hash. The map is open. */
 int dirty_mark(struct store_file *f, uint64_t chunk, bool keep);

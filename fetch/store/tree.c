@@ -2,7 +2,6 @@
  * Copyright the lacunafs authors */
 
 /* What of the local tree counts. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include "fetch/path.h"
+#include "fetch/store/entries.h"
 #include "fetch/store/shard.h"
 #include "fetch/store/tree_private.h"
 
@@ -109,7 +109,7 @@ static int look_file(struct store *s, const struct place *p, struct tree_node *n
 	return look_record(s, &r, n);
 }
 
-static int look_at(struct store *s, const struct place *p, struct tree_node *out)
+int place_look(struct store *s, const struct place *p, struct tree_node *out)
 {
 	struct tree_node n = {.kind = TREE_LOCAL};
 	struct stat own;
@@ -149,7 +149,7 @@ int tree_look(struct store *s, const char *path, struct tree_node *out)
 
 	if (err)
 		return err == -ENOTDIR || err == -ELOOP ? -ENOENT : err;
-	err = look_at(s, &p, out);
+	err = place_look(s, &p, out);
 	place_close(&p);
 	return err;
 }
@@ -198,20 +198,6 @@ int tree_gone_remove(struct store *s, uint64_t dir, const char *name)
 	return unlinkat(s->state, path, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-static int scan(int fd, void (*each)(int fd, struct dirent *e, void *user), void *user)
-{
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-
-	if (d == NULL)
-		return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
-	while ((e = readdir(d)) != NULL)
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			each(fd, e, user);
-	closedir(d);
-	return 0;
-}
-
 struct scanning {
 	struct store *store;
 	void (*found)(void *user, const char *name, uint32_t type);
@@ -219,7 +205,7 @@ struct scanning {
 	void *user;
 };
 
-static void scan_found(int fd, struct dirent *e, void *user)
+static int scan_found(int fd, struct dirent *e, void *user)
 {
 	struct scanning *sc = user;
 	struct tree_node n = {0};
@@ -228,21 +214,31 @@ static void scan_found(int fd, struct dirent *e, void *user)
 
 	if (e->d_type == DT_REG || e->d_type == DT_DIR || e->d_type == DT_UNKNOWN) {
 		place_at(fd, e->d_name, &p);
-		int err = look_at(sc->store, &p, &n);
+		int err = place_look(sc->store, &p, &n);
 
-		if (err == -ENOENT || err == -ESTALE)
-			return;
+		if (err)
+			return err == -ENOENT || err == -ESTALE ? 0 : err;
 		type = n.st.st_mode & S_IFMT;
 		tree_node_clear(&n);
 	}
 	sc->found(sc->user, e->d_name, type);
+	return 0;
 }
 
-static void scan_gone(int fd, struct dirent *e, void *user)
+static int scan_gone(int fd, struct dirent *e, void *user)
 {
 	struct scanning *sc = user;
 
 	sc->gone(sc->user, e->d_name);
+	return 0;
+}
+
+/* Nothing is there: nothing is local. */
+static int scan(int fd, entries_each each, void *user)
+{
+	int err = entries_foreach(fd, each, user);
+
+	return err == -ENOENT || err == -ENOTDIR || err == -ELOOP ? 0 : err;
 }
 
 int tree_scan(struct store *s, const char *path, uint64_t dir,

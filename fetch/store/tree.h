@@ -71,16 +71,18 @@ int tree_make_nameless(struct store *s, const char *path, const struct tree_make
 int tree_keep(struct store *s, const char *path, const struct store_kept *k,
               const struct store_origin *o, const char *target, uint32_t rdev);
 
-/* What is replaced has nothing that counts in it where it is a directory; its marks of what is
- * gone: tree_gone_forget(). */
+/* What is replaced has nothing that counts in it where it is a directory (-ENOTEMPTY); its marks of
+ * what is gone: tree_gone_forget(). */
 int tree_rename(struct store *s, const char *from, const char *to, unsigned flags);
 int tree_link(struct store *s, const char *from, const char *to);
 /* The name goes. `number` > 0: the file is still in use, and is /unlinked/`number` then. */
 int tree_unlink(struct store *s, const char *path, uint64_t number);
 /* The file is /unlinked/`number`, too: its name is about to be given to another. */
 int tree_aside(struct store *s, const char *path, uint64_t number);
-/* A directory in which nothing counts; leftovers go with it. */
+/* A directory in which nothing counts (-ENOTEMPTY); leftovers go with it. */
 int tree_rmdir(struct store *s, const char *path, uint64_t dir);
+/* 0: nothing below counts. -ENOTEMPTY. */
+int tree_clears(struct store *s, const char *path);
 int tree_orphan_drop(struct store *s, uint64_t number);
 uint64_t tree_number(struct store *s);
 

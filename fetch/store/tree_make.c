@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 #include "fetch/path.h"
 #include "fetch/store/stamp.h"
@@ -88,7 +87,10 @@ int place_clear(struct store *s, const struct place *p, const char *path)
 		return err;
 	if (unlinkat(p->dir, p->name, 0) == 0)
 		return 0;
-	return errno == EISDIR || errno == EPERM ? place_rmdir(s, p, 0) : -errno;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	err = place_rmdir(s, p, 0);
+	return err == -ENOTEMPTY ? -EEXIST : err;
 }
 
 static int make_at(struct store *s, const struct place *p, const struct tree_maker *m)

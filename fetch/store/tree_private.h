@@ -2,7 +2,8 @@
  * Copyright the lacunafs authors */
 
 /* What the files of the local tree share: tree.c (what is there), tree_make.c, tree_move.c
- * (names), tree_attr.c, owner.c (what the daemon may not set), origin.c. */
+ * (names), clear.c (what does not count goes), tree_attr.c, owner.c (what the daemon may not set),
+ * origin.c. */
 #pragma once
 #include "fetch/store/store_private.h"
 #include "fetch/store/tree.h"
@@ -36,7 +37,21 @@ struct xattr_names {
 void place_names(const struct place *p, struct xattr_names *out);
 /* Or may it have it? */
 bool xattr_names_have(const struct xattr_names *names, const char *name);
-/* The directory and what is left in it; 0 where it is not there. */
+/* tree.c: as tree_look(). */
+int place_look(struct store *s, const struct place *p, struct tree_node *out);
+
+/* clear.c */
+/* What goes with the last name of a file, or with anything that is no directory. */
+struct last {
+	bool file, other;
+	struct record record;
+	uint64_t key; /* of its origin */
+};
+void last_look(const struct place *p, struct last *out); /* before the name goes */
+void last_forget(struct store *s, const struct last *l); /* after it went */
+/* Removes all that is below, or only looks. -ENOTEMPTY: something of it counts, and stays. */
+int clear_below(struct store *s, const struct place *p, bool remove);
+/* The directory and what is left in it; 0 where it is not there. -ENOTEMPTY as above. */
 int place_rmdir(struct store *s, const struct place *p, uint64_t dir);
 /* Removes a leftover that does not count from the name. -EEXIST: it counts. */
 int place_clear(struct store *s, const struct place *p, const char *path);

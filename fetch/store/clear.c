@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Removing what does not count: leftovers in a directory that goes, or is in the way. Nothing that
+ * was made or changed here is removed, whoever asks; what cannot be told is set aside. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "fetch/path.h"
+#include "fetch/store/entries.h"
+#include "fetch/store/shard.h"
+#include "fetch/store/tree_private.h"
+
+/* Before the name goes. */
+void last_look(const struct place *p, struct last *l)
+{
+	char data[sizeof(struct record_disk) + 1];
+	struct xattr_names names;
+	struct stat st;
+	ssize_t n;
+
+	*l = (struct last){0};
+	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_nlink > 1 ||
+	    S_ISDIR(st.st_mode))
+		return;
+	l->other = !S_ISREG(st.st_mode);
+	if (S_ISREG(st.st_mode)) {
+		place_names(p, &names);
+		n = xattr_names_have(&names, RECORD_XATTR)
+		            ? place_getxattr(p, RECORD_XATTR, data, sizeof data)
+		            : -1;
+		l->file = n >= 0 && record_decode(data, (size_t)n, &l->record) == 0;
+		l->other = !l->file && xattr_names_have(&names, OWNER_XATTR) && owner_stands_in(p);
+	}
+	l->other = l->other && origin_key(p->dir, p->name, &l->key) == 0;
+}
+
+/* After it went. */
+void last_forget(struct store *s, const struct last *l)
+{
+	if (l->file && record_chunks(&l->record) > 1)
+		shard_unlink(s->state, "maps", l->record.id);
+	if (l->file && (l->record.flags & RECORD_KEPT))
+		origin_remove(s, l->record.id);
+	if (l->other) {
+		origin_remove(s, l->key);
+		owner_forget(s, l->key);
+	}
+}
+
+struct clearing {
+	struct store *store;
+	bool remove; /* or only look */
+};
+
+/* A file of which nothing can be told: its record is damaged, or what it was made from. */
+static int set_aside(struct store *s, const struct place *p)
+{
+	char to[40];
+
+	snprintf(to, sizeof to, "orphans/%016" PRIx64, store_number(s));
+	if (mkdirat(s->state, "orphans", 0700) < 0 && errno != EEXIST)
+		return -errno;
+	if (renameat2(p->dir, p->name, s->state, to, RENAME_NOREPLACE) < 0)
+		return -errno;
+	g_message("the store's %s was set aside as state/%s", p->name, to);
+	return 0;
+}
+
+static int clear_file(struct store *s, const struct place *p, const struct stat *st, bool known)
+{
+	struct last last;
+
+	last_look(p, &last);
+	if (S_ISREG(st->st_mode) && (!known || (st->st_nlink == 1 && !last.file)))
+		return set_aside(s, p);
+	if (unlinkat(p->dir, p->name, 0) < 0)
+		return -errno;
+	last_forget(s, &last);
+	return 0;
+}
+
+static int clear_entry(int fd, struct dirent *e, void *user)
+{
+	struct clearing *c = user;
+	struct place p;
+	struct tree_node n;
+	struct stat st;
+
+	place_at(fd, e->d_name, &p);
+	int err = place_look(c->store, &p, &n);
+	if (err == 0) {
+		tree_node_clear(&n);
+		return -ENOTEMPTY; /* it counts */
+	}
+	if (err != -ENOENT && err != -ESTALE)
+		return err;
+	if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (S_ISDIR(st.st_mode)) {
+		int below = clear_below(c->store, &p, c->remove);
+
+		if (below || !c->remove)
+			return below;
+		return unlinkat(fd, e->d_name, AT_REMOVEDIR) < 0 ? -errno : 0;
+	}
+	return c->remove ? clear_file(c->store, &p, &st, err == -ENOENT) : 0;
+}
+
+int clear_below(struct store *s, const struct place *p, bool remove)
+{
+	struct clearing c = {.store = s, .remove = remove};
+
+	return entries_foreach(path_open(p->dir, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
+	                       clear_entry, &c);
+}
+
+int place_rmdir(struct store *s, const struct place *p, uint64_t dir)
+{
+	struct mark_disk mark;
+	int err = 0, marked = mark_read(p, &mark);
+
+	if (unlinkat(p->dir, p->name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		err = -errno;
+	if (err == -ENOTEMPTY || err == -EEXIST) {
+		err = clear_below(s, p, true);
+		if (err == 0 && unlinkat(p->dir, p->name, AT_REMOVEDIR) < 0)
+			err = -errno;
+	}
+	if (err == 0 && marked == 0)
+		origin_remove(s, mark.id);
+	if (err == 0 && dir)
+		tree_gone_forget(s, dir);
+	return err;
+}
+
+int tree_clears(struct store *s, const char *path)
+{
+	struct place p;
+	int err = place_open(s, path, &p);
+
+	if (err)
+		return err == -ENOENT || err == -ENOTDIR || err == -ELOOP ? 0 : err;
+	err = clear_below(s, &p, false);
+	place_close(&p);
+	return err == -ENOENT || err == -ENOTDIR || err == -ELOOP ? 0 : err;
+}
+
+static int gone_forget(int fd, struct dirent *e, void *user)
+{
+	return unlinkat(fd, e->d_name, 0) < 0 ? -errno : 0;
+}
+
+void tree_gone_forget(struct store *s, uint64_t dir)
+{
+	char shard[SHARD_PATH_MAX];
+
+	shard_path("gone", dir, shard);
+	if (unlinkat(s->state, shard, AT_REMOVEDIR) == 0 || errno != ENOTEMPTY)
+		return;
+	entries_foreach(path_open(s->state, shard, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
+	                gone_forget, NULL);
+	unlinkat(s->state, shard, AT_REMOVEDIR);
+}
