@@ -4,6 +4,7 @@
 /* A directory's listing: from the store where it was not looked for yet, then from the
  * source where that is not good enough. */
 #include <errno.h>
+#include "fetch/error.h"
 #include "fetch/lister_private.h"
 #include "fetch/store/tree.h"
 
@@ -90,18 +91,25 @@ static void overlay_gone(void *user, const char *name)
 	overlay_gone_add(user, name);
 }
 
-static struct overlay *overlay_load(struct directory *d)
+/* NULL: it cannot be told what counts here, and *error says why. */
+static struct overlay *overlay_load(struct directory *d, GError **error)
 {
 	const struct lister_options *o = &d->lister->options;
 	g_autofree char *path = o->local_path ? o->local_path(o->user, d) : g_strdup(d->path);
 	struct overlay *overlay = overlay_new();
 	int err = path ? tree_scan(d->lister->store, path, d->ino, overlay_found, overlay_gone,
 	                           overlay)
-	               : 0;
+	               : -ESTALE;
 
-	if (err)
-		g_warning("the store's /%s could not be read: %s", path, g_strerror(-err));
-	return overlay;
+	if (err == 0)
+		return overlay;
+	g_set_error(error, LOCAL_ERROR,
+	            err == -ENOMEM   ? ENOMEM
+	            : err == -ESTALE ? ESTALE
+	                             : EIO,
+	            "in the store: %s", g_strerror(-err));
+	overlay_free(overlay);
+	return NULL;
 }
 
 static void asking_load(struct pool_job *job)
@@ -109,25 +117,34 @@ static void asking_load(struct pool_job *job)
 	struct asking *a = (struct asking *)((char *)job - offsetof(struct asking, job));
 	struct directory *d = a->directory;
 	struct lister *l = d->lister;
+	g_autoptr(GError) error = NULL;
 	struct listing *listing = d->local ? NULL : listing_load(d);
-	struct overlay *overlay = overlay_load(d);
+	struct overlay *overlay = overlay_load(d, &error);
 	GArray *answers = answers_new();
-	bool ask;
+	bool ask, waited;
 
 	pthread_mutex_lock(&l->lock);
-	d->looked = true;
-	if (d->listing == NULL)
-		d->listing = g_steal_pointer(&listing);
-	if (d->overlay == NULL)
+	waited = d->waiters != NULL;
+	if (overlay) {
+		d->looked = true;
+		if (d->listing == NULL)
+			d->listing = g_steal_pointer(&listing);
 		d->overlay = g_steal_pointer(&overlay);
-	ask = !l->stopped && !directory_fresh_locked(d);
+	} else {
+		/* not remembered: whoever asks next looks again */
+		l->errors++;
+		g_free(d->cause);
+		d->cause = g_strdup(error->message);
+	}
+	ask = d->looked && !l->stopped && !directory_fresh_locked(d);
 	d->asking = ask;
 	l->submitting += ask;
 	if (!ask || stale_will_do_locked(d))
-		answers_take_locked(answers, d, 0, EIO);
+		answers_take_locked(answers, d, 0, error ? fetch_error_errno(error, true) : EIO);
 	pthread_mutex_unlock(&l->lock);
+	if (error)
+		lister_tell(error, waited, "listing", d->path);
 	listing_unref(listing);
-	overlay_free(overlay);
 	answers_give(answers);
 	if (ask) {
 		asking_source(a);

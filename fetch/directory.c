@@ -95,7 +95,7 @@ struct listing *directory_listing(struct directory *d, bool *fresh)
 	bool is_fresh;
 
 	pthread_mutex_lock(&l->lock);
-	listing = d->listing ? listing_ref(d->listing) : NULL;
+	listing = d->listing && d->overlay ? listing_ref(d->listing) : NULL;
 	is_fresh = directory_fresh_locked(d);
 	pthread_mutex_unlock(&l->lock);
 	if (fresh)

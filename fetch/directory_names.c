@@ -3,6 +3,7 @@
 
 /* The names of a directory: those of its listing that are not gone, and those that count here.
  * A name that is in the listing has its position there, wherever it counts; the others follow. */
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "fetch/lister_private.h"
@@ -180,13 +181,12 @@ void directory_gone_add(struct directory *d, const char *name)
 	directory_change(d, name, 0, GONE_ADD);
 }
 
-bool directory_is_empty(struct directory *d)
+int directory_empty(struct directory *d)
 {
 	struct directory_entry e;
 	struct listing *l = directory_listing(d, NULL);
-	bool found = l && directory_next(d, l, 0, &e);
+	int result = l == NULL ? EIO : directory_next(d, l, 0, &e) ? ENOTEMPTY : 0;
 
-	if (l)
-		listing_unref(l);
-	return l && !found;
+	listing_unref(l);
+	return result;
 }

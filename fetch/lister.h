@@ -45,8 +45,8 @@ void directory_unref(struct directory *d); /* a listing on its way holds a refer
 void *directory_owner(const struct directory *d);
 const char *directory_path(const struct directory *d);
 
-/* The listing as it is now, with a reference; NULL where unlisted. Stale ones too:
- * `fresh` says which. Never waits. */
+/* The listing as it is now, with a reference; NULL where unlisted, or where it is not known yet
+ * what counts here. Stale ones too: `fresh` says which. Never waits. */
 struct listing *directory_listing(struct directory *d, bool *fresh);
 /* A copy of one entry as it is now (attributes may have been resolved since). */
 void directory_entry(struct directory *d, struct listing *l, uint32_t index,
@@ -78,8 +78,8 @@ void directory_local_remove(struct directory *d, const char *name);
 void directory_gone_add(struct directory *d, const char *name);
 /* How many directories are in it. false: not listed. */
 bool directory_subdirectories(struct directory *d, uint32_t *count);
-/* Nothing, local or remote, has a name in it. Of one that was listed. */
-bool directory_is_empty(struct directory *d);
+/* 0: nothing, local or remote, has a name in it. ENOTEMPTY; EIO: that is not known. */
+int directory_empty(struct directory *d);
 
 /* Says what the entry is from now on, whatever the source told: for one whose older version
  * is kept. For changed(), too. */

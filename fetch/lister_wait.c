@@ -42,8 +42,8 @@ static void answer_add_locked(GArray *answers, struct lister_wait *w, int error)
 	struct directory *d = w->directory;
 	struct answer a = {.wait = w, .error = error};
 
-	/* an old listing is better than none */
-	if (w->ino == 0 && d->listing) {
+	/* an old listing is better than none, if it is known what counts here */
+	if (w->ino == 0 && d->listing && d->overlay) {
 		a.listing = listing_ref(d->listing);
 		a.error = 0;
 	}

@@ -100,13 +100,30 @@ static int unlink_name(struct server *s, struct inode *dir, struct inode *i, con
 	return err;
 }
 
+/* Nothing in the store counts that the directory does not tell of: looked at before its name is
+ * marked as gone. */
+static int clears(struct server *s, struct inode *dir, const char *name)
+{
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	int err = -tree_clears(s->store, path);
+	pthread_rwlock_unlock(&s->names);
+	if (err)
+		g_message("/%s is not removed: %s", path,
+		          err == ENOTEMPTY ? "the store has something in it that was made here"
+		                           : g_strerror(err));
+	return err;
+}
+
 /* Its names went before, but for leftovers in the store. */
 static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, const char *name)
 {
-	if (!directory_is_empty(inode_open_directory(s, i)))
-		return ENOTEMPTY;
+	int err = directory_empty(inode_open_directory(s, i));
 	bool local = directory_has_local(inode_open_directory(s, dir), name);
-	int err = name_hide(s, dir, name);
+	if (err == 0)
+		err = clears(s, dir, name);
+	if (err == 0)
+		err = name_hide(s, dir, name);
 	if (err)
 		return err;
 	inode_unhash(s->inodes, i);

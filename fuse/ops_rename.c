@@ -38,7 +38,7 @@ static int rename_prepare(struct server *s, struct renaming *r)
 	if (S_ISDIR(r->over->type) != S_ISDIR(r->i->type))
 		return S_ISDIR(r->over->type) ? EISDIR : ENOTDIR;
 	if (S_ISDIR(r->over->type))
-		return directory_is_empty(inode_open_directory(s, r->over)) ? 0 : ENOTEMPTY;
+		return directory_empty(inode_open_directory(s, r->over));
 	return 0;
 }
 

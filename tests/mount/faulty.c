@@ -6,6 +6,7 @@
  * Shape: FAULTS names a file of one struct faults, shared with the test
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { OFF, GROWTH, CHANGES, KILL, TEAR };
+enum { OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD };
 
 struct faults {
 	uint32_t mode;
@@ -56,14 +57,14 @@ static int fails(const char *call, int grows)
 {
 	uint32_t mode = faults ? __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) : OFF;
 
-	if (mode == OFF || (mode == GROWTH && !grows))
+	if (mode == OFF || mode >= SCAN || (mode == GROWTH && !grows))
 		return 0;
 	__atomic_add_fetch(&faults->seen, 1, __ATOMIC_RELAXED);
 	if (__atomic_fetch_sub(&faults->left, 1, __ATOMIC_ACQ_REL) > 0)
 		return 0;
 	if (faults->first[0] == '\0')
 		strncpy(faults->first, call, sizeof faults->first - 1);
-	if (mode >= KILL)
+	if (mode == KILL || mode == TEAR)
 		kill(getpid(), SIGKILL);
 	errno = faults->error;
 	return 1;
@@ -134,7 +135,8 @@ CALL(int, fallocate64, 1, (int fd, int mode, off64_t at, off64_t size), (fd, mod
 		static int (*real)(int);                                                           \
 		if (!real)                                                                         \
 			real = dlsym(RTLD_NEXT, #name);                                            \
-		return faults && faults->mode >= KILL && fails(#name, 0) ? -1 : real(fd);          \
+		int step = faults && (faults->mode == KILL || faults->mode == TEAR);               \
+		return step && fails(#name, 0) ? -1 : real(fd);                                    \
 	}
 
 SYNC(fsync)
@@ -157,3 +159,32 @@ PWRITE(pwrite64, off64_t)
 CALL(ssize_t, copy_file_range, 1,
      (int in, off64_t *from, int out, off64_t *to, size_t size, unsigned flags),
      (in, from, out, to, size, flags))
+
+/* Directories are read: none of them to its end, or not before somebody says so. */
+static int scan_fails(void)
+{
+	while (faults && __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) == HOLD) {
+		__atomic_store_n(&faults->seen, 1, __ATOMIC_RELEASE);
+		usleep(1000);
+	}
+	if (!faults || __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) != SCAN)
+		return 0;
+	__atomic_add_fetch(&faults->seen, 1, __ATOMIC_RELAXED);
+	if (__atomic_fetch_sub(&faults->left, 1, __ATOMIC_ACQ_REL) > 0)
+		return 0;
+	errno = faults->error;
+	return 1;
+}
+
+#define SCANS(type, name, declared, given)                                                         \
+	type *name declared                                                                        \
+	{                                                                                          \
+		static type *(*real)declared;                                                      \
+		if (!real)                                                                         \
+			real = dlsym(RTLD_NEXT, #name);                                            \
+		return scan_fails() ? NULL : real given;                                           \
+	}
+
+SCANS(DIR, fdopendir, (int fd), (fd))
+SCANS(struct dirent, readdir, (DIR * dir), (dir))
+SCANS(struct dirent64, readdir64, (DIR * dir), (dir))
