@@ -128,6 +128,17 @@ static void keep_name(struct server *s, struct inode *i)
 	}
 }
 
+/* What counts is found by its name, whatever becomes of the directories on the way at the source.
+ * The root needs no name. */
+static int keep_ancestors(struct server *s, struct inode *i)
+{
+	struct inode *parent = inode_parent(s, i, NULL);
+	bool named = parent && inode_id(parent) != FUSE_ROOT_ID && !i->nameless;
+	int err = named ? inode_keep_quietly(s, parent) : 0;
+	inode_put(s, parent);
+	return err;
+}
+
 int inode_keep(struct server *s, struct inode *i)
 {
 	pthread_mutex_lock(&i->lock);
@@ -135,6 +146,9 @@ int inode_keep(struct server *s, struct inode *i)
 	pthread_mutex_unlock(&i->lock);
 	if (local)
 		return 0;
+	int err = keep_ancestors(s, i);
+	if (err)
+		return err;
 	g_autofree char *remote = inode_remote(s, i);
 	if (!remote)
 		return ESTALE;
@@ -144,7 +158,7 @@ int inode_keep(struct server *s, struct inode *i)
 	struct content *c = S_ISREG(i->type) ? inode_open_content(s, i) : NULL;
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
-	int err = c ? content_keep(c, path, l, index) : keep_other(s, i, l, index, path, remote);
+	err = c ? content_keep(c, path, l, index) : keep_other(s, i, l, index, path, remote);
 	struct tree_node node;
 	if (err == 0 && S_ISREG(i->type) && i->nlink > 1)
 		err = tree_materialise(s->store, path, i->ino);
