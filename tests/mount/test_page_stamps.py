@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""page_stamps.py: what it takes for right is what a local file system does."""
+import random
+
+import page_stamps
+
+
+def seed_of(request):
+    seed = request.config.getoption("seed")
+    if seed is None:
+        seed = random.SystemRandom().randrange(1 << 31)
+    print(f"seed {seed}: page_stamps.py --seed {seed}")
+    return seed
+
+
+def test_native(scratch, request):
+    rounds, counts = page_stamps.torture(None, scratch, seed_of(request), 5, sources=("dir",))
+    assert rounds and counts["pages"] > 1000 and counts["writes"] > 100
