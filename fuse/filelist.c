@@ -121,6 +121,8 @@ static bool walk_argument(struct walk *w, const char *path)
 		walk_failed(w, path, errno);
 		return wanted;
 	}
+	if (!w->ops->argument(w->user, path, st.st_dev))
+		return wanted;
 	w->dev = st.st_dev;
 	walk_take(w, path, &st);
 	while (wanted && w->directories->len) {

@@ -26,6 +26,8 @@ struct filelist {
 };
 
 struct filelist_ops {
+	/* `path`, one of those given, is on that device. false: nothing of it is wanted. */
+	bool (*argument)(void *user, const char *path, dev_t dev);
 	/* `path` could not be looked at. */
 	void (*failed)(void *user, const char *path, int code);
 	/* Now and then. false: the walk ends. */

@@ -3,6 +3,7 @@
 
 /* evict and refresh: both leave files to the source. */
 #include <stdio.h>
+#include <sys/sysmacros.h>
 #include "fuse/batch.h"
 #include "fuse/human.h"
 #include "fuse/mounts.h"
@@ -45,6 +46,15 @@ static void walk_failed(void *user, const char *path, int code)
 	complain(user, path, g_strerror(code));
 }
 
+static bool walk_argument(void *user, const char *path, dev_t dev)
+{
+	struct job *job = user;
+	if (mounts_of_device(job->mounts, major(dev), minor(dev)))
+		return true;
+	complain(user, path, "not in a lacunafs mount");
+	return false;
+}
+
 static bool goes_on(void *user)
 {
 	return true; /* a signal ends us, and the daemon hears of it */
@@ -81,7 +91,8 @@ static int leave(const struct batch_ops *ops, char **paths, bool directories)
 		verb_complain("%s", error->message);
 		return EXIT_FAILED;
 	}
-	const struct filelist_ops walk = {.failed = walk_failed,
+	const struct filelist_ops walk = {.argument = walk_argument,
+	                                  .failed = walk_failed,
 	                                  .walking = walk_goes_on,
 	                                  .directory = directories ? walk_directory : NULL};
 	struct filelist *list = filelist_new();

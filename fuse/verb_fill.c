@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
+#include <sys/sysmacros.h>
 #include "fuse/batch.h"
 #include "fuse/mounts.h"
 #include "fuse/progress.h"
@@ -15,6 +16,7 @@ static const char help[] =
         "there stays.\n";
 
 struct job {
+	GPtrArray *mounts;
 	struct progress progress;
 	uint64_t present, fetched; /* before this batch */
 };
@@ -30,6 +32,15 @@ static void complain(void *user, const char *path, const char *cause)
 static void walk_failed(void *user, const char *path, int code)
 {
 	complain(user, path, g_strerror(code));
+}
+
+static bool walk_argument(void *user, const char *path, dev_t dev)
+{
+	struct job *job = user;
+	if (mounts_of_device(job->mounts, major(dev), minor(dev)))
+		return true;
+	complain(user, path, "not in a lacunafs mount");
+	return false;
 }
 
 static bool walk_goes_on(void *user, const struct filelist *list)
@@ -87,13 +98,13 @@ static int run(int argc, char **argv)
 		verb_complain("fill: expects a PATH");
 		return EXIT_USAGE;
 	}
-	struct job job = {0};
-	GPtrArray *mounts = mounts_read(&error);
-	if (!mounts) {
+	struct job job = {.mounts = mounts_read(&error)};
+	if (!job.mounts) {
 		verb_complain("%s", error->message);
 		return EXIT_FAILED;
 	}
-	const struct filelist_ops ops = {.failed = walk_failed, .walking = walk_goes_on};
+	const struct filelist_ops ops = {
+	        .argument = walk_argument, .failed = walk_failed, .walking = walk_goes_on};
 	struct filelist *list = filelist_new();
 	progress_open(&job.progress);
 	job.progress.looking = true;
@@ -101,12 +112,12 @@ static int run(int argc, char **argv)
 	walk_goes_on(&job, list);
 	job.progress.looking = false;
 	const struct batch_ops batch = {"fill", complain, answered, goes_on, begins};
-	bool asked = batch_run(list, mounts, &batch, &job);
+	bool asked = batch_run(list, job.mounts, &batch, &job);
 	bool interrupted = progress_interrupted(&job.progress);
 	unsigned failures = job.progress.failures;
 	progress_close(&job.progress, asked || !failures, interrupted);
 	filelist_free(list);
-	g_ptr_array_unref(mounts);
+	g_ptr_array_unref(job.mounts);
 	return failures || interrupted ? EXIT_FAILED : EXIT_OK;
 }
 

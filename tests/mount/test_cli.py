@@ -282,3 +282,16 @@ def test_fill_misses_a_directory(mount, serve, tree):
     assert done.returncode == 1
     assert re.fullmatch(rf"lacunafs: {m.path}/sizes: .+\n", done.stderr), done.stderr
     assert "1 failed" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["fill", "evict", "refresh"])
+def test_path_outside_a_mount(lacunafs, scratch, verb):
+    """A path that is in no mount is an error, also where there is nothing to do: once, whatever is in it."""
+    (scratch / "empty").mkdir()
+    (scratch / "full").mkdir()
+    for n in range(3):
+        (scratch / "full" / f"f{n}").write_bytes(b"x")
+    for name in ("empty", "full", "full/f0"):
+        done = lacunafs.run(verb, scratch / name)
+        assert done.returncode == 1
+        assert done.stderr.splitlines() == [f"lacunafs: {scratch / name}: not in a lacunafs mount"]
