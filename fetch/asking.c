@@ -119,7 +119,9 @@ static void asking_load(struct pool_job *job)
 	struct lister *l = d->lister;
 	g_autoptr(GError) error = NULL;
 	struct listing *listing = d->local ? NULL : listing_load(d);
+	struct shape shape = listing ? listing_shape(listing) : (struct shape){0};
 	struct overlay *overlay = overlay_load(d, &error);
+	g_autofree char *loop = NULL;
 	GArray *answers = answers_new();
 	bool ask, waited;
 
@@ -127,8 +129,11 @@ static void asking_load(struct pool_job *job)
 	waited = d->waiters != NULL;
 	if (overlay) {
 		d->looked = true;
-		if (d->listing == NULL)
+		loop = listing ? directory_loop_locked(d, &shape) : NULL;
+		if (d->listing == NULL && loop == NULL) {
 			d->listing = g_steal_pointer(&listing);
+			d->shape = shape;
+		}
 		d->overlay = g_steal_pointer(&overlay);
 	} else {
 		/* not remembered: whoever asks next looks again */
@@ -154,8 +159,9 @@ static void asking_load(struct pool_job *job)
 	}
 }
 
-/* Under the lock; a new listing is put in place, and what it replaces is the caller's. */
-static void asking_accept_locked(struct asking *a, struct listing **before)
+/* A new listing is put in place, and what it replaces is the caller's. */
+static void asking_accept_locked(struct asking *a, const struct shape *shape,
+                                 struct listing **before)
 {
 	struct directory *d = a->directory;
 	struct listing *told = a->request.listing;
@@ -170,10 +176,19 @@ static void asking_accept_locked(struct asking *a, struct listing **before)
 	} else {
 		*before = d->listing;
 		d->listing = told;
+		d->shape = *shape;
 		d->counted = NULL;
 		directory_unsaved_locked(d, true);
 	}
 	a->request.listing = NULL;
+}
+
+static GError *loop_error_locked(struct directory *d, const struct shape *shape)
+{
+	g_autofree char *why = directory_loop_locked(d, shape);
+	g_autofree char *where = why ? source_describe(d->lister->source, d->path) : NULL;
+
+	return why ? g_error_new(LOCAL_ERROR, ELOOP, "%s: %s", where, why) : NULL;
 }
 
 static void asking_done(struct source_request *r, const GError *error)
@@ -181,18 +196,25 @@ static void asking_done(struct source_request *r, const GError *error)
 	struct asking *a = (struct asking *)r;
 	struct directory *d = a->directory;
 	struct lister *l = d->lister;
-	struct listing *before = NULL, *after = NULL;
+	struct listing *before = NULL, *after = NULL, *refused = NULL;
+	bool anew = !error && a->request.listing != a->request.previous;
+	struct shape shape = anew ? listing_shape(a->request.listing) : (struct shape){0};
+	g_autoptr(GError) wrong = NULL;
 	GArray *answers = answers_new();
 	bool waited;
 
 	pthread_mutex_lock(&l->lock);
 	lister_reached_locked(l, error);
 	waited = d->waiters != NULL;
+	if (anew && (wrong = loop_error_locked(d, &shape))) {
+		refused = g_steal_pointer(&a->request.listing);
+		error = wrong;
+	}
 	if (error) {
 		directory_failed_locked(d, error);
 		d->expired |= a->was_expired;
 	} else {
-		asking_accept_locked(a, &before);
+		asking_accept_locked(a, &shape, &before);
 		after = listing_ref(d->listing);
 	}
 	pthread_mutex_unlock(&l->lock);
@@ -209,5 +231,6 @@ static void asking_done(struct source_request *r, const GError *error)
 	answers_give(answers);
 	listing_unref(before);
 	listing_unref(after);
+	listing_unref(refused);
 	asking_free(a);
 }

@@ -39,6 +39,11 @@ struct directory *directory_new_local(struct lister *l, uint64_t ino, bool empty
 	return d;
 }
 
+void directory_set_parent(struct directory *d, struct directory *parent)
+{
+	d->parent = parent ? directory_ref(parent) : NULL;
+}
+
 struct directory *directory_ref(struct directory *d)
 {
 	__atomic_fetch_add(&d->refs, 1, __ATOMIC_RELAXED);
@@ -50,6 +55,7 @@ void directory_unref(struct directory *d)
 	if (d == NULL || __atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	g_assert(d->waiters == NULL && !d->asking);
+	directory_unref(d->parent);
 	listing_unref(d->listing);
 	overlay_free(d->overlay);
 	g_free(d->attributes);

@@ -9,7 +9,8 @@
  * Shape:   one request per directory at a time; listings are replaced whole
  * Owns:    borrows store, source, pool, clock; a directory holds its listing
  * Locking: one mutex, never held across I/O or a callback
- * Errors:  positive errno to waiters; logged once
+ * Errors:  positive errno to waiters; logged once. ELOOP: a directory of a source that is
+ *          `cyclic` is one above it again
  */
 #pragma once
 #include <sys/types.h>
@@ -40,6 +41,8 @@ void lister_free(
 struct directory *directory_new(struct lister *l, const char *path, uint64_t ino, void *owner);
 /* Nothing remote shows through; `empty`: nor is anything local in it yet. */
 struct directory *directory_new_local(struct lister *l, uint64_t ino, bool empty, void *owner);
+/* Where it lies at the source; before anybody else knows of it. Takes a reference. */
+void directory_set_parent(struct directory *d, struct directory *parent);
 struct directory *directory_ref(struct directory *d);
 void directory_unref(struct directory *d); /* a listing on its way holds a reference */
 void *directory_owner(const struct directory *d);

@@ -2,8 +2,8 @@
  * Copyright the lacunafs authors */
 
 /* What the files of the lister share: lister.c (who wants what), asking.c (one directory's
- * listing from store or source), attributes.c (one entry's), directory.c, lister_wait.c (who
- * is answered), lister_save.c.
+ * listing from store or source), ancestry.c (directories below themselves), attributes.c (one
+ * entry's), directory.c, lister_wait.c (who is answered), lister_save.c.
  *
  * Locking: lister.lock covers all that is not fixed after creation; `_locked` wants it held.
  *          Order: lister.lock, then the clock's, the pool's or a listing's own
@@ -58,11 +58,20 @@ struct attributes {
 	GList *waiters; /* of struct lister_wait, by link */
 };
 
+/* All that a listing says, to be compared with another's. */
+struct shape {
+	uint64_t hash;
+	uint32_t count;
+	bool telling; /* there is the time of a file in it */
+};
+
 struct directory {
 	struct lister *lister;
+	struct directory *parent; /* a reference; NULL: none, or not known */
 	void *owner;
 	uint64_t ino;
 	struct listing *listing; /* a reference; NULL: unlisted */
+	struct shape shape;      /* of the listing */
 	struct overlay *overlay; /* owned; NULL: not looked for yet */
 	struct listing *counted; /* not referenced: the listing that `subdirectories` is of */
 	uint32_t subdirectories;
@@ -91,6 +100,12 @@ bool directory_find_locked(struct directory *d, struct listing *l, uint32_t inde
 void directory_failed_locked(struct directory *d, const GError *error);
 /* The last request told whether the source can be reached. */
 void lister_reached_locked(struct lister *l, const GError *error);
+
+/* ancestry.c */
+struct shape listing_shape(struct listing *l);
+/* Why `d`, of which a listing of that shape was told, is a directory above it; NULL: it is none.
+ * Caller frees. */
+char *directory_loop_locked(const struct directory *d, const struct shape *shape);
 
 /* asking.c: after asking_new_locked(), asking_submit() without the lock */
 struct asking *asking_new_locked(struct directory *d);

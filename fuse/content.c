@@ -83,15 +83,24 @@ void content_changed(void *user, struct content *c)
 struct directory *inode_open_directory(struct server *s, struct inode *i)
 {
 	pthread_mutex_lock(&i->lock);
+	struct directory *known = i->directory;
+	pthread_mutex_unlock(&i->lock);
+	if (known)
+		return known;
+	struct inode *parent = inode_parent(s, i, NULL);
+	struct directory *above = parent ? inode_open_directory(s, parent) : NULL;
+	pthread_mutex_lock(&i->lock);
 	if (!i->directory) {
 		g_autofree char *path = inode_remote(s, i);
 		/* A listing under way may outlive the inode: it is told the number. */
 		void *owner = (void *)(uintptr_t)i->ino;
 		i->directory = path ? directory_new(s->lister, path, i->ino, owner)
 		                    : directory_new_local(s->lister, i->ino, false, owner);
+		directory_set_parent(i->directory, above);
 	}
 	struct directory *d = i->directory;
 	pthread_mutex_unlock(&i->lock);
+	inode_put(s, parent);
 	return d;
 }
 

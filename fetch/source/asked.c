@@ -132,7 +132,8 @@ static const struct source_ops asked_source_ops = {
 struct source *asked_new(struct source *inner, const struct asked_ops *ops, void *user)
 {
 	struct asked *a = g_new0(struct asked, 1);
-	a->base = (struct source){.ops = &asked_source_ops, .xattrs = inner->xattrs};
+	a->base = (struct source){
+	        .ops = &asked_source_ops, .xattrs = inner->xattrs, .cyclic = inner->cyclic};
 	a->inner = inner;
 	a->ops = ops;
 	a->user = user;

@@ -72,6 +72,7 @@ struct source *http_source_open(const char *url, const struct source_options *op
 		return NULL;
 	struct http *h = g_new0(struct http, 1);
 	h->base.ops = &http_ops;
+	h->base.cyclic = true;
 	h->options = *options;
 	h->options.headers = NULL;
 	h->options.token_file = h->options.ca_file = NULL;

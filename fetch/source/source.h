@@ -110,6 +110,7 @@ struct source_ops {
 struct source {
 	const struct source_ops *ops;
 	bool xattrs; /* listings may carry extended attributes */
+	bool cyclic; /* a directory may be shown again below itself, and tells no identity */
 };
 
 /* Options of all sources; 0/NULL = default. Borrowed by source_open(). */

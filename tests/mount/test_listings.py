@@ -111,3 +111,45 @@ def test_redirected_listing(mount, serve, many):
     m = mount(server.url, "-o", QUICK)
     assert os.listdir(m / "d") == ["file001"]
     assert (m / "d" / "file001").read_bytes() == b"12345"
+
+
+@pytest.mark.parametrize("kind", ["Nginx", "PythonHttp"])
+def test_link_cycles(mount, web, lacunafs, scratch, kind):
+    """Links to directories above, which the server follows, make no tree without an end: they are an
+    error that says so, and what is there once is fetched once."""
+    top = scratch / "top"
+    (top / "sub" / "deep").mkdir(parents=True)
+    for n in range(5):
+        (top / "sub" / f"f{n}").write_bytes(os.urandom(50000))
+    (top / "f").write_bytes(os.urandom(50000))
+    for name, target in {"self": ".", "again": ".", "sub/up": "..", "sub/deep/top": "../.."}.items():
+        (top / name).symlink_to(target)
+    m = mount(web(getattr(servers, kind), top).url, "-o", QUICK)
+    if kind == "Nginx":
+        assert os.path.isdir(m / "self") and refused(lambda: os.listdir(m / "self")) == errno.ELOOP
+        assert refused(lambda: os.listdir(m / "sub" / "up")) == errno.ELOOP
+        assert "it is / again" in m.log() and "/sub/up:" in m.log()
+    done = m.fill("")
+    assert done.returncode == 1 and "Too many levels of symbolic links" in done.stderr
+    assert (m / "sub" / "f3").read_bytes() == (top / "sub" / "f3").read_bytes()
+    # names alone, as of Python's server, are believed once more than names with times
+    network = m.status()["network"]
+    assert network["bytes"] < (5 if kind == "Nginx" else 40) * 300000, network
+    names = sum(len(dirs) + len(files) for _, dirs, files in os.walk(m.path))
+    assert names < (20 if kind == "Nginx" else 200)
+
+
+def test_nested_alike(mount, serve, scratch):
+    """Directories that look alike and lie in each other are no cycle where anything tells them apart,
+    and chains of directories none at all."""
+    top = scratch / "top"
+    chain = top / "d" / "d" / "d" / "d" / "d" / "d"
+    chain.mkdir(parents=True)
+    for n, path in enumerate((top / "d", top / "d" / "d")):
+        (path / "f").write_bytes(b"x" * (n + 1))
+    (chain / "last").write_bytes(b"x")
+    for index in ("json", "html", "python"):
+        m = mount(serve(top, index=index).url, "-o", QUICK)
+        assert (m / chain.relative_to(top) / "last").read_bytes() == b"x"
+        assert sorted(os.listdir(m / "d" / "d")) == ["d", "f"]
+        m.umount()

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Directories that a source shows again below themselves: a web server that follows a link to "."
+ * shows one tree 40 times (as often as its kernel follows links), and with two such links 2^40
+ * times. A web server tells no identity of a directory: what is compared is all that its listing
+ * says, with that of every directory above. */
+#include <string.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+#include "fetch/lister_private.h"
+
+/* Nobody's tree is as deep, and a listing of directories alone may be the same at each level. */
+#define DEPTH_MAX 256u
+
+struct shape listing_shape(struct listing *l)
+{
+	struct shape shape = {.count = listing_count(l)};
+	for (uint32_t n = 0; n < shape.count; n++) {
+		const struct listing_entry *e = listing_at(l, n);
+		uint64_t said[] = {e->told, e->mode & S_IFMT};
+		/* a sum: the order of two listings may differ */
+		shape.hash += XXH3_64bits_withSeed(listing_name(l, e), e->name_len,
+		                                   XXH3_64bits(said, sizeof said));
+		shape.telling |= S_ISREG(e->mode) && (e->flags & LISTING_MTIME_KNOWN) != 0;
+	}
+	return shape;
+}
+
+/* When `d` changed last, as the directory above tells it. */
+static bool changed_at_locked(const struct directory *d, int64_t *ns)
+{
+	const char *slash = strrchr(d->path, '/'), *name = slash ? slash + 1 : d->path;
+	uint32_t index;
+
+	if (d->parent == NULL || d->parent->listing == NULL ||
+	    !listing_find(d->parent->listing, name, &index))
+		return false;
+	const struct listing_entry *e = listing_at(d->parent->listing, index);
+	*ns = e->mtime_ns;
+	return (e->flags & LISTING_MTIME_KNOWN) != 0;
+}
+
+static bool may_be_locked(const struct directory *d, const struct shape *shape,
+                          const struct directory *above)
+{
+	int64_t mine, others;
+
+	if (above->listing == NULL || above->shape.count != shape->count ||
+	    above->shape.hash != shape->hash)
+		return false;
+	return !changed_at_locked(d, &mine) || !changed_at_locked(above, &others) || mine == others;
+}
+
+char *directory_loop_locked(const struct directory *d, const struct shape *shape)
+{
+	const struct directory *same = NULL;
+	unsigned depth = 0, count = 0;
+
+	if (!d->lister->source->cyclic)
+		return NULL;
+	for (const struct directory *above = d->parent; above; above = above->parent, depth++)
+		if (shape->count > 0 && may_be_locked(d, shape, above)) {
+			same = same ? same : above;
+			count++;
+		}
+	/* Names alone, without a time, may be the same twice by chance; one name is no evidence,
+	 * and makes no tree larger. */
+	if (count > 0 && (shape->telling || (count > 1 && shape->count > 1)))
+		return g_strdup_printf("it is /%s again, which it lies in: a link to a directory "
+		                       "above it, that the server follows",
+		                       same->path);
+	if (depth > DEPTH_MAX)
+		return g_strdup_printf("more than %u directories deep", DEPTH_MAX);
+	return NULL;
+}
