@@ -24,6 +24,8 @@ static int localise(struct server *s, struct inode *i, bool durable)
 		err = -content_localise(c, durable);
 	bool local = content_local(c);
 	content_unref(c);
+	if (err == 0 && !local && durable)
+		err = EIO; /* or its caller would try again for ever */
 	if (err == 0 && !local)
 		i->mixed = true;
 	if (err || !local)

@@ -35,9 +35,10 @@ void handle_table_free(struct handle_table *t, struct server *s)
 	g_free(t);
 }
 
-uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c, int fd, int flags,
+uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int fd, int flags,
                      bool watched)
 {
+	struct handle_table *t = s->handles;
 	struct handle *h;
 	pthread_mutex_lock(&t->lock);
 	if (t->free_slots->len > 0) {
@@ -56,6 +57,7 @@ uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c,
 	h->fd = fd;
 	h->flags = flags;
 	h->watched = watched;
+	h->sync_failures = store_sync_failures(s->store);
 	h->write = (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;
 	uint64_t fh = ((uint64_t)h->generation << 32) | h->index;
 	pthread_mutex_unlock(&t->lock);

@@ -17,16 +17,17 @@ struct handle {
 	pthread_mutex_t lock;
 	int fd; /* owned; of the local file, whose bytes are all ours; -1: none yet. Under lock */
 	uint32_t index, generation;
-	int flags;    /* of the open; WRITE_HANDLES_EXEC: by execve(2) */
-	bool write;   /* opened for writing */
-	bool watched; /* a handler wants each of its operations: as it was at the open */
+	int flags;              /* of the open; WRITE_HANDLES_EXEC: by execve(2) */
+	bool write;             /* opened for writing */
+	uint32_t sync_failures; /* atomic; store_sync_failures() at the open */
+	bool watched;           /* a handler wants each of its operations: as it was at the open */
 };
 
 struct handle_table;
 struct handle_table *handle_table_new(void);
 void handle_table_free(struct handle_table *t, struct server *s); /* closes what is open */
 /* Takes over the references, and `fd` (-1: none). `flags`: of the open. */
-uint64_t handle_open(struct handle_table *t, struct inode *i, struct content *c, int fd, int flags,
+uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int fd, int flags,
                      bool watched);
 struct handle *handle_get(struct handle_table *t, uint64_t fh); /* NULL: not alive */
 /* ops_write.c: its local file, opened if it is not; -errno. */

@@ -108,7 +108,7 @@ static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 	}
 	if (ahead)
 		prefetch_siblings(s, i);
-	fi->fh = handle_open(s->handles, i, c, fd, fi->flags, watched);
+	fi->fh = handle_open(s, i, c, fd, fi->flags, watched);
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		handle_release(s, handle_get(s->handles, fi->fh)); /* no RELEASE will come */
 }

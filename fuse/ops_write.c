@@ -21,6 +21,7 @@ struct writing {
 	int mode;                /* of fallocate */
 	bool mapped;
 	int datasync;
+	struct handle *handle; /* whose fsync it is; lives until that is answered */
 	char bytes[];
 };
 
@@ -210,11 +211,6 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	parked_change(p);
 }
 
-static int sync_fd(int fd, int datasync)
-{
-	return (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? errno : 0;
-}
-
 /* On a thread of the disk pool. */
 static void fsync_run(struct parked *p, struct listing *none)
 {
@@ -233,7 +229,9 @@ static void fsync_run(struct parked *p, struct listing *none)
 	int flags = O_RDONLY | (S_ISDIR(p->inode->type) ? O_DIRECTORY : 0);
 	int fd = inode_open_local(s, p->inode, flags), err = 0;
 	if (fd >= 0) {
-		err = sync_fd(fd, w->datasync);
+		uint32_t now = store_sync_failures(s->store);
+		err = -store_sync_fd(s->store, fd, w->datasync,
+		                     w->handle ? &w->handle->sync_failures : &now);
 		close(fd);
 	} else if (fd != -ENOENT && fd != -ESTALE) { /* nothing local: nothing to sync */
 		err = -fd;
@@ -242,7 +240,7 @@ static void fsync_run(struct parked *p, struct listing *none)
 	parked_free(p);
 }
 
-static void sync_start(fuse_req_t req, fuse_ino_t ino, int datasync)
+static void sync_start(fuse_req_t req, fuse_ino_t ino, int datasync, struct handle *h)
 {
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, ino);
@@ -253,6 +251,7 @@ static void sync_start(fuse_req_t req, fuse_ino_t ino, int datasync)
 	struct parked *p = parked_new(s, req, i, NULL);
 	struct writing *w = g_new0(struct writing, 1);
 	w->datasync = datasync;
+	w->handle = h;
 	p->data = w;
 	p->resume = fsync_run;
 	parked_to_disk(p);
@@ -260,12 +259,13 @@ static void sync_start(fuse_req_t req, fuse_ino_t ino, int datasync)
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	sync_start(req, ino, datasync);
+	struct server *s = fuse_req_userdata(req);
+	sync_start(req, ino, datasync, handle_get(s->handles, fi->fh));
 }
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	sync_start(req, ino, datasync);
+	sync_start(req, ino, datasync, NULL);
 }
 
 struct copying {

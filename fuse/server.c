@@ -281,7 +281,7 @@ static void engine_stop(struct server *s)
 		notifier_free(s->notifier);
 	int err = s->store ? store_close(s->store) : 0;
 	if (err)
-		g_critical(
+		g_warning(
 		        "the store could not be synced, and will be verified by the next mount: %s",
 		        g_strerror(-err));
 }

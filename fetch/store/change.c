@@ -7,7 +7,8 @@
  *   one that is covered whole:  write, then mark it dirty: a mark stands for bytes that are there
  *   one that is covered in part and is not here: -EAGAIN, it is to be fetched first
  *
- * Locking: `writing` is held for writing, so that nothing remote comes in meanwhile */
+ * Locking: `changing` is held throughout. `writing` is held for writing, so that nothing remote
+ *          comes in meanwhile; across an fsync `taken` says the same, and nobody waits */
 #include <errno.h>
 #include <unistd.h>
 #include "fetch/pool.h"
@@ -151,20 +152,11 @@ static int64_t change_chunks(struct store_file *f, uint64_t offset, uint64_t len
 	return end > offset ? (int64_t)(end - offset) : err;
 }
 
-/* All of it is here, and on the disk before the record says so. */
-static int single_own(struct store_file *f)
+static void file_take(struct store_file *f, bool taken)
 {
-	int err = fsync(f->fd) < 0 ? -errno : 0;
-
-	pthread_mutex_lock(&f->lock);
-	if (err == 0)
-		err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE, 0);
-	pthread_mutex_unlock(&f->lock);
-	if (err)
-		return err;
-	f->local = true;
-	map_set_full(&f->map);
-	return 0;
+	pthread_rwlock_wrlock(&f->writing);
+	f->taken = taken;
+	pthread_rwlock_unlock(&f->writing);
 }
 
 /* No map. What was written over nothing and could not be recorded is nothing again, of the size
@@ -172,45 +164,66 @@ static int single_own(struct store_file *f)
 static int64_t change_single(struct store_file *f, uint64_t offset, uint64_t length,
                              store_change change, void *user)
 {
-	bool here = map_is_full(&f->map);
-	int64_t n = 0;
+	int64_t n;
 	int err = 0;
 
-	if (!here && !covers_single(f, offset, length))
-		return -EAGAIN;
-	if (!here)
+	file_take(f, true);
+	if (map_is_full(&f->map)) {
+		err = file_localise(f, false, false);
+		n = err ? err : change(f->fd, user);
+	} else if (covers_single(f, offset, length)) {
 		n = change(f->fd, user);
-	if (n < 0 || (!here && (uint64_t)n < f->record.size))
-		err = n < 0 ? (int)n : -ENOSPC;
-	if (err == 0)
-		err = single_own(f);
-	if (err && !here && ftruncate(f->fd, (off_t)f->record.size) < 0)
-		g_message("%s: cutting what was not written: %s", f->path, g_strerror(errno));
-	if (err)
-		return err;
-	return here ? change(f->fd, user) : n;
+		if (n >= 0 && (uint64_t)n < f->record.size)
+			err = -ENOSPC;
+		if (n >= 0 && err == 0)
+			err = file_localise(f, true, false);
+		if (n < 0 || err)
+			file_uncut(f);
+		n = err ? err : n;
+	} else {
+		n = -EAGAIN;
+	}
+	file_take(f, false);
+	return n;
+}
+
+/* Nothing is changed that could not be made to last: with the epoch it would be gone. */
+int file_change_begin(struct store_file *f)
+{
+	int err = epoch_begin(&f->store->epoch);
+
+	return err || store_file_local(f) ? err : epoch_trust(&f->store->epoch);
+}
+
+/* A file of several chunks, all of them as the remote has them. */
+static bool is_whole(const struct store_file *f)
+{
+	return map_is_full(&f->map) && !(f->record.flags & RECORD_LIMIT);
 }
 
 int64_t store_file_change(struct store_file *f, uint64_t offset, uint64_t length,
                           store_change change, void *user)
 {
-	int64_t n = epoch_begin(&f->store->epoch);
+	int64_t n = file_change_begin(f);
 
 	if (n < 0)
 		return n;
 	if (offset > INT64_MAX || length > INT64_MAX - offset)
 		return -EFBIG;
-	pthread_rwlock_wrlock(&f->writing);
+	pthread_mutex_lock(&f->changing);
 	g_assert(f->record.flags & RECORD_KEPT);
-	if (f->local)
+	if (f->local) {
 		n = change(f->fd, user);
-	else if (f->map.chunks < 2)
+	} else if (f->map.chunks < 2) {
 		n = change_single(f, offset, length, change, user);
-	else if (map_is_full(&f->map) && !(f->record.flags & RECORD_LIMIT))
+	} else if (is_whole(f)) {
 		n = -EAGAIN;
-	else
+	} else {
+		pthread_rwlock_wrlock(&f->writing);
 		n = change_chunks(f, offset, length, change, user);
-	pthread_rwlock_unlock(&f->writing);
+		pthread_rwlock_unlock(&f->writing);
+	}
+	pthread_mutex_unlock(&f->changing);
 	return n;
 }
 
@@ -235,19 +248,20 @@ int file_truncate_locked(struct store_file *f, uint64_t size)
 
 int store_file_truncate(struct store_file *f, uint64_t size)
 {
-	int err = epoch_begin(&f->store->epoch);
+	int err = file_change_begin(f);
 
 	if (err)
 		return err;
+	pthread_mutex_lock(&f->changing);
 	pthread_rwlock_wrlock(&f->writing);
-	if (!f->local &&
-	    (f->map.chunks < 2 || (map_is_full(&f->map) && !(f->record.flags & RECORD_LIMIT))))
+	if (!f->local && (f->map.chunks < 2 || is_whole(f)))
 		err = -EAGAIN;
 	else if (!f->local)
 		err = file_truncate_locked(f, size);
 	else if (ftruncate(f->fd, (off_t)size) < 0)
 		err = -errno;
 	pthread_rwlock_unlock(&f->writing);
+	pthread_mutex_unlock(&f->changing);
 	return err;
 }
 
@@ -277,7 +291,7 @@ int store_file_lend(struct store_file *f, uint64_t offset, uint64_t length)
 	bool free;
 
 	pthread_rwlock_rdlock(&f->writing);
-	free = !f->local && length > 0 && offset + length <= f->limit;
+	free = !f->local && !f->taken && length > 0 && offset + length <= f->limit;
 	for (uint64_t k = offset >> shift; free && k <= (offset + length - 1) >> shift; k++)
 		free = !map_is_local(&f->map, k);
 	if (free)

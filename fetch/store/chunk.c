@@ -188,7 +188,7 @@ int store_file_write(struct store_file *f, uint64_t offset, const void *buffer, 
 	if (end < offset || end > f->record.size)
 		return -EINVAL;
 	pthread_rwlock_rdlock(&f->writing);
-	err = f->local ? -ECANCELED : write_remote(f, offset, buffer, length);
+	err = f->local || f->taken ? -ECANCELED : write_remote(f, offset, buffer, length);
 	pthread_rwlock_unlock(&f->writing);
 	if (err)
 		return err;
@@ -199,16 +199,14 @@ int store_file_write(struct store_file *f, uint64_t offset, const void *buffer, 
 	return 0;
 }
 
-/* The only chunk: its hash and the mark that the file is whole are one xattr. */
+/* Under `writing`. The only chunk: its hash and the mark that the file is whole are one xattr. */
 static int publish_single(struct store_file *f, uint64_t hash)
 {
 	int err = 0;
 
-	pthread_mutex_lock(&f->lock);
-	if (f->record.flags & RECORD_LOCAL) {
-		pthread_mutex_unlock(&f->lock);
+	if (f->local || f->taken)
 		return -ECANCELED;
-	}
+	pthread_mutex_lock(&f->lock);
 	/* a source that placed the bytes itself may have left a hole at the end */
 	if (__atomic_load_n(&f->written, __ATOMIC_RELAXED) < f->record.size &&
 	    ftruncate(f->fd, (off_t)f->record.size) < 0)
@@ -293,6 +291,7 @@ static int publish_one(struct store_file *f, uint64_t chunk, uint64_t hash)
 
 int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash)
 {
+	bool single;
 	int err;
 
 	if (chunk >= f->map.chunks)
@@ -303,12 +302,11 @@ int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash)
 	if (err)
 		return err;
 	hash = hash_stored(hash);
-	if (f->map.chunks == 1)
-		return publish_single(f, hash);
 	pthread_rwlock_rdlock(&f->writing);
-	err = publish_one(f, chunk, hash);
+	single = f->map.chunks == 1;
+	err = single ? publish_single(f, hash) : publish_one(f, chunk, hash);
 	pthread_rwlock_unlock(&f->writing);
-	if (err == 0)
+	if (err == 0 && !single)
 		file_update(f);
 	return err;
 }
@@ -376,6 +374,8 @@ static int verify_settle(struct store_file *f, uint64_t chunk, bool matches, uin
 {
 	if (map_is_present(&f->map, chunk, chunk)) /* written here meanwhile */
 		return 0;
+	if (f->local || f->taken)
+		return -ECANCELED;
 	if (!matches)
 		return chunk_forget(f, chunk);
 	if (f->map.chunks == 1)

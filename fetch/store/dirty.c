@@ -82,9 +82,11 @@ void dirty_close(struct store *s)
 	pthread_mutex_destroy(&s->dirty.flushing);
 }
 
+/* A descriptor of its own, not a duplicate: of an error each is told once. */
 static int dirty_enter_locked(struct store_file *f)
 {
 	struct store *s = f->store;
+	char proc[32];
 	int fd;
 
 	if (g_hash_table_contains(s->dirty.files, &f->record.id))
@@ -93,9 +95,10 @@ static int dirty_enter_locked(struct store_file *f)
 	if (fd < 0)
 		return fd;
 	close(fd);
-	fd = g_hash_table_size(s->dirty.files) < DESCRIPTORS_MAX ? fcntl(f->fd, F_DUPFD_CLOEXEC, 0)
+	snprintf(proc, sizeof proc, "/proc/self/fd/%d", f->fd);
+	fd = g_hash_table_size(s->dirty.files) < DESCRIPTORS_MAX ? open(proc, O_RDONLY | O_CLOEXEC)
 	                                                         : -1;
-	dirty_remember(&s->dirty, f->record.id, fd);
+	dirty_remember(&s->dirty, f->record.id, MAX(fd, -1));
 	return 0;
 }
 
@@ -113,15 +116,20 @@ int dirty_mark(struct store_file *f, uint64_t chunk, bool keep)
 	return err;
 }
 
-static int mark_local(int map_fd, const GArray *chunks)
+/* Their bytes are on the disk, if no sync has failed since they were written. */
+static int mark_local(struct store *s, int map_fd, const GArray *chunks)
 {
+	int failed = epoch_trust(&s->epoch);
+
+	if (failed)
+		return failed;
 	for (guint n = 0; n < chunks->len; n++) {
 		int err = mapfile_mark(map_fd, g_array_index(chunks, uint64_t, n), MARK_LOCAL);
 
 		if (err)
 			return err;
 	}
-	return chunks->len > 0 && fsync(map_fd) < 0 ? -errno : 0;
+	return chunks->len > 0 ? epoch_sync(&s->epoch, map_fd, false) : 0;
 }
 
 static int flush_begin(struct store *s, uint64_t id, int fd, GArray *all)
@@ -162,12 +170,13 @@ static int flush_data(struct store *s, const GArray *all, bool whole)
 		whole = f->fd < 0 && f->chunks->len > 0;
 	}
 	if (whole)
-		return syncfs(s->dir) < 0 ? -errno : 0;
+		return epoch_syncfs(&s->epoch, s->dir);
 	for (guint n = 0; n < all->len; n++) {
 		const struct flushing *f = &g_array_index(all, struct flushing, n);
+		int err = f->chunks->len > 0 ? epoch_sync(&s->epoch, f->fd, false) : 0;
 
-		if (f->chunks->len > 0 && fsync(f->fd) < 0)
-			return -errno;
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -188,21 +197,19 @@ static GArray *flush_list(struct store *s, int *err)
 
 static int flush(struct store *s, bool whole)
 {
-	int err = 0;
+	int err;
 
 	pthread_mutex_lock(&s->dirty.flushing);
+	err = epoch_trust(&s->epoch);
 	g_autoptr(GArray) all = flush_list(s, &err);
 
-	if (err == 0) {
+	if (err == 0)
 		err = flush_data(s, all, whole);
-		if (err)
-			epoch_failed(&s->epoch);
-	}
 	for (guint n = 0; n < all->len; n++) {
 		struct flushing *f = &g_array_index(all, struct flushing, n);
 
 		if (err == 0 && f->map_fd >= 0)
-			err = mark_local(f->map_fd, f->chunks);
+			err = mark_local(s, f->map_fd, f->chunks);
 		if (err == 0)
 			flush_forget(s, f);
 		g_array_unref(f->chunks);
@@ -227,19 +234,21 @@ int store_file_sync(struct store_file *f, bool datasync)
 {
 	struct store *s = f->store;
 	g_autoptr(GArray) chunks = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	int err = 0;
+	bool mixed = store_file_changed(f) && !store_file_local(f);
+	/* a descriptor of its own: an error of its marks is told here */
+	int map_fd = mixed ? shard_open(s->state, "maps", f->record.id, O_RDWR) : -ENOENT, err;
 
-	pthread_mutex_lock(&s->dirty.flushing);
-	if (store_file_local(f) || !store_file_changed(f)) {
-		err = (datasync ? fdatasync(f->fd) : fsync(f->fd)) < 0 ? -errno : 0;
-	} else {
-		/* the map stays open: it is not whole before it is local */
-		err = mapfile_find(f->map_fd, s->epoch.number, chunks);
-		if (err == 0 && fsync(f->fd) < 0)
-			err = -errno;
-		if (err == 0)
-			err = mark_local(f->map_fd, chunks);
+	if (map_fd == -ENOENT) { /* it has none any more: all of it is local */
+		err = epoch_sync(&s->epoch, f->fd, datasync);
+		return err ? err : epoch_trust(&s->epoch);
 	}
-	pthread_mutex_unlock(&s->dirty.flushing);
+	if (map_fd < 0)
+		return map_fd;
+	err = mapfile_find(map_fd, s->epoch.number, chunks);
+	if (err == 0)
+		err = epoch_sync(&f->store->epoch, f->fd, false);
+	if (err == 0)
+		err = mark_local(s, map_fd, chunks);
+	close(map_fd);
 	return err;
 }

@@ -138,12 +138,15 @@ int epoch_open(struct epoch *e, int state, unsigned flags)
 		return -errno;
 	memset(e, 0, sizeof *e);
 	e->fd = fd;
+	e->state = state;
 	err = epoch_start(e, state, flags);
 	if (err) {
 		close(fd);
 		return err;
 	}
 	pthread_mutex_init(&e->lock, NULL);
+	for (int n = 0; n < EPOCH_SYNCS; n++)
+		pthread_mutex_init(&e->syncing[n], NULL);
 	return 0;
 }
 
@@ -165,27 +168,107 @@ int epoch_begin(struct epoch *e)
 	return err;
 }
 
-void epoch_failed(struct epoch *e)
+/* Without its file the next daemon begins a random epoch: the last resort where it cannot be
+ * written. */
+static void epoch_failed(struct epoch *e, int err)
 {
 	pthread_mutex_lock(&e->lock);
-	e->failed = true;
-	e->errors++; /* the identity on disk is of the count before */
-	epoch_write(e, false);
+	if (!e->failed) {
+		__atomic_store_n(&e->failed, 1, __ATOMIC_RELEASE);
+		e->errors++; /* the identity on disk is of the count before */
+		if (epoch_write(e, false) < 0 && unlinkat(e->state, "epoch", 0) < 0)
+			g_critical("the store's epoch could not be ended on the disk: %s",
+			           g_strerror(errno));
+		g_warning("the disk of the store failed to write (%s): nothing written since the "
+		          "last sync is sure, and fetched files cannot be changed until the store "
+		          "is mounted again",
+		          g_strerror(-err));
+	}
 	pthread_mutex_unlock(&e->lock);
+}
+
+/* What a sync returns where it was not asked for what it can do is no write-back error. */
+static int synced(struct epoch *e, int err)
+{
+	if (err == 0 || err == -EINVAL || err == -EBADF || err == -ENOSYS || err == -EOPNOTSUPP ||
+	    err == -EINTR)
+		return err;
+	epoch_failed(e, err);
+	return err;
+}
+
+static uint64_t file_number(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
+static void file_failed(struct epoch *e, uint64_t ino)
+{
+	pthread_mutex_lock(&e->lock);
+	uint32_t now = __atomic_add_fetch(&e->failures, 1, __ATOMIC_ACQ_REL);
+	if (e->failed_files == NULL)
+		e->failed_files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	g_hash_table_insert(e->failed_files, g_memdup2(&ino, sizeof ino), GUINT_TO_POINTER(now));
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* Of a file one at a time: an error that was told to one is noted before the next one asks, and is
+ * told that all is well. */
+int epoch_sync(struct epoch *e, int fd, bool datasync)
+{
+	uint64_t ino = file_number(fd);
+	pthread_mutex_t *syncing = &e->syncing[ino % EPOCH_SYNCS];
+	int err;
+
+	pthread_mutex_lock(syncing);
+	err = synced(e, (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0);
+	if (err && epoch_trust(e) != 0)
+		file_failed(e, ino);
+	pthread_mutex_unlock(syncing);
+	return err;
+}
+
+int epoch_sync_seen(struct epoch *e, int fd, bool datasync, uint32_t *seen)
+{
+	int err = epoch_sync(e, fd, datasync);
+	uint64_t ino = file_number(fd);
+	uint32_t now = __atomic_load_n(&e->failures, __ATOMIC_ACQUIRE);
+	uint32_t before = __atomic_exchange_n(seen, now, __ATOMIC_ACQ_REL), last = 0;
+
+	if (err || before == now)
+		return err;
+	pthread_mutex_lock(&e->lock);
+	if (e->failed_files)
+		last = GPOINTER_TO_UINT(g_hash_table_lookup(e->failed_files, &ino));
+	pthread_mutex_unlock(&e->lock);
+	return last > before ? -EIO : 0;
+}
+
+int epoch_syncfs(struct epoch *e, int fd)
+{
+	return synced(e, syncfs(fd) < 0 ? -errno : 0);
+}
+
+void epoch_close_file(struct epoch *e, int fd)
+{
+	synced(e, close(fd) < 0 ? -errno : 0);
+}
+
+int epoch_trust(const struct epoch *e)
+{
+	return __atomic_load_n(&e->failed, __ATOMIC_ACQUIRE) ? -EIO : 0;
 }
 
 int epoch_end(struct epoch *e, int dir)
 {
-	int err = 0;
+	int err = epoch_trust(e);
 
-	if (!e->clean_on_disk && !e->failed) {
-		if (syncfs(dir) < 0) {
-			err = -errno;
-			epoch_failed(e);
-		} else {
-			err = epoch_write(e, true);
-		}
-	}
+	if (err == 0 && !e->clean_on_disk)
+		err = epoch_syncfs(e, dir);
+	if (err == 0 && !e->clean_on_disk)
+		err = epoch_write(e, true);
 	epoch_close(e);
 	return err;
 }
@@ -193,5 +276,9 @@ int epoch_end(struct epoch *e, int dir)
 void epoch_close(struct epoch *e)
 {
 	close(e->fd);
+	if (e->failed_files)
+		g_hash_table_unref(e->failed_files);
+	for (int n = 0; n < EPOCH_SYNCS; n++)
+		pthread_mutex_destroy(&e->syncing[n]);
 	pthread_mutex_destroy(&e->lock);
 }

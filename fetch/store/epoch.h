@@ -4,14 +4,21 @@
 /* A store's epoch: whether what an earlier daemon wrote may be trusted; format.h.
  *
  *        clean ──epoch_begin──▶ unclean ──epoch_end, syncfs──▶ clean
+ *                                  └──epoch_failed──▶ failed: ends with this daemon
  *
+ * The kernel reports a write-back error once, and the next sync succeeds although the bytes are
+ * lost. So an error that was seen by any sync holds until the store is opened again.
  * Locking: `number` is fixed after open; the rest under lock
  * Errors:  -errno
  */
 #pragma once
 #include <pthread.h>
 #include <stdbool.h>
+#include <glib.h>
 #include <stdint.h>
+
+/* Files that are synced at a time, at most */
+#define EPOCH_SYNCS 16
 
 struct epoch {
 	uint32_t number; /* > 0 */
@@ -19,9 +26,13 @@ struct epoch {
 	int fd;            /* of state/epoch */
 	uint64_t identity; /* of this boot, mount and count of errors */
 	uint32_t errors;
-	bool clean_on_disk; /* with this number */
-	bool failed;        /* it dies with this daemon */
-	int begun;          /* atomic: unclean on disk, with this number and identity */
+	bool clean_on_disk;                   /* with this number */
+	int state;                            /* borrowed: the directory */
+	int failed;                           /* atomic: it dies with this daemon */
+	uint32_t failures;                    /* atomic: syncs that failed */
+	pthread_mutex_t syncing[EPOCH_SYNCS]; /* by inode number; before `lock` */
+	GHashTable *failed_files; /* uint64 inode number → which of them was its last; or NULL */
+	int begun;                /* atomic: unclean on disk, with this number and identity */
 };
 
 enum epoch_open_flags {
@@ -33,10 +44,20 @@ enum epoch_open_flags {
 int epoch_open(struct epoch *e, int state, unsigned flags);
 /* Before any change of the store. After the first one: no system call. */
 int epoch_begin(struct epoch *e);
-/* A write-back error was seen: the kernel tells it once. */
-void epoch_failed(struct epoch *e);
-/* Closes. Everything is on disk, or else the store stays unclean and its epoch dies. `dir`: a
- * descriptor, opened before the first change, of the file system. */
+/* fsync(2) or, with `datasync`, fdatasync(2). A write-back error ends the epoch. */
+int epoch_sync(struct epoch *e, int fd, bool datasync);
+/* Of a file whose error may have been told to another descriptor: -EIO once to each who had
+ * `seen` so many failures when it was opened. */
+int epoch_sync_seen(struct epoch *e, int fd, bool datasync, uint32_t *seen);
+/* syncfs(2), likewise. */
+int epoch_syncfs(struct epoch *e, int fd);
+/* close(2) of a file that was written: some file systems report their errors there. */
+void epoch_close_file(struct epoch *e, int fd);
+/* 0: what was synced may be marked durable. -EIO: a write-back error was seen. */
+int epoch_trust(const struct epoch *e);
+/* Closes. Everything is on disk, or else the store stays unclean and its epoch dies: -EIO, too,
+ * where that was known before. `dir`: a descriptor, opened before the first change, of the file
+ * system. */
 int epoch_end(struct epoch *e, int dir);
 /* As if the daemon died. */
 void epoch_close(struct epoch *e);

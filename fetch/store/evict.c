@@ -9,7 +9,7 @@
 #include "fetch/store/mapfile.h"
 #include "fetch/store/store_private.h"
 
-static int file_writable(struct store_file *f)
+int file_writable(struct store_file *f)
 {
 	char proc[32];
 	int fd;
@@ -75,6 +75,7 @@ int store_file_evict(struct store_file *f, uint64_t *freed)
 
 	if (err)
 		return err;
+	pthread_mutex_lock(&f->changing);
 	pthread_rwlock_wrlock(&f->writing);
 	pthread_mutex_lock(&f->lock);
 	if (!f->local && f->named && f->map.chunks > 0) {
@@ -86,5 +87,6 @@ int store_file_evict(struct store_file *f, uint64_t *freed)
 	}
 	pthread_mutex_unlock(&f->lock);
 	pthread_rwlock_unlock(&f->writing);
+	pthread_mutex_unlock(&f->changing);
 	return err;
 }

@@ -21,6 +21,7 @@ static struct store_file *file_new(struct store *s, const char *path, uint64_t i
 	f->fd = f->map_fd = -1;
 	f->path = g_strdup(path);
 	f->link_ino = ino;
+	pthread_mutex_init(&f->changing, NULL);
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_rwlockattr_init(&attributes);
 	pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -34,14 +35,15 @@ void store_file_close(struct store_file *f)
 	char name[24];
 
 	if (f->fd >= 0)
-		close(f->fd);
+		epoch_close_file(&f->store->epoch, f->fd);
 	if (f->map_fd >= 0)
-		close(f->map_fd);
+		epoch_close_file(&f->store->epoch, f->map_fd);
 	if (f->temporary) {
 		snprintf(name, sizeof name, "%016" PRIx64, f->temporary);
 		unlinkat(f->store->tmp, name, 0);
 	}
 	map_clear(&f->map);
+	pthread_mutex_destroy(&f->changing);
 	pthread_mutex_destroy(&f->lock);
 	pthread_rwlock_destroy(&f->writing);
 	g_free(f->path);

@@ -85,54 +85,130 @@ int store_file_pin(struct store_file *f, uint64_t version)
 	return err;
 }
 
-/* Nothing is left of what lacks bytes before it says that it has all of them: until then a crash
- * leaves it as it was, or cut. */
-static int file_cut(struct store_file *f, bool *mixed)
+/* As far as the disk takes it: the epoch ends where it does not. */
+static void record_disown(struct store_file *f, uint8_t flags, uint64_t hash)
 {
-	if (f->local || map_is_full(&f->map))
-		return 0;
-	*mixed = f->map.chunks > 1;
-	if (*mixed)
-		return file_truncate_locked(f, 0);
-	return ftruncate(f->fd, 0) < 0 ? -errno : 0;
+	pthread_mutex_lock(&f->lock);
+	f->record.flags = flags;
+	f->record.hash = hash;
+	if (record_write(f->fd, &f->record) < 0)
+		g_message("%s: its record could not be put back", f->path);
+	pthread_mutex_unlock(&f->lock);
+}
+
+/* The record says that all is local, for good where `durable`. Otherwise it is what it was. */
+static int record_own(struct store_file *f, bool durable)
+{
+	uint8_t flags;
+	uint64_t hash;
+	int err = 0;
+
+	pthread_mutex_lock(&f->lock);
+	g_assert(f->record.flags & RECORD_KEPT);
+	flags = f->record.flags;
+	hash = f->record.hash;
+	/* no fill moves it any more; a cut is a change of its own */
+	if (durable)
+		err = file_stamp_locked(f);
+	if (err == 0)
+		err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE, 0);
+	pthread_mutex_unlock(&f->lock);
+	if (err || !durable)
+		return err;
+	err = epoch_sync(&f->store->epoch, f->fd, false);
+	if (err == 0)
+		err = epoch_trust(&f->store->epoch);
+	if (err)
+		record_disown(f, flags, hash);
+	return err;
+}
+
+/* As the record says. What a transfer still brings does not come after this. */
+static void file_own(struct store_file *f)
+{
+	pthread_rwlock_wrlock(&f->writing);
+	f->local = true;
+	map_set_full(&f->map);
+	pthread_rwlock_unlock(&f->writing);
+	if (f->map.chunks > 1)
+		shard_unlink(f->store->state, "maps", f->record.id);
+}
+
+int file_localise(struct store_file *f, bool covered, bool durable)
+{
+	int err = epoch_sync(&f->store->epoch, f->fd, false);
+
+	if (err == 0)
+		err = epoch_trust(&f->store->epoch);
+	if (err == 0 && !covered && !map_is_full(&f->map))
+		err = -EAGAIN;
+	if (err == 0)
+		err = record_own(f, durable);
+	if (err == 0)
+		file_own(f);
+	return err;
+}
+
+/* One chunk. First it has none, of whatever size: bytes that never came to the disk must not be
+ * there by a record that says that they are local. */
+static int single_cut(struct store_file *f)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&f->lock);
+	if (f->record.hash)
+		err = file_record_locked(f, f->record.flags & RECORD_KEPT, 0);
+	pthread_mutex_unlock(&f->lock);
+	if (err == 0 && map_is_full(&f->map) && f->map.chunks > 0) {
+		__atomic_sub_fetch(&f->settled, 1, __ATOMIC_ACQ_REL);
+		map_unset_present(&f->map, 0);
+	}
+	if (err == 0 && ftruncate(f->fd, 0) < 0)
+		err = -errno;
+	return err;
+}
+
+void file_uncut(struct store_file *f)
+{
+	if (ftruncate(f->fd, (off_t)f->record.size) < 0)
+		g_message("%s: cutting what was not written: %s", f->path, g_strerror(errno));
+}
+
+/* What was cut is local whether the record can say so or not. */
+static int file_cut(struct store_file *f)
+{
+	bool single = f->map.chunks < 2;
+	int err = file_writable(f);
+
+	if (err)
+		return err;
+	pthread_rwlock_wrlock(&f->writing);
+	f->taken = true;
+	err = single ? single_cut(f) : file_truncate_locked(f, 0);
+	pthread_rwlock_unlock(&f->writing);
+	if (err == 0) {
+		int failed = record_own(f, false);
+
+		if (failed == 0)
+			file_own(f);
+		else if (single)
+			file_uncut(f);
+		err = single ? failed : 0;
+	}
+	pthread_rwlock_wrlock(&f->writing);
+	f->taken = false;
+	pthread_rwlock_unlock(&f->writing);
+	return err;
 }
 
 int store_file_localise(struct store_file *f, bool durable)
 {
-	struct store *s = f->store;
-	int err = epoch_begin(&s->epoch);
-	bool mixed = false;
+	int err = file_change_begin(f);
 
-	/* What a transfer still brings must not come after what is written here. */
-	pthread_rwlock_wrlock(&f->writing);
-	if (err == 0 && durable && fsync(f->fd) < 0)
-		err = -errno;
-	if (err == 0 && !durable)
-		err = file_cut(f, &mixed);
-	bool cut = err == 0 && mixed;
-	pthread_mutex_lock(&f->lock);
-	if (err == 0 && durable && !f->local && !map_is_full(&f->map))
-		err = -EAGAIN;
-	if (err == 0 && !(f->record.flags & RECORD_LOCAL)) {
-		g_assert(f->record.flags & RECORD_KEPT);
-		/* no fill moves it any more; a cut is a change of its own */
-		if (durable)
-			err = file_stamp_locked(f);
-		if (err == 0)
-			err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE,
-			                         0);
-		if (err == 0 && durable && fsync(f->fd) < 0)
-			err = -errno;
-		if (err == 0 && f->map.chunks > 1)
-			shard_unlink(s->state, "maps", f->record.id);
-		if (err == 0)
-			map_set_full(&f->map);
-		f->local |= err == 0;
-	}
-	if (cut)
-		err = 0;
-	pthread_mutex_unlock(&f->lock);
-	pthread_rwlock_unlock(&f->writing);
+	pthread_mutex_lock(&f->changing);
+	if (err == 0 && !f->local)
+		err = durable ? file_localise(f, false, true) : file_cut(f);
+	pthread_mutex_unlock(&f->changing);
 	return err;
 }
 

@@ -35,7 +35,7 @@ void store_reserve(struct store *s)
 bool store_reserve_spend(struct store *s)
 {
 	int fd = __atomic_exchange_n(&s->reserved, 0, __ATOMIC_RELAXED) ? reserve_open(s, 0) : -1;
-	bool spent = fd >= 0 && ftruncate(fd, 0) == 0 && syncfs(fd) == 0;
+	bool spent = fd >= 0 && ftruncate(fd, 0) == 0 && epoch_syncfs(&s->epoch, fd) == 0;
 
 	if (fd >= 0)
 		close(fd);

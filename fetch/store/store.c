@@ -231,11 +231,20 @@ struct store *store_open(const char *path, const struct store_settings *settings
 int store_close(struct store *s)
 {
 	int err = g_hash_table_size(s->dirty.files) > 0 ? store_sync(s) : 0;
-
 	int ended = epoch_end(&s->epoch, s->state);
 
 	store_free(s);
 	return err ? err : ended;
+}
+
+int store_sync_fd(struct store *s, int fd, bool datasync, uint32_t *seen)
+{
+	return epoch_sync_seen(&s->epoch, fd, datasync, seen);
+}
+
+uint32_t store_sync_failures(const struct store *s)
+{
+	return __atomic_load_n(&s->epoch.failures, __ATOMIC_ACQUIRE);
 }
 
 /* A bijection of the count: no number twice. */

@@ -32,6 +32,13 @@ int store_close(struct store *s);
 int store_sync(struct store *s);
 /* The same of what was written into files that follow the remote. */
 int store_flush(struct store *s);
+/* fsync(2) or fdatasync(2) of any file of the store. A write-back error, here or in the other
+ * functions, ends the epoch: until the store is opened again nothing is marked as durable, and
+ * what follows the remote cannot be changed (-EIO). */
+int store_sync_fd(struct store *s, int fd, bool datasync, uint32_t *seen);
+/* How many syncs have failed: `seen` of who opens a file now. The kernel tells an error to every
+ * descriptor that was open; who has none of his own is told by this. */
+uint32_t store_sync_failures(const struct store *s);
 /* Keeps some room for removals, where there is any; again after it was spent. */
 void store_reserve(struct store *s);
 /* The disk is full: true: there is a little room now. Blocks, since it has to be on the disk. */

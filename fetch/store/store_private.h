@@ -11,8 +11,8 @@
  *          that has nothing present, or that is not bound
  *          Where the name is taken by what is not ours it stays nameless: correct, and
  *          forgotten when it is closed
- * Locking: store_file.lock covers what is marked; taken alone, and held across the system
- *          calls of rare steps only (first chunk, last chunk, the record)
+ * Locking: store_file: changing → writing → lock. `lock` covers what is marked, and is held
+ *          across the system calls of rare steps only (first chunk, last chunk, the record)
  */
 #pragma once
 #include <pthread.h>
@@ -63,10 +63,15 @@ struct store_file {
 	int map_fd;         /* set before `named`, -1 from complete on */
 	uint64_t limit;     /* changed under `writing`: past it all is local */
 	bool local;         /* as is this: nothing remote comes in at all */
-	/* Read by who brings what is remote, written by who writes here */
-	pthread_rwlock_t writing;
-	pthread_mutex_t lock; /* after `writing` */
-	struct record record; /* flags, epoch, hash under lock; the rest fixed */
+	bool taken;         /* as is this: it is about to be local, or not */
+	/* One changes it at a time, across its disk I/O; who brings what is remote never waits for
+	 * that */
+	pthread_mutex_t changing;
+	/* Read by who brings what is remote, written by who writes here; not held across an fsync
+	 */
+	pthread_rwlock_t writing; /* after `changing` */
+	pthread_mutex_t lock;     /* after `writing` */
+	struct record record;     /* flags, epoch, hash under lock; the rest fixed */
 };
 
 /* A number nobody else has, > 0: ids, temporary names. */
@@ -118,7 +123,18 @@ bool owner_privileged(void);
 /* tree_move.c: nobody has them any more. */
 void tree_unlinked_sweep(struct store *s);
 
-/* change.c: of a file with a map. Under `writing`. */
+/* evict.c: the descriptor is, though it was opened whole. */
+int file_writable(struct store_file *f);
+
+/* keep.c, under `changing`: every byte is here, or just was written (`covered`), and is on the disk
+ * before the record says that it is ours; `durable`: the record, too. -EAGAIN: not every byte. */
+int file_localise(struct store_file *f, bool covered, bool durable);
+/* One chunk that is not here: nothing, of the size that the remote one has. */
+void file_uncut(struct store_file *f);
+
+/* change.c: before a change of what follows the remote. */
+int file_change_begin(struct store_file *f);
+/* Of a file with a map. Under `writing`. */
 int file_truncate_locked(struct store_file *f, uint64_t size);
 
 /* chunk.c: under lock. */

@@ -336,8 +336,10 @@ int tree_seals_set(struct store *s, const char *path, uint32_t seals)
 	int fd = tree_open(s, path, O_RDONLY), err = fd < 0 ? fd : epoch_begin(&s->epoch);
 
 	seals = GUINT32_TO_LE(seals);
-	if (err == 0 && (fsetxattr(fd, SEALS_XATTR, &seals, sizeof seals, 0) < 0 || fsync(fd) < 0))
+	if (err == 0 && fsetxattr(fd, SEALS_XATTR, &seals, sizeof seals, 0) < 0)
 		err = -errno;
+	if (err == 0)
+		err = epoch_sync(&s->epoch, fd, false);
 	if (fd >= 0)
 		close(fd);
 	return err;

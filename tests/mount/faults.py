@@ -9,13 +9,14 @@ Shape:   `left` calls of the daemon that change a file system still work, then
          TEAR: the same, half way in the call, where it writes
          SCAN: of the calls that read directories instead; they fail from then on
          HOLD: they wait until that is over, the first of them tells that it does
+         SYNCS: the one after `left` syncs fails, once
 """
 import mmap
 import pathlib
 import struct
 import subprocess
 
-OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD = range(7)
+OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS = range(8)
 SHAPE = struct.Struct("=Iiqq32s")
 SOURCE = pathlib.Path(__file__).with_name("faulty.c")
 
@@ -40,6 +41,9 @@ class Faults:
         self.shared[:4] = struct.pack("=I", OFF)
         _, _, _, seen, first = SHAPE.unpack(self.shared[:SHAPE.size])
         return seen, first.rstrip(b"\0").decode() or None
+
+    def first(self):
+        return SHAPE.unpack(self.shared[:SHAPE.size])[4].rstrip(b"\0").decode() or None
 
     def seen(self):
         return SHAPE.unpack(self.shared[:SHAPE.size])[3]

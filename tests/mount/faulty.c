@@ -20,7 +20,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD };
+enum { OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS };
 
 struct faults {
 	uint32_t mode;
@@ -128,7 +128,20 @@ CALL(int, ftruncate64, 0, (int fd, off64_t size), (fd, size))
 CALL(int, fallocate, 1, (int fd, int mode, off_t at, off_t size), (fd, mode, at, size))
 CALL(int, fallocate64, 1, (int fd, int mode, off64_t at, off64_t size), (fd, mode, at, size))
 
-/* Changes nothing that others see: a step for who is killed only. */
+/* Of the syncs, is this the one that fails? The next ones do not. */
+static int fails_once(const char *call)
+{
+	if (!faults || __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) != SYNCS)
+		return 0;
+	__atomic_add_fetch(&faults->seen, 1, __ATOMIC_RELAXED);
+	if (__atomic_fetch_sub(&faults->left, 1, __ATOMIC_ACQ_REL) != 0)
+		return 0;
+	strncpy(faults->first, call, sizeof faults->first - 1);
+	return 1;
+}
+
+/* Changes nothing that others see: a step for who is killed only. The kernel tells an error once,
+ * and the bytes may be lost: here they are not. */
 #define SYNC(name)                                                                                 \
 	int name(int fd)                                                                           \
 	{                                                                                          \
@@ -136,7 +149,12 @@ CALL(int, fallocate64, 1, (int fd, int mode, off64_t at, off64_t size), (fd, mod
 		if (!real)                                                                         \
 			real = dlsym(RTLD_NEXT, #name);                                            \
 		int step = faults && (faults->mode == KILL || faults->mode == TEAR);               \
-		return step && fails(#name, 0) ? -1 : real(fd);                                    \
+		if ((step && fails(#name, 0)) || fails_once(#name)) {                              \
+			real(fd);                                                                  \
+			errno = faults->error;                                                     \
+			return -1;                                                                 \
+		}                                                                                  \
+		return real(fd);                                                                   \
 	}
 
 SYNC(fsync)
