@@ -94,12 +94,13 @@ bool content_complete(struct content *c);
 
 struct fill_wait { /* zeroed; the engine's, until `done` or a successful fill_cancel() */
 	uint64_t offset, length;
+	int64_t since_ns;          /* when the wait began; 0: now */
 	struct source_cause cause; /* who waits; `owner` is the engine's to set */
 	/* error: 0 or a positive errno. No lock held; may reply, may free the wait. */
 	void (*done)(struct fill_wait *w, int error);
 	struct content *content; /* private from here on */
 	uint64_t missing;
-	int64_t since_ns, until_ns;
+	int64_t until_ns;
 	GList link, queue_link;
 	int error;
 };

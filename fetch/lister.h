@@ -91,10 +91,11 @@ void directory_resolve(struct directory *d, struct listing *l, uint32_t index, u
 
 struct lister_wait { /* zeroed; the lister's, until `done` or a successful lister_cancel() */
 	pid_t pid;
+	int64_t since_ns; /* when the wait began; 0: now */
 	/* error 0: `listing` is borrowed for the call (NULL for attributes) */
 	void (*done)(struct lister_wait *w, struct listing *listing, int error);
 	struct directory *directory; /* private from here on */
-	int64_t since_ns, until_ns;
+	int64_t until_ns;
 	uint64_t ino; /* whose attributes, 0 = the listing */
 	GList link, queue_link;
 };

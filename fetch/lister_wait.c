@@ -3,6 +3,19 @@
 #include <errno.h>
 #include "fetch/lister_private.h"
 
+/* By their ends: nearly always behind all others. */
+static void lister_wait_enqueue_locked(struct lister *l, struct lister_wait *w)
+{
+	GList *after = l->waiters.tail;
+
+	while (after && ((struct lister_wait *)after->data)->until_ns > w->until_ns)
+		after = after->prev;
+	if (after)
+		g_queue_insert_after_link(&l->waiters, after, &w->queue_link);
+	else
+		g_queue_push_head_link(&l->waiters, &w->queue_link);
+}
+
 void lister_wait_add_locked(struct directory *d, struct lister_wait *w, uint64_t ino)
 {
 	struct lister *l = d->lister;
@@ -10,13 +23,14 @@ void lister_wait_add_locked(struct directory *d, struct lister_wait *w, uint64_t
 
 	w->directory = d;
 	w->ino = ino;
-	w->since_ns = clock_now();
+	if (w->since_ns == 0)
+		w->since_ns = clock_now();
 	w->until_ns = w->since_ns + (int64_t)l->options.wait_ms * 1000000;
 	w->link = (GList){.data = w};
 	w->queue_link = (GList){.data = w};
 	*list = g_list_concat(&w->link, *list);
-	g_queue_push_tail_link(&l->waiters, &w->queue_link);
-	if (l->deadline_set)
+	lister_wait_enqueue_locked(l, w);
+	if (l->deadline_set && l->waiters.head != &w->queue_link)
 		return;
 	l->deadline_set = true; /* it stays set: see fetch/waiter.c */
 	alarm_set(l->clock, &l->deadline, w->until_ns);

@@ -3,6 +3,19 @@
 #include <errno.h>
 #include "fetch/fill_private.h"
 
+/* By their ends: nearly always behind all others. */
+static void waiter_enqueue_locked(struct fill *f, struct fill_wait *w)
+{
+	GList *after = f->waiters.tail;
+
+	while (after && ((struct fill_wait *)after->data)->until_ns > w->until_ns)
+		after = after->prev;
+	if (after)
+		g_queue_insert_after_link(&f->waiters, after, &w->queue_link);
+	else
+		g_queue_push_head_link(&f->waiters, &w->queue_link);
+}
+
 void waiter_add_locked(struct content *c, struct fill_wait *w, uint64_t missing)
 {
 	struct fill *f = c->fill;
@@ -10,13 +23,14 @@ void waiter_add_locked(struct content *c, struct fill_wait *w, uint64_t missing)
 	w->content = c;
 	w->missing = missing;
 	w->error = 0;
-	w->since_ns = clock_now();
+	if (w->since_ns == 0)
+		w->since_ns = clock_now();
 	w->until_ns = w->since_ns + (int64_t)f->options.wait_ms * 1000000;
 	w->link = (GList){.data = w};
 	w->queue_link = (GList){.data = w};
 	c->waiters = g_list_concat(&w->link, c->waiters);
-	g_queue_push_tail_link(&f->waiters, &w->queue_link);
-	if (f->deadline_set)
+	waiter_enqueue_locked(f, w);
+	if (f->deadline_set && f->waiters.head != &w->queue_link)
 		return;
 	/* It stays set when the wait is over in time: a ring in vain every wait_ms is cheaper
 	 * than a wake-up of the clock for each wait. */

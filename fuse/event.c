@@ -2,22 +2,19 @@
  * Copyright the lacunafs authors */
 #include "fuse/event.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "fuse/caller.h"
 #include "fuse/inode.h"
 #include "fuse/server.h"
 
 /* What /proc tells of a thread; false: nothing. */
 static bool proc_read(pid_t tid, const char *file, char *out, size_t size)
 {
-	char path[64];
-	snprintf(path, sizeof path, "/proc/%d/%s", tid, file);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = caller_open(tid, file);
 	ssize_t n = fd < 0 ? -1 : read(fd, out, size - 1);
 	if (fd >= 0)
 		close(fd);

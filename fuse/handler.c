@@ -17,6 +17,8 @@
 
 /* Many descriptors are on their way to their handlers: the kernel takes more when some are read. */
 #define AGAIN_MS 5
+/* The same READ again follows at once */
+#define REFUSAL_NS INT64_C(20000000)
 /* Marks that wait */
 #define POSTPONED_MAX 1024
 
@@ -144,7 +146,8 @@ static int event_answered_locked(struct handler *h, struct event *e, const struc
 		                         .end = e->offset + e->length,
 		                         .tid = e->cause.pid,
 		                         .left = e->message->operation == LACUNA_FAULT ? 2 : 1,
-		                         .error = ended.error});
+		                         .error = ended.error},
+		        REFUSAL_NS);
 	pthread_mutex_unlock(&all->lock);
 	event_end(all, &ended);
 	pthread_mutex_lock(&all->lock);

@@ -187,8 +187,10 @@ bool handlers_ask(struct handlers *all, struct event *e)
 	event_describe(all->server, e, id);
 	struct prompt *r = g_new0(struct prompt, 1);
 	pthread_mutex_lock(&all->lock);
-	int refused =
-	        e->cached ? refusals_take(&all->refusals, i->ino, e->cause.pid, e->offset) : 0;
+	struct refusal before;
+	bool again = e->cached &&
+	             refusals_take(&all->refusals, i->ino, e->cause.pid, e->offset, &before);
+	int refused = again ? before.error : 0;
 	r->ended = (struct ended){e, VERDICT_DENY, refused};
 	bool passed = !refused && event_pass_locked(all, e, &r->ended);
 	pthread_mutex_unlock(&all->lock);
@@ -214,14 +216,6 @@ bool handlers_withdraw(struct handlers *all, struct event *e)
 	if (h)
 		event_clear(e);
 	return h != NULL;
-}
-
-bool handlers_lost(struct handlers *all, const struct event *e)
-{
-	pthread_mutex_lock(&all->lock);
-	bool lost = e->with && e->with->fd < 0;
-	pthread_mutex_unlock(&all->lock);
-	return lost;
 }
 
 void handlers_stop(struct handlers *all)

@@ -37,9 +37,6 @@ bool handlers_ask(struct handlers *all, struct event *e);
 /* true: e->done() will not be called. */
 bool handlers_withdraw(struct handlers *all, struct event *e);
 
-/* Does it wait for a handler that is not there? */
-bool handlers_lost(struct handlers *all, const struct event *e);
-
 /* Of an event of mode every that was allowed: what was brought is in the file, or is not. */
 void handlers_committed(struct handlers *all, uint64_t ino, int error);
 

@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 #include "fuse/json.h"
 #include <string.h>
+#include "fuse/caller.h"
 
 void json_add_int(JsonBuilder *b, const char *name, uint64_t value)
 {
@@ -43,10 +44,9 @@ void json_add_time(JsonBuilder *b, const char *name, int64_t realtime_ns)
 
 void json_add_process(JsonBuilder *b, pid_t pid)
 {
-	g_autofree char *file = g_strdup_printf("/proc/%d/comm", (int)pid);
-	g_autofree char *comm = NULL;
+	g_autofree char *comm = caller_text(pid, "comm");
 	json_add_int(b, "pid", (uint64_t)pid);
-	if (pid > 0 && g_file_get_contents(file, &comm, NULL, NULL))
+	if (comm)
 		g_strchomp(comm);
 	json_add_text(b, "comm", pid > 0 ? comm : "lacunafs");
 }

@@ -326,6 +326,11 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	p->size = size;
 	p->operation = LACUNA_READ;
 	p->resume = read_present;
+	int over = present ? 0 : parked_again(p);
+	if (over) {
+		parked_fail(p, over);
+		return;
+	}
 	/* Once it is parked, it may be answered, and the file closed and forgotten. */
 	struct inode *first = !present && !asked && offset == 0 ? inode_ref(s->inodes, i) : NULL;
 	if ((present && ahead == 0) || parked_fill(p, ahead)) {

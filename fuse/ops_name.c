@@ -56,9 +56,9 @@ static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const
 
 static void lookup_resolved(struct parked *p, struct listing *none);
 
-/* `i`: the directory, a reference is taken over */
+/* `i`: the directory, a reference is taken over; `began_ns`: the look-up, 0: now */
 static void lookup_answer(struct server *s, fuse_req_t req, struct inode *i, struct listing *l,
-                          const char *name)
+                          const char *name, int64_t began_ns)
 {
 	uint32_t index;
 	struct directory *d = inode_open_directory(s, i);
@@ -77,6 +77,8 @@ static void lookup_answer(struct server *s, fuse_req_t req, struct inode *i, str
 	if (S_ISREG(entry.mode) && !(entry.flags & LISTING_SIZE_EXACT)) {
 		struct parked *p = parked_new(s, req, i, name);
 		p->resume = lookup_resolved;
+		if (began_ns)
+			p->began_ns = began_ns;
 		parked_attributes(p, d, l, index);
 		return;
 	}
@@ -91,7 +93,8 @@ static void lookup_answer(struct server *s, fuse_req_t req, struct inode *i, str
 
 static void lookup_listed(struct parked *p, struct listing *l)
 {
-	lookup_answer(p->server, p->req, inode_ref(p->server->inodes, p->inode), l, p->name);
+	lookup_answer(p->server, p->req, inode_ref(p->server->inodes, p->inode), l, p->name,
+	              p->began_ns);
 	parked_free(p);
 }
 
@@ -135,7 +138,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	bool fresh;
 	struct listing *l = directory_listing(d, &fresh);
 	if (l && fresh) {
-		lookup_answer(s, req, i, l, name);
+		lookup_answer(s, req, i, l, name, 0);
 	} else {
 		struct parked *p = parked_new(s, req, i, name);
 		p->resume = lookup_listed;

@@ -3,14 +3,15 @@
 
 #include "fuse/parked.h"
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "fuse/caller.h"
 #include "fuse/handlers.h"
 #include "fuse/trace.h"
 #include "fuse/vigil.h"
 #include "lacuna/precontent.h"
+
+#define AGAIN_NS INT64_C(1000000000)
 
 struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, const char *name)
 {
@@ -20,46 +21,31 @@ struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, con
 	p->req = req;
 	p->inode = i;
 	p->refs = 1;
+	p->tid = fuse_req_ctx(req)->pid;
+	p->began_ns = clock_now();
+	pthread_mutex_init(&p->lock, NULL);
 	p->operation = LACUNA_WRITE;
 	if (name)
 		memcpy(p->name, name, len);
 	return p;
 }
 
-void parked_free(struct parked *p)
+void parked_unref(struct parked *p)
 {
 	if (__atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	if (p->content)
 		content_unref(p->content);
 	inode_put(p->server, p->inode);
+	pthread_mutex_destroy(&p->lock);
 	g_free(p->data);
 	g_free(p);
 }
 
-/* Is a SIGKILL pending for the thread, or has it gone? A signal whose default is to kill
- * shows as one too. */
-static bool dying(pid_t tid)
+void parked_free(struct parked *p)
 {
-	char path[64], line[128];
-	if (tid <= 0)
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/status", tid);
-	FILE *f = fopen(path, "re");
-	if (!f)
-		return errno == ENOENT;
-	bool fatal = false;
-	while (!fatal && fgets(line, sizeof(line), f)) {
-		unsigned long long pending;
-		if (sscanf(line, "SigPnd: %llx", &pending) == 1 ||
-		    sscanf(line, "ShdPnd: %llx", &pending) == 1)
-			fatal = pending >> (SIGKILL - 1) & 1;
-		else
-			fatal = g_str_has_prefix(line, "State:\tZ") ||
-			        g_str_has_prefix(line, "State:\tX");
-	}
-	fclose(f);
-	return fatal;
+	__atomic_store_n(&p->answered, 1, __ATOMIC_RELEASE);
+	parked_unref(p);
 }
 
 void parked_fail(struct parked *p, int error)
@@ -72,56 +58,85 @@ void parked_fail(struct parked *p, int error)
 }
 
 /* true: nobody else will answer `p`. */
-static bool withdraw(struct parked *p)
+static bool withdraw_locked(struct parked *p)
 {
 	struct server *s = p->server;
-	return p->kind == PARKED_LIST   ? lister_cancel(s->lister, &p->list)
-	       : p->kind == PARKED_FILL ? fill_cancel(s->fill, &p->fill)
-	                                : handlers_withdraw(s->handlers, &p->event);
+	bool mine =
+	        p->waits && (p->kind == PARKED_LIST   ? lister_cancel(s->lister, &p->list)
+	                     : p->kind == PARKED_FILL ? fill_cancel(s->fill, &p->fill)
+	                                              : handlers_withdraw(s->handlers, &p->event));
+	if (mine)
+		p->waits = false;
+	return mine;
 }
 
-/* A signal that is caught waits for the handler's answer, as in the kernel, if there is a handler.
- */
-static bool ends(struct parked *p, pid_t tid)
+static bool dies(struct parked *p)
 {
-	return (p->kind == PARKED_EVENT && handlers_lost(p->server->handlers, &p->event)) ||
-	       dying(tid);
+	enum caller caller = caller_look(p->tid);
+	if (caller != CALLER_UNKNOWN)
+		return caller == CALLER_DIES;
+	int64_t longest = (int64_t)p->server->settings->wait_ms * 1000000;
+	pthread_mutex_lock(&p->lock);
+	int64_t since = p->interrupted_ns;
+	pthread_mutex_unlock(&p->lock);
+	return since && clock_now() - since > longest;
+}
+
+static void watch(struct parked *p)
+{
+	pthread_mutex_lock(&p->lock);
+	bool watched = p->watched;
+	p->watched = true;
+	if (p->interrupted_ns == 0)
+		p->interrupted_ns = clock_now();
+	pthread_mutex_unlock(&p->lock);
+	if (watched)
+		return;
+	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
+	vigil_keep(p->server->vigil, p);
 }
 
 /* Runs under libfuse's lock of the request, which the other ways to an answer take (in
- * release()) before they touch the request: `p` is alive here. */
+ * release()) before they touch the request: `p` is alive here. libfuse calls it again for each
+ * wait of a request that was interrupted in an earlier one. */
 static void interrupted(fuse_req_t req, void *data)
 {
 	struct parked *p = data;
-	if (!p->interruptible && !ends(p, fuse_req_ctx(req)->pid)) {
-		__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
-		vigil_keep(p->server->vigil, p);
+	if (!dies(p)) {
+		watch(p);
 		return;
 	}
-	__atomic_store_n(&p->interrupted, 1, __ATOMIC_SEQ_CST);
-	if (withdraw(p)) {
-		__atomic_store_n(&p->over, 1, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&p->lock);
+	p->ended = true;
+	bool mine = withdraw_locked(p);
+	pthread_mutex_unlock(&p->lock);
+	if (mine)
 		parked_fail(p, EINTR);
-	}
 }
 
 /* The wait is over: no interrupt comes any more. */
 static void release(struct parked *p)
 {
-	__atomic_store_n(&p->over, 1, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&p->lock);
+	p->waits = false;
+	pthread_mutex_unlock(&p->lock);
 	fuse_req_interrupt_func(p->req, NULL, NULL);
 }
 
 bool parked_end_dying(struct parked *p)
 {
-	if (__atomic_load_n(&p->over, __ATOMIC_ACQUIRE))
+	if (__atomic_load_n(&p->answered, __ATOMIC_ACQUIRE))
 		return true;
-	pid_t tid = p->kind == PARKED_EVENT ? p->event.cause.pid : p->fill.cause.pid;
-	if (!ends(p, tid) || !withdraw(p))
+	if (!dies(p))
 		return false;
-	release(p);
-	parked_fail(p, EINTR);
-	return true;
+	pthread_mutex_lock(&p->lock);
+	bool mine = withdraw_locked(p);
+	pthread_mutex_unlock(&p->lock);
+	if (mine) {
+		release(p);
+		parked_fail(p, EINTR);
+	}
+	return mine;
 }
 
 static void filled_job(struct pool_job *job)
@@ -136,10 +151,46 @@ void parked_to_disk(struct parked *p)
 	pool_submit(p->server->disk, &p->job);
 }
 
+/* The kernel asks once more for the page that a thread wants (refusals.h). On a busy machine that
+ * takes a while; a caller who tries again by himself meanwhile has his first answer twice. */
+static void failed_note(struct parked *p, int error)
+{
+	struct server *s = p->server;
+	struct refusal r = {
+	        .ino = p->inode->ino,
+	        .offset = p->offset,
+	        .end = p->offset + p->size,
+	        .tid = p->tid,
+	        .left = event_operation(p->tid, LACUNA_READ) == LACUNA_FAULT ? 2 : 1,
+	        .error = error,
+	        .began_ns = p->began_ns,
+	};
+	pthread_mutex_lock(&s->failing);
+	refusals_note(&s->failed, r, AGAIN_NS);
+	pthread_mutex_unlock(&s->failing);
+}
+
+int parked_again(struct parked *p)
+{
+	struct server *s = p->server;
+	struct refusal r;
+	pthread_mutex_lock(&s->failing);
+	bool again = refusals_take(&s->failed, p->inode->ino, p->tid, p->offset, &r);
+	pthread_mutex_unlock(&s->failing);
+	if (!again)
+		return 0;
+	p->again = true;
+	p->began_ns = r.began_ns;
+	int64_t longest = (int64_t)s->settings->wait_ms * 1000000;
+	return clock_now() - p->began_ns >= longest ? r.error : 0;
+}
+
 static void filled(struct fill_wait *w, int error)
 {
 	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, fill));
 	release(p);
+	if (error && p->operation == LACUNA_READ && !p->again)
+		failed_note(p, error);
 	if (error)
 		parked_fail(p, error);
 	else
@@ -157,9 +208,13 @@ static void listed(struct lister_wait *w, struct listing *listing, int error)
 }
 
 /* An interrupt may come before the wait is queued, and then finds nothing to withdraw: hence
- * the second reference and the second look. */
+ * the second reference and the second look. What is waited for is filled in before. */
 static void park_begin(struct parked *p)
 {
+	pthread_mutex_lock(&p->lock);
+	p->ended = false;
+	p->waits = true;
+	pthread_mutex_unlock(&p->lock);
 	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
 	fuse_req_interrupt_func(p->req, interrupted, p);
 }
@@ -174,11 +229,14 @@ static bool park_end(struct parked *p, int result)
 			parked_fail(p, -result);
 		return result == 0;
 	}
-	if (__atomic_load_n(&p->interrupted, __ATOMIC_SEQ_CST) && withdraw(p)) {
+	pthread_mutex_lock(&p->lock);
+	bool mine = p->ended && withdraw_locked(p);
+	pthread_mutex_unlock(&p->lock);
+	if (mine) {
 		release(p);
 		parked_fail(p, EINTR);
 	}
-	parked_free(p);
+	parked_unref(p);
 	return false;
 }
 
@@ -190,6 +248,8 @@ bool parked_fill(struct parked *p, uint64_t ahead)
 	p->fill.cause =
 	        (struct source_cause){.pid = who->pid, .uid = who->uid, .operation = p->operation};
 	p->fill.done = filled;
+	if (p->operation == LACUNA_READ)
+		p->fill.since_ns = p->began_ns;
 	park_begin(p);
 	return park_end(p, fill_want(p->content, &p->fill, ahead));
 }
@@ -197,10 +257,8 @@ bool parked_fill(struct parked *p, uint64_t ahead)
 static void park_list_begin(struct parked *p)
 {
 	p->kind = PARKED_LIST;
-	p->interruptible = true;
+	p->list = (struct lister_wait){.pid = p->tid, .done = listed, .since_ns = p->began_ns};
 	park_begin(p);
-	p->list.pid = fuse_req_ctx(p->req)->pid;
-	p->list.done = listed;
 }
 
 void parked_list(struct parked *p, struct directory *d)

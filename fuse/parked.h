@@ -4,8 +4,12 @@
 /* A request that waits for bytes or a listing. The session's thread goes on; whoever makes
  * them present resumes the request, on a thread of the disk pool where that may block.
  * Owns:    the request and a reference on the inode
- * Errors:  EINTR at once after a fatal signal, and after any signal where `interruptible`:
- *          a cached READ is not, for EINTR to a fault would become EFAULT (kernel-facts D5)
+ * Locking: `kind`, `waits` and what is waited for change under `lock`; the order is libfuse's
+ *          lock of the request, `lock`, then those of lister, fill, handlers and evictions
+ * Errors:  EINTR if the caller dies (caller.h), at once where an interrupt tells of it, else within
+ *          a tenth of a second. A signal that is caught ends no wait: no local file system gives
+ *          EINTR from these calls, and programs take it for "does not exist". A caller who cannot
+ *          be looked at waits on, wait_timeout at most, and is taken for dead after it
  */
 #pragma once
 #include "fuse/event.h"
@@ -26,7 +30,11 @@ struct parked {
 	/* After parked_local(): `fd` is the local file, O_RDWR. Answers. */
 	void (*then)(struct parked *p, int fd);
 	uint32_t operation; /* that wants bytes: enum lacuna_operation */
-	bool plus, interruptible;
+	bool plus, again;   /* again: a READ that failed just now */
+	pthread_mutex_t lock;
+	bool waits;   /* for what `kind` says, and nobody has ended it */
+	bool ended;   /* by its caller's death, before it was in the queue */
+	bool watched; /* by the vigil, until it is answered */
 	enum { PARKED_FILL, PARKED_LIST, PARKED_EVENT } kind; /* which of these */
 	union {
 		struct fill_wait fill;
@@ -34,9 +42,10 @@ struct parked {
 		struct event event;
 	};
 	struct pool_job job;
-	int refs;        /* atomic: who parks, who resumes, the vigil */
-	int interrupted; /* atomic */
-	int over;        /* atomic: somebody answers it, or goes on with it */
+	pid_t tid;              /* who waits; 0: unknown */
+	int64_t interrupted_ns; /* under lock: the first signal; 0: none */
+	int64_t began_ns;       /* one deadline for all the waits of a look-up, or of a read */
+	int refs, answered;     /* atomic: who parks, who resumes, the vigil */
 	char name[];
 };
 
@@ -47,6 +56,9 @@ void parked_free(struct parked *p);
 /* Bytes: true: all present, `p` is the caller's again. false: `p` is resumed on a thread of
  * the disk pool, or failed; the caller does not touch it again. */
 bool parked_fill(struct parked *p, uint64_t ahead);
+/* READ into the page cache that failed just now, by the same thread: what it may still wait for has
+ * its deadline from then. A positive errno: that is over; 0: `p` may wait. */
+int parked_again(struct parked *p);
 /* A listing, or an entry's attributes: resumes `p` now or later, or fails it. */
 void parked_list(struct parked *p, struct directory *d);
 void parked_attributes(struct parked *p, struct directory *d, struct listing *l, uint32_t index);
@@ -69,8 +81,8 @@ void parked_change(struct parked *p);
 void parked_truncate(struct parked *p, uint64_t size);
 /* Makes every byte of the inode local, then `then`, now or later; frees `p`. */
 void parked_local(struct parked *p);
-/* Ends the wait of a read whose process has a fatal signal pending. true: it is over, by this
- * or otherwise. */
+/* For the vigil: ends the wait if the caller dies. true: it is answered, or about to be. */
 bool parked_end_dying(struct parked *p);
+void parked_unref(struct parked *p);
 /* Resumes `p` on a thread of the disk pool. */
 void parked_to_disk(struct parked *p);

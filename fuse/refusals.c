@@ -3,17 +3,16 @@
 #include "fuse/refusals.h"
 #include "fetch/pool.h"
 
-#define GOOD_NS INT64_C(20000000)
-
-void refusals_note(struct refusals *all, struct refusal r)
+void refusals_note(struct refusals *all, struct refusal r, int64_t good_ns)
 {
 	if (r.tid <= 0)
 		return; /* of another pid namespace: it cannot be told from others there */
-	r.until_ns = clock_now() + GOOD_NS;
+	r.until_ns = clock_now() + good_ns;
 	all->list[all->next++ % REFUSALS] = r;
 }
 
-int refusals_take(struct refusals *all, uint64_t ino, pid_t tid, uint64_t offset)
+bool refusals_take(struct refusals *all, uint64_t ino, pid_t tid, uint64_t offset,
+                   struct refusal *out)
 {
 	for (unsigned n = 0; n < REFUSALS; n++) {
 		struct refusal *r = &all->list[n];
@@ -21,7 +20,8 @@ int refusals_take(struct refusals *all, uint64_t ino, pid_t tid, uint64_t offset
 		    offset >= r->end)
 			continue;
 		r->left--;
-		return r->until_ns >= clock_now() ? r->error : 0;
+		*out = *r;
+		return r->until_ns >= clock_now();
 	}
-	return 0;
+	return false;
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What was denied just now. The kernel reads ahead of a buffered read or a fault, and where that
- * fails it asks once more for the first page alone: that is the same request, and has had its
- * answer. Shape:   each is good for one READ of the same thread, for 20 ms Locking: the caller's
+/* What failed just now. The kernel reads ahead of a buffered read or a fault, and where that fails
+ * it asks once more for the first page alone: that is the same call. What was denied is not asked
+ * again, and what was waited for has its deadline from the first time.
+ * Shape:   each is good for one READ of the same thread (two, of a fault), until its time is up
+ * Locking: the caller's
  */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -16,6 +19,7 @@ struct refusal {
 	pid_t tid;
 	unsigned left; /* READs that it is good for; 0: free */
 	int error;
+	int64_t began_ns; /* the first of these READs */
 	int64_t until_ns;
 };
 
@@ -24,7 +28,8 @@ struct refusals {
 	unsigned next;
 };
 
-/* `r` without its time. */
-void refusals_note(struct refusals *all, struct refusal r);
-/* The positive errno, once; 0: none. */
-int refusals_take(struct refusals *all, uint64_t ino, pid_t tid, uint64_t offset);
+/* `r` without its end, which is in `good_ns`. */
+void refusals_note(struct refusals *all, struct refusal r, int64_t good_ns);
+/* true: *out is the failure, which is good for one READ less. */
+bool refusals_take(struct refusals *all, uint64_t ino, pid_t tid, uint64_t offset,
+                   struct refusal *out);

@@ -195,6 +195,7 @@ static bool engine_start(struct server *s, GError **error)
 	s->store = store_open(settings->store, &ss, error);
 	if (!s->store)
 		return false;
+	pthread_mutex_init(&s->failing, NULL);
 	pthread_rwlock_init(&s->names, NULL);
 	pthread_rwlockattr_t soon; /* writes that never end must not keep a seal away */
 	pthread_rwlockattr_init(&soon);

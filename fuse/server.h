@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include "fetch/fill.h"
 #include "fetch/lister.h"
+#include "fuse/refusals.h"
 #include "fuse/settings.h"
 #include "fuse/write_access.h"
 
@@ -20,6 +21,8 @@ struct server {
 	struct lister *lister;
 	struct fill *fill;
 	struct inode_table *inodes;
+	pthread_mutex_t failing;  /* `failed` */
+	struct refusals failed;   /* READs that failed just now */
 	pthread_rwlock_t names;   /* inode.h */
 	pthread_rwlock_t sealing; /* access.h */
 	pthread_mutex_t sealers;  /* access.h */
@@ -29,7 +32,7 @@ struct server {
 	struct notifier *notifier; /* kernel cache invalidation */
 	struct evictions *evictions;
 	struct flusher *flusher;   /* makes durable what was written */
-	struct vigil *vigil;       /* reads whose process caught a signal */
+	struct vigil *vigil;       /* requests whose process caught a signal */
 	struct handlers *handlers; /* who is asked before content is given out */
 	struct tracers *tracers;
 	struct control *control;

@@ -4,10 +4,10 @@
 #include "fuse/setid.h"
 #include <errno.h>
 #include <linux/capability.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include "fuse/caller.h"
 #include "fuse/notify.h"
 #include "fuse/ops.h"
 
@@ -36,10 +36,8 @@ static bool in_group(fuse_req_t req, gid_t gid)
 static bool setid_keeps(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)ctx->pid), *text = NULL;
-	if (ctx->uid != 0 || !g_file_get_contents(path, &text, NULL, NULL))
-		return false;
-	const char *line = strstr(text, "\nCapEff:\t");
+	g_autofree char *text = ctx->uid == 0 ? caller_text(ctx->pid, "status") : NULL;
+	const char *line = text ? strstr(text, "\nCapEff:\t") : NULL;
 	return line && (g_ascii_strtoull(line + 9, NULL, 16) & (1u << CAP_FSETID));
 }
 

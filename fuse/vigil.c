@@ -22,7 +22,7 @@ static void vigil_look(struct alarm *alarm)
 	pthread_mutex_unlock(&v->lock);
 	for (struct parked *p; (p = g_queue_pop_head(&now));) {
 		if (parked_end_dying(p))
-			parked_free(p);
+			parked_unref(p);
 		else
 			vigil_keep(v, p);
 	}
@@ -53,7 +53,7 @@ void vigil_free(struct vigil *v)
 	v->ended = true;
 	pthread_mutex_unlock(&v->lock);
 	alarm_stop(v->clock, &v->alarm);
-	g_queue_clear_full(&v->kept, (GDestroyNotify)parked_free);
+	g_queue_clear_full(&v->kept, (GDestroyNotify)parked_unref);
 	pthread_mutex_destroy(&v->lock);
 	g_free(v);
 }

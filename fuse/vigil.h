@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Reads that wait on after a signal that was caught. The kernel tells of the first signal only:
+/* Requests that wait on after a signal that was caught. The kernel tells of the first signal only:
  * whether a fatal one follows is looked after here, ten times a second.
- * Owns:    a reference on each read, until somebody has answered it
+ * Owns:    a reference on each request, until it is answered: it may wait several times
  * Locking: its own mutex; any function from any thread
  */
 #pragma once

@@ -126,7 +126,7 @@ def test_waiting_has_no_other_end(source, mount):
 
 
 def test_an_interrupted_caller_of_mode_every(source, mount):
-    """EINTR once the handler is lost; while it is there a caught signal waits for its answer."""
+    """A caught signal waits for the handler's answer, and for the next handler once it is lost."""
     m = mount(source)
     handler = Handler(m, mode="every")
     handler.mark(MOUNT)
@@ -143,10 +143,30 @@ def test_an_interrupted_caller_of_mode_every(source, mount):
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(0.5)
     handler.close()
-    assert child.stdout.readline() == f"-1 {errno.EINTR}\n"
+    child.send_signal(signal.SIGUSR1)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.5)
+    back = Serving(Handler(m, mode="every"), bring)
+    assert child.stdout.readline() == "9 0\n"
     assert child.wait(10) == 0
+    back.stop()
     child.stdout.close()
     m.status()
+
+
+@pytest.mark.parametrize("flags", ["O_RDONLY", "O_RDONLY | os.O_DIRECT"])
+def test_kill_ends_the_wait_for_a_lost_handler(source, mount, flags):
+    m = mount(source)
+    dead = Process(m, "hang", source)
+    code = (f"import mmap, os, sys; f = os.open(sys.argv[1], os.{flags})\n"
+            "os.write(1, b'!'); os.readv(f, [mmap.mmap(-1, 4096)])")
+    with subprocess.Popen([sys.executable, "-c", code, m / "f"], stdout=subprocess.PIPE) as child:
+        assert child.stdout.read(1) == b"!" and dead.line() == "event"
+        dead.kill()
+        time.sleep(0.3)
+        before = time.monotonic()
+        child.kill()
+        assert child.wait(60) == -signal.SIGKILL and time.monotonic() - before < 5
 
 
 def test_unmounting_ends_the_wait(source, mount):
