@@ -9,6 +9,7 @@ Usage: remote-fetch.py [--whole] MOUNT SOURCE
 It speaks the protocol of lacuna-precontent(7) without any library.
 """
 import errno
+import glob
 import json
 import os
 import signal
@@ -35,6 +36,7 @@ def directories(uid):
         yield os.path.join(os.environ["XDG_RUNTIME_DIR"], "lacunafs")
     yield f"/run/user/{uid}/lacunafs"
     yield f"/tmp/lacunafs-{uid}"
+    yield from glob.glob(f"/tmp/lacunafs-{uid}.*")
 
 
 def mine(directory):

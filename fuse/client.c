@@ -10,14 +10,17 @@
 #include "fetch/pool.h"
 #include "fuse/client.h"
 #include "fuse/json.h"
+#include "fuse/jsontext.h"
 #include "fuse/rendezvous.h"
 
-enum { ANSWER_MAX = 64 << 20 };
+enum { ANSWER_MAX = 64 << 20, FOREIGN_MAX = 4 << 20, DEPTH_MAX = 8 };
 
 struct client {
 	int fd;
 	struct ucred peer;
 	GString *received; /* not yet handed out */
+	gsize searched;    /* of it: there is no newline */
+	gsize line_max;
 };
 
 static bool fail(GError **error, int code, const char *why)
@@ -31,7 +34,8 @@ static int connect_checked(const char *directory, const struct mount *m, struct 
 {
 	struct sockaddr_un address;
 	socklen_t size = sizeof(*peer);
-	const struct timeval patience = {.tv_sec = CLIENT_TIMEOUT_MS / 1000};
+	const int ms = client_foreign(m) ? CLIENT_FOREIGN_MS : CLIENT_TIMEOUT_MS;
+	const struct timeval patience = {.tv_sec = ms / 1000};
 	if (!rendezvous_address(directory, m->major, m->minor, &address))
 		return -ENAMETOOLONG;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -60,6 +64,7 @@ struct client *client_open(const struct mount *m, GError **error)
 		if (fd >= 0) {
 			struct client *c = g_new0(struct client, 1);
 			*c = (struct client){fd, peer, g_string_new(NULL)};
+			c->line_max = client_foreign(m) ? FOREIGN_MAX : ANSWER_MAX;
 			return c;
 		}
 		if (fd != -ENOENT && fd != -ENOTDIR && code != EACCES)
@@ -102,6 +107,8 @@ bool client_send(struct client *c, JsonBuilder *request, GError **error)
 		ssize_t n = send(c->fd, text + sent, length - sent, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
+			return true; /* who refuses may hang up first: the answer is there */
 		if (n <= 0)
 			return fail(error, errno, "the daemon does not answer");
 		sent += (gsize)n;
@@ -113,7 +120,8 @@ static bool answer_parse(const char *line, gsize length, JsonObject **answer, GE
 {
 	g_autoptr(JsonParser) parser = json_parser_new();
 	JsonNode *root = NULL;
-	if (json_parser_load_from_data(parser, line, (gssize)length, NULL))
+	if (json_sane(line, length, DEPTH_MAX) &&
+	    json_parser_load_from_data(parser, line, (gssize)length, NULL))
 		root = json_parser_get_root(parser);
 	if (!root || !JSON_NODE_HOLDS_OBJECT(root))
 		return fail(error, EPROTO, "the daemon's answer makes no sense");
@@ -129,8 +137,11 @@ bool client_receive(struct client *c, int timeout_ms, JsonObject **answer, GErro
 {
 	int64_t until = clock_now() + (int64_t)timeout_ms * 1000000;
 	for (;;) {
-		const char *end = memchr(c->received->str, '\n', c->received->len);
+		const char *end = memchr(c->received->str + c->searched, '\n',
+		                         c->received->len - c->searched);
+		c->searched = c->received->len;
 		if (end) {
+			c->searched = 0;
 			gsize length = (gsize)(end - c->received->str);
 			bool ok = answer_parse(c->received->str, length, answer, error);
 			g_string_erase(c->received, 0, (gssize)length + 1);
@@ -147,7 +158,9 @@ bool client_receive(struct client *c, int timeout_ms, JsonObject **answer, GErro
 			return fail(error, EINTR, "interrupted");
 		if (n < 0 && errno == EAGAIN)
 			continue;
-		if (n < 0 || (n == 0 && c->received->len) || c->received->len > ANSWER_MAX)
+		if (n < 0 && errno == ECONNRESET)
+			n = 0; /* it did not read all that was asked */
+		if (n < 0 || (n == 0 && c->received->len) || c->received->len > c->line_max)
 			return fail(error, EPROTO, "the daemon's answer breaks off");
 		if (n == 0) {
 			*answer = NULL;
@@ -157,16 +170,21 @@ bool client_receive(struct client *c, int timeout_ms, JsonObject **answer, GErro
 	}
 }
 
+bool client_foreign(const struct mount *m)
+{
+	return m->uid != 0 && m->uid != geteuid();
+}
+
 JsonObject *client_ask(const struct mount *m, JsonBuilder *request, GError **error)
 {
+	int patience = client_foreign(m) ? CLIENT_FOREIGN_MS : CLIENT_TIMEOUT_MS;
 	JsonObject *answer = NULL;
 	struct client *c = client_open(m, error);
 	if (!c) {
 		g_object_unref(request);
 		return NULL;
 	}
-	bool ok = client_send(c, request, error) &&
-	          client_receive(c, CLIENT_TIMEOUT_MS, &answer, error);
+	bool ok = client_send(c, request, error) && client_receive(c, patience, &answer, error);
 	client_close(c);
 	if (ok && !answer)
 		fail(error, EPROTO, "the daemon hung up");

@@ -4,7 +4,10 @@
 /* The other end of the control socket.
  * Owns:   one connection, which is one request
  * Errors: LOCAL_ERROR; the message does not name the mount
- * Trust:  the peer must be root or the mount's owner: others may make files in /tmp
+ * Trust:  the peer must be root or the mount's owner: others may make files in /tmp. What another
+ *         user's daemon says (root asks it too) may be anything, from a program that is none of
+ *         ours: it has little time, and lines that are neither long nor deep. Texts in it go
+ *         to a terminal through human_name() only
  */
 #pragma once
 #include <json-glib/json-glib.h>
@@ -26,4 +29,7 @@ bool client_receive(struct client *c, int timeout_ms, JsonObject **answer, GErro
 /* Open, send, one answer, close. `request` is taken over. */
 JsonObject *client_ask(const struct mount *m, JsonBuilder *request, GError **error);
 
-enum { CLIENT_TIMEOUT_MS = 10000 };
+/* The mount is neither ours nor root's. */
+bool client_foreign(const struct mount *m);
+
+enum { CLIENT_TIMEOUT_MS = 10000, CLIENT_FOREIGN_MS = 2000 };

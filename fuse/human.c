@@ -49,16 +49,27 @@ char *human_duration(double seconds)
 	                       (unsigned)(s / 3600 % 24));
 }
 
+bool human_unsafe(gunichar c)
+{
+	return g_unichar_iscntrl(c) || c == 0x061c || c == 0x200e || c == 0x200f ||
+	       (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x2028 ||
+	       c == 0x2029;
+}
+
 char *human_name(const char *bytes)
 {
-	g_autofree char *valid = g_utf8_make_valid(bytes, -1);
 	GString *text = g_string_new(NULL);
-	for (const char *p = valid; *p; p = g_utf8_next_char(p)) {
-		gunichar c = g_utf8_get_char(p);
-		/* direction marks can turn a line around as much as an escape sequence can */
-		bool unsafe = g_unichar_iscntrl(c) || (c >= 0x202a && c <= 0x202e) ||
-		              (c >= 0x2066 && c <= 0x2069) || c == 0x2028 || c == 0x2029;
-		g_string_append_unichar(text, unsafe ? 0xfffd : c);
+	for (const char *p = bytes; *p;) {
+		gunichar c = g_utf8_get_char_validated(p, -1);
+		if (c >= 0x110000) { /* not UTF-8, or cut off */
+			g_string_append_printf(text, "\\x%02x", (unsigned char)*p++);
+			continue;
+		}
+		if (!human_unsafe(c))
+			g_string_append_unichar(text, c);
+		else
+			g_string_append_printf(text, c < 0x80 ? "\\x%02x" : "\\u%04x", c);
+		p = g_utf8_next_char(p);
 	}
 	return g_string_free(text, FALSE);
 }

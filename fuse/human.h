@@ -10,7 +10,11 @@
 char *human_size(uint64_t bytes);     /* "0 B", "999 B", "1.5 KiB", "12 MiB" */
 char *human_count(uint64_t n);        /* "1,234,567" */
 char *human_duration(double seconds); /* "0.4 s", "42 s", "3 min 20 s", "2 h 5 min" */
-/* Fit for one line of a terminal: valid UTF-8, no control characters. */
+/* A terminal obeys it, or it turns the line around: controls (C0 and C1), marks of direction, ends
+ * of lines and paragraphs. */
+bool human_unsafe(gunichar c);
+/* Fit for one line of a terminal or a log: what is not UTF-8 is written \xNN a byte, and what is
+ * unsafe \xNN or \uNNNN. Done twice it is as done once: a backslash stays one. */
 char *human_name(const char *bytes);
 /* Cut or padded to `columns` of a terminal. */
 char *human_fit(const char *text, unsigned columns, bool right);

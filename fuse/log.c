@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "fuse/human.h"
 #include "fuse/log.h"
 
 enum { PENDING_MAX = 65536 };
@@ -48,10 +49,8 @@ static char *format_line(GLogLevelFlags level, const char *message)
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
-	g_autofree char *clean = g_strchomp(g_strdup(message));
-	for (char *p = clean; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = ' ';
+	g_autofree char *text = g_strchomp(g_strdup(message));
+	g_autofree char *clean = human_name(text);
 	log_redact(clean);
 	return g_strdup_printf("%s.%03uZ %s: %s\n", stamp, (unsigned)(now.tv_nsec / 1000000),
 	                       level_name(level), clean);

@@ -8,8 +8,11 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#define RENDEZVOUS_TMP "/tmp"
+
 /* Candidates for mounts of `uid`, the preferred first; absolute, NULL-terminated; they need
- * not exist. Caller frees with g_strfreev(). */
+ * not exist. The last are those that were made in /tmp under a name that nobody could guess.
+ * Caller frees with g_strfreev(). */
 char **rendezvous_directories(unsigned uid);
 /* `directory` is there (made, with `create`), a directory, of `uid` and closed to others. */
 bool rendezvous_check(const char *directory, unsigned uid, bool create, GError **error);

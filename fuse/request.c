@@ -2,49 +2,16 @@
  * Copyright the lacunafs authors */
 #include <string.h>
 #include "fetch/error.h"
+#include "fuse/jsontext.h"
 #include "fuse/request.h"
 #include "lacuna/control.h"
 
-/* json-glib recurses at each '[' and '{', so that a line of them would take the stack, and
- * leaks all but the last of several documents on one line. A request needs depth two. */
-enum { DEPTH_MAX = 8 };
+enum { DEPTH_MAX = 8 }; /* a request needs two */
 
 static bool refuse(GError **error, const char *why)
 {
 	g_set_error_literal(error, FETCH_ERROR, FETCH_USAGE, why);
 	return false;
-}
-
-/* The end of the string that begins at line[i]. */
-static size_t string_end(const char *line, size_t length, size_t i)
-{
-	for (i++; i < length && line[i] != '"'; i++)
-		if (line[i] == '\\')
-			i++;
-	return i;
-}
-
-/* One object, not deep, and nothing but blanks around it; json-glib's own extensions
- * (comments, assignments) are no JSON. */
-static bool looks_sane(const char *line, size_t length)
-{
-	unsigned depth = 0;
-	bool begun = false;
-	for (size_t i = 0; i < length; i++) {
-		char c = line[i];
-		if (c == ' ' || c == '\t' || c == '\r')
-			continue;
-		if (depth == 0 && (begun || c != '{'))
-			return false;
-		begun = true;
-		if (c == '"')
-			i = string_end(line, length, i);
-		else if (c == '/' || ((c == '[' || c == '{') && ++depth > DEPTH_MAX))
-			return false;
-		else if (c == ']' || c == '}')
-			depth--;
-	}
-	return begun && depth == 0;
 }
 
 bool request_ino(JsonNode *node, uint64_t *out)
@@ -192,7 +159,7 @@ bool request_parse(const char *line, size_t length, struct request *out, GError 
 	if (length > LACUNA_CONTROL_LINE)
 		return refuse(error, "the request is too long");
 	g_autoptr(JsonParser) parser = json_parser_new();
-	if (!looks_sane(line, length) ||
+	if (!json_sane(line, length, DEPTH_MAX) ||
 	    !json_parser_load_from_data(parser, line, (gssize)length, NULL))
 		return refuse(error, "the request is not one object of JSON");
 	JsonNode *root = json_parser_get_root(parser);

@@ -22,9 +22,28 @@ static const char help[] =
         "\n"
         "The program's exit status and signals are its own.\n";
 
-/* Beside a program that was not installed, else where it was installed to. */
+/* `path` and every directory above it belong to root, to the caller or to `owner`, and nobody else
+ * can put another file in their place: what is loaded runs as the caller. A group of the same
+ * number as its user has no other members by convention. */
+static gboolean trusted(const char *path, uid_t owner)
+{
+	struct stat st;
+	if (lstat(path, &st) != 0)
+		return FALSE;
+	gboolean shared = (st.st_mode & 020) && st.st_gid != st.st_uid;
+	gboolean open =
+	        (shared || (st.st_mode & 002)) && !(S_ISDIR(st.st_mode) && (st.st_mode & S_ISVTX));
+	if (open || (st.st_uid != 0 && st.st_uid != getuid() && st.st_uid != owner))
+		return FALSE;
+	g_autofree char *parent = g_path_get_dirname(path);
+	return strcmp(path, "/") == 0 || trusted(parent, owner);
+}
+
+/* Where it was installed to; beside a program in its build tree, whose owner is trusted, since it
+ * is their program that was called. */
 static char *library_find(void)
 {
+	struct stat st;
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self));
 	if (n > 0 && n < (ssize_t)sizeof(self)) {
@@ -32,8 +51,11 @@ static char *library_find(void)
 		g_autofree char *folder = g_path_get_dirname(program);
 		g_autofree char *top = g_path_get_dirname(folder);
 		g_autofree char *built = g_build_filename(top, "lib/hsm/lacunafs-hsm.so", NULL);
-		if (access(built, R_OK) == 0)
-			return g_steal_pointer(&built);
+		g_autofree char *real = realpath(built, NULL);
+		if (real && stat("/proc/self/exe", &st) == 0 && trusted(real, st.st_uid))
+			return g_steal_pointer(&real);
+		if (real && access(LACUNAFS_LIBRARIES "/lacunafs-hsm.so", R_OK) != 0)
+			verb_complain("%s: not used: others may change it", real);
 	}
 	return g_strdup(LACUNAFS_LIBRARIES "/lacunafs-hsm.so");
 }

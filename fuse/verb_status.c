@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include "fetch/error.h"
 #include "fuse/bar.h"
 #include "fuse/client.h"
+#include "fuse/jsontext.h"
 #include "fuse/screen.h"
 #include "fuse/verb.h"
 #include "fuse/view.h"
@@ -41,18 +43,18 @@ static JsonBuilder *request_new(const char *verb)
 
 static void append_json(JsonObject *answer, GString *out)
 {
-	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
-	json_node_set_object(node, answer);
-	g_autofree char *line = json_to_string(node, FALSE);
+	g_autofree char *line = json_shown(answer);
 	g_string_append_printf(out, "%s\n", line);
 }
 
-static bool show_mount(const struct mount *m, const struct looks *looks, GString *out)
+static bool show_mount(const struct mount *m, const struct looks *looks, GString *out, bool *silent)
 {
 	g_autoptr(GError) error = NULL;
 	JsonBuilder *b = request_new("status");
 	json_builder_end_object(b);
 	g_autoptr(JsonObject) answer = client_ask(m, b, &error);
+	if (silent)
+		*silent = g_error_matches(error, LOCAL_ERROR, ETIMEDOUT);
 	if (!answer) {
 		verb_complain("%s: %s", m->point, error->message);
 		return false;
@@ -96,7 +98,7 @@ static bool show_path(const GPtrArray *mounts, const char *path, const struct lo
 	g_autofree char *point = mount_point_resolve(path);
 	const struct mount *m = mounts_at(mounts, point);
 	if (m && mount_is_ours(m))
-		return show_mount(m, looks, out);
+		return show_mount(m, looks, out, NULL);
 	if (lstat(path, &st) != 0) {
 		verb_complain("%s: %s", path, g_strerror(errno));
 		return false;
@@ -110,17 +112,28 @@ static bool show_path(const GPtrArray *mounts, const char *path, const struct lo
 	return false;
 }
 
+/* A user whose daemon is silent is not waited for again: there may be a thousand of them. */
 static bool show_all(const GPtrArray *mounts, const struct looks *looks, GString *out)
 {
 	unsigned uid = geteuid(), shown = 0;
 	bool ok = true;
+	g_autoptr(GHashTable) silent_users = g_hash_table_new(NULL, NULL); /* of uids */
 	for (unsigned i = 0; i < mounts->len; i++) {
 		const struct mount *m = mounts->pdata[i];
+		bool silent = false;
 		if (!mount_is_ours(m) || (uid != 0 && uid != m->uid))
 			continue;
+		if (g_hash_table_contains(silent_users, GUINT_TO_POINTER(m->uid))) {
+			verb_complain("%s: not asked: another mount of uid %u does not answer",
+			              m->point, m->uid);
+			ok = false;
+			continue;
+		}
 		if (shown++ && !looks->json)
 			g_string_append_c(out, '\n');
-		ok = show_mount(m, looks, out) && ok;
+		ok = show_mount(m, looks, out, &silent) && ok;
+		if (silent && client_foreign(m))
+			g_hash_table_add(silent_users, GUINT_TO_POINTER(m->uid));
 	}
 	if (!shown && !looks->json)
 		g_string_append(out, "no mounts\n");

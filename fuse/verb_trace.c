@@ -9,6 +9,7 @@
 #include "fuse/client.h"
 #include "fuse/human.h"
 #include "fuse/json.h"
+#include "fuse/jsontext.h"
 #include "fuse/verb.h"
 
 static const char help[] =
@@ -39,14 +40,16 @@ static void print_event(JsonObject *o)
 	}
 	g_autofree char *path = human_name(text(o, "path"));
 	g_autofree char *comm = human_name(text(o, "comm"));
-	const char *time = strchr(text(o, "time"), 'T');
+	g_autofree char *operation = human_name(text(o, "operation"));
+	g_autofree char *verdict = human_name(text(o, "verdict"));
+	g_autofree char *when = human_name(text(o, "time"));
+	const char *time = strchr(when, 'T');
 	gint64 error = number(o, "errno");
 	printf("%.8s  %s %" G_GINT64_FORMAT "+%" G_GINT64_FORMAT " %s  %s[%" G_GINT64_FORMAT
 	       "] uid %" G_GINT64_FORMAT "  %s%s%s  %.3f ms\n",
-	       time ? time + 1 : "", text(o, "operation"), number(o, "offset"), number(o, "length"),
-	       path, comm, number(o, "pid"), number(o, "uid"), text(o, "verdict"),
-	       error ? ": " : "", error ? g_strerror((int)error) : "",
-	       (double)number(o, "microseconds") / 1000);
+	       time ? time + 1 : "", operation, number(o, "offset"), number(o, "length"), path,
+	       comm, number(o, "pid"), number(o, "uid"), verdict, error ? ": " : "",
+	       error ? g_strerror((int)error) : "", (double)number(o, "microseconds") / 1000);
 }
 
 static bool trace(const struct mount *m, bool json, GError **error)
@@ -70,8 +73,7 @@ static bool trace(const struct mount *m, bool json, GError **error)
 		} else if (!o) {
 			break; /* unmounted */
 		} else if (json) {
-			g_autoptr(JsonNode) root = json_node_init_object(json_node_alloc(), o);
-			g_autofree char *line = json_to_string(root, FALSE);
+			g_autofree char *line = json_shown(o);
 			puts(line);
 		} else {
 			print_event(o);

@@ -5,7 +5,7 @@
 #include "fuse/human.h"
 #include "fuse/view.h"
 
-enum { TRANSFERS_MAX = 12, WAITERS_MAX = 4 };
+enum { TRANSFERS_MAX = 12, WAITERS_MAX = 4, HANDLERS_MAX = 32, SLICES_MAX = 4096 };
 
 static uint64_t number(JsonObject *o, const char *name)
 {
@@ -141,10 +141,9 @@ static void view_passthrough(JsonObject *answer, GString *out)
 
 static void view_handlers(JsonObject *answer, GString *out)
 {
-	JsonNode *node = json_object_get_member(answer, "handlers");
-	JsonArray *list = node && JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
-	for (unsigned n = 0; list && n < json_array_get_length(list); n++) {
-		JsonObject *h = json_array_get_object_element(list, n);
+	JsonArray *list = array(answer, "handlers");
+	for (unsigned n = 0; n < MIN(length(list), HANDLERS_MAX); n++) {
+		JsonObject *h = element(list, n);
 		g_autofree char *comm = text(h, "comm");
 		g_autofree char *name = text(h, "name");
 		g_autofree char *state = text(h, "state");
@@ -215,15 +214,16 @@ static void view_error(JsonObject *answer, GString *out)
 static void view_bar(JsonObject *answer, bool utf8, GString *out)
 {
 	JsonArray *list = array(answer, "bar");
-	g_autofree uint8_t *slices = g_new0(uint8_t, (gsize)length(list) + 1);
-	if (!length(list))
+	unsigned count = MIN(length(list), SLICES_MAX);
+	g_autofree uint8_t *slices = g_new0(uint8_t, (gsize)count + 1);
+	if (!count)
 		return;
-	for (unsigned i = 0; i < length(list); i++) {
+	for (unsigned i = 0; i < count; i++) {
 		JsonNode *node = json_array_get_element(list, i);
 		gint64 value = JSON_NODE_HOLDS_VALUE(node) ? json_node_get_int(node) : 0;
 		slices[i] = (uint8_t)CLAMP(value, 0, 255);
 	}
-	g_autofree char *bar = bar_draw(slices, length(list), utf8);
+	g_autofree char *bar = bar_draw(slices, count, utf8);
 	g_string_append_printf(out, "%s\n", bar);
 }
 

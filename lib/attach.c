@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,7 +17,7 @@
 #include "lib/handler.h"
 #include "lib/reply.h"
 
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 10000, PRIVATE_MAX = 4 };
 
 static const char FILE_SYSTEM[] = "fuse.lacunafs ";
 
@@ -54,6 +55,38 @@ static int mount_owner(unsigned major, unsigned minor, uint32_t *uid)
 	return r;
 }
 
+/* One that anybody could have made, as in /tmp, is as if it were not there. */
+static int directory_check(const char *path, uint32_t uid)
+{
+	struct stat st;
+	if (lstat(path, &st) != 0)
+		return -errno;
+	if (!S_ISDIR(st.st_mode))
+		return -ENOTDIR;
+	return st.st_uid == uid && !(st.st_mode & 022) ? 0 : -ENOENT;
+}
+
+/* The n-th directory of `uid` that mounts made under a name that nobody could guess, since
+ * somebody else had /tmp/lacunafs-UID. */
+static bool private_place(unsigned n, uint32_t uid, char *path, size_t size, int *length)
+{
+	char prefix[32];
+	struct dirent *e;
+	bool found = false;
+	DIR *tmp = opendir("/tmp");
+	snprintf(prefix, sizeof(prefix), "lacunafs-%u.", uid);
+	while (tmp && !found && (e = readdir(tmp))) {
+		if (strncmp(e->d_name, prefix, strlen(prefix)) != 0)
+			continue;
+		*length = snprintf(path, size, "/tmp/%s", e->d_name);
+		found = *length > 0 && (size_t)*length < size && directory_check(path, uid) == 0 &&
+		        n-- == 0;
+	}
+	if (tmp)
+		closedir(tmp);
+	return found;
+}
+
 /* The n-th place where the socket may be, as a mount tries them; false: no more, else *length
  * is that of the directory, 0 where there is none. */
 static bool place(unsigned n, uint32_t uid, char *path, size_t size, int *length)
@@ -68,18 +101,9 @@ static bool place(unsigned n, uint32_t uid, char *path, size_t size, int *length
 		*length = snprintf(path, size, "/run/user/%u/lacunafs", uid);
 	else if (n == 3)
 		*length = snprintf(path, size, "/tmp/lacunafs-%u", uid);
+	else if (n < 4 + PRIVATE_MAX)
+		return private_place(n - 4, uid, path, size, length);
 	return n <= 3;
-}
-
-/* One that anybody could have made, as in /tmp, is as if it were not there. */
-static int directory_check(const char *path, uint32_t uid)
-{
-	struct stat st;
-	if (lstat(path, &st) != 0)
-		return -errno;
-	if (!S_ISDIR(st.st_mode))
-		return -ENOTDIR;
-	return st.st_uid == uid && !(st.st_mode & 022) ? 0 : -ENOENT;
 }
 
 static void patience_set(int fd, int ms)

@@ -5,8 +5,8 @@
  *
  * A stream socket DIR/MAJOR:MINOR, named by the st_dev of the mount; DIR is the first of
  * /run/lacunafs (root), $XDG_RUNTIME_DIR/lacunafs, /run/user/UID/lacunafs and
- * /tmp/lacunafs-UID that the mount's owner could make. Only the owner and root are
- * answered (SO_PEERCRED).
+ * /tmp/lacunafs-UID that the mount's owner could make, else /tmp/lacunafs-UID.XXXXXX. Only the
+ * owner and root are answered (SO_PEERCRED).
  *
  * A request is one line of JSON, ≤ LACUNA_CONTROL_LINE bytes; the answer is one or more
  * lines of JSON, then end of file. One request a connection. Errors: {"error": "…"}.

@@ -69,10 +69,13 @@ static void test_numbers(void)
 static void test_names(void)
 {
 	assert_text(human_name("plain näme"), "plain näme");
-	assert_text(human_name("a\033[2Jb\nc\x7f"), "a\xef\xbf\xbd[2Jb\xef\xbf\xbd"
-	                                            "c\xef\xbf\xbd");
-	assert_text(human_name("\xff\xfe"), "\xef\xbf\xbd\xef\xbf\xbd");
-	assert_text(human_name("x\xe2\x80\xaey"), "x\xef\xbf\xbdy");
+	assert_text(human_name("a\033[2Jb\nc\x7f"), "a\\x1b[2Jb\\x0ac\\x7f");
+	assert_text(human_name("\xff\xfe"
+	                       "ä"),
+	            "\\xff\\xfeä");
+	assert_text(human_name("x\xe2\x80\xaey\xc2\x9b"), "x\\u202ey\\u009b");
+	assert_text(human_name("cut \xe2\x80"), "cut \\xe2\\x80");
+	assert_text(human_name("a\\x1b"), "a\\x1b");
 	assert_text(human_fit("abc", 5, false), "abc  ");
 	assert_text(human_fit("abc", 5, true), "  abc");
 	assert_text(human_fit("日本語", 5, false), "日本 ");

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/jsontext.h"
+#include <string.h>
+#include "fuse/human.h"
+
+/* The end of the string that begins at line[i]. */
+static size_t string_end(const char *line, size_t length, size_t i)
+{
+	for (i++; i < length && line[i] != '"'; i++)
+		if (line[i] == '\\')
+			i++;
+	return i;
+}
+
+bool json_sane(const char *line, size_t length, unsigned depth_max)
+{
+	unsigned depth = 0;
+	bool begun = false;
+	for (size_t i = 0; i < length; i++) {
+		char c = line[i];
+		if (c == ' ' || c == '\t' || c == '\r')
+			continue;
+		if (depth == 0 && (begun || c != '{'))
+			return false;
+		begun = true;
+		if (c == '"')
+			i = string_end(line, length, i);
+		else if (c == '/' || ((c == '[' || c == '{') && ++depth > depth_max))
+			return false;
+		else if (c == ']' || c == '}')
+			depth--;
+	}
+	return begun && depth == 0;
+}
+
+char *json_shown(JsonObject *o)
+{
+	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+	json_node_set_object(node, o);
+	g_autofree char *line = json_to_string(node, FALSE);
+	GString *out = g_string_sized_new(strlen(line));
+	for (const char *p = line; *p; p = g_utf8_next_char(p)) {
+		gunichar c = g_utf8_get_char(p);
+		if (human_unsafe(c))
+			g_string_append_printf(out, "\\u%04x", c);
+		else
+			g_string_append_unichar(out, c);
+	}
+	return g_string_free(out, FALSE);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* JSON from somebody else, before it is parsed and before it is shown. */
+#pragma once
+#include <json-glib/json-glib.h>
+#include <stdbool.h>
+
+/* One object, at most `depth_max` deep, and nothing but blanks around it. To be asked before
+ * json-glib is, which recurses at each '[' and '{', so that a line of them takes the stack; leaks
+ * all but the last of several documents on one line; and knows comments and assignments, which
+ * are no JSON. */
+bool json_sane(const char *line, size_t length, unsigned depth_max);
+/* `o` on one line without its newline; what a terminal would obey is written \uNNNN. Caller
+ * frees. */
+char *json_shown(JsonObject *o);
