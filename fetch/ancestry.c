@@ -18,7 +18,8 @@ struct shape listing_shape(struct listing *l)
 	struct shape shape = {.count = listing_count(l)};
 	for (uint32_t n = 0; n < shape.count; n++) {
 		const struct listing_entry *e = listing_at(l, n);
-		uint64_t said[] = {e->told, e->mode & S_IFMT};
+		bool file = (e->flags & LISTING_DIRECTORY) != 0; /* as it was told */
+		uint64_t said[] = {e->told, file ? S_IFREG : e->mode & S_IFMT};
 		/* a sum: the order of two listings may differ */
 		shape.hash += XXH3_64bits_withSeed(listing_name(l, e), e->name_len,
 		                                   XXH3_64bits(said, sizeof said));

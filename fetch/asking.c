@@ -171,7 +171,8 @@ static void asking_accept_locked(struct asking *a, const struct shape *shape,
 	g_clear_pointer(&d->cause, g_free);
 	if (told == a->request.previous) {
 		d->lister->listings_unchanged++;
-		listing_set_checked(told, clock_realtime());
+		/* an entry may have been found out to be a directory meanwhile */
+		listing_set_checked(d->listing ? d->listing : told, clock_realtime());
 		listing_unref(told);
 	} else {
 		*before = d->listing;

@@ -76,17 +76,24 @@ void attributes_submit(struct lister *l, struct asking_stat *chain)
 }
 
 /* The entry it was asked for may have been replaced meanwhile. */
+static bool attributes_find_locked(const struct asking_stat *a, uint32_t *index)
+{
+	struct directory *d = a->directory;
+	const struct listing_entry *e;
+
+	if (d->listing == NULL || !listing_find(d->listing, a->name, index))
+		return false;
+	e = listing_at(d->listing, *index);
+	return e->ino == a->ino && e->told == a->told && S_ISREG(e->mode);
+}
+
 static void attributes_arrived_locked(struct asking_stat *a)
 {
 	struct directory *d = a->directory;
 	const struct source_stat *r = &a->request;
-	const struct listing_entry *e;
 	uint32_t index;
 
-	if (d->listing == NULL || !listing_find(d->listing, a->name, &index))
-		return;
-	e = listing_at(d->listing, index);
-	if (e->ino != a->ino || e->told != a->told || !S_ISREG(e->mode))
+	if (!attributes_find_locked(a, &index))
 		return;
 	listing_resolve(d->listing, index, r->size, r->mtime_known, r->mtime_ns);
 	directory_unsaved_locked(d, false);
@@ -97,12 +104,17 @@ static void asking_stat_done(struct source_request *r, const GError *error)
 	struct asking_stat *a = (struct asking_stat *)r;
 	struct directory *d = a->directory;
 	struct lister *l = d->lister;
+	struct listing *before = NULL;
 	GArray *answers = answers_new();
+	uint32_t index;
 
 	pthread_mutex_lock(&l->lock);
 	lister_reached_locked(l, error);
 	l->attributes++;
-	if (error) {
+	if (g_error_matches(error, FETCH_ERROR, FETCH_DIRECTORY) &&
+	    (!attributes_find_locked(a, &index) || (before = directory_found_locked(d, index))))
+		error = NULL; /* what it is is known, as for one that was replaced */
+	else if (error) {
 		l->errors++;
 		g_free(d->cause);
 		d->cause = g_strdup(error->message);
@@ -115,6 +127,7 @@ static void asking_stat_done(struct source_request *r, const GError *error)
 	if (error)
 		lister_tell(error, answers->len > 0, "attributes of", a->path);
 	answers_give(answers);
+	listing_unref(before);
 	directory_unref(d);
 	g_free(a->path);
 	g_free(a);

@@ -121,7 +121,8 @@ bool directory_find_locked(struct directory *d, struct listing *l, uint32_t inde
 	if (d->listing == NULL || !listing_find(d->listing, listing_name(l, then), &found))
 		return false;
 	e = listing_at(d->listing, found);
-	if (e->ino != then->ino || ((e->mode ^ then->mode) & S_IFMT) != 0)
+	bool found_out = (e->flags & LISTING_DIRECTORY) != 0 && e->told == then->told;
+	if (e->ino != then->ino || (!found_out && ((e->mode ^ then->mode) & S_IFMT) != 0))
 		return false;
 	*now = found;
 	return true;
@@ -142,6 +143,7 @@ void directory_entry(struct directory *d, struct listing *l, uint32_t index,
 			out->size = now->size;
 			out->mtime_ns = now->mtime_ns;
 			out->flags = now->flags;
+			out->mode = now->mode;
 		}
 	}
 	pthread_mutex_unlock(&d->lister->lock);
@@ -170,6 +172,33 @@ void directory_doubt(struct directory *d, const char *name)
 		directory_unsaved_locked(d, false);
 	}
 	pthread_mutex_unlock(&d->lister->lock);
+}
+
+struct listing *directory_found_locked(struct directory *d, uint32_t index)
+{
+	struct listing *before = d->listing, *after;
+
+	after = listing_with_directory(before, index, d->lister->source->dir_mode);
+	if (after == NULL)
+		return NULL;
+	d->listing = after;
+	d->counted = NULL;
+	directory_unsaved_locked(d, false);
+	return before;
+}
+
+bool directory_found(struct directory *d, const char *name)
+{
+	struct listing *before = NULL;
+	uint32_t index;
+
+	pthread_mutex_lock(&d->lister->lock);
+	if (d->listing && listing_find(d->listing, name, &index) &&
+	    S_ISREG(listing_at(d->listing, index)->mode))
+		before = directory_found_locked(d, index);
+	pthread_mutex_unlock(&d->lister->lock);
+	listing_unref(before);
+	return before != NULL;
 }
 
 void directory_expire(struct directory *d)

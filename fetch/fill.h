@@ -31,6 +31,8 @@ struct fill_options {
 	uint64_t prefetch_bytes; /* budget of what nobody waits for; 0 = 64 MiB */
 	/* A transfer found another version at the source than the listing told. */
 	void (*changed)(void *user, struct content *c);
+	/* The source says that it is a directory. */
+	void (*directory)(void *user, struct content *c);
 	/* The last chunk is in (on a source or pool thread). */
 	void (*completed)(void *user, struct content *c);
 	/* Where the local file of a content is, or is to be, now: owned by the engine. NULL: as

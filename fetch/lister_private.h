@@ -97,6 +97,9 @@ bool directory_fresh_locked(struct directory *d);
 /* What became of entry `index` of `l` in the listing that is held now; false: it went, or
  * is another by now. */
 bool directory_find_locked(struct directory *d, struct listing *l, uint32_t index, uint32_t *now);
+/* Entry `index` is a directory. What the listing was before, to be dropped without the lock; NULL:
+ * no memory. */
+struct listing *directory_found_locked(struct directory *d, uint32_t index);
 void directory_failed_locked(struct directory *d, const GError *error);
 /* The last request told whether the source can be reached. */
 void lister_reached_locked(struct lister *l, const GError *error);

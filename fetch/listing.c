@@ -123,12 +123,29 @@ void listing_resolve(struct listing *l, uint32_t index, uint64_t size, bool mtim
 	pthread_mutex_unlock(&l->lock);
 }
 
+struct listing *listing_with_directory(struct listing *l, uint32_t index, uint32_t permissions)
+{
+	g_assert(index < l->header->count);
+	char *blob = g_try_malloc(l->header->length);
+	if (blob == NULL)
+		return NULL;
+	pthread_mutex_lock(&l->lock);
+	memcpy(blob, l->blob, l->header->length);
+	pthread_mutex_unlock(&l->lock);
+	struct listing *copy = listing_wrap(blob);
+	struct listing_entry *e = &copy->entries[index];
+	e->mode = S_IFDIR | (permissions & 07777);
+	e->size = 0;
+	e->flags |= LISTING_SIZE_EXACT | LISTING_RESOLVED | LISTING_DIRECTORY;
+	return copy;
+}
+
 void listing_doubt(struct listing *l, uint32_t index)
 {
 	g_assert(index < l->header->count);
 	struct listing_entry *e = &l->entries[index];
 	pthread_mutex_lock(&l->lock);
-	if ((e->flags & LISTING_RESOLVED) != 0)
+	if ((e->flags & LISTING_RESOLVED) != 0 && (e->flags & LISTING_DIRECTORY) == 0)
 		e->flags &= ~(LISTING_RESOLVED | LISTING_SIZE_EXACT);
 	pthread_mutex_unlock(&l->lock);
 }
@@ -181,7 +198,9 @@ static bool entry_check(const struct listing *l, uint32_t i, uint64_t *at)
 	uint64_t end = l->header->length, next = *at;
 	if (e->ino == 0 || e->nlink == 0 || e->cookie == 0 || e->cookie > l->header->last_cookie ||
 	    (i > 0 && e->cookie <= e[-1].cookie) || !listing_type_known(e->mode) ||
-	    (e->flags & ~(LISTING_SIZE_EXACT | LISTING_MTIME_KNOWN | LISTING_RESOLVED)) != 0 ||
+	    (e->flags & ~(LISTING_SIZE_EXACT | LISTING_MTIME_KNOWN | LISTING_RESOLVED |
+	                  LISTING_DIRECTORY)) != 0 ||
+	    ((e->flags & LISTING_DIRECTORY) != 0 && !S_ISDIR(e->mode)) ||
 	    S_ISLNK(e->mode) != (e->target_off != 0))
 		return false;
 	if (e->name_off != next || e->name_len >= end - next)

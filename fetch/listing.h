@@ -27,6 +27,7 @@ enum listing_flags {
 	LISTING_SIZE_EXACT = 1,  /* size is the exact number of bytes */
 	LISTING_MTIME_KNOWN = 2, /* mtime_ns comes from the source */
 	LISTING_RESOLVED = 4,    /* attributes were asked for one by one (HEAD) */
+	LISTING_DIRECTORY = 8,   /* told as a file, it was found out to be a directory */
 };
 
 struct listing_entry {
@@ -72,6 +73,9 @@ const char *listing_xattr_names(const struct listing *l, const struct listing_en
 /* Exact attributes of one entry arrived. */
 void listing_resolve(struct listing *l, uint32_t index, uint64_t size, bool mtime_known,
                      int64_t mtime_ns);
+
+/* A copy, in which entry `index` is a directory. NULL: no memory. */
+struct listing *listing_with_directory(struct listing *l, uint32_t index, uint32_t permissions);
 
 /* The xattrs of one entry, for listing_builder_add(). NULL: none, or beyond Linux's limits. */
 GBytes *listing_xattrs_pack(unsigned count, const char *const *names, const void *const *values,

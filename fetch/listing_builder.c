@@ -166,8 +166,12 @@ static struct key *keys_new(const struct listing_builder *b, uint32_t *count)
 static bool entry_survives(struct listing *previous, const struct listing_entry *old,
                            struct listing_entry *e)
 {
-	if (old->ino != e->ino || (old->mode & S_IFMT) != (e->mode & S_IFMT))
+	bool directory =
+	        (old->flags & LISTING_DIRECTORY) != 0 && old->told == e->told && S_ISREG(e->mode);
+	if (old->ino != e->ino || (!directory && (old->mode & S_IFMT) != (e->mode & S_IFMT)))
 		return false;
+	if (directory)
+		e->mode = old->mode;
 	pthread_mutex_lock(&previous->lock);
 	if ((old->flags & LISTING_RESOLVED) != 0 && old->told == e->told) {
 		e->size = old->size;

@@ -284,6 +284,8 @@ static void transfer_tell(struct transfer *t, const GError *cause, bool waited)
 	content_failed(c, fetch_error_errno(cause, false), cause->message);
 	if (o->changed && g_error_matches(cause, FETCH_ERROR, FETCH_CHANGED))
 		o->changed(o->user, c);
+	if (o->directory && g_error_matches(cause, FETCH_ERROR, FETCH_DIRECTORY))
+		o->directory(o->user, c);
 }
 
 void transfer_end(struct transfer *t, const GError *error)

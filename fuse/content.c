@@ -80,6 +80,19 @@ void content_changed(void *user, struct content *c)
 	inode_put(s, parent);
 }
 
+/* A listing may tell the size of a directory, and link to it without a slash. */
+void content_is_directory(void *user, struct content *c)
+{
+	struct server *s = user;
+	g_autofree char *name = NULL;
+	struct inode *parent = inode_parent(s, content_owner(c), &name);
+	if (directory_found(inode_open_directory(s, parent), name)) {
+		notifier_entry(s->notifier, inode_id(parent), name);
+		notifier_inode(s->notifier, inode_id(parent), true);
+	}
+	inode_put(s, parent);
+}
+
 struct directory *inode_open_directory(struct server *s, struct inode *i)
 {
 	pthread_mutex_lock(&i->lock);

@@ -172,6 +172,7 @@ enum adoption inode_adopt(struct server *s, struct inode *i, const struct listin
 char *content_path_now(void *user, struct content *c);
 void content_completed(void *user, struct content *c);
 void content_changed(void *user, struct content *c);
+void content_is_directory(void *user, struct content *c);
 void content_released(void *user, struct content *c, void *owner);
 char *directory_local_path(void *user, struct directory *d);
 void directory_changed(void *user, struct directory *d, struct listing *before,

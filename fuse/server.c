@@ -217,6 +217,7 @@ static bool engine_start(struct server *s, GError **error)
 	        .wait_ms = settings->wait_ms,
 	        .prefetch_bytes = settings->prefetch_bytes,
 	        .changed = content_changed,
+	        .directory = content_is_directory,
 	        .completed = content_completed,
 	        .local_path = content_path_now,
 	        .released = content_released,

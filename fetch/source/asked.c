@@ -132,8 +132,10 @@ static const struct source_ops asked_source_ops = {
 struct source *asked_new(struct source *inner, const struct asked_ops *ops, void *user)
 {
 	struct asked *a = g_new0(struct asked, 1);
-	a->base = (struct source){
-	        .ops = &asked_source_ops, .xattrs = inner->xattrs, .cyclic = inner->cyclic};
+	a->base = (struct source){.ops = &asked_source_ops,
+	                          .xattrs = inner->xattrs,
+	                          .dir_mode = inner->dir_mode,
+	                          .cyclic = inner->cyclic};
 	a->inner = inner;
 	a->ops = ops;
 	a->user = user;

@@ -73,6 +73,7 @@ struct source *http_source_open(const char *url, const struct source_options *op
 	struct http *h = g_new0(struct http, 1);
 	h->base.ops = &http_ops;
 	h->base.cyclic = true;
+	h->base.dir_mode = options->dir_mode;
 	h->options = *options;
 	h->options.headers = NULL;
 	h->options.token_file = h->options.ca_file = NULL;

@@ -110,6 +110,8 @@ struct source_ops {
 struct source {
 	const struct source_ops *ops;
 	bool xattrs; /* listings may carry extended attributes */
+	/* Permissions of a directory that a listing told as a file (FETCH_DIRECTORY). */
+	uint32_t dir_mode;
 	bool cyclic; /* a directory may be shown again below itself, and tells no identity */
 };
 

@@ -3,6 +3,7 @@
 """What an index page says, and what it does not: no name vanishes, nothing is made up."""
 import errno
 import os
+import time
 
 import pytest
 
@@ -153,3 +154,52 @@ def test_nested_alike(mount, serve, scratch):
         assert (m / chain.relative_to(top) / "last").read_bytes() == b"x"
         assert sorted(os.listdir(m / "d" / "d")) == ["d", "f"]
         m.umount()
+
+
+def page_without_slashes(rows):
+    return "text/html", ("<html><title>Index of /</title><table><tr><th>Name</th><th>Size</th></tr>" + "".join(
+        f'<tr><td><a href="{name}">{name}</a></td><td>17-Nov-2025 12:34</td><td>{size}</td></tr>'
+        for name, size in rows) + "</table></html>").encode()
+
+
+@pytest.mark.parametrize("size", ["-", "4096"])
+def test_directories_without_a_slash(mount, serve, many, size):
+    """A link that the server redirects to the same with a slash is a directory: known by the first
+    look at it, or where the index tells a size for it, by the first read."""
+    server = serve(many)
+    server.pages["/"] = page_without_slashes([("d", size), ("e", size)])
+    (many / "e").mkdir()
+    m = mount(server.url, "-o", QUICK + ",dirmode=750")
+    if size != "-":
+        for name in ("d", "e"):
+            assert refused(lambda: (m / name).read_bytes()) in (errno.EIO, errno.EISDIR)
+        for _ in range(200):  # the kernel is told by a thread of its own
+            if os.path.isdir(m / "d") and os.path.isdir(m / "e"):
+                break
+            time.sleep(0.05)
+    assert os.path.isdir(m / "d") and os.path.isdir(m / "e")
+    assert os.stat(m / "d").st_mode == os.stat(m / "e").st_mode == 0o40750
+    assert {e.name: e.is_dir() for e in os.scandir(m.path)} == {"d": True, "e": True}
+    assert len(os.listdir(m / "d")) == 300 and os.listdir(m / "e") == []
+    assert (m / "d" / "file007").read_bytes() == b"12345"
+    (m / "d" / "new").write_bytes(b"new")
+    m.umount()
+    server.stop()
+    m = m.again()
+    assert len(os.listdir(m / "d")) == 301 and (m / "d" / "new").read_bytes() == b"new"
+    os.rmdir(m / "e")
+    assert os.listdir(m.path) == ["d"]
+
+
+def test_directory_without_a_slash_is_listed_anew(lacunafs, mount, serve, many):
+    """What was found out stays as long as the index says the same of it."""
+    server = serve(many)
+    server.pages["/"] = page_without_slashes([("d", "-")])
+    m = mount(server.url, "-o", QUICK)
+    assert os.path.isdir(m / "d")
+    server.pages["/"] = page_without_slashes([("d", "-"), ("other", "5")])
+    server.forget()
+    assert lacunafs.run("refresh", m.path).returncode == 0
+    assert sorted(os.listdir(m.path)) == ["d", "other"]
+    assert os.path.isdir(m / "d") and len(os.listdir(m / "d")) == 300
+    assert not server.asked("/d")
