@@ -69,6 +69,7 @@ static const struct rule {
         {"handler_timeout", TIME, FIELD(handler_ms), 10, 86400000, 60000,
          "a time from 10ms to 24h"},
         {"netrc", SWITCH, FIELD(source_options.no_netrc), 0, 1, 0, "yes or no"},
+        {"etag", SWITCH, FIELD(source_options.no_etag), 0, 1, 0, "yes or no"},
         {"threads", COUNT, FIELD(threads), 0, 64, 0, "a number from 0 to 64"},
         {"spin", SPIN, FIELD(spin_us), 0, 1000, 100, "a time from 0 to 1000us"},
         {"end_epoch", FLAG, FIELD(end_epoch), 0, 1, 0, "no value"},

@@ -153,6 +153,7 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 		return usage(error, "mount: SOURCE and MOUNTPOINT must not be empty");
 	if (!source_take(s, w->rest[0], error))
 		return false;
+	s->source_options.wait_ms = s->wait_ms;
 	s->mountpoint = resolved(w->rest[1]);
 	s->store = w->store && w->store[0] ? resolved(w->store) : default_store(s->source);
 	s->foreground = w->foreground;

@@ -31,6 +31,7 @@ static const char help[] =
         "    listing_ttl=300s      then ask again   connections=16      to one host\n"
         "    filemode=0755         of a file        dirmode=0755        of a directory\n"
         "    uid=N, gid=N          without any      netrc=yes           or no\n"
+        "    etag=yes              or no: versions by Last-Modified and size alone\n"
         "    threads=0             0: by machine    spin=100us          before a sleep\n"
         "    exec_writes=deny      or allow: of running programs; we deny nothing then\n"
         "    handler_lost=wait     or deny or source: who waits for a handler that died\n"

@@ -66,6 +66,7 @@ static int on_sent(void *user, char *ip, char *local, int port, int local_port)
 	struct easy *e = user;
 	e->exchange->sent = true;
 	easy_progress(e, 0);
+	e->exchange->sent_ns = e->context->alive_ns;
 	return CURL_PREREQFUNC_OK;
 }
 

@@ -13,14 +13,16 @@ void exchange_reset(struct exchange *x)
 	x->next = x->previous = NULL;
 	x->easy = NULL;
 	x->error = NULL;
-	x->sent = x->head_seen = false;
+	x->sent = x->head_seen = x->crowded = false;
 	x->bytes = x->window_bytes = 0;
+	x->sent_ns = 0;
 	x->reply.length = -1;
 }
 
 void exchange_begun(struct exchange *x, int64_t now)
 {
-	x->progress_ns = x->window_ns = now;
+	x->beside = 0;
+	x->begun_ns = x->progress_ns = x->window_ns = now;
 }
 
 void exchange_arrived(struct exchange *x, size_t bytes, int64_t now)
@@ -32,6 +34,7 @@ void exchange_arrived(struct exchange *x, size_t bytes, int64_t now)
 void exchange_excuse(struct exchange *x, int64_t now)
 {
 	x->progress_ns = x->window_ns = now;
+	x->sent_ns = x->sent ? now : 0;
 	x->window_bytes = x->bytes;
 }
 
@@ -55,6 +58,14 @@ GError *exchange_overdue(struct exchange *x, const struct transport_options *opt
 	if (!x->sent && now - since > options->connect_ms * MS_NS + SLACK_NS)
 		return g_error_new(FETCH_ERROR, FETCH_TIMEOUT, "no connection within %u ms",
 		                   options->connect_ms);
+	unsigned head_ms = MAX(options->wait_ms, options->stall_ms);
+	if (x->sent && !x->head_seen) {
+		if (now - x->sent_ns <= head_ms * MS_NS)
+			return NULL;
+		return g_error_new(FETCH_ERROR, FETCH_TIMEOUT,
+		                   "no answer for %u ms, but %" G_GUINT64_FORMAT " bytes", head_ms,
+		                   x->bytes);
+	}
 	if (x->sent && is_stalled(x, options->stall_ms * MS_NS, now))
 		return g_error_new(FETCH_ERROR, FETCH_TIMEOUT,
 		                   "no progress for %u ms, after %" G_GUINT64_FORMAT " bytes",

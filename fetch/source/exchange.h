@@ -2,7 +2,9 @@
  * Copyright the lacunafs authors */
 
 /* One HTTP request and its answer, as the transport carries it, and when it has taken
- * too long: no connection in time, nothing arriving, or next to nothing.
+ * too long: no connection in time, no answer, nothing more arriving, or next to nothing.
+ * Until the head of its answer is whole a server may take as long as a reader waits (a tape,
+ * a disk that sleeps, a cache that asks its origin): a stall is of what has begun to come.
  * Units:   ns, CLOCK_MONOTONIC; options in ms
  * Owns:    nothing; an exchange is its submitter's
  * Locking: the submitter's until transport_submit(), the network thread's until done()
@@ -20,6 +22,9 @@ struct exchange {
 	const char *accept;            /* NULL = any */
 	const char *if_none_match;     /* NULL = none; no control characters */
 	const char *if_modified_since; /* the same */
+	/* On the network thread, before it is sent; false ends the exchange with *error.
+	 * NULL: nothing. */
+	bool (*start)(struct exchange *x, GError **error);
 	/* The head is in `reply`. false ends the exchange with *error. */
 	bool (*head)(struct exchange *x, GError **error);
 	/* The library's own buffer. false: as head(). */
@@ -28,18 +33,21 @@ struct exchange {
 	void (*done)(struct exchange *x, const GError *error);
 
 	struct reply reply; /* out; the submitter clears it */
+	bool crowded;       /* out, in done(): refused as one of too many, who are fewer now */
 
 	/* private */
 	GError *error;
 	struct easy *easy;
 	struct exchange *next, *previous;
 	bool sent, head_seen;
+	unsigned beside; /* under way when it began, itself counted */
 	uint64_t bytes, window_bytes;
-	int64_t progress_ns, window_ns;
+	int64_t begun_ns, sent_ns, progress_ns, window_ns;
 };
 
 struct transport_options {
 	unsigned connect_ms, stall_ms, connections; /* none is 0 */
+	unsigned wait_ms; /* until a head is whole, if it is more than stall_ms */
 };
 
 /* For the transport: */

@@ -65,6 +65,7 @@ struct source *http_source_open(const char *url, const struct source_options *op
 	struct transport_options limits = {
 	        .connect_ms = options->connect_ms,
 	        .stall_ms = options->stall_ms,
+	        .wait_ms = options->wait_ms,
 	        .connections = options->connections,
 	};
 	g_auto(url_auto) root = {0};

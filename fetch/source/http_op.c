@@ -6,9 +6,11 @@
 
 #define HOPS_MAX 8u
 #define DRAIN_MAX 65536u /* less than a new connection costs */
-#define RETRY_AFTER_MAX_S 5u
+#define CROWDED_MAX 8u   /* times that one is sent again as one of too many */
 #define SECOND_NS INT64_C(1000000000)
+#define MS_NS INT64_C(1000000)
 
+static bool op_start(struct exchange *x, GError **error);
 static bool op_head(struct exchange *x, GError **error);
 static bool op_body(struct exchange *x, const char *data, size_t length, GError **error);
 static void op_done(struct exchange *x, const GError *error);
@@ -29,6 +31,7 @@ void op_init(struct http_op *op, struct http *http, const struct http_kind *kind
 	op->first_url = g_string_free(g_steal_pointer(&url), FALSE);
 	op->url = g_strdup(op->first_url);
 	op->x.trusted = true;
+	op->x.start = op_start;
 	op->x.head = op_head;
 	op->x.body = op_body;
 	op->x.done = op_done;
@@ -138,8 +141,11 @@ static enum fetch_error status_code(unsigned status)
 bool op_refused(struct http_op *op, GError **error)
 {
 	unsigned status = op->x.reply.status;
-	g_set_error(error, FETCH_ERROR, (gint)status_code(status), "HTTP %u%s", status,
-	            status_words(status));
+	unsigned later = reply_retry_after(&op->x.reply, clock_realtime() / SECOND_NS);
+	g_autofree char *when =
+	        later > 0 ? g_strdup_printf("; to be asked again in %u s", later) : NULL;
+	g_set_error(error, FETCH_ERROR, (gint)status_code(status), "HTTP %u%s%s", status,
+	            status_words(status), when != NULL ? when : "");
 	return false;
 }
 
@@ -184,6 +190,28 @@ static bool op_redirect(struct http_op *op, GError **error)
 	return true;
 }
 
+/* Nobody is asked who asked not to be. */
+static bool op_start(struct exchange *x, GError **error)
+{
+	struct http_op *op = (struct http_op *)x;
+	int64_t now = clock_now(), until = quiet_until(&op->http->quiet, op->request->path);
+	int64_t patience = (int64_t)MAX(op->http->options.wait_ms, op->http->options.stall_ms);
+	if (op->begun_ns == 0)
+		op->begun_ns = now;
+	if (until > now) {
+		op->request->retry_ns = until;
+		g_set_error(error, FETCH_ERROR, FETCH_SERVER,
+		            "the server asked not to be asked for another %" G_GINT64_FORMAT " s",
+		            (until - now + SECOND_NS - 1) / SECOND_NS);
+		return false;
+	}
+	if (op->hops > 0 && now - op->begun_ns > patience * MS_NS) {
+		g_set_error(error, FETCH_ERROR, FETCH_TIMEOUT, "redirected for too long");
+		return false;
+	}
+	return true;
+}
+
 static bool op_head(struct exchange *x, GError **error)
 {
 	struct http_op *op = (struct http_op *)x;
@@ -216,24 +244,34 @@ static void op_next(struct http_op *op)
 		g_free(op->url);
 		op->url = g_steal_pointer(&op->next_url);
 	}
+	g_clear_error(&op->verdict);
 	op->again = op->draining = false;
 	op->drained = 0;
 	op_submit(op);
 }
 
-/* The caller's retry waits as long as the server asks for, within reason. */
+/* The caller's retry waits as long as the server asks for, if it waits at all. */
 static void op_note_retry(struct http_op *op, const GError *error)
 {
-	unsigned seconds = MIN(op->x.reply.retry_after_s, RETRY_AFTER_MAX_S);
-	if (seconds > 0 && g_error_matches(error, FETCH_ERROR, FETCH_SERVER))
-		op->request->retry_ns = clock_now() + seconds * SECOND_NS;
+	const struct reply *r = &op->x.reply;
+	unsigned seconds = reply_retry_after(r, clock_realtime() / SECOND_NS);
+	if (seconds == 0 || !g_error_matches(error, FETCH_ERROR, FETCH_SERVER))
+		return;
+	op->request->retry_ns = clock_now() + seconds * SECOND_NS;
+	quiet_note(&op->http->quiet, op->request->path, r->status == 429, op->request->retry_ns);
+}
+
+/* Refused as one of too many, of whom there will be fewer: it is nobody's failure yet. */
+static bool op_crowded(struct http_op *op)
+{
+	return op->x.crowded && op->x.reply.retry_after == NULL && op->crowded++ < CROWDED_MAX;
 }
 
 static void op_done(struct exchange *x, const GError *error)
 {
 	struct http_op *op = (struct http_op *)x;
 	bool cancelled = g_error_matches(error, FETCH_ERROR, FETCH_CANCELLED);
-	if (op->again && !cancelled) {
+	if ((op->again || op_crowded(op)) && !cancelled) {
 		op_next(op);
 		return;
 	}

@@ -15,6 +15,7 @@
  * Locking: the network thread's, from op_submit() on
  */
 #pragma once
+#include "fetch/source/quiet.h"
 #include "fetch/source/source.h"
 #include "fetch/source/transport.h"
 #include "fetch/source/url.h"
@@ -25,6 +26,7 @@ struct http {
 	struct credentials *credentials;
 	struct source_options options; /* the borrowed pointers in it are NULL */
 	struct url root;               /* its path ends in '/'; no credentials */
+	struct quiet quiet;            /* the network thread's */
 	char *root_text;
 };
 
@@ -45,7 +47,8 @@ struct http_op {
 	char *url;                      /* of this exchange */
 	char *next_url;                 /* where the answer sent us; NULL = nowhere */
 	GError *verdict;                /* known since the head */
-	unsigned hops;
+	int64_t begun_ns;               /* of its first exchange */
+	unsigned hops, crowded;
 	uint64_t drained; /* bytes of a body nobody wants */
 	bool draining, again;
 	bool file; /* not a directory's URL */

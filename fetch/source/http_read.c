@@ -4,7 +4,8 @@
 #include <string.h>
 
 #define LEAST_PART 4096u /* that a server may answer with where more was asked for */
-#define PARTS_FREE 16u   /* so often it may be less */
+#define MINUTE_NS INT64_C(60000000000)
+#define PARTS_FREE 16u /* so often it may be less */
 
 /* A server may answer with less than was asked for, and is then asked for the rest: `received`
  * counts over all of it, `part_end` is where this answer ends, both from req->offset on. */
@@ -80,14 +81,30 @@ static bool check_unsatisfied(const struct exchange *x, struct source_read *req,
 	return false;
 }
 
+/* Its Last-Modified is the listing's time, which may lack the seconds. */
+static bool as_listed(const struct reply *r, const struct source_read *req)
+{
+	int64_t modified_ns;
+	if (r->etag == NULL || !reply_mtime(r, &modified_ns))
+		return false;
+	return modified_ns >= req->mtime_ns && modified_ns - req->mtime_ns < MINUTE_NS;
+}
+
 static bool check_version(struct read_op *r, struct source_read *req, source_version *out,
                           GError **error)
 {
 	source_version pinned = r->begun ? req->version : req->pinned;
-	source_version version = reply_version(&r->op.x.reply, req->size);
+	bool etag = !r->op.http->options.no_etag;
+	source_version version = reply_version(&r->op.x.reply, req->size, etag);
 	if (pinned != 0 && version != pinned) {
-		g_set_error(error, FETCH_ERROR, FETCH_CHANGED,
-		            "changed at the source: its ETag or Last-Modified is another");
+		bool alone = etag && as_listed(&r->op.x.reply, req);
+		g_set_error(
+		        error, FETCH_ERROR, FETCH_CHANGED,
+		        "changed at the source: its %s is another%s",
+		        alone ? "ETag" : "ETag or Last-Modified",
+		        alone ? ", its size and Last-Modified are as listed (several servers by "
+		                "one name? -o etag=no takes them for one)"
+		              : "");
 		return false;
 	}
 	*out = version;

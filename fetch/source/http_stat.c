@@ -34,7 +34,7 @@ static bool stat_known(struct http_op *op, uint64_t size)
 	struct source_stat *req = (struct source_stat *)op->request;
 	req->size = size;
 	req->mtime_known = reply_mtime(&op->x.reply, &req->mtime_ns);
-	req->version = reply_version(&op->x.reply, size);
+	req->version = reply_version(&op->x.reply, size, !op->http->options.no_etag);
 	op_enough(op);
 	return true;
 }

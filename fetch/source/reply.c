@@ -4,6 +4,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#define RETRY_AFTER_MAX 3600
+
 static void reply_begin(struct reply *r)
 {
 	g_free(r->etag);
@@ -11,6 +13,8 @@ static void reply_begin(struct reply *r)
 	g_free(r->type);
 	g_free(r->location);
 	g_free(r->encoding);
+	g_free(r->retry_after);
+	g_free(r->date);
 	*r = (struct reply){.length = -1, .total = UINT64_MAX};
 }
 
@@ -100,8 +104,9 @@ static void reply_header(struct reply *r, const char *name, size_t length, const
 	else if (IS("Transfer-Encoding"))
 		r->framed = end - value >= 7 && g_ascii_strncasecmp(end - 7, "chunked", 7) == 0;
 	else if (IS("Retry-After"))
-		r->retry_after_s =
-		        whole_number(value, end, &number) ? (unsigned)MIN(number, 3600) : 0;
+		keep(&r->retry_after, value, end);
+	else if (IS("Date"))
+		keep(&r->date, value, end);
 #undef IS
 }
 
@@ -143,11 +148,14 @@ bool reply_feed(struct reply *r, const char *line, size_t length)
 	return false;
 }
 
-uint64_t reply_version(const struct reply *r, uint64_t size)
+uint64_t reply_version(const struct reply *r, uint64_t size, bool etag)
 {
 	uint64_t parts[3] = {0, 0, size};
-	if (r->etag != NULL)
-		parts[0] = XXH3_64bits(r->etag, strlen(r->etag));
+	const char *value = r->etag;
+	if (value != NULL && (value[0] == 'W' || value[0] == 'w') && value[1] == '/')
+		value += 2;
+	if (value != NULL && (etag || r->modified == NULL))
+		parts[0] = XXH3_64bits(value, strlen(value));
 	if (r->modified != NULL)
 		parts[1] = XXH3_64bits(r->modified, strlen(r->modified));
 	uint64_t version = XXH3_64bits(parts, sizeof(parts));
@@ -184,9 +192,8 @@ static bool month_index(const char *s, unsigned *out)
 }
 
 /* IMF-fixdate, the one form RFC 9110 lets be sent: "Sun, 06 Nov 1994 08:49:37 GMT" */
-bool reply_mtime(const struct reply *r, int64_t *ns)
+static bool date_parse(const char *s, int64_t *seconds)
 {
-	const char *s = r->modified;
 	unsigned day, month, century, year, hour, minute, second;
 	if (s == NULL || strlen(s) != 29 || memcmp(s + 3, ", ", 2) != 0 ||
 	    strcmp(s + 25, " GMT") != 0)
@@ -201,9 +208,33 @@ bool reply_mtime(const struct reply *r, int64_t *ns)
 	int64_t full = century * 100 + year;
 	if (full < 1900 || full > 2200)
 		return false;
-	*ns = ((days_before(full, month, day) * 24 + hour) * 3600 + minute * 60 + second) *
-	      INT64_C(1000000000);
+	*seconds = ((days_before(full, month, day) * 24 + hour) * 60 + minute) * 60 + second;
 	return true;
+}
+
+bool reply_mtime(const struct reply *r, int64_t *ns)
+{
+	int64_t seconds;
+	if (!date_parse(r->modified, &seconds))
+		return false;
+	*ns = seconds * INT64_C(1000000000);
+	return true;
+}
+
+unsigned reply_retry_after(const struct reply *r, int64_t now_s)
+{
+	const char *s = r->retry_after;
+	uint64_t number;
+	int64_t until;
+	if (s == NULL)
+		return 0;
+	if (whole_number(s, s + strlen(s), &number))
+		return (unsigned)MIN(number, RETRY_AFTER_MAX);
+	if (!date_parse(s, &until))
+		return 0;
+	if (!date_parse(r->date, &now_s) && now_s <= 0)
+		return 0;
+	return until > now_s ? (unsigned)MIN(until - now_s, RETRY_AFTER_MAX) : 0;
 }
 
 bool reply_type_is(const struct reply *r, const char *type)

@@ -22,18 +22,22 @@ struct reply {
 	enum reply_range range; /* Content-Range */
 	uint64_t first, last;   /* RANGE_GOOD */
 	uint64_t total;         /* RANGE_GOOD, RANGE_UNSATISFIED; UINT64_MAX = not told */
-	unsigned retry_after_s; /* 0 = not told, or a date */
-	char *etag, *modified, *type, *location, *encoding;
+	char *etag, *modified, *type, *location, *encoding, *retry_after, *date;
 };
 
 void reply_clear(struct reply *r);
 /* One line as it came, line end included. true: the head ends here. */
 bool reply_feed(struct reply *r, const char *line, size_t length);
 
-/* See source.h; never 0. */
-uint64_t reply_version(const struct reply *r, uint64_t size);
+/* See source.h; never 0. A weak ETag is as good as a strong one of the same value: some servers
+ * weaken it in one answer and not in the next. `etag` false: it does not count where there is
+ * a Last-Modified. */
+uint64_t reply_version(const struct reply *r, uint64_t size, bool etag);
 /* Last-Modified in ns since 1970; false: there is none that can be read. */
 bool reply_mtime(const struct reply *r, int64_t *ns);
+/* Retry-After in seconds from now on, at most 3600; 0 = not told. A date counts from the
+ * answer's own Date, or from `now_s` (since 1970) where there is none. */
+unsigned reply_retry_after(const struct reply *r, int64_t now_s);
 /* "text/html" for "Text/HTML; charset=…". */
 bool reply_type_is(const struct reply *r, const char *type);
 bool reply_is_html(const struct reply *r);

@@ -13,6 +13,7 @@ struct retry {
 	struct source base;
 	struct source *inner; /* owned */
 	unsigned retries;
+	int64_t wait_ns; /* 0 = for ever */
 	pthread_mutex_t lock;
 	struct alarm_clock *clock; /* made for the first back-off; under lock */
 	struct attempt *waiting;   /* in back-off; under lock */
@@ -33,6 +34,7 @@ struct attempt {
 	void (*finish)(struct attempt *a,
 	               const GError *error); /* frees, then the caller's done() */
 	struct alarm alarm;
+	int64_t since_ns;                /* of its begin, or its last byte */
 	struct attempt *next, *previous; /* of `waiting` */
 	uint64_t delivered, end;         /* read: delivered up to this offset, of all wanted */
 	bool begun;                      /* read: the caller's begin() was called */
@@ -93,6 +95,7 @@ static struct attempt *attempt_new(struct source *s, struct source_request *requ
 	a->request = request;
 	a->in.base.path = request->path;
 	a->alarm.ring = attempt_ring;
+	a->since_ns = clock_now();
 	return a;
 }
 
@@ -103,7 +106,9 @@ static bool attempt_postpone(struct attempt *a, const GError *error)
 	unsigned attempt = a->request->attempt;
 	if (attempt >= r->retries || !fetch_error_transient(error))
 		return false;
-	int64_t at = MAX(clock_now() + backoff(a, attempt), a->in.base.retry_ns);
+	int64_t at = MAX(clock_now(), a->in.base.retry_ns) + backoff(a, attempt);
+	if (r->wait_ns != 0 && at - a->since_ns > r->wait_ns)
+		return false; /* whoever waits has gone by then */
 	pthread_mutex_lock(&r->lock);
 	bool closing = r->closing;
 	if (!closing) {
@@ -233,6 +238,7 @@ static int read_data(struct source_read *in, uint64_t offset, const void *buffer
 	uint64_t to = MIN(offset + length, a->end);
 	if (from < to) {
 		struct source_read *req = read_request(a);
+		a->since_ns = clock_now();
 		const char *bytes = buffer != NULL ? (const char *)buffer + (from - offset) : NULL;
 		a->delivered = to;
 		int result = req->data(req, from, bytes, to - from);
@@ -251,6 +257,8 @@ static void read_start(struct attempt *a)
 	in->begin = read_begin;
 	in->data = read_data;
 	in->size = req->size;
+	in->mtime_ns = req->mtime_ns;
+	in->grain = req->grain;
 	in->lend = read_lend;
 	in->give_back = read_give_back;
 	in->offset = a->begun ? a->delivered : req->offset;
@@ -308,7 +316,7 @@ static const struct source_ops retry_ops = {
         .describe = retry_describe,
 };
 
-struct source *retry_new(struct source *inner, unsigned retries)
+struct source *retry_new(struct source *inner, unsigned retries, unsigned wait_ms)
 {
 	struct retry *r = g_new0(struct retry, 1);
 	r->base.ops = &retry_ops;
@@ -317,6 +325,7 @@ struct source *retry_new(struct source *inner, unsigned retries)
 	r->base.cyclic = inner->cyclic;
 	r->inner = inner;
 	r->retries = retries;
+	r->wait_ns = wait_ms * INT64_C(1000000);
 	pthread_mutex_init(&r->lock, NULL);
 	return &r->base;
 }

@@ -3,7 +3,8 @@
 
 /* A source that asks another one again where the failure may pass.
  *
- *   attempt ──transient error──▶ back-off: 200 ms × 2^n × U(0.5, 1.5) ──▶ attempt
+ *   attempt ──transient error──▶ back-off: 200 ms × 2^n × U(0.5, 1.5), after
+ *      │                         the time that the server gave if it did ──▶ attempt
  *      │                                │ close
  *      └──success, other error,         └──▶ FETCH_CANCELLED
  *         attempts used up──▶ done
@@ -18,5 +19,7 @@
 #pragma once
 #include "fetch/source/source.h"
 
-/* Takes `inner`. `retries`: after the first attempt. Never fails. */
-struct source *retry_new(struct source *inner, unsigned retries);
+/* Takes `inner`. `retries`: after the first attempt. `wait_ms`: an attempt that could only begin
+ * later than this after the request did, or after its last byte came, is not made; 0 = any time.
+ * Never fails. */
+struct source *retry_new(struct source *inner, unsigned retries, unsigned wait_ms);

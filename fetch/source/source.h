@@ -119,6 +119,8 @@ struct source {
 struct source_options {
 	unsigned connect_ms;          /* 5,000 */
 	unsigned stall_ms;            /* no progress, 10,000 */
+	unsigned wait_ms;             /* how long anybody waits for a request, 30,000: until an
+	                               * answer begins, and until it is not tried again */
 	unsigned retries;             /* after the first attempt, 3; UINT_MAX = none */
 	unsigned connections;         /* per host, 16 */
 	uint32_t file_mode, dir_mode; /* permissions where the source has none; 0755 */
@@ -127,6 +129,7 @@ struct source_options {
 	char *token_file;             /* bearer token, read again for each request */
 	char *ca_file;                /* extra trust anchors, PEM */
 	bool no_netrc;
+	bool no_etag; /* versions are told by Last-Modified and size, where both are told */
 };
 
 /* `url`: a path, dir:PATH, http://…, https://…; anything else is FETCH_USAGE.

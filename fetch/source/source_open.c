@@ -54,6 +54,7 @@ static struct source_options options_filled(const struct source_options *options
 	struct source_options o = options != NULL ? *options : (struct source_options){0};
 	o.connect_ms = o.connect_ms != 0 ? o.connect_ms : 5000;
 	o.stall_ms = o.stall_ms != 0 ? o.stall_ms : 10000;
+	o.wait_ms = o.wait_ms != 0 ? o.wait_ms : 30000;
 	o.connections = o.connections != 0 ? o.connections : 16;
 	o.file_mode = o.file_mode != 0 ? o.file_mode : 0755;
 	o.dir_mode = o.dir_mode != 0 ? o.dir_mode : 0755;
@@ -77,7 +78,7 @@ struct source *source_open(const char *url, const struct source_options *options
 		scheme_refused(url, error);
 		break;
 	}
-	return inner != NULL ? retry_new(inner, filled.retries) : NULL;
+	return inner != NULL ? retry_new(inner, filled.retries, filled.wait_ms) : NULL;
 }
 
 static char *dir_canonical(const char *path, GError **error)

@@ -7,6 +7,7 @@
 #include "fetch/source/transport.h"
 #include "fetch/pool.h"
 #include "fetch/source/easy.h"
+#include "fetch/source/pace.h"
 #include "fetch/source/poller.h"
 #include <errno.h>
 #include <pthread.h>
@@ -30,7 +31,8 @@ struct transport {
 
 	/* the network thread's */
 	struct exchange *under_way;
-	unsigned count, limit;
+	unsigned count;
+	struct pace pace;
 	int64_t timer_ns; /* libcurl's; 0 = not set */
 	int64_t sweep_ns; /* of the last one */
 };
@@ -89,7 +91,9 @@ static void exchange_unlink(struct transport *t, struct exchange *x)
 static void exchange_start(struct transport *t, struct exchange *x)
 {
 	GError *error = NULL;
-	struct easy *e = easy_new(&t->context, x, &error);
+	struct easy *e = NULL;
+	if (x->start == NULL || x->start(x, &error))
+		e = easy_new(&t->context, x, &error);
 	if (e != NULL && curl_multi_add_handle(t->multi, easy_handle(e)) != CURLM_OK) {
 		g_set_error(&error, LOCAL_ERROR, ENOMEM, "out of memory for a request");
 		easy_free(e);
@@ -101,6 +105,8 @@ static void exchange_start(struct transport *t, struct exchange *x)
 	x->easy = e;
 	exchange_begun(x, clock_now());
 	exchange_link(t, x);
+	for (struct exchange *y = x; y != NULL; y = y->next)
+		y->beside = MAX(y->beside, t->count);
 }
 
 static bool same_server(const char *a, const char *b)
@@ -159,22 +165,45 @@ static void exchange_end(struct transport *t, struct exchange *x, GError *error)
 
 /* ---- results and deadlines ---- */
 
+static void pace_set(struct transport *t, unsigned before)
+{
+	unsigned allowed = pace_allowed(&t->pace);
+	if (allowed == before)
+		return;
+	/* what is idle counts, too, where connections are counted */
+	unsigned connections = MIN(allowed, t->context.options.connections);
+	curl_multi_setopt(t->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)connections);
+	curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)connections * 2);
+}
+
+static void pace_learn(struct transport *t, CURL *handle, struct exchange *x)
+{
+	unsigned before = pace_allowed(&t->pace);
+	int64_t now = clock_now();
+	long version = 0;
+	curl_easy_getinfo(handle, CURLINFO_HTTP_VERSION, &version);
+	if (version >= CURL_HTTP_VERSION_2_0)
+		t->pace.limit = STREAMS;
+	if (!x->head_seen)
+		return;
+	if (x->reply.status == 503 || x->reply.status == 429)
+		x->crowded = pace_refused(&t->pace, x->beside, x->begun_ns, now);
+	else
+		pace_answered(&t->pace, now);
+	pace_set(t, before);
+}
+
 static void transport_reap(struct transport *t)
 {
 	CURLMsg *message;
 	int left;
 	while ((message = curl_multi_info_read(t->multi, &left)) != NULL) {
-		long version = 0;
 		CURLcode result = message->data.result;
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		struct easy *e = easy_of(message->easy_handle);
 		struct exchange *x = easy_exchange(e);
-		if (t->limit < STREAMS) {
-			curl_easy_getinfo(message->easy_handle, CURLINFO_HTTP_VERSION, &version);
-			if (version >= CURL_HTTP_VERSION_2_0)
-				t->limit = STREAMS;
-		}
+		pace_learn(t, message->easy_handle, x);
 		exchange_end(t, x, easy_error(e, result));
 	}
 }
@@ -205,7 +234,7 @@ static struct exchange *transport_next(struct transport *t)
 {
 	pthread_mutex_lock(&t->lock);
 	struct exchange *x = t->queue;
-	if (x != NULL && (t->count < t->limit || t->closing)) {
+	if (x != NULL && (t->count < pace_allowed(&t->pace) || t->closing)) {
 		t->queue = x->next;
 		x->next = NULL;
 	} else {
@@ -225,7 +254,7 @@ static int transport_settle(struct transport *t)
 		until = MIN(until, t->sweep_ns + SWEEP_NS);
 	pthread_mutex_lock(&t->lock);
 	t->sleeping = true;
-	bool now_ready = t->closing || (t->queue != NULL && t->count < t->limit);
+	bool now_ready = t->closing || (t->queue != NULL && t->count < pace_allowed(&t->pace));
 	pthread_mutex_unlock(&t->lock);
 	if (now_ready || until <= now)
 		return 0;
@@ -336,7 +365,7 @@ struct transport *transport_new(const struct credentials *credentials,
 	struct transport *t = g_new0(struct transport, 1);
 	t->context.credentials = credentials;
 	t->context.options = *options;
-	t->limit = options->connections;
+	t->pace.limit = options->connections;
 	pthread_mutex_init(&t->lock, NULL);
 	if (transport_prepare(t) && thread_start(t) == 0)
 		return t;

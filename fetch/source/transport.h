@@ -7,7 +7,8 @@
  *            └────────────── any failure, close ─────────────────────────▶ done()
  *
  * Shape:   first in, first out; at most `connections` are under way while the
- *          servers speak HTTP/1, 100 once one has answered in HTTP/2
+ *          servers speak HTTP/1, 100 once one has answered in HTTP/2; fewer where a
+ *          server refuses some of them (pace.h)
  * Units:   durations in ms; times in ns, CLOCK_MONOTONIC
  * Owns:    an exchange is its submitter's, who keeps it until done()
  * Locking: transport_submit() from any thread, callbacks included; the queue is

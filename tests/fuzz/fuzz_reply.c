@@ -16,10 +16,11 @@ static void check_reply(const struct reply *r)
 {
 	int64_t ns = -1;
 	check(r->status == 0 || (r->status >= 100 && r->status <= 999));
-	check(r->length >= -1 && r->retry_after_s <= 3600);
+	check(r->length >= -1);
+	check(reply_retry_after(r, 1) <= 3600 && reply_retry_after(r, INT64_MAX) <= 3600);
 	if (r->range == RANGE_GOOD)
 		check(r->first <= r->last && r->last < r->total && r->last <= INT64_MAX);
-	check(reply_version(r, 7) != 0);
+	check(reply_version(r, 7, true) != 0);
 	check(reply_mtime(r, &ns) || ns == -1);
 	reply_type_is(r, "text/html");
 	reply_is_coded(r);

@@ -16,7 +16,7 @@ void world_connect(struct world *w, const char *user, unsigned port, unsigned re
 	w->root = g_strdup_printf("http://%s127.0.0.1:%u/root", user, port);
 	struct source *inner = http_source_open(w->root, &w->options, &error);
 	g_assert_no_error(error);
-	w->source = retry_new(inner, retries);
+	w->source = retry_new(inner, retries, w->options.wait_ms);
 }
 
 void world_open(struct world *w, const char *user, unsigned retries)

@@ -21,9 +21,11 @@ struct liar {
 	unsigned port;
 	pthread_t thread;
 	pthread_mutex_t lock;
-	GPtrArray *rules; /* of struct rule, owned; under lock */
-	GPtrArray *log;   /* of char, the requests' heads, owned; under lock */
-	GArray *visitors; /* of pthread_t; the accepting thread's */
+	GPtrArray *rules;         /* of struct rule, owned; under lock */
+	GPtrArray *log;           /* of char, the requests' heads, owned; under lock */
+	unsigned under_way, most; /* under lock */
+	char *refusal;            /* owned; NULL: there is no limit; under lock */
+	GArray *visitors;         /* of pthread_t; the accepting thread's */
 };
 
 struct visit {
@@ -41,9 +43,15 @@ static bool await(struct liar *l, int fd, int timeout_ms)
 
 static bool take_rule(struct liar *l, const char *head, enum liar_end *end, char **answer)
 {
-	bool found = false;
 	pthread_mutex_lock(&l->lock);
 	g_ptr_array_add(l->log, g_strdup(head));
+	bool found = l->refusal != NULL && l->under_way > l->most;
+	if (found) {
+		*end = LIAR_KEEP;
+		*answer = g_strdup(l->refusal);
+		pthread_mutex_unlock(&l->lock);
+		return true;
+	}
 	for (guint i = 0; !found && i < l->rules->len; i++) {
 		struct rule *r = l->rules->pdata[i];
 		found = strstr(head, r->match) != NULL;
@@ -78,19 +86,40 @@ static void send_drip(struct liar *l, int fd, const char *text)
 		send_all(fd, text, 1);
 }
 
+static void under_way_add(struct liar *l, int step)
+{
+	pthread_mutex_lock(&l->lock);
+	l->under_way += (unsigned)step;
+	pthread_mutex_unlock(&l->lock);
+}
+
+static bool is_limited(struct liar *l)
+{
+	pthread_mutex_lock(&l->lock);
+	bool limited = l->refusal != NULL;
+	pthread_mutex_unlock(&l->lock);
+	return limited;
+}
+
 static bool answer(struct visit *v, const char *head)
 {
 	g_autofree char *text = NULL;
 	enum liar_end end = LIAR_CUT;
+	under_way_add(v->liar, 1);
 	if (!take_rule(v->liar, head, &end, &text))
 		text = g_strdup("HTTP/1.1 599 No Rule\r\nContent-Length: 0\r\n\r\n");
+	if (end == LIAR_LATE)
+		await(v->liar, -1, LIAR_LATE_MS);
+	if (is_limited(v->liar))
+		await(v->liar, -1, 20);
+	under_way_add(v->liar, -1);
 	if (end == LIAR_DRIP)
 		send_drip(v->liar, v->fd, text);
 	else
 		send_all(v->fd, text, strlen(text));
 	while (end == LIAR_STALL && await(v->liar, -1, -1))
 		;
-	return end == LIAR_KEEP;
+	return end == LIAR_KEEP || end == LIAR_LATE;
 }
 
 static void *visit_run(void *arg)
@@ -168,6 +197,7 @@ void liar_free(struct liar *l)
 	g_ptr_array_unref(l->rules);
 	g_ptr_array_unref(l->log);
 	g_array_unref(l->visitors);
+	g_free(l->refusal);
 	pthread_mutex_destroy(&l->lock);
 	g_free(l);
 }
@@ -188,6 +218,16 @@ void liar_tell(struct liar *l, const char *match, unsigned times, enum liar_end 
 	r->end = end;
 	pthread_mutex_lock(&l->lock);
 	g_ptr_array_add(l->rules, r);
+	pthread_mutex_unlock(&l->lock);
+}
+
+void liar_limit(struct liar *l, unsigned most, const char *refusal)
+{
+	g_auto(GStrv) lines = g_strsplit(refusal, "|", -1);
+	pthread_mutex_lock(&l->lock);
+	l->most = most;
+	g_free(l->refusal);
+	l->refusal = g_strjoinv("\r\n", lines);
 	pthread_mutex_unlock(&l->lock);
 }
 

@@ -12,10 +12,13 @@
 
 struct liar;
 
+#define LIAR_LATE_MS 1000
+
 enum liar_end {
 	LIAR_KEEP,  /* the connection waits for the next request */
 	LIAR_CUT,   /* it is closed */
 	LIAR_STALL, /* nothing more comes, until liar_free() */
+	LIAR_LATE,  /* it comes after LIAR_LATE_MS, and the connection waits */
 	LIAR_DRIP,  /* a byte every 50 ms from the head's end on */
 };
 
@@ -25,5 +28,7 @@ unsigned liar_port(const struct liar *l);
 /* `answer`: as on the wire, but for '|', which stands for a line end. `times` 0 = always. */
 void liar_tell(struct liar *l, const char *match, unsigned times, enum liar_end end,
                const char *answer);
+/* Beyond `most` requests at a time, each of which takes 20 ms then, the answer is `refusal`. */
+void liar_limit(struct liar *l, unsigned most, const char *refusal);
 /* How many requests had `text` in their head; "" = all. */
 unsigned liar_count(struct liar *l, const char *text);

@@ -4,6 +4,7 @@
 /* Answers that no honest server gives, and those that honest ones give now and then. */
 #include "tests/unit/http_world.h"
 #include "fetch/pool.h"
+#include "fetch/source/pace.h"
 #include <string.h>
 
 /* The connection closes within the head: libcurl calls that a success. */
@@ -232,6 +233,155 @@ static void test_unsized(void)
 	           "", LIAR_KEEP, -1, "2345");
 }
 
+/* ---- when a server asks for time */
+
+static unsigned elapsed_ms(int64_t from)
+{
+	return (unsigned)((clock_now() - from) / MS);
+}
+
+/* The server's time is waited for, and by other requests of the file, too; not by whoever has
+ * less time than that. */
+static void test_later(void)
+{
+	struct world *w = world_new();
+	w->options.wait_ms = 5000;
+	liar_tell(w->liar, "GET ", 1, LIAR_KEEP,
+	          "HTTP/1.1 503 Busy|Retry-After: 1|Content-Length: 0||");
+	liar_tell(w->liar, "Range: ", 1, LIAR_KEEP, PART);
+	liar_tell(w->liar, "GET ", 1, LIAR_KEEP,
+	          "HTTP/1.1 429 Slow|Date: Sun, 06 Nov 1994 08:49:37 GMT|"
+	          "Retry-After: Sun, 06 Nov 1994 08:49:38 GMT|Content-Length: 0||");
+	liar_tell(w->liar, "Range: ", 1, LIAR_KEEP, PART);
+	liar_tell(w->liar, "GET ", 1, LIAR_KEEP,
+	          "HTTP/1.1 429 Slow|Retry-After: 60|Content-Length: 0||");
+	world_open(w, "", 1);
+	for (unsigned i = 0; i < 2; i++) {
+		int64_t from = clock_now();
+		check_read(w, -1, "2345");
+		g_assert_cmpuint(elapsed_ms(from), >=, 1000);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		check_read(w, FETCH_SERVER, "");
+	check_stat(w, FETCH_SERVER, 0); /* 429 is not of one file */
+	g_assert_cmpuint(liar_count(w->liar, ""), ==, 5);
+	world_free(w);
+}
+
+/* Slow to answer is no stall; never answering ends with the wait. */
+static void test_slow_head(void)
+{
+	struct world *w = world_new();
+	w->options.stall_ms = 200;
+	w->options.wait_ms = 3000;
+	liar_tell(w->liar, "", 1, LIAR_LATE, PART);
+	liar_tell(w->liar, "", 1, LIAR_STALL, "HTTP/1.1 206 P|X-");
+	world_open(w, "", 3);
+	int64_t from = clock_now();
+	check_read(w, -1, "2345");
+	g_assert_cmpuint(elapsed_ms(from), >=, LIAR_LATE_MS);
+	from = clock_now();
+	check_read(w, FETCH_TIMEOUT, "");
+	g_assert_cmpuint(elapsed_ms(from), >=, 3000);
+	g_assert_cmpuint(liar_count(w->liar, ""), ==, 2);
+	world_free(w);
+}
+
+/* A server that serves two at a time, and refuses the others. */
+static void test_crowded(void)
+{
+	struct world *w = world_new();
+	struct reading x[24] = {0};
+	liar_limit(w->liar, 2, "HTTP/1.1 503 Busy|Content-Length: 0||");
+	liar_tell(w->liar, "", 0, LIAR_KEEP, PART);
+	w->options.connections = 16;
+	world_open(w, "", 0);
+	for (size_t i = 0; i < G_N_ELEMENTS(x); i++)
+		reading_start(&x[i], w->source, 2, 4);
+	for (size_t i = 0; i < G_N_ELEMENTS(x); i++) {
+		outcome_wait(&x[i].outcome);
+		outcome_check(&x[i].outcome, -1);
+	}
+	/* alone it is not one of too many */
+	liar_limit(w->liar, 0, "HTTP/1.1 503 Busy|Content-Length: 0||");
+	unsigned before = liar_count(w->liar, "");
+	check_read(w, FETCH_SERVER, "");
+	g_assert_cmpuint(liar_count(w->liar, ""), ==, before + 1);
+	world_free(w);
+}
+
+static void test_pace(void)
+{
+	struct pace p = {.limit = 16};
+	const int64_t s = INT64_C(1000000000);
+	g_assert_cmpuint(pace_allowed(&p), ==, 16);
+	g_assert_true(pace_refused(&p, 16, 10 * s, 11 * s));
+	g_assert_true(pace_refused(&p, 16, 10 * s, 11 * s)); /* begun before: no halving */
+	g_assert_cmpuint(pace_allowed(&p), ==, 8);
+	g_assert_true(pace_refused(&p, 3, 12 * s, 12 * s));
+	g_assert_cmpuint(pace_allowed(&p), ==, 1);
+	g_assert_false(pace_refused(&p, 1, 13 * s, 13 * s));
+	pace_answered(&p, 20 * s);
+	g_assert_cmpuint(pace_allowed(&p), ==, 1);
+	for (unsigned i = 2; i < 40; i++)
+		pace_answered(&p, (12 + i * 10) * s);
+	g_assert_cmpuint(pace_allowed(&p), ==, 16);
+}
+
+/* ---- versions */
+
+static void check_versions(bool no_etag, const char *one, const char *two, int code)
+{
+	struct world *w = world_new();
+	struct reading x = {0}, y = {0};
+	g_autofree char *first = g_strdup_printf(
+	        "HTTP/1.1 206 P|Content-Range: bytes 2-5/10|Content-Length: 4|%s||2345", one);
+	g_autofree char *second = g_strdup_printf(
+	        "HTTP/1.1 206 P|Content-Range: bytes 2-5/10|Content-Length: 4|%s||2345", two);
+	liar_tell(w->liar, "", 1, LIAR_KEEP, first);
+	liar_tell(w->liar, "", 1, LIAR_KEEP, second);
+	w->options.no_etag = no_etag;
+	world_open(w, "", 0);
+	reading_start(&x, w->source, 2, 4);
+	outcome_wait(&x.outcome);
+	outcome_check(&x.outcome, -1);
+	y.r.pinned = x.r.version;
+	reading_start(&y, w->source, 2, 4);
+	outcome_wait(&y.outcome);
+	outcome_check(&y.outcome, code);
+	world_free(w);
+}
+
+static void test_versions(void)
+{
+#define ON(day) "Last-Modified: Sun, " day " Nov 1994 08:49:37 GMT"
+	check_versions(false, "ETag: \"a\"", "ETag: W/\"a\"", -1);
+	check_versions(false, "ETag: \"a\"|" ON("06"), "ETag: \"b\"|" ON("06"), FETCH_CHANGED);
+	check_versions(true, "ETag: \"a\"|" ON("06"), "ETag: \"b\"|" ON("06"), -1);
+	check_versions(true, "ETag: \"a\"|" ON("06"), "ETag: \"a\"|" ON("13"), FETCH_CHANGED);
+	check_versions(true, "ETag: \"a\"", "ETag: \"b\"", FETCH_CHANGED);
+#undef ON
+}
+
+/* A head without an end, in one line or in many. */
+static void test_long_head(void)
+{
+	g_autofree char *value = g_strnfill(1 << 20, 'e');
+	g_autofree char *one = g_strdup_printf("HTTP/1.1 206 P|ETag: \"%s\"||", value);
+	g_autoptr(GString) many = g_string_new("HTTP/1.1 206 P|");
+	for (unsigned i = 0; i < 20000; i++)
+		g_string_append_printf(many, "X-%u: 0123456789|", i);
+	struct world *w = world_new();
+	liar_tell(w->liar, "", 1, LIAR_CUT, one);
+	liar_tell(w->liar, "", 1, LIAR_CUT, many->str);
+	liar_tell(w->liar, "", 1, LIAR_KEEP, PART);
+	world_open(w, "", 0);
+	check_read(w, FETCH_PROTOCOL, "");
+	check_read(w, FETCH_PROTOCOL, "");
+	check_read(w, -1, "2345");
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	char *home = home_make();
@@ -242,6 +392,12 @@ int main(int argc, char **argv)
 	g_test_add_func("/http-hard/signed", test_signed);
 	g_test_add_func("/http-hard/parts", test_parts);
 	g_test_add_func("/http-hard/unsized", test_unsized);
+	g_test_add_func("/http-hard/later", test_later);
+	g_test_add_func("/http-hard/slow-head", test_slow_head);
+	g_test_add_func("/http-hard/crowded", test_crowded);
+	g_test_add_func("/http-hard/pace", test_pace);
+	g_test_add_func("/http-hard/versions", test_versions);
+	g_test_add_func("/http-hard/long-head", test_long_head);
 	int result = g_test_run();
 	home_remove(home);
 	return result;

@@ -197,7 +197,7 @@ static void run(struct reader *x, const struct step *steps, unsigned retries, ui
                 uint64_t length, unsigned taken)
 {
 	struct fake f = {.base = {&fake_ops}, .clock = alarm_clock_new(), .steps = steps};
-	struct source *s = retry_new(&f.base, retries);
+	struct source *s = retry_new(&f.base, retries, 0);
 	reader_start(x, s, offset, length);
 	reader_wait(x);
 	source_close(s);
@@ -317,7 +317,7 @@ static void test_close_in_backoff(void)
 {
 	const struct step steps[] = {{FETCH_SERVER, .wait_ms = 60000}};
 	struct fake f = {.base = {&fake_ops}, .clock = alarm_clock_new(), .steps = steps};
-	struct source *s = retry_new(&f.base, 3);
+	struct source *s = retry_new(&f.base, 3, 0);
 	struct reader x = {0};
 	int64_t from = clock_now();
 	reader_start(&x, s, 0, 10);
@@ -347,7 +347,7 @@ static void test_stat(void)
 {
 	const struct step steps[] = {{FETCH_TIMEOUT}, {.good = true}};
 	struct fake f = {.base = {&fake_ops}, .clock = alarm_clock_new(), .steps = steps};
-	struct source *s = retry_new(&f.base, 3);
+	struct source *s = retry_new(&f.base, 3, 0);
 	struct stat_wait w = {.s = {.base = {.path = (char *)"x", .done = stat_done}}};
 	g_autofree char *name = source_describe(s, "x");
 	g_assert_cmpstr(name, ==, "fake:x");

@@ -204,20 +204,20 @@ static void test_reply(void)
 	g_assert_cmpuint(r.first, ==, 3);
 	g_assert_cmpuint(r.last, ==, 14);
 	g_assert_cmpuint(r.total, ==, 99);
-	g_assert_cmpuint(r.retry_after_s, ==, 7);
+	g_assert_cmpuint(reply_retry_after(&r, 0), ==, 7);
 	g_assert_cmpstr(r.etag, ==, "W/\"x\"");
 	g_assert_true(reply_type_is(&r, "text/html"));
 	g_assert_false(reply_type_is(&r, "text/htm"));
 	g_assert_false(reply_is_coded(&r));
-	uint64_t version = reply_version(&r, 99);
-	g_assert_cmpuint(version, !=, reply_version(&r, 98));
+	uint64_t version = reply_version(&r, 99, true);
+	g_assert_cmpuint(version, !=, reply_version(&r, 98, true));
 	reply_clear(&r);
 
 	r = head("HTTP/1.1 200 OK|Content-Encoding: gzip|Content-Length: -1|Retry-After: Fri, 31 "
 	         "Dec|");
 	g_assert_true(reply_is_coded(&r));
 	g_assert_cmpint(r.length, ==, -1);
-	g_assert_cmpuint(r.retry_after_s, ==, 0);
+	g_assert_cmpuint(reply_retry_after(&r, 0), ==, 0);
 	reply_clear(&r);
 
 	check_range("bytes 0-0/1", RANGE_GOOD);
