@@ -8,44 +8,80 @@
 #include <pthread.h>
 #include <string.h>
 
+/* As many lanes may be stuck at a time before others have to wait for them. */
+#define THREADS_MAX 64
+
 struct notice {
+	uint64_t nodeid; /* the key of its lane */
+	char name[];     /* "": the inode's pages */
+};
+
+/* What is queued for one inode. */
+struct lane {
 	uint64_t nodeid;
-	bool pages;
-	char name[]; /* "" = the inode itself */
+	GQueue notices; /* of struct notice, owned; the first one is with a thread, or to be */
 };
 
 struct notifier {
 	struct fuse_session *session;
-	pthread_t thread;
+	pthread_t threads[THREADS_MAX];
+	unsigned started, idle;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	GQueue queue; /* of struct notice, owned */
+	GHashTable *lanes; /* uint64_t nodeid → struct lane, owned; none is empty */
+	GQueue ready;      /* of struct lane, borrowed: no thread is at them */
 	bool stop;
 };
+
+static void lane_free(gpointer p)
+{
+	struct lane *lane = p;
+	g_queue_clear_full(&lane->notices, g_free);
+	g_free(lane);
+}
+
+/* ENOENT: the kernel does not know it, which is as good. */
+static void notice_send(struct notifier *n, const struct notice *e)
+{
+	if (e->name[0])
+		fuse_lowlevel_notify_inval_entry(n->session, e->nodeid, e->name, strlen(e->name));
+	else
+		fuse_lowlevel_notify_inval_inode(n->session, e->nodeid, 0, 0);
+}
 
 static void *notifier_run(void *arg)
 {
 	struct notifier *n = arg;
 	pthread_mutex_lock(&n->lock);
 	while (!n->stop) {
-		struct notice *e = g_queue_pop_head(&n->queue);
-		if (!e) {
+		struct lane *lane = g_queue_pop_head(&n->ready);
+		if (!lane) {
+			n->idle++;
 			pthread_cond_wait(&n->wake, &n->lock);
+			n->idle--;
 			continue;
 		}
+		struct notice *e = g_queue_pop_head(&lane->notices);
 		pthread_mutex_unlock(&n->lock);
-		/* ENOENT: the kernel does not know it, which is as good. */
-		if (e->name[0])
-			fuse_lowlevel_notify_inval_entry(n->session, e->nodeid, e->name,
-			                                 strlen(e->name));
-		else
-			fuse_lowlevel_notify_inval_inode(n->session, e->nodeid, e->pages ? 0 : -1,
-			                                 0);
+		notice_send(n, e);
 		g_free(e);
 		pthread_mutex_lock(&n->lock);
+		if (lane->notices.length > 0)
+			g_queue_push_tail(&n->ready, lane);
+		else
+			g_hash_table_remove(n->lanes, &lane->nodeid);
 	}
 	pthread_mutex_unlock(&n->lock);
 	return NULL;
+}
+
+static void thread_start_locked(struct notifier *n)
+{
+	int err = pthread_create(&n->threads[n->started], NULL, notifier_run, n);
+	if (err == 0)
+		n->started++;
+	else if (n->started == 0)
+		g_error("cannot start a thread: %s", g_strerror(err));
 }
 
 struct notifier *notifier_new(struct fuse_session *se)
@@ -54,9 +90,11 @@ struct notifier *notifier_new(struct fuse_session *se)
 	n->session = se;
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_cond_init(&n->wake, NULL);
-	g_queue_init(&n->queue);
-	if (pthread_create(&n->thread, NULL, notifier_run, n) != 0)
-		g_error("cannot start a thread");
+	n->lanes = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, lane_free);
+	g_queue_init(&n->ready);
+	pthread_mutex_lock(&n->lock);
+	thread_start_locked(n);
+	pthread_mutex_unlock(&n->lock);
 	return n;
 }
 
@@ -64,37 +102,70 @@ void notifier_stop(struct notifier *n)
 {
 	pthread_mutex_lock(&n->lock);
 	n->stop = true;
-	pthread_cond_signal(&n->wake);
+	pthread_cond_broadcast(&n->wake);
+	unsigned started = n->started;
 	pthread_mutex_unlock(&n->lock);
-	pthread_join(n->thread, NULL);
+	for (unsigned k = 0; k < started; k++)
+		pthread_join(n->threads[k], NULL);
 }
 
 void notifier_free(struct notifier *n)
 {
-	g_queue_clear_full(&n->queue, g_free);
+	g_queue_clear(&n->ready);
+	g_hash_table_unref(n->lanes);
 	pthread_cond_destroy(&n->wake);
 	pthread_mutex_destroy(&n->lock);
 	g_free(n);
 }
 
-static void enqueue(struct notifier *n, uint64_t nodeid, bool pages, const char *name)
+static struct lane *lane_locked(struct notifier *n, uint64_t nodeid)
 {
+	struct lane *lane = g_hash_table_lookup(n->lanes, &nodeid);
+	if (lane)
+		return lane;
+	lane = g_new0(struct lane, 1);
+	lane->nodeid = nodeid;
+	g_queue_init(&lane->notices);
+	g_hash_table_insert(n->lanes, &lane->nodeid, lane);
+	g_queue_push_tail(&n->ready, lane);
+	return lane;
+}
+
+static void enqueue(struct notifier *n, uint64_t nodeid, const char *name)
+{
+	if (!n)
+		return;
 	struct notice *e = g_malloc(sizeof(*e) + strlen(name) + 1);
 	e->nodeid = nodeid;
-	e->pages = pages;
 	strcpy(e->name, name);
 	pthread_mutex_lock(&n->lock);
-	g_queue_push_tail(&n->queue, e);
-	pthread_cond_signal(&n->wake);
+	if (n->stop) {
+		g_free(e);
+	} else {
+		g_queue_push_tail(&lane_locked(n, nodeid)->notices, e);
+		if (n->ready.length > n->idle && n->started < THREADS_MAX)
+			thread_start_locked(n);
+		pthread_cond_signal(&n->wake);
+	}
 	pthread_mutex_unlock(&n->lock);
 }
 
 void notifier_entry(struct notifier *n, uint64_t parent, const char *name)
 {
-	enqueue(n, parent, false, name);
+	enqueue(n, parent, name);
 }
 
 void notifier_inode(struct notifier *n, uint64_t nodeid, bool pages)
 {
-	enqueue(n, nodeid, pages, "");
+	if (!n)
+		return;
+	fuse_lowlevel_notify_inval_inode(n->session, nodeid, -1, 0);
+	if (pages)
+		enqueue(n, nodeid, "");
+}
+
+void notifier_inode_now(struct notifier *n, uint64_t nodeid)
+{
+	if (n)
+		fuse_lowlevel_notify_inval_inode(n->session, nodeid, 0, 0);
 }
