@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "fuse/claim.h"
 #include "fuse/inode.h"
 #include "fuse/mishap.h"
 #include "fuse/notify.h"
@@ -35,6 +36,17 @@ struct content *inode_open_content(struct server *s, struct inode *i)
 	return c;
 }
 
+source_version inode_version(struct server *s, struct inode *i, int *error)
+{
+	struct content *c = inode_open_content(s, i);
+	source_version version = 0;
+	*error = -content_open(c);
+	if (*error == 0)
+		version = content_version(c);
+	content_unref(c);
+	return version;
+}
+
 void content_released(void *user, struct content *c, void *owner)
 {
 	struct server *s = user;
@@ -60,6 +72,7 @@ void content_completed(void *user, struct content *c)
 	struct inode *i = content_owner(c);
 	pthread_mutex_lock(&i->lock);
 	i->complete = true;
+	i->behind = false; /* what was not whole was not in passthrough */
 	pthread_mutex_unlock(&i->lock);
 }
 
@@ -123,6 +136,36 @@ static bool same_attributes(const struct inode *i, const struct listing_entry *e
 	       i->uid == e->uid && i->gid == e->gid && i->nlink == e->nlink;
 }
 
+static void take_attributes_locked(struct inode *i, const struct listing_entry *e)
+{
+	i->mode = i->type | (e->mode & ~S_IFMT);
+	i->uid = e->uid;
+	i->gid = e->gid;
+	i->nlink = e->nlink;
+	i->size = e->size;
+	i->mtime_ns = e->mtime_ns;
+}
+
+/* Other bytes. The kernel has forgotten the old ones, and their size, before the next open. */
+static enum adoption adopt_claimed(struct server *s, struct inode *i, const struct listing_entry *e)
+{
+	int err;
+	if (inode_version(s, i, &err) || err)
+		return ADOPT_NEVER;
+	pthread_mutex_lock(&i->lock);
+	bool busy = i->content; /* a walk began to fetch it */
+	i->outdated = busy;
+	if (!busy) {
+		take_attributes_locked(i, e);
+		i->complete = e->size == 0;
+		i->keep_cache = false;
+	}
+	pthread_mutex_unlock(&i->lock);
+	if (!busy)
+		notifier_inode_now(s->notifier, inode_id(i));
+	return busy ? ADOPT_LATER : ADOPTED;
+}
+
 enum adoption inode_adopt(struct server *s, struct inode *i, const struct listing_entry *e)
 {
 	bool regular = S_ISREG(i->type);
@@ -131,39 +174,19 @@ enum adoption inode_adopt(struct server *s, struct inode *i, const struct listin
 		pthread_mutex_unlock(&i->lock);
 		return ADOPTED;
 	}
-	bool same = same_attributes(i, e);
 	bool same_bytes = !regular || (i->size == e->size && i->mtime_ns == e->mtime_ns);
-	bool busy = regular && (i->handles > 0 || i->content);
-	i->outdated = !same_bytes && busy;
+	bool claimed = !same_bytes && claim_try_locked(i);
+	i->outdated = !same_bytes && !claimed;
+	if (same_bytes && !same_attributes(i, e))
+		take_attributes_locked(i, e);
 	pthread_mutex_unlock(&i->lock);
-	if (same)
+	if (same_bytes)
 		return ADOPTED;
-	if (!same_bytes) {
-		if (busy)
-			return ADOPT_LATER;
-		g_autofree char *path = inode_path(s, i);
-		struct store_probe probe;
-		if (store_probe(s->store, path, i->ino, &probe) == 0)
-			return ADOPT_NEVER;
-	}
-	pthread_mutex_lock(&i->lock);
-	busy = !same_bytes && (i->handles > 0 || i->content);
-	if (busy) {
-		i->outdated = true;
-	} else {
-		i->mode = i->type | (e->mode & ~S_IFMT);
-		i->uid = e->uid;
-		i->gid = e->gid;
-		i->nlink = e->nlink;
-		i->size = e->size;
-		i->mtime_ns = e->mtime_ns;
-		if (!same_bytes) {
-			i->complete = e->size == 0;
-			i->keep_cache = false;
-		}
-	}
-	pthread_mutex_unlock(&i->lock);
-	return busy ? ADOPT_LATER : ADOPTED;
+	if (!claimed)
+		return ADOPT_LATER;
+	enum adoption adopted = adopt_claimed(s, i, e);
+	claim_end(s, i);
+	return adopted;
 }
 
 static bool same_entry(const struct listing_entry *a, const struct listing_entry *b)
@@ -192,8 +215,8 @@ static void entry_changed(struct server *s, struct inode *dir, struct directory 
 			directory_resolve(d, after, index, st.st_size, true,
 			                  st.st_mtim.tv_sec * INT64_C(1000000000) +
 			                          st.st_mtim.tv_nsec);
-		} else if (adopted == ADOPTED && s->session) {
-			notifier_inode(s->notifier, inode_id(i), true);
+		} else if (adopted == ADOPTED) {
+			notifier_inode(s->notifier, inode_id(i), !S_ISREG(i->type));
 		}
 	} else if (S_ISREG(e->mode)) {
 		g_autofree char *path = inode_path(s, dir);
@@ -280,11 +303,11 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 			names_changed = true;
 		}
 	}
-	/* The kernel's copy of the directory goes before anybody hears of the new listing:
-	 * this takes no lock that a waiting request could hold. And once more after the names,
-	 * which wait for the directory: for who was still copying the old listing. */
+	/* The kernel's copy of the directory goes before anybody hears of the new listing. And
+	 * once more after the names, which wait for the directory: for who was still copying the
+	 * old listing. */
 	if (names_changed) {
-		fuse_lowlevel_notify_inval_inode(s->session, id, 0, 0);
+		notifier_inode_now(s->notifier, id);
 		notifier_inode(s->notifier, id, true);
 	}
 	inode_put(s, dir);

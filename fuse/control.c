@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "fuse/control.h"
-#include "fuse/evict.h"
 #include "fuse/filler.h"
 #include "fuse/handlers.h"
 #include "fuse/json.h"
+#include "fuse/leaving.h"
 #include "fuse/rendezvous.h"
 #include "fuse/report.h"
 #include "fuse/request.h"
@@ -135,23 +135,19 @@ static bool fill_wanted(void *user)
 	       !(poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)));
 }
 
-/* One line a file. */
+static bool leaving_line(void *user, uint64_t ino, const struct leaving *out)
+{
+	g_autoptr(JsonBuilder) b = line_begin(ino, out->bytes);
+	json_add_bool(b, "newer", out->newer);
+	return line_end(user, b, out->error, out->cause);
+}
+
 static void leave_run(struct client *client, const struct request *r,
                       void (*leave)(struct server *s, struct inode *i, struct leaving *out))
 {
-	struct server *s = client->control->server;
-	for (guint n = 0; n < r->inos->len && fill_wanted(client); n++) {
-		uint64_t ino = g_array_index(r->inos, uint64_t, n);
-		struct inode *i = inode_find(s->inodes, ino);
-		struct leaving out = {.error = ENOENT, .cause = "not known to the mount"};
-		if (i)
-			leave(s, i, &out);
-		inode_put(s, i);
-		g_autoptr(JsonBuilder) b = line_begin(ino, out.bytes);
-		json_add_bool(b, "newer", out.newer);
-		if (!line_end(client, b, out.error, out.cause))
-			return;
-	}
+	static const struct leaving_ops ops = {.line = leaving_line, .wanted = fill_wanted};
+	leaving_run(client->control->server, (const uint64_t *)(void *)r->inos->data, r->inos->len,
+	            leave, &ops, client);
 }
 
 /* As many as leave room for other clients. */

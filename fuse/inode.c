@@ -137,6 +137,7 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 	i->mtime_ns = e->mtime_ns;
 	i->complete = S_ISREG(e->mode) && e->size == 0;
 	i->keep_cache = true;
+	i->behind = true; /* a daemon that was killed may have left some */
 	i->hashed = true;
 	i->parent = parent;
 	if (parent)

@@ -81,12 +81,14 @@ struct inode {
 	};
 	/* Written under `lock` */
 	_Atomic uint32_t handles; /* open in this mode */
-	_Atomic uint32_t opening; /* on their way to be */
-	enum eviction { EVICTION_NONE, EVICTION, EVICTION_COUNTED } evicting; /* evict.h */
-	uint8_t iomode;                                                       /* enum iomode_kind */
+	uint32_t passes;          /* how often it was opened in passthrough; under `lock` */
+	_Atomic uint32_t opening; /* on their way to be, and other visitors (claim.h) */
+	enum claimed { UNCLAIMED, CLAIMED, CLAIMED_COUNTED } claimed; /* claim.h */
+	uint8_t iomode;                                               /* enum iomode_kind */
 	bool complete : 1;   /* whole and trusted, also while content is NULL */
 	bool keep_cache : 1; /* the kernel's pages are of this version */
 	bool ahead : 1;      /* its bytes were fetched before anybody asked: the walk goes on */
+	bool behind : 1;     /* mappings for writing may live in passthrough, without a handle */
 	bool outdated : 1;   /* the listing tells of a newer version */
 	bool hashed; /* found by st_ino; under the table's lock: no bit field, as those below */
 	/* Read without a lock; each is written under one: local by i->lock, the others by `names`,
@@ -159,6 +161,9 @@ struct inode *inode_listed_as(struct server *s, struct inode *dir, const char *n
 
 /* The content of `i`, made where there is none yet; a reference. No I/O. */
 struct content *inode_open_content(struct server *s, struct inode *i);
+/* The version that what is here of `i` follows; 0: nothing is, or none. Local I/O; a positive errno
+ * in *error. */
+source_version inode_version(struct server *s, struct inode *i, int *error);
 /* The directory of `i`, borrowed: lives as long as the inode. No I/O. */
 struct directory *inode_open_directory(struct server *s, struct inode *i);
 /* `entry` is what the listing says now. */

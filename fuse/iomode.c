@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "fuse/backing.h"
+#include "fuse/lease.h"
 #include "fuse/ops.h"
 #include "fuse/seal.h"
 
@@ -29,51 +30,103 @@ static uint32_t seals_locked(const struct inode *i, bool write)
 	return write && i->extra ? i->extra->seals : 0;
 }
 
+/* Is there a mapping in passthrough, which could be written through, or (`any`) not? Nobody has the
+ * inode open, or it goes on as it is. */
+static bool is_mapped_behind(struct server *s, struct inode *i, bool any)
+{
+	pthread_mutex_lock(&i->lock);
+	bool doubt = (i->behind || any) && i->complete && i->iomode == IOMODE_NONE;
+	uint32_t passes = i->passes;
+	if (doubt && any)
+		backing_drop(s->backing, i); /* which has the file open for reading */
+	pthread_mutex_unlock(&i->lock);
+	if (!doubt)
+		return false;
+	int fd = local_open(s, i);
+	bool held = fd >= 0 && lease_probe(fd, any) == LEASE_HELD;
+	if (fd >= 0)
+		close(fd);
+	pthread_mutex_lock(&i->lock);
+	if (passes == i->passes && !held)
+		i->behind = false;
+	pthread_mutex_unlock(&i->lock);
+	return held;
+}
+
+/* What a new open could be. */
+struct choice {
+	bool usable, write, watched, exact;
+	bool whole;      /* passthrough */
+	bool mapped;     /* passthrough, since it goes on behind our back */
+	uint32_t passes; /* of the inode, before it was looked at */
+	int fd, err;     /* of the local file */
+};
+
+static void choose(struct server *s, struct inode *i, struct choice *c)
+{
+	pthread_mutex_lock(&i->lock);
+	c->passes = i->passes;
+	c->watched |= c->write && seal_needs_writes(seals_locked(i, c->write));
+	/* nothing of what is written there would be known to be local */
+	c->whole = c->usable && (c->write ? i->born : i->complete && i->size > PAGE_CACHE_MAX) &&
+	           !c->watched && !c->exact && i->iomode != IOMODE_CACHED;
+	pthread_mutex_unlock(&i->lock);
+	c->mapped = c->usable && !c->whole && is_mapped_behind(s, i, c->write && !c->exact);
+	c->whole |= c->mapped;
+	if (!c->whole || backing_kept(s->backing, i))
+		return;
+	c->fd = local_open(s, i);
+	if (c->fd < 0)
+		c->err = -c->fd;
+}
+
+/* Of an inode that nobody has open. */
+static enum iomode_kind mode_begin_locked(struct server *s, struct inode *i, struct choice *c)
+{
+	enum iomode_kind mode = IOMODE_CACHED;
+	if (c->whole && (c->mapped || !c->watched) && !c->err) {
+		/* Between the look and here a kept id may have gone. */
+		c->err = c->fd < 0 && !backing_kept(s->backing, i)
+		                 ? EAGAIN
+		                 : backing_acquire(s->backing, i, c->fd);
+		if (!c->err)
+			mode = IOMODE_PASSTHROUGH;
+	}
+	i->backing_errno = c->err;
+	return mode;
+}
+
 enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi,
                              bool watched, bool exact)
 {
-	int fd = -1, err = 0;
-	bool usable = !backing_unusable(s->backing);
-	bool write = (fi->flags & O_ACCMODE) != O_RDONLY;
+	struct choice c = {.usable = !backing_unusable(s->backing),
+	                   .write = (fi->flags & O_ACCMODE) != O_RDONLY,
+	                   .exact = exact,
+	                   .fd = -1};
+	c.watched = c.write && watched;
+	choose(s, i, &c);
 	pthread_mutex_lock(&i->lock);
-	watched = write && (watched || seal_needs_writes(seals_locked(i, write)));
-	/* nothing of what is written there would be known to be local */
-	bool whole = usable && (write ? i->born : i->complete && i->size > PAGE_CACHE_MAX) &&
-	             !watched && !exact && i->iomode != IOMODE_CACHED;
-	pthread_mutex_unlock(&i->lock);
-	if (whole && !backing_kept(s->backing, i)) {
-		fd = local_open(s, i);
-		if (fd < 0)
-			err = -fd;
+	while (c.usable && !c.whole && i->iomode == IOMODE_NONE && i->passes != c.passes) {
+		pthread_mutex_unlock(&i->lock); /* it was in passthrough meanwhile: look again */
+		choose(s, i, &c);
+		pthread_mutex_lock(&i->lock);
 	}
-
-	pthread_mutex_lock(&i->lock);
-	enum iomode_kind mode = i->iomode;
 	/* It may have been sealed since the look above: before that we are no writer that is seen
 	 * to be in passthrough, afterwards we are. */
-	uint32_t seals = seals_locked(i, write);
-	watched |= seal_needs_writes(seals);
-	if (mode == IOMODE_NONE) {
-		mode = IOMODE_CACHED;
-		if (whole && !watched && !err) {
-			/* Between the look above and here a kept id may have gone. */
-			err = fd < 0 && !backing_kept(s->backing, i)
-			              ? EAGAIN
-			              : backing_acquire(s->backing, i, fd);
-			if (!err)
-				mode = IOMODE_PASSTHROUGH;
-		}
-		i->backing_errno = err;
-		i->iomode = mode;
-	}
+	uint32_t seals = seals_locked(i, c.write);
+	c.watched |= seal_needs_writes(seals);
+	if (i->iomode == IOMODE_NONE)
+		i->iomode = mode_begin_locked(s, i, &c);
+	enum iomode_kind mode = i->iomode;
 	i->handles++;
 	if (mode == IOMODE_PASSTHROUGH) {
 		fi->backing_id = i->backing_id;
-		fi->direct_io = watched ||
-		                exact;   /* its readers have the inode so: all but mappings comes */
-		i->keep_cache &= !write; /* what the page cache has may be overtaken */
+		/* its readers have the inode so: all but mappings comes */
+		fi->direct_io = c.watched || exact;
+		i->keep_cache &= !c.write; /* what the page cache has may be overtaken */
 		if ((fi->flags & O_ACCMODE) == O_RDWR)
-			i->extra->mapped_behind = true;
+			i->behind = i->extra->mapped_behind = true;
+		i->passes++;
 	} else {
 		/* what will be refused is not to be seen in the page cache meanwhile */
 		fi->direct_io = exact || seal_refuses_writes(seals);
@@ -81,8 +134,8 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 		i->keep_cache = true;
 	}
 	pthread_mutex_unlock(&i->lock);
-	if (fd >= 0)
-		close(fd);
+	if (c.fd >= 0)
+		close(c.fd);
 	return mode;
 }
 

@@ -3,6 +3,10 @@
 
 /* The I/O mode of an inode: none, cached(n handles), passthrough(n handles, one backing
  * id). It changes only at n = 0; the kernel answers EIO to an open in another mode.
+ * Mappings in passthrough outlive their handles, and the daemon, and the kernel opens a file in
+ * cached mode beside them, which then never sees what they store: while there may be one
+ * (inode.behind), nothing is opened cached before the lease has told (lease.h). With one,
+ * passthrough goes on, for small files and, by direct I/O, for writes that are to be seen.
  * Locking: the inode's lock, taken inside
  */
 #pragma once

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include "fuse/claim.h"
 #include "fuse/names.h"
 #include "fuse/ops.h"
 #include "fuse/server.h"
@@ -139,16 +140,8 @@ static int keep_ancestors(struct server *s, struct inode *i)
 	return err;
 }
 
-int inode_keep(struct server *s, struct inode *i)
+static int keep(struct server *s, struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
-	bool local = i->local;
-	pthread_mutex_unlock(&i->lock);
-	if (local)
-		return 0;
-	int err = keep_ancestors(s, i);
-	if (err)
-		return err;
 	g_autofree char *remote = inode_remote(s, i);
 	if (!remote)
 		return ESTALE;
@@ -158,7 +151,7 @@ int inode_keep(struct server *s, struct inode *i)
 	struct content *c = S_ISREG(i->type) ? inode_open_content(s, i) : NULL;
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
-	err = c ? content_keep(c, path, l, index) : keep_other(s, i, l, index, path, remote);
+	int err = c ? content_keep(c, path, l, index) : keep_other(s, i, l, index, path, remote);
 	struct tree_node node;
 	if (err == 0 && S_ISREG(i->type) && i->nlink > 1)
 		err = tree_materialise(s->store, path, i->ino);
@@ -177,6 +170,22 @@ int inode_keep(struct server *s, struct inode *i)
 	tree_node_clear(&node);
 	keep_name(s, i);
 	return 0;
+}
+
+int inode_keep(struct server *s, struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	bool local = i->local;
+	pthread_mutex_unlock(&i->lock);
+	if (local)
+		return 0;
+	int err = keep_ancestors(s, i);
+	if (err)
+		return err;
+	claims_enter_waiting(s, i); /* its version stays what it is meanwhile */
+	err = i->local ? 0 : keep(s, i);
+	claims_leave(i);
+	return err;
 }
 
 int64_t inode_ctime(struct inode *i)

@@ -7,8 +7,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 #include "fuse/access.h"
+#include "fuse/claim.h"
 #include "fuse/departure.h"
-#include "fuse/evict.h"
 #include "fuse/handle.h"
 #include "fuse/handlers.h"
 #include "fuse/iomode.h"
@@ -63,7 +63,7 @@ static void open_again(struct parked *p, struct listing *none);
 static void open_fail(fuse_req_t req, struct inode *i, int flags, int err)
 {
 	struct server *s = fuse_req_userdata(req);
-	evictions_leave(i);
+	claims_leave(i);
 	access_release(s, i, flags);
 	fuse_reply_err(req, err);
 	inode_put(s, i);
@@ -101,7 +101,7 @@ static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 			return;
 		}
 	}
-	evictions_leave(i);
+	claims_leave(i);
 	if (iomode == IOMODE_PASSTHROUGH && c) {
 		content_unref(c);
 		c = NULL;
@@ -141,11 +141,11 @@ static void open_begin(fuse_req_t req, struct inode *i, struct fuse_file_info *f
 	struct server *s = fuse_req_userdata(req);
 	bool write = (fi->flags & O_ACCMODE) == O_WRONLY || (fi->flags & O_ACCMODE) == O_RDWR;
 	struct opening opening = {req, i, fi};
-	if (!evictions_enter(s, i, open_park, &opening))
+	if (!claims_enter(s, i, open_park, &opening))
 		return;
 	int err = inode_is_gone(s, i) ? ESTALE : access_open(s, i, fi->flags);
 	if (err) {
-		evictions_leave(i);
+		claims_leave(i);
 		fuse_reply_err(req, err);
 		inode_put(s, i);
 		return;

@@ -15,6 +15,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "fuse/backing.h"
+#include "fuse/claim.h"
 #include "fuse/control.h"
 #include "fuse/handle.h"
 #include "fuse/handlers.h"
@@ -24,7 +25,6 @@
 #include "fuse/ops.h"
 #include "fuse/session.h"
 #include "fuse/trace.h"
-#include "fuse/evict.h"
 #include "fuse/flusher.h"
 #include "fuse/vigil.h"
 
@@ -224,7 +224,7 @@ static bool engine_start(struct server *s, GError **error)
 	        .user = s,
 	};
 	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);
-	s->evictions = evictions_new();
+	s->claims = claims_new();
 	s->flusher = flusher_new(s->store, s->disk, s->clock);
 	s->inodes = inode_table_new();
 	s->handles = handle_table_new();
@@ -273,8 +273,8 @@ static void engine_stop(struct server *s)
 		mishaps_free(s->mishaps);
 	if (s->lister)
 		lister_free(s->lister);
-	if (s->evictions)
-		evictions_free(s->evictions);
+	if (s->claims)
+		claims_free(s->claims);
 	handlers_free(s->handlers);
 	tracers_free(s->tracers);
 	if (s->clock)

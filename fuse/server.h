@@ -30,7 +30,7 @@ struct server {
 	struct mishaps *mishaps;   /* failures of files that are closed again */
 	struct backing *backing;   /* passthrough registration */
 	struct notifier *notifier; /* kernel cache invalidation */
-	struct evictions *evictions;
+	struct claims *claims;
 	struct flusher *flusher;   /* makes durable what was written */
 	struct vigil *vigil;       /* requests whose process caught a signal */
 	struct handlers *handlers; /* who is asked before content is given out */

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/claim.h"
+#include <errno.h>
+#include <unistd.h>
+#include "fuse/backing.h"
+#include "fuse/lease.h"
+#include "fuse/ops.h"
+
+/* The kernel lets go of a backing file a little after it tells of the RELEASE: tries, and µs
+ * between them. */
+#define LEASE_TRIES 20
+#define LEASE_PAUSE 1000
+
+struct claims {
+	pthread_mutex_t lock;
+	pthread_cond_t freed;
+	GQueue waiting; /* of struct parked: opens, of any inode */
+};
+
+struct claims *claims_new(void)
+{
+	struct claims *c = g_new0(struct claims, 1);
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->freed, NULL);
+	g_queue_init(&c->waiting);
+	return c;
+}
+
+void claims_free(struct claims *c)
+{
+	g_assert(c->waiting.length == 0);
+	pthread_cond_destroy(&c->freed);
+	pthread_mutex_destroy(&c->lock);
+	g_free(c);
+}
+
+bool claims_enter(struct server *s, struct inode *i, struct parked *(*park)(void *), void *user)
+{
+	struct claims *c = s->claims;
+	pthread_mutex_lock(&i->lock);
+	bool enters = !i->claimed;
+	if (enters) {
+		i->opening++;
+	} else {
+		pthread_mutex_lock(&c->lock);
+		g_queue_push_tail(&c->waiting, park(user));
+		pthread_mutex_unlock(&c->lock);
+	}
+	pthread_mutex_unlock(&i->lock);
+	return enters;
+}
+
+void claims_enter_waiting(struct server *s, struct inode *i)
+{
+	struct claims *c = s->claims;
+	pthread_mutex_lock(&i->lock);
+	while (i->claimed) {
+		pthread_mutex_lock(&c->lock); /* what frees it takes this after the inode's */
+		pthread_mutex_unlock(&i->lock);
+		pthread_cond_wait(&c->freed, &c->lock);
+		pthread_mutex_unlock(&c->lock);
+		pthread_mutex_lock(&i->lock);
+	}
+	i->opening++;
+	pthread_mutex_unlock(&i->lock);
+}
+
+void claims_leave(struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	i->opening--;
+	pthread_mutex_unlock(&i->lock);
+}
+
+bool claim_try_locked(struct inode *i)
+{
+	if (i->handles > 0 || i->opening > 0 || i->claimed || i->content)
+		return false;
+	i->claimed = CLAIMED;
+	return true;
+}
+
+void claim_end(struct server *s, struct inode *i)
+{
+	struct claims *c = s->claims;
+	GQueue mine = G_QUEUE_INIT;
+	pthread_mutex_lock(&i->lock);
+	if (i->claimed == CLAIMED_COUNTED)
+		write_handles_put(&i->extra->handles);
+	i->claimed = UNCLAIMED;
+	pthread_mutex_unlock(&i->lock);
+	pthread_mutex_lock(&c->lock);
+	for (GList *next, *l = c->waiting.head; l; l = next) {
+		next = l->next;
+		if (((struct parked *)l->data)->inode != i)
+			continue;
+		g_queue_unlink(&c->waiting, l);
+		g_queue_push_tail_link(&mine, l);
+	}
+	pthread_cond_broadcast(&c->freed);
+	pthread_mutex_unlock(&c->lock);
+	for (struct parked *p; (p = g_queue_pop_head(&mine));)
+		parked_to_disk(p);
+}
+
+static int refuse(int error, const char *why, const char **cause)
+{
+	*cause = why;
+	return error;
+}
+
+/* Is it held by a descriptor or a mapping in passthrough, of this mount or of one whose daemon
+ * has died? The content's descriptor is the only one of ours by now, but of what was written here
+ * in part: that was not whole then, so not in passthrough, and is all ours before it can be. */
+static bool is_held(struct server *s, struct inode *i, struct content *c)
+{
+	int fd = i->mixed ? -1 : content_fd(c);
+	enum lease lease = fd < 0 ? LEASE_FREE : lease_probe(fd, true);
+	for (int n = 0; lease == LEASE_HELD && n < LEASE_TRIES; n++) {
+		usleep(LEASE_PAUSE);
+		lease = lease_probe(fd, true);
+	}
+	return lease == LEASE_HELD || (lease == LEASE_UNKNOWN && !backing_unusable(s->backing));
+}
+
+int claim_begin(struct server *s, struct inode *i, const char **cause)
+{
+	pthread_mutex_lock(&i->lock);
+	struct inode_extra *x = i->extra;
+	bool running = x && write_handles_is_running(&x->handles);
+	bool open = i->handles > 0 || i->opening > 0, claimed = i->claimed;
+	bool sealed = x && x->seals;
+	if (!running && !open && !sealed && !claimed) {
+		i->claimed = x ? CLAIMED_COUNTED : CLAIMED;
+		if (x && write_handles_get(&x->handles) < 0)
+			g_assert_not_reached(); /* nothing is open */
+	}
+	pthread_mutex_unlock(&i->lock);
+	if (running)
+		return refuse(ETXTBSY, "running", cause);
+	if (open || claimed)
+		return refuse(EBUSY, open ? "open" : "being evicted by somebody else", cause);
+	if (sealed)
+		return refuse(EPERM, "sealed", cause);
+	backing_drop(s->backing, i);
+	struct content *c = inode_open_content(s, i);
+	int err = -content_open(c);
+	bool held = !err && is_held(s, i, c);
+	content_unref(c);
+	if (err || held)
+		claim_end(s, i);
+	return err ? err : held ? refuse(EBUSY, "mapped", cause) : 0;
+}

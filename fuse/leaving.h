@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* evict and refresh of many files, side by side, since each asks the source first.
+ * Locking: one line at a time; `leave` runs on several threads
+ */
+#pragma once
+#include "fuse/evict.h"
+
+struct leaving_ops {
+	/* What became of one file, in any order. false: nobody reads any more. */
+	bool (*line)(void *user, uint64_t ino, const struct leaving *out);
+	bool (*wanted)(void *user); /* before each file; false: it ends */
+};
+
+void leaving_run(struct server *s, const uint64_t *inos, size_t count,
+                 void (*leave)(struct server *s, struct inode *i, struct leaving *out),
+                 const struct leaving_ops *ops, void *user);

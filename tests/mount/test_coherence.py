@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""What the kernel has of a file, in its page cache or mapped, is what the file has now."""
+import mmap
+import os
+import pathlib
+import subprocess
+import threading
+import time
+
+import pytest
+
+import lying
+import processes
+import trees
+
+PAGE = 4096
+PAGES = 256
+OLD, NEW = 1_600_000_000, 1_700_000_000
+MODES = ["passthrough=auto", "passthrough=no"]
+
+
+def version(n, pages=PAGES):
+    """Each page says which version and place it is of."""
+    return b"".join(f"version {n} page {k}\n".encode().ljust(PAGE, b".") for k in range(pages))
+
+
+@pytest.fixture
+def source(scratch):
+    root = scratch / "source"
+    trees.put(root / "f", version(1), OLD)
+    return root
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("options", [*MODES, "listing_ttl=0"])
+@pytest.mark.parametrize("pages", [PAGES, PAGES // 2, PAGES * 2])
+def test_one_version_after_an_eviction(mount, serve, source, options, pages):
+    """A part was read, and is in the page cache when the rest comes from another version."""
+    m = mount(serve(source).url, "-o", f"{options},readahead=0")
+    with open(m / "f", "rb", buffering=0) as f:
+        assert os.pread(f.fileno(), 16 * PAGE, 0) == version(1)[:16 * PAGE]
+    assert m.program.run("evict", m / "f").returncode == 0
+    trees.put(source / "f", version(2, pages), NEW)
+
+    def taken():
+        try:
+            return (m / "f").read_bytes() == version(2, pages)
+        except OSError:
+            return False  # another size than the one that was listed: once
+    if pages == PAGES:
+        assert taken()
+    assert processes.wait_until(taken)
+    assert m.program.run("refresh", m / "f").returncode == 0
+    assert (m / "f").read_bytes() == version(2, pages)
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("size", [PAGE, 100_000, 300_000])
+def test_stores_of_a_mapping_are_seen(mount, serve, source, size):
+    """The mapping outlives its descriptor, and the daemon."""
+    m = mount(serve(source).url, "-o", "rw")
+    with open(m / "made", "w+b") as f:
+        f.truncate(size)
+        view = mmap.mmap(f.fileno(), size)
+    time.sleep(0.1)  # the RELEASE is on its way
+    for n in range(4):
+        with open(m / "made", "rb", buffering=0) as f:
+            for text in (b"one %d" % n, b"two %d" % n):
+                view[:len(text)] = text
+                view[size - len(text):] = text
+                assert os.pread(f.fileno(), len(text), 0) == text
+                assert os.pread(f.fileno(), len(text), size - len(text)) == text
+        if n == 1:
+            m.kill()
+            m = m.again()
+    view.close()
+
+
+@pytest.mark.parametrize("options", ["rw", "rw,passthrough=no"])
+@pytest.mark.parametrize("verb", ["evict", "refresh"])
+def test_descriptor_of_a_killed_daemon(mount, serve, source, verb, options):
+    """Its reader goes on in passthrough; what it reads is not given up by the next daemon."""
+    m = mount(serve(source).url, "-o", "rw,listing_ttl=never")
+    if not m.status()["passthrough"]["usable"]:
+        pytest.skip("no passthrough here")
+    (m / "f").read_bytes()
+    time.sleep(0.1)  # the RELEASE is on its way
+    with open(m / "f", "rb", buffering=0) as held:
+        assert m.status("f")["mode"] == "passthrough"
+        m.kill()
+        m = m.again("-o", options)
+        if verb == "refresh":
+            trees.put(source / "f", version(2), NEW)
+        done = m.program.run(verb, m / "f")
+        assert done.returncode == 1 and done.stderr.endswith("f: mapped\n")
+        assert os.pread(held.fileno(), len(version(1)), 0) == version(1)
+    assert m.program.run(verb, m / "f").returncode == 0
+    assert (m / "f").read_bytes() == version(2 if verb == "refresh" else 1)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_evict_keeps_the_last_copy(mount, serve, source, kept):
+    server = serve(source)
+    m = mount(server.url, "-o", "rw,listing_ttl=never,retries=0,connect_timeout=300ms")
+    (m / "f").read_bytes()
+    if kept:
+        os.chmod(m / "f", 0o600)
+    trees.put(source / "f", version(2), NEW)
+    for reason in ("another version", "does not say"):
+        done = m.program.run("evict", m / "f")
+        assert done.returncode == 1 and "kept" in done.stderr and reason in done.stderr
+        assert m.status("f")["content"] == "complete"
+        server.stop()
+    with open(m / "f", "rb") as f:
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert f.read() == version(1)
+    server.start()
+
+
+def test_refresh_gives_up_nothing_before_the_new_version_is_there(mount, serve, source):
+    server = serve(source)
+    m = mount(server.url, "-o", "rw,listing_ttl=never,retries=0")
+    (m / "f").read_bytes()
+    trees.put(source / "f", version(2), NEW)
+    for lie in (lying.status(500), lying.header("ETag", '"third"')):
+        server.lie("/f", lie, methods=("GET",))
+        done = m.program.run("refresh", m / "f")
+        assert done.returncode == 1 and "does not give it" in done.stderr
+        assert (m / "f").read_bytes() == version(1)
+        server.honest()
+    assert m.program.run("refresh", m / "f").returncode == 0
+    assert (m / "f").read_bytes() == version(2)
+
+
+@pytest.fixture
+def slowly(scratch):
+    """The environment of a daemon that takes a second to give back bytes."""
+    library = scratch / "slow_punch.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library,
+                    pathlib.Path(__file__).with_name("slow_punch.c")], check=True)
+    return {"LD_PRELOAD": str(library)}
+
+
+@pytest.mark.parametrize("change", [lambda p: os.chmod(p, 0o600),
+                                    lambda p: os.rename(p, f"{p}.moved"),
+                                    lambda p: os.link(p, f"{p}.moved")],
+                         ids=["chmod", "rename", "link"])
+def test_changed_while_it_is_refreshed(mount, serve, scratch, slowly, change):
+    """The change is one of the new version, not of an empty file that follows the old one."""
+    root = scratch / "source"
+    trees.put(root / "f", b"1" * 50_000, OLD)
+    m = mount(serve(root).url, "-o", "rw,listing_ttl=never", env=slowly)
+    (m / "f").read_bytes()
+    time.sleep(0.1)  # the RELEASE is on its way
+    trees.put(root / "f", b"2" * 60_000, NEW)
+    refreshing = m.program.start("refresh", m / "f", stderr=subprocess.PIPE)
+    time.sleep(0.5)
+    begun = time.monotonic()
+    change(m / "f")
+    assert time.monotonic() - begun > 0.2, "it came too late to be in the way"
+    assert refreshing.wait(20) == 0, refreshing.stderr.read()
+    name = "f" if os.path.exists(m / "f") else "f.moved"
+    assert os.stat(m / name).st_size == 60_000
+    assert (m / name).read_bytes() == b"2" * 60_000
+
+
+@pytest.mark.parametrize("options", MODES)
+def test_sizes_beside_a_stalled_look_up(mount, serve, source, options):
+    """A look-up that waits for the source holds its directory in the kernel, and keeps back whoever
+    is to forget a name there; sizes and pages of other files are told all the same."""
+    server = serve(source)
+    page = "<html><body><h1>Index of /slow/</h1><ul>%s</ul></body></html>"
+
+    def listing(names):
+        return "text/html", (page % "".join(f'<li><a href="{n}">{n}</a></li>' for n in names)).encode()
+    server.pages["/slow/"] = listing(["x0", "x1"])
+    (source / "slow").mkdir()
+    trees.put(source / "slow" / "x1", b"x", OLD)
+    server.lie("/slow/x1", lying.delay(60))
+    m = mount(server.url, "-o", f"rw,listing_ttl=500ms,wait_timeout=8s,stall_timeout=60s,{options}")
+    assert (m / "f").read_bytes() == version(1)
+    assert m.program.run("evict", m / "f").returncode == 0
+    os.listdir(m / "slow")
+    waiting = threading.Thread(target=lambda: os.path.exists(m / "slow" / "x1"))
+    waiting.start()
+    assert processes.wait_until(lambda: server.asked("/slow/x1"))
+    server.pages["/slow/"] = listing(["x1", "x2"])
+    time.sleep(0.6)
+    asking = threading.Thread(target=lambda: os.stat(m / "slow"))
+    asking.start()
+    assert processes.wait_until(lambda: stuck(m.pid))
+    for n, pages in ((2, 2 * PAGES), (3, PAGES // 4)):
+        trees.put(source / "f", version(n, pages), NEW + n)
+        time.sleep(0.6)
+        if n == 2:
+            assert (m / "f").read_bytes() == version(n, pages)
+        else:
+            assert m.program.run("refresh", m / "f").returncode == 0
+            assert os.stat(m / "f").st_size == pages * PAGE
+            assert (m / "f").read_bytes() == version(n, pages)
+    assert waiting.is_alive(), "the look-up has ended too early to be in the way"
+    waiting.join()
+    asking.join()
+
+
+def stuck(pid):
+    """Has it been trying to make the kernel forget a name?"""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            where = pathlib.Path(f"/proc/{pid}/task/{thread}/wchan").read_text()
+        except OSError:
+            continue
+        if "inval_entry" in where or "rwsem" in where:
+            return True
+    return False
