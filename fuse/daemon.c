@@ -22,7 +22,9 @@ static bool fail(GError **error, const char *what)
 bool daemon_foreground(const struct settings *s, GError **error)
 {
 	log_start(s->log, NULL);
-	return server_run(s, s->ready_fd, error) == 0;
+	bool ok = server_run(s, s->ready_fd, error) == 0;
+	log_end();
+	return ok;
 }
 
 /* stderr is the way to the parent until the log is open; what anybody writes to it before
@@ -50,6 +52,7 @@ static int child_run(const struct settings *s, int ready_fd, int cause_fd)
 		g_warning("%s", error->message);
 		dprintf(result_fd, "\nlacunafs: %s\n", error->message);
 	}
+	log_end();
 	close(result_fd);
 	return status;
 }

@@ -3,13 +3,17 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "fetch/pool.h"
 #include "fuse/human.h"
 #include "fuse/log.h"
+#include "fuse/repeats.h"
 
-enum { PENDING_MAX = 65536 };
+enum { PENDING_MAX = 65536, FILE_MAX = 4 << 20 };
 
 static struct {
 	pthread_mutex_t lock;
@@ -17,6 +21,7 @@ static struct {
 	int fd;             /* -1: not open yet */
 	GString *pending;   /* lines from before the file was there */
 	bool take_stderr;
+	struct repeats *repeats;
 } writer = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
 void log_redact(char *text)
@@ -76,33 +81,87 @@ static bool store_is_there(void)
 	return access(tree, F_OK) == 0 && access(state, F_OK) == 0;
 }
 
+static void stderr_take_locked(void)
+{
+	if (!writer.take_stderr)
+		return;
+	dup2(writer.fd, STDOUT_FILENO);
+	dup2(writer.fd, STDERR_FILENO);
+}
+
+static int file_open(void)
+{
+	int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY;
+	return open(writer.file, writer.store ? flags | O_NOFOLLOW : flags, 0600);
+}
+
+/* What is full becomes FILE.1, of which there is one; a device or a pipe is never full. */
+static void rotate_locked(void)
+{
+	struct stat st, named;
+	if (fstat(writer.fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < FILE_MAX)
+		return;
+	g_autofree char *old = g_strconcat(writer.file, ".1", NULL);
+	bool ours = lstat(writer.file, &named) == 0 && named.st_dev == st.st_dev &&
+	            named.st_ino == st.st_ino;
+	if (ours && rename(writer.file, old) != 0 && ftruncate(writer.fd, 0) != 0)
+		return;
+	int fd = file_open();
+	if (fd < 0)
+		return;
+	close(writer.fd);
+	writer.fd = fd;
+	stderr_take_locked();
+}
+
 static void open_locked(void)
 {
 	if (writer.fd >= 0 || !writer.file || !store_is_there())
 		return;
-	int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
-	writer.fd = open(writer.file, writer.store ? flags | O_NOFOLLOW : flags, 0600);
+	writer.fd = file_open();
 	if (writer.fd < 0)
 		return;
 	write_all(writer.fd, writer.pending->str, writer.pending->len);
 	g_string_truncate(writer.pending, 0);
-	if (writer.take_stderr) {
-		dup2(writer.fd, STDOUT_FILENO);
-		dup2(writer.fd, STDERR_FILENO);
-	}
+	stderr_take_locked();
 }
 
-static void write_line(const char *line)
+static void write_locked(GLogLevelFlags level, const char *message)
 {
+	g_autofree char *line = format_line(level, message);
 	size_t length = strlen(line);
-	pthread_mutex_lock(&writer.lock);
 	open_locked();
+	if (writer.fd >= 0)
+		rotate_locked();
 	if (!writer.file)
 		write_all(STDERR_FILENO, line, length);
 	else if (writer.fd >= 0)
 		write_all(writer.fd, line, length);
 	else if (writer.pending->len + length <= PENDING_MAX)
 		g_string_append_len(writer.pending, line, (gssize)length);
+}
+
+/* What is critical is not to be missed, and details come only where they were asked for. */
+static void message_write(GLogLevelFlags level, const char *message)
+{
+	bool always = !(level & (G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE));
+	g_autoptr(GPtrArray) before = g_ptr_array_new_with_free_func(g_free);
+	pthread_mutex_lock(&writer.lock);
+	bool pass = always || repeats_pass(writer.repeats, message, clock_now(), before);
+	for (guint n = 0; n < before->len; n++)
+		write_locked(G_LOG_LEVEL_MESSAGE, before->pdata[n]);
+	if (pass)
+		write_locked(level, message);
+	pthread_mutex_unlock(&writer.lock);
+}
+
+void log_end(void)
+{
+	g_autoptr(GPtrArray) before = g_ptr_array_new_with_free_func(g_free);
+	pthread_mutex_lock(&writer.lock);
+	repeats_end(writer.repeats, before);
+	for (guint n = 0; n < before->len; n++)
+		write_locked(G_LOG_LEVEL_MESSAGE, before->pdata[n]);
 	pthread_mutex_unlock(&writer.lock);
 }
 
@@ -129,8 +188,7 @@ static GLogWriterOutput write_fields(GLogLevelFlags level, const GLogField *fiel
 	}
 	if (!message || dropped(level, domain))
 		return G_LOG_WRITER_HANDLED;
-	g_autofree char *line = format_line(level, message);
-	write_line(line);
+	message_write(level, message);
 	return G_LOG_WRITER_HANDLED;
 }
 
@@ -139,6 +197,7 @@ void log_start(const char *file, const char *store)
 	writer.file = g_strdup(file);
 	writer.store = g_strdup(store);
 	writer.pending = g_string_new(NULL);
+	writer.repeats = repeats_new();
 	pthread_mutex_lock(&writer.lock);
 	open_locked();
 	pthread_mutex_unlock(&writer.lock);
@@ -149,9 +208,7 @@ void log_take_stderr(void)
 {
 	pthread_mutex_lock(&writer.lock);
 	writer.take_stderr = true;
-	if (writer.fd >= 0) {
-		dup2(writer.fd, STDOUT_FILENO);
-		dup2(writer.fd, STDERR_FILENO);
-	}
+	if (writer.fd >= 0)
+		stderr_take_locked();
 	pthread_mutex_unlock(&writer.lock);
 }

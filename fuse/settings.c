@@ -96,6 +96,15 @@ static char *resolved(const char *path)
 	return copy;
 }
 
+/* A file that need not be there yet. */
+static char *resolved_file(const char *path)
+{
+	g_autofree char *directory = g_path_get_dirname(path);
+	g_autofree char *name = g_path_get_basename(path);
+	g_autofree char *real = resolved(directory);
+	return g_build_filename(real, name, NULL);
+}
+
 /* CACHE/lacunafs/http_mirror.example_tree-0123456789abcdef */
 static char *default_store(const char *source)
 {
@@ -161,7 +170,7 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 	s->source_options.headers = g_steal_pointer(&w->headers);
 	s->source_options.token_file = w->token_file ? absolute(w->token_file) : NULL;
 	s->source_options.ca_file = w->ca_file ? absolute(w->ca_file) : NULL;
-	s->log = w->log ? absolute(w->log) : NULL;
+	s->log = w->log ? resolved_file(w->log) : NULL;
 	return true;
 }
 

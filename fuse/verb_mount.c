@@ -70,6 +70,9 @@ static bool mountpoint_check(const struct settings *s, GError **error)
 		g_autofree char *why = g_strdup_printf("busy: %s is mounted there", m->source);
 		return fail(error, EBUSY, s->mountpoint, why);
 	}
+	if (s->log && below(s->log, s->mountpoint))
+		return fail(error, EINVAL, s->log,
+		            "the log would lie under the mountpoint, out of its own reach");
 	if (below(s->store, s->mountpoint))
 		return fail(error, EINVAL, s->store,
 		            "the store would lie under the mountpoint, out of its own reach");

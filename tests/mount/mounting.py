@@ -142,10 +142,13 @@ class Mount:
         return self.path / name
 
     def log(self):
-        try:
-            return (self.store / "state" / "log").read_text(errors="surrogateescape")
-        except OSError:
-            return ""
+        text = ""
+        for name in ("log.1", "log"):
+            try:
+                text += (self.store / "state" / name).read_text(errors="surrogateescape")
+            except OSError:
+                pass
+        return text
 
     def status(self, name=None):
         """`status --json` of the mount, or of one file in it."""

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The file of a log: its lines, and its size. */
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "fuse/log.h"
+
+static char *folder, *file;
+static int out;
+
+static off_t size_of(const char *suffix)
+{
+	struct stat st;
+	g_autofree char *path = g_strconcat(file, suffix, NULL);
+	return stat(path, &st) == 0 ? st.st_size : -1;
+}
+
+static char *content(const char *suffix)
+{
+	char *text = NULL;
+	g_autofree char *path = g_strconcat(file, suffix, NULL);
+	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+	return text;
+}
+
+static void test_escapes(void)
+{
+	g_message("a\033]0;x\a \xc2\x9b \xe2\x80\xae \xff http://me:secret@host/ end");
+	g_autofree char *text = content("");
+	g_assert_nonnull(strstr(
+	        text,
+	        "notice: a\\x1b]0;x\\x07 \\u009b \\u202e \\xff http://xxxxxxxxx@host/ end\n"));
+}
+
+static void test_repeats(void)
+{
+	for (unsigned n = 0; n < 100000; n++)
+		g_warning("again");
+	log_end();
+	g_autofree char *text = content("");
+	g_assert_nonnull(strstr(text, "notice: 99999 times more: again\n"));
+	g_assert_cmpint(size_of(""), <, 4096);
+}
+
+/* Details are not thinned out; the file is bounded all the same, its last lines are there. */
+static void test_rotates(void)
+{
+	char filler[201];
+	memset(filler, 'x', 200);
+	filler[200] = '\0';
+	for (unsigned n = 0; n < 60000; n++)
+		g_debug("line %u %s", n, filler);
+	g_assert_cmpint(size_of(""), >, 0);
+	g_assert_cmpint(size_of(""), <=, (4 << 20) + 1024);
+	g_assert_cmpint(size_of(".1"), >=, 4 << 20);
+	g_assert_cmpint(size_of(".1"), <=, (4 << 20) + 1024);
+	g_assert_cmpint(size_of(".1.1"), ==, -1);
+	g_autofree char *text = content("");
+	g_assert_nonnull(strstr(text, "line 59999 "));
+	(void)!write(STDERR_FILENO, "by another way\n", 15); /* goes where the log is now */
+	g_autofree char *after = content("");
+	dup2(out, STDOUT_FILENO); /* the log has taken it, too */
+	g_assert_nonnull(strstr(after, "\nby another way\n"));
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	folder = g_dir_make_tmp("log-XXXXXX", NULL);
+	file = g_build_filename(folder, "log", NULL);
+	g_log_set_always_fatal(G_LOG_LEVEL_ERROR);
+	g_setenv("G_MESSAGES_DEBUG", "all", TRUE);
+	int err = dup(STDERR_FILENO);
+	out = dup(STDOUT_FILENO);
+	log_start(file, NULL);
+	g_test_add_func("/log/escapes", test_escapes);
+	g_test_add_func("/log/repeats", test_repeats);
+	log_take_stderr();
+	dup2(out, STDOUT_FILENO);
+	g_test_add_func("/log/rotates", test_rotates);
+	int status = g_test_run();
+	dup2(err, STDERR_FILENO);
+	const char *const suffixes[] = {"", ".1"};
+	for (unsigned n = 0; n < G_N_ELEMENTS(suffixes); n++) {
+		g_autofree char *path = g_strconcat(file, suffixes[n], NULL);
+		g_unlink(path);
+	}
+	g_rmdir(folder);
+	g_free(folder);
+	g_free(file);
+	return status;
+}
