@@ -2,9 +2,11 @@
 # Copyright the lacunafs authors
 """The source tree itself: format, licence lines, what includes what; and a moment of each fuzz
 target."""
+import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -112,6 +114,24 @@ def test_lacuna_layouts(tmp_path):
     done = subprocess.run(["gcc", "-fsyntax-only", f"-I{TOP}/include", tmp_path / "layout.c"],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_installs_nothing_of_libfuse(tmp_path):
+    """libfuse is linked in: a distribution's headers and library are not to be hidden by it."""
+    cache = TOP / "subprojects" / "packagecache"
+    if not cache.is_dir():
+        pytest.skip("built with the system's libfuse")
+    copy = tmp_path / "copy"
+    skip = shutil.ignore_patterns("build*", "fuse-*[0-9]", ".git", ".cache", "__pycache__")
+    shutil.copytree(TOP, copy, ignore=skip)
+    done = subprocess.run(["meson", "setup", "build", "--prefix=/usr", "--libdir=lib",
+                           "--force-fallback-for=fuse3"], cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    shown = subprocess.run(["meson", "introspect", "--installed", "build"], cwd=copy,
+                           capture_output=True, text=True, check=True)
+    installed = list(json.loads(shown.stdout).values())
+    assert "/usr/bin/lacunafs" in installed and "/usr/include/lacuna/control.h" in installed
+    assert not [p for p in installed if "fuse3" in p or "/fuse" in p], installed
 
 
 def fuzz_targets():
