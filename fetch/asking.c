@@ -192,18 +192,37 @@ static GError *loop_error_locked(struct directory *d, const struct shape *shape)
 	return why ? g_error_new(LOCAL_ERROR, ELOOP, "%s: %s", where, why) : NULL;
 }
 
+/* What counts here outlives its directory at the source, of which nothing shows through then. An
+ * answer that may be another in a moment tells nothing. */
+static bool asking_vanished(struct asking *a, const GError *error)
+{
+	const struct lister_options *o = &a->directory->lister->options;
+	bool missing = g_error_matches(error, FETCH_ERROR, FETCH_MISSING);
+
+	if (!missing && !g_error_matches(error, FETCH_ERROR, FETCH_PROTOCOL))
+		return false;
+	if (!o->vanished || !o->vanished(o->user, a->directory, missing, !a->request.previous))
+		return false;
+	a->request.listing = listing_builder_finish(listing_builder_new(), "", clock_realtime(),
+	                                            a->request.previous);
+	return a->request.listing != NULL;
+}
+
 static void asking_done(struct source_request *r, const GError *error)
 {
 	struct asking *a = (struct asking *)r;
 	struct directory *d = a->directory;
 	struct lister *l = d->lister;
 	struct listing *before = NULL, *after = NULL, *refused = NULL;
-	bool anew = !error && a->request.listing != a->request.previous;
+	bool vanished = error && asking_vanished(a, error);
+	bool anew = (!error || vanished) && a->request.listing != a->request.previous;
 	struct shape shape = anew ? listing_shape(a->request.listing) : (struct shape){0};
 	g_autoptr(GError) wrong = NULL;
 	GArray *answers = answers_new();
 	bool waited;
 
+	if (vanished)
+		error = NULL;
 	pthread_mutex_lock(&l->lock);
 	lister_reached_locked(l, error);
 	waited = d->waiters != NULL;

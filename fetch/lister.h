@@ -27,6 +27,9 @@ struct lister_options {
 	/* The source told something new; runs before waiters get it. `before` may be NULL. */
 	void (*changed)(void *user, struct directory *d, struct listing *before,
 	                struct listing *after);
+	/* The source has no such directory (`missing`), or what it has is none; `unlisted`: nor is
+	 * there an older listing. true: there is nothing remote in it from here on. */
+	bool (*vanished)(void *user, struct directory *d, bool missing, bool unlisted);
 	/* The directory's path in the store, owned by the lister; NULL: it has none any more. */
 	char *(*local_path)(void *user, struct directory *d);
 	void *user;

@@ -238,6 +238,33 @@ char *directory_local_path(void *user, struct directory *d)
 	return path;
 }
 
+/* Where it has been all along, its parent's listing is the second witness. Elsewhere there is none:
+ * what was listed stays. */
+bool directory_vanished(void *user, struct directory *d, bool missing, bool unlisted)
+{
+	struct server *s = user;
+	struct inode *i = inode_find(s->inodes, (uintptr_t)directory_owner(d));
+	struct inode *parent = i && i->local ? inode_parent(s, i, NULL) : NULL;
+	g_autofree char *above = parent ? inode_remote(s, parent) : NULL;
+	g_autofree char *own = g_path_get_dirname(directory_path(d));
+	bool vanished = parent && missing && unlisted;
+	if (above && strcmp(above, strcmp(own, ".") == 0 ? "" : own) == 0) {
+		struct directory *up = inode_open_directory(s, parent);
+		g_autofree char *name = g_path_get_basename(directory_path(d));
+		struct listing *l = directory_listing(up, NULL);
+		uint32_t index;
+		bool listed =
+		        l && listing_find(l, name, &index) && S_ISDIR(listing_at(l, index)->mode);
+		vanished = l && !listed;
+		if (listed)
+			directory_expire(up); /* one of the two is older */
+		listing_unref(l);
+	}
+	inode_put(s, parent);
+	inode_put(s, i);
+	return vanished;
+}
+
 /* The source has something new by a name that counts here. What follows the source says so itself,
  * when it is read; what was changed here stays, and that is told, once a change. */
 static void both_changed(struct server *s, struct inode *dir, const char *name)

@@ -209,6 +209,7 @@ static bool engine_start(struct server *s, GError **error)
 	        .wait_ms = settings->wait_ms,
 	        .ttl_ms = settings->listing_ttl_ms,
 	        .changed = directory_changed,
+	        .vanished = directory_vanished,
 	        .local_path = directory_local_path,
 	        .user = s,
 	};
