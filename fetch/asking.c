@@ -83,7 +83,7 @@ static struct listing *listing_load(struct directory *d)
 
 static void overlay_found(void *user, const char *name, uint32_t type)
 {
-	overlay_add(user, name, type);
+	overlay_add(user, name, type, 0);
 }
 
 static void overlay_gone(void *user, const char *name)
@@ -178,7 +178,7 @@ static void asking_accept_locked(struct asking *a, const struct shape *shape,
 		*before = d->listing;
 		d->listing = told;
 		d->shape = *shape;
-		d->counted = NULL;
+		directory_relisted_locked(d);
 		directory_unsaved_locked(d, true);
 	}
 	a->request.listing = NULL;

@@ -182,7 +182,7 @@ struct listing *directory_found_locked(struct directory *d, uint32_t index)
 	if (after == NULL)
 		return NULL;
 	d->listing = after;
-	d->counted = NULL;
+	directory_relisted_locked(d);
 	directory_unsaved_locked(d, false);
 	return before;
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The names of a directory: those of its listing that are not gone, and those that count here.
- * A name that is in the listing has its position there, wherever it counts; the others follow. */
+/* The names of a directory: those that count here, and those of its listing that are not gone.
+ * Positions, in the order of a walk: LISTED - number of what counts here (overlay.h), then
+ * LISTED + cookie of what is listed, or was when it came to count. With DOTS they fit into 31 bits
+ * up to 2^30 of each. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "fetch/lister_private.h"
 
-#define LOCAL_FROM (UINT64_C(1) << 32)
+#define LISTED ((uint64_t)OVERLAY_NUMBERS)
 
 enum child directory_child(struct directory *d, struct listing *l, const char *name,
                            uint32_t *index)
@@ -47,71 +49,88 @@ bool directory_is_listed(struct directory *d, const char *name)
 	return listed;
 }
 
+static void entry_tell(const struct overlay_entry *e, struct directory_entry *out)
+{
+	g_strlcpy(out->name, e->name, sizeof out->name);
+	out->position = e->number ? LISTED - e->number : LISTED + e->cookie;
+	out->type = e->type;
+	out->local = true;
+}
+
+/* The first of the listing past `cookie` that has its place there. */
 static bool next_listed_locked(struct directory *d, struct listing *l, uint32_t cookie,
                                struct directory_entry *out)
 {
 	for (uint32_t n = listing_after(l, cookie); n < listing_count(l); n++) {
 		const struct listing_entry *e = listing_at(l, n);
 		const char *name = listing_name(l, e);
-		bool local = d->overlay && overlay_has(d->overlay, name);
+		struct overlay_entry own;
+		bool local = overlay_find(d->overlay, name, &own);
 
-		if (!local && d->overlay && overlay_is_gone(d->overlay, name))
+		if (local ? own.cookie != e->cookie : overlay_is_gone(d->overlay, name))
 			continue;
 		memcpy(out->name, name, e->name_len + 1u);
-		out->position = e->cookie;
+		out->position = LISTED + e->cookie;
 		out->index = n;
 		out->local = local;
-		out->type = e->mode & S_IFMT;
+		out->type = local ? own.type : e->mode & S_IFMT;
 		return true;
 	}
 	return false;
 }
 
-static bool next_local_locked(struct directory *d, struct listing *l, uint64_t position,
-                              struct directory_entry *out)
+static bool next_locked(struct directory *d, struct listing *l, uint64_t position,
+                        struct directory_entry *out)
 {
-	const char *name;
-	uint32_t index;
-	uint64_t at;
+	struct overlay_entry own;
+	uint32_t cookie = position > LISTED ? (uint32_t)MIN(position - LISTED, UINT32_MAX) : 0;
+	bool found;
 
-	while (d->overlay && overlay_next(d->overlay, position, &name, &out->type, &at)) {
-		position = at;
-		if (listing_find(l, name, &index))
-			continue;
-		g_strlcpy(out->name, name, sizeof out->name);
-		out->position = LOCAL_FROM + at;
-		out->local = true;
+	if (position < LISTED && overlay_next(d->overlay, LISTED - position, &own)) {
+		entry_tell(&own, out);
 		return true;
 	}
-	return false;
+	found = next_listed_locked(d, l, cookie, out);
+	if (overlay_next_unlisted(d->overlay, cookie, &own) &&
+	    (!found || LISTED + own.cookie < out->position)) {
+		entry_tell(&own, out);
+		found = true;
+	}
+	return found;
 }
 
 bool directory_next(struct directory *d, struct listing *l, uint64_t position,
                     struct directory_entry *out)
 {
-	bool found = false;
+	bool found;
 
 	pthread_mutex_lock(&d->lister->lock);
-	if (position < LOCAL_FROM)
-		found = next_listed_locked(d, l, (uint32_t)position, out);
-	if (!found)
-		found = next_local_locked(d, l, MAX(position, LOCAL_FROM) - LOCAL_FROM, out);
+	found = d->overlay && next_locked(d, l, position, out);
 	pthread_mutex_unlock(&d->lister->lock);
 	return found;
 }
 
+static bool is_listed(void *user, const char *name, uint32_t cookie)
+{
+	struct listing *l = user;
+	uint32_t index;
+
+	return listing_find(l, name, &index) && listing_at(l, index)->cookie == cookie;
+}
+
+void directory_relisted_locked(struct directory *d)
+{
+	d->counted = NULL;
+	if (d->overlay)
+		overlay_relist(d->overlay, is_listed, d->listing);
+}
+
 static uint32_t subdirectories_locked(struct directory *d)
 {
-	struct directory_entry e;
-	uint64_t position = 0;
+	struct directory_entry e = {.position = 0};
 	uint32_t count = 0;
 
-	while (next_listed_locked(d, d->listing, (uint32_t)position, &e)) {
-		position = e.position;
-		count += !e.local && e.type == S_IFDIR;
-	}
-	position = 0;
-	for (const char *name; overlay_next(d->overlay, position, &name, &e.type, &position);)
+	while (next_locked(d, d->listing, e.position, &e))
 		count += e.type == S_IFDIR;
 	return count;
 }
@@ -135,10 +154,11 @@ bool directory_subdirectories(struct directory *d, uint32_t *count)
 /* Is the name, as it is now, that of a directory? */
 static bool is_directory_locked(struct directory *d, const char *name)
 {
-	uint32_t type, index;
+	struct overlay_entry own;
+	uint32_t index;
 
-	if (overlay_find(d->overlay, name, &type))
-		return type == S_IFDIR;
+	if (overlay_find(d->overlay, name, &own))
+		return own.type == S_IFDIR;
 	return d->listing && !overlay_is_gone(d->overlay, name) &&
 	       listing_find(d->listing, name, &index) &&
 	       S_ISDIR(listing_at(d->listing, index)->mode);
@@ -150,12 +170,16 @@ static void directory_change(struct directory *d, const char *name, uint32_t typ
                              enum change change)
 {
 	bool before, after;
+	uint32_t index;
 
 	pthread_mutex_lock(&d->lister->lock);
 	if (d->overlay) {
 		before = is_directory_locked(d, name);
 		if (change == LOCAL_ADD)
-			overlay_add(d->overlay, name, type);
+			overlay_add(d->overlay, name, type,
+			            d->listing && listing_find(d->listing, name, &index)
+			                    ? listing_at(d->listing, index)->cookie
+			                    : 0);
 		else if (change == LOCAL_REMOVE)
 			overlay_remove(d->overlay, name);
 		else

@@ -100,6 +100,8 @@ bool directory_find_locked(struct directory *d, struct listing *l, uint32_t inde
 /* Entry `index` is a directory. What the listing was before, to be dropped without the lock; NULL:
  * no memory. */
 struct listing *directory_found_locked(struct directory *d, uint32_t index);
+/* directory_names.c: `listing` is another. */
+void directory_relisted_locked(struct directory *d);
 void directory_failed_locked(struct directory *d, const GError *error);
 /* The last request told whether the source can be reached. */
 void lister_reached_locked(struct lister *l, const GError *error);

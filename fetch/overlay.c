@@ -5,27 +5,82 @@
 #include <string.h>
 
 struct entry {
-	uint64_t position; /* > 0 */
 	uint32_t type;
-	bool removed; /* still in `order` */
+	uint32_t number, cookie; /* one of them */
 	char name[];
 };
 
-struct overlay {
-	GHashTable *local; /* name (of the entry) → struct entry, borrowed */
-	GHashTable *gone;  /* set of names, owned */
-	GPtrArray *order;  /* of struct entry, owned, by position */
-	uint64_t last;     /* position given out */
-	guint removed;     /* entries that are */
+struct slot {
+	uint32_t key;
+	struct entry *entry; /* borrowed; NULL: it was removed */
 };
+
+/* Slots by key, rising. */
+struct order {
+	GArray *slots;
+	guint removed;
+};
+
+struct overlay {
+	GHashTable *local; /* name (of the entry) → struct entry, owned */
+	GHashTable *gone;  /* set of names, owned */
+	struct order numbered, unlisted;
+	uint32_t last; /* number given out */
+};
+
+/* The first slot with a key of at least `key`. */
+static guint order_find(const struct order *order, uint64_t key)
+{
+	guint low = 0, high = order->slots->len;
+
+	while (low < high) {
+		guint middle = low + (high - low) / 2;
+
+		if (g_array_index(order->slots, struct slot, middle).key < key)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static struct slot *order_slot(const struct order *order, guint at)
+{
+	return &g_array_index(order->slots, struct slot, at);
+}
+
+static void order_add(struct order *order, uint32_t key, struct entry *e)
+{
+	struct slot slot = {.key = key, .entry = e};
+
+	g_array_append_val(order->slots, slot);
+}
+
+static void order_remove(struct order *order, uint32_t key, const struct entry *e)
+{
+	guint at = order_find(order, key), kept = 0;
+
+	if (at == order->slots->len || order_slot(order, at)->entry != e)
+		return;
+	order_slot(order, at)->entry = NULL;
+	order->removed++;
+	if (order->removed <= 64 || order->removed <= order->slots->len / 2)
+		return;
+	for (guint n = 0; n < order->slots->len; n++)
+		if (order_slot(order, n)->entry)
+			*order_slot(order, kept++) = *order_slot(order, n);
+	g_array_set_size(order->slots, kept);
+	order->removed = 0;
+}
 
 struct overlay *overlay_new(void)
 {
 	struct overlay *o = g_new0(struct overlay, 1);
 
-	o->local = g_hash_table_new(g_str_hash, g_str_equal);
+	o->local = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free);
 	o->gone = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	o->order = g_ptr_array_new_with_free_func(g_free);
+	o->numbered.slots = g_array_new(FALSE, FALSE, sizeof(struct slot));
+	o->unlisted.slots = g_array_new(FALSE, FALSE, sizeof(struct slot));
 	return o;
 }
 
@@ -33,13 +88,32 @@ void overlay_free(struct overlay *o)
 {
 	if (o == NULL)
 		return;
+	g_array_unref(o->numbered.slots);
+	g_array_unref(o->unlisted.slots);
 	g_hash_table_unref(o->local);
 	g_hash_table_unref(o->gone);
-	g_ptr_array_unref(o->order);
 	g_free(o);
 }
 
-void overlay_add(struct overlay *o, const char *name, uint32_t type)
+static void overlay_renumber(struct overlay *o)
+{
+	struct order *order = &o->numbered;
+	guint kept = 0;
+
+	for (guint n = 0; n < order->slots->len; n++) {
+		struct entry *e = order_slot(order, n)->entry;
+
+		if (e == NULL)
+			continue;
+		e->number = kept + 1;
+		*order_slot(order, kept++) = (struct slot){.key = e->number, .entry = e};
+	}
+	g_array_set_size(order->slots, kept);
+	order->removed = 0;
+	o->last = kept;
+}
+
+void overlay_add(struct overlay *o, const char *name, uint32_t type, uint32_t cookie)
 {
 	struct entry *e = g_hash_table_lookup(o->local, name);
 	size_t length = strlen(name) + 1;
@@ -49,28 +123,16 @@ void overlay_add(struct overlay *o, const char *name, uint32_t type)
 		return;
 	}
 	e = g_malloc0(sizeof *e + length);
-	e->position = ++o->last;
-	e->type = type;
 	memcpy(e->name, name, length);
-	g_ptr_array_add(o->order, e);
-	g_hash_table_insert(o->local, e->name, e);
-}
-
-static void overlay_compact(struct overlay *o)
-{
-	GPtrArray *order = g_ptr_array_new_with_free_func(g_free);
-
-	for (guint n = 0; n < o->order->len; n++) {
-		struct entry *e = o->order->pdata[n];
-
-		if (!e->removed) {
-			g_ptr_array_add(order, e);
-			o->order->pdata[n] = NULL;
-		}
+	e->type = type;
+	e->cookie = cookie;
+	if (cookie == 0) {
+		if (o->last == OVERLAY_NUMBERS - 1)
+			overlay_renumber(o);
+		e->number = ++o->last;
+		order_add(&o->numbered, e->number, e);
 	}
-	g_ptr_array_unref(o->order);
-	o->order = order;
-	o->removed = 0;
+	g_hash_table_insert(o->local, e->name, e);
 }
 
 void overlay_remove(struct overlay *o, const char *name)
@@ -79,18 +141,24 @@ void overlay_remove(struct overlay *o, const char *name)
 
 	if (e == NULL)
 		return;
+	if (e->number)
+		order_remove(&o->numbered, e->number, e);
+	else
+		order_remove(&o->unlisted, e->cookie, e);
 	g_hash_table_remove(o->local, name);
-	e->removed = true;
-	if (++o->removed > 64 && o->removed > o->order->len / 2)
-		overlay_compact(o);
 }
 
-bool overlay_find(const struct overlay *o, const char *name, uint32_t *type)
+static void entry_tell(const struct entry *e, struct overlay_entry *out)
+{
+	*out = (struct overlay_entry){e->name, e->type, e->number, e->cookie};
+}
+
+bool overlay_find(const struct overlay *o, const char *name, struct overlay_entry *out)
 {
 	const struct entry *e = g_hash_table_lookup(o->local, name);
 
 	if (e)
-		*type = e->type;
+		entry_tell(e, out);
 	return e != NULL;
 }
 
@@ -99,54 +167,65 @@ bool overlay_has(const struct overlay *o, const char *name)
 	return g_hash_table_contains(o->local, name);
 }
 
-void overlay_gone_add(struct overlay *o, const char *name)
+bool overlay_next(const struct overlay *o, uint32_t number, struct overlay_entry *out)
 {
-	g_hash_table_add(o->gone, g_strdup(name));
-}
+	for (guint n = order_find(&o->numbered, number); n-- > 0;) {
+		const struct entry *e = order_slot(&o->numbered, n)->entry;
 
-void overlay_gone_remove(struct overlay *o, const char *name)
-{
-	g_hash_table_remove(o->gone, name);
-}
-
-bool overlay_is_gone(const struct overlay *o, const char *name)
-{
-	return g_hash_table_contains(o->gone, name);
-}
-
-bool overlay_next(const struct overlay *o, uint64_t position, const char **name, uint32_t *type,
-                  uint64_t *at)
-{
-	guint low = 0, high = o->order->len;
-
-	while (low < high) {
-		guint middle = low + (high - low) / 2;
-
-		if (((struct entry *)o->order->pdata[middle])->position <= position)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < o->order->len; low++) {
-		struct entry *e = o->order->pdata[low];
-
-		if (e->removed)
+		if (e == NULL)
 			continue;
-		*name = e->name;
-		*type = e->type;
-		*at = e->position;
+		entry_tell(e, out);
 		return true;
 	}
 	return false;
 }
 
-void overlay_foreach_gone(const struct overlay *o, void (*fn)(const char *name, void *user),
-                          void *user)
+bool overlay_next_unlisted(const struct overlay *o, uint32_t cookie, struct overlay_entry *out)
+{
+	const struct order *order = &o->unlisted;
+
+	for (guint n = order_find(order, (uint64_t)cookie + 1); n < order->slots->len; n++) {
+		const struct entry *e = order_slot(order, n)->entry;
+
+		if (e == NULL)
+			continue;
+		entry_tell(e, out);
+		return true;
+	}
+	return false;
+}
+
+static gint slot_compare(gconstpointer a, gconstpointer b)
+{
+	const struct slot *one = a, *two = b;
+
+	return (one->key > two->key) - (one->key < two->key);
+}
+
+void overlay_relist(struct overlay *o,
+                    bool (*listed)(void *user, const char *name, uint32_t cookie), void *user)
 {
 	GHashTableIter iter;
-	gpointer name;
+	gpointer value;
 
-	g_hash_table_iter_init(&iter, o->gone);
-	while (g_hash_table_iter_next(&iter, &name, NULL))
-		fn(name, user);
+	g_array_set_size(o->unlisted.slots, 0);
+	o->unlisted.removed = 0;
+	g_hash_table_iter_init(&iter, o->local);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		struct entry *e = value;
+
+		if (e->cookie && !listed(user, e->name, e->cookie))
+			order_add(&o->unlisted, e->cookie, e);
+	}
+	g_array_sort(o->unlisted.slots, slot_compare);
+}
+
+void overlay_gone_add(struct overlay *o, const char *name)
+{
+	g_hash_table_add(o->gone, g_strdup(name));
+}
+
+bool overlay_is_gone(const struct overlay *o, const char *name)
+{
+	return g_hash_table_contains(o->gone, name);
 }

@@ -190,14 +190,6 @@ int tree_gone_add(struct store *s, uint64_t dir, const char *name)
 	return err ? err : gone_make(s, path);
 }
 
-int tree_gone_remove(struct store *s, uint64_t dir, const char *name)
-{
-	char path[SHARD_PATH_MAX + 256];
-
-	gone_path(dir, name, path);
-	return unlinkat(s->state, path, 0) < 0 && errno != ENOENT ? -errno : 0;
-}
-
 struct scanning {
 	struct store *store;
 	void (*found)(void *user, const char *name, uint32_t type);

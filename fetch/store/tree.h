@@ -46,7 +46,6 @@ int tree_scan(struct store *s, const char *path, uint64_t dir,
               void (*found)(void *user, const char *name, uint32_t type),
               void (*gone)(void *user, const char *name), void *user);
 int tree_gone_add(struct store *s, uint64_t dir, const char *name);
-int tree_gone_remove(struct store *s, uint64_t dir, const char *name);
 /* Of a directory that went. */
 void tree_gone_forget(struct store *s, uint64_t dir);
 

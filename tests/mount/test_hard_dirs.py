@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """Directories that are changed at both ends, that are very large, or moved with all that is in
-them; positions in them; names at the limits."""
+them; names at the limits."""
 import ctypes
 import errno
 import json
@@ -19,10 +19,6 @@ import trees
 
 CHUNK = trees.CHUNK
 libc = ctypes.CDLL(None, use_errno=True)
-libc.fdopendir.restype = libc.readdir64.restype = ctypes.c_void_p
-libc.telldir.restype = ctypes.c_long
-libc.telldir.argtypes = libc.closedir.argtypes = libc.readdir64.argtypes = [ctypes.c_void_p]
-libc.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
 
 
 def error_of(call, *args):
@@ -35,35 +31,6 @@ def error_of(call, *args):
 
 def soon(condition):
     assert processes.wait_until(condition)
-
-
-class Walk:
-    """readdir(3), one entry after the other."""
-
-    def __init__(self, path):
-        self.dir = libc.fdopendir(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
-
-    def next(self):
-        entry = libc.readdir64(self.dir)
-        if not entry:
-            return None
-        name = os.fsdecode(ctypes.string_at(entry + 19))  # after ino, off, reclen, type
-        return name if name not in (".", "..") else self.next()
-
-    def rest(self):
-        found = []
-        while (name := self.next()) is not None:
-            found.append(name)
-        return found
-
-    def tell(self):
-        return libc.telldir(self.dir)
-
-    def seek(self, position):
-        libc.seekdir(self.dir, position)
-
-    def close(self):
-        libc.closedir(self.dir)
 
 
 def many(names):
@@ -230,44 +197,6 @@ def test_cut_then_longer(mount, serve, scratch, touched):
     os.truncate(m / "f", 0)
     os.truncate(m / "f", CHUNK)
     assert (m / "f").read_bytes() == bytes(CHUNK)
-
-
-@pytest.mark.parametrize("where", ["local", "remote", "mixed"])
-def test_positions_survive_changes(mount, serve, scratch, where):
-    """Nothing twice, nothing left out that was there all the time."""
-    source, count = scratch / "source", 400
-    (source / "d").mkdir(parents=True)
-    for i in range(count):
-        if where == "remote" or (where == "mixed" and i % 2):
-            trees.put(source / "d" / f"{i:04}", b"1")
-    m = mount(serve(source).url, "-o", "rw")
-    for i in range(count):
-        if where == "local" or (where == "mixed" and i % 4 == 0):
-            (m / "d" / f"{i:04}").write_bytes(b"2")
-    before = set(os.listdir(m / "d"))
-    draw = random.Random(1)
-    walk, seen, gone, places = Walk(m / "d"), [], set(), []
-    while True:
-        places.append(walk.tell())
-        if (name := walk.next()) is None:
-            break
-        seen.append(name)
-        if len(seen) % 5 == 0 and before - gone:
-            gone.add(victim := draw.choice(sorted(before - gone)))
-            os.unlink(m / "d" / victim)
-        if len(seen) % 7 == 0:
-            (m / "d" / f"new{len(seen)}").write_bytes(b"3")
-    assert len(seen) == len(set(seen))
-    assert before - gone <= set(seen)
-    for n in (3, len(places) // 2, len(places) - 4):  # those after it that are still there
-        walk.seek(places[n])
-        still = [name for name in seen[n:] if name not in gone]
-        rest = walk.rest()  # of those that went since the walk began some may be told, says POSIX
-        assert [name for name in rest if not name.startswith("new") and name not in gone] == \
-            [name for name in still if not name.startswith("new")]
-        assert {name for name in still if name.startswith("new")} <= set(rest)
-        assert len(rest) == len(set(rest))
-    walk.close()
 
 
 def storm(top, seed, seconds):
