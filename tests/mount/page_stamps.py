@@ -113,8 +113,9 @@ class Native:
 
 
 class Campaign:
-    def __init__(self, program, choose, http, scratch, without=()):
+    def __init__(self, program, choose, http, scratch, without=(), fixed=None):
         self.program, self.choose, self.without = program, choose, without
+        self.fixed = fixed
         self.table = stamps.Table()
         scratch.mkdir()
         self.source = stamp_source.Source(scratch / "source", self.table, WRITERS)
@@ -131,7 +132,7 @@ class Campaign:
         if self.program is None:
             self.m = Native(self.source.root)
             return
-        self.chosen = self.choose.choice(OPTIONS) + (
+        self.chosen = (self.choose.choice(OPTIONS) if self.fixed is None else self.fixed) + (
             f"listing_ttl={self.choose.choice(TTLS)}", f"chunk_size={self.chunk}") \
             + (("end_epoch",) if epoch else ())
         options = (*BASE, "-o", ",".join(self.chosen))
@@ -156,8 +157,8 @@ class Campaign:
         made, seed = [], lambda: self.choose.randrange(1 << 60)
 
         def start(work, *arguments):
-            made.append(stamp_workers.Worker(len(made) + 1, self.table, str(self.m.path), seed(),
-                                             work, *arguments))
+            made.append(stamp_workers.Worker(len(made) + 1, self.table, str(self.m.path),
+                                             self.program is None, seed(), work, *arguments))
         for n, known in self.writers.items():
             start(stamp_writers.work, n, *known, self.without)
         pace = self.choose.choice([0.01, 0.05, 0.3])
@@ -241,7 +242,7 @@ class Campaign:
 
 
 def torture(program, scratch, seed, seconds, round_s=4.0, sources=("dir", "http"), without=(),
-            tally=None):
+            tally=None, fixed=None):
     """Returns the number of rounds and what was counted; raises what was wrong, or puts it into
     the list `tally` and goes on."""
     choose, totals = random.Random(seed), {}
@@ -249,7 +250,8 @@ def torture(program, scratch, seed, seconds, round_s=4.0, sources=("dir", "http"
     while time.monotonic() < until:
         http = sources[campaigns % len(sources)] == "http"
         campaigns += 1
-        c = Campaign(program, choose, http, pathlib.Path(scratch) / f"c{campaigns}", without)
+        c = Campaign(program, choose, http, pathlib.Path(scratch) / f"c{campaigns}", without,
+                     fixed)
         c.table.tally = tally is not None
         try:
             c.mount()
@@ -288,6 +290,7 @@ def main():
     parser.add_argument("--variant", choices=["plain", "asan", "tsan"], default="plain")
     parser.add_argument("--round", type=float, default=4, help="seconds")
     parser.add_argument("--source", choices=["dir", "http"], help="default: both in turn")
+    parser.add_argument("-o", metavar="OPTIONS", help="of each mount, not drawn")
     parser.add_argument("--without", default="", help="steps of writers, verbs, and: kill, types")
     parser.add_argument("--tally", action="store_true", help="go on, and count what is wrong")
     parser.add_argument("--native", action="store_true", help="no mount: tries the test itself")
@@ -302,7 +305,8 @@ def main():
         rounds, counts = torture(program, scratch, seed, args.seconds, args.round,
                                  ("dir",) if args.native else
                                  (args.source,) if args.source else ("dir", "http"),
-                                 args.without.split(","), tally)
+                                 args.without.split(","), tally,
+                                 None if args.o is None else tuple(args.o.split(",")))
     except AssertionError as e:
         sys.exit(str(e))
     finally:

@@ -210,6 +210,7 @@ def work(worker, writers):
     choose, views, wrong = random.Random(worker.seed), [], []
     while not worker.over():
         try:
+            worker.enter()
             if view := one_step(worker, choose, views, writers):
                 views.remove(view)
                 view.close()

@@ -129,9 +129,10 @@ def read_sendfile(fd, length, offset):
 class Worker:
     """A process: work(self) until it is over, then its answer, or what was wrong."""
 
-    def __init__(self, number, table, path, seed, work, *arguments):
+    def __init__(self, number, table, path, native, seed, work, *arguments):
         self.number, self.table, self.path, self.seed = number, table, path, seed
         self.counters, self.root_fd, self.seen_generation = table.slot(number), -1, 0
+        self.native = native
         self.name = f"{work.__module__}.{work.__name__}"
         self.reader, writer = os.pipe()
         self.pid = os.fork()
@@ -159,26 +160,31 @@ class Worker:
         self.counters[stamps.Table.COUNTS.index(name)] += n
 
     # The mount
-    def root(self):
-        """A directory by descriptor: by its path a mount that is gone is what lies below it."""
+    def enter(self):
+        """Before each step: waits for a mount, where there is none; true if it is another one."""
         if self.root_fd >= 0 and self.seen_generation == self.table.generation:
-            return f"/proc/self/fd/{self.root_fd}"
+            return False
         self.leave()
         while not self.over():
             generation = self.table.generation
-            if generation % 2 == 0:
-                try:
-                    fd = os.open(self.path, os.O_PATH | os.O_DIRECTORY)
-                    if self.path.endswith("source") or os.fstat(fd).st_dev \
-                            != os.stat(os.path.dirname(self.path)).st_dev:
-                        self.root_fd, self.seen_generation = fd, generation
-                        return f"/proc/self/fd/{fd}"
-                    os.close(fd)
-                except OSError as e:
-                    if e.errno not in GONE:
-                        raise
+            if generation % 2 == 0 and self.open_root():
+                self.seen_generation = generation
+                return True
             time.sleep(0.02)
         raise Lost
+
+    def open_root(self):
+        """By its path, a mount that is gone is what lies below it."""
+        try:
+            self.root_fd = os.open(self.path, os.O_PATH | os.O_DIRECTORY)
+            if self.native or os.fstat(self.root_fd).st_dev \
+                    != os.stat(os.path.dirname(self.path)).st_dev:
+                return True
+        except OSError as e:
+            if e.errno not in GONE:
+                raise
+        self.leave()
+        return False
 
     def leave(self):
         if self.root_fd >= 0:
@@ -186,7 +192,10 @@ class Worker:
         self.root_fd = -1
 
     def at(self, name):
-        return f"{self.root()}/{name}"
+        """Within a step it is one mount."""
+        if self.seen_generation != self.table.generation:
+            raise Lost
+        return f"/proc/self/fd/{self.root_fd}/{name}"
 
     def check(self, error):
         """An error that came of the daemon's end is Lost."""

@@ -9,6 +9,7 @@ import errno
 import mmap
 import os
 import random
+import time
 
 import stamp_readers
 import stamp_source
@@ -54,9 +55,19 @@ class Writer:
 
     def wrong(self, file, text):
         names = [n for n, f in self.names.items() if f is file]
-        last = "\n  ".join(str(step) for step in self.last[-25:])
         raise stamps.Wrong(f"{self.folder}/{names} (file {file.identity}, ino {file.ino}, sizes "
-                           f"{file.sizes}, pinned {file.pinned}): {text}; before it:\n  {last}")
+                           f"{file.sizes}, pinned {file.pinned}): {text} at {time.monotonic():.3f}; "
+                           f"before it:\n  {self.told(file.identity)}")
+
+    def note(self, *what):
+        """What a failure tells of the time before it."""
+        self.last = self.last[-200:] + [f"{time.monotonic():.3f} mount {self.worker.table.generation}"
+                                       f" {' '.join(map(str, what))}"]
+
+    def told(self, identity=None):
+        found = [n for n in self.last if identity is None or n.split()[3] not in (
+            "verify", "store") or str(identity) in n.split()]
+        return "\n  ".join(found[-40:])
 
     def next(self):
         self.serial += 1
@@ -101,6 +112,7 @@ class Writer:
         return version
 
     def verify(self, file, fd, way="pread", mapping=None, first=0, count=MOST + 8):
+        self.note("  verify", file.identity, way, "mapped" if mapping else "", first, count)
         offset, length = first * PAGE, count * PAGE
         file.doubt()
         size = os.fstat(fd).st_size if fd >= 0 else None
@@ -174,6 +186,8 @@ class Writer:
 
     def store(self, file, fd, first, count, direct=False, append=False):
         serial = self.next()
+        self.note("  store", file.identity, serial, first, count,
+                  "direct" if direct else "append" if append else "")
         before = range(first, first + count)
         size = max(file.sizes)
         for n in before:
@@ -253,6 +267,7 @@ class Writer:
         first = self.choose.randrange(size)
         count = min(self.choose.choice([1, 1, 2, 6]), size - first)
         serial = self.next()
+        self.note("  store mapped", file.identity, serial, first, count, h.fd >= 0)
         for n in range(first, first + count):
             file.may(n, serial)
             file.pages[n] = DOUBT
@@ -262,6 +277,7 @@ class Writer:
         self.worker.count("writes")
         if self.choose.random() < 0.4:
             h.mapping.sync(first * PAGE, count * PAGE)
+            self.note("  msync")
             file.stored(range(first, first + count))
             for n in range(first, first + count):
                 file.since.pop(n, None)
@@ -365,7 +381,7 @@ class Writer:
         found = sorted(os.listdir(self.worker.at(self.folder)))
         if found != sorted(self.names):
             raise stamps.Wrong(f"{self.folder} has {found}, not {sorted(self.names)}; before it:\n"
-                               + "\n".join(str(s) for s in self.last[-25:]))
+                               + self.told())
 
     def keep(self, handle):
         self.handles.append(handle)
@@ -375,6 +391,7 @@ class Writer:
     # After the daemon was killed
     def lost(self, epoch):
         """Descriptors and mappings go; each page is one of those that it may be now."""
+        self.note("lost", epoch)
         for h in self.handles:
             h.close()
         self.handles.clear()
@@ -414,17 +431,17 @@ class Writer:
 
     def step(self):
         step, = self.choose.choices(list(self.steps), list(self.steps.values()))
-        self.last = self.last[-60:] + [[step.__name__, self.serial]]
-        names, touched = list(self.names), None
+        self.note(step.__name__)
+        names = list(self.names)
         try:
             step(self)
             self.worker.count("steps")
         except OSError as e:
-            self.last[-1].append(str(e))
+            self.note(f"  {e}")
             self.worker.check(e)
             if e.errno not in MAY:
-                raise stamps.Wrong(f"{self.folder}: {step.__name__}: {e}; names {names}; "
-                                   f"{touched}\n" + "\n".join(map(str, self.last[-25:]))) from e
+                raise stamps.Wrong(f"{self.folder}: {step.__name__}: {e}; names {names}; before "
+                                   f"it:\n{self.told()}") from e
             self.worker.count("errors")
 
 
@@ -435,7 +452,7 @@ def work(worker, number, known, since, without):
     w.steps = {step: n for step, n in Writer.STEPS.items() if step.__name__ not in without}
     while not worker.over() and not wrong:
         try:
-            worker.root()
+            worker.enter()
             losses = worker.table.losses
             if losses != since:
                 w.lost(losses[1] != since[1])
