@@ -9,6 +9,7 @@ import mmap
 import os
 import random
 import time
+import traceback
 
 import stamp_source
 import stamp_workers
@@ -37,7 +38,7 @@ class View:
         try:
             self.fd = os.open(worker.at(name), flags)
         except OSError as e:
-            if e.errno == errno.EINVAL and way == "direct" and not self.theirs and identity % 4 == 0:
+            if e.errno == errno.EINVAL and way == "direct" and not self.theirs:
                 raise IsADirectoryError(errno.EISDIR, "as it may have been") from None
             raise
         try:
@@ -66,8 +67,10 @@ class View:
             os.close(self.fd)
             self.fd = -1
 
-    def wrong(self, text):
+    def wrong(self, text, number=None):
         version = f", version {self.version}" if self.version else ""
+        if number is not None:
+            text = f"page {number} {text}; the store has {self.worker.stored(self.name, number)}"
         raise stamps.Wrong(
             f"{self.name} by {self.way} (ino {self.ino}, size {self.size} when opened "
             f"{time.monotonic() - self.began:.2f} s ago, mount {self.generation} of "
@@ -109,17 +112,17 @@ class View:
         try:
             found = stamps.cells(data)
         except stamps.Wrong as e:
-            self.wrong(f"page {number}: {e}")
+            self.wrong(f"{e}", number)
         if not self.theirs and found != found[:1]:
-            self.wrong(f"page {number} is torn: {found}")
+            self.wrong(f"is torn: {found}", number)
         for stamp in found:
             if stamp is None:
                 if not self.theirs or not self.holey():
-                    self.wrong(f"page {number} has zeros: {found}")
+                    self.wrong(f"has zeros: {found}", number)
                 continue
             kind, identity, page, value = stamp
             if page != number:
-                self.wrong(f"page {number} is page {page}: {stamp}")
+                self.wrong(f"is page {page}: {stamp}", number)
             self.stamped(kind, identity, number, value)
 
     def holey(self):
@@ -134,24 +137,24 @@ class View:
                 owner = (identity - stamps.BORN) >> 16 if identity >= stamps.BORN \
                     else (identity - stamps.WRITERS) // 1000
                 if owner != (self.identity - stamps.WRITERS) // 1000:
-                    self.wrong(f"page {number} is of file {identity}")
+                    self.wrong(f"is of file {identity}", number)
             elif identity != self.origin:
-                self.wrong(f"page {number} is of file {identity}, not of {self.origin}")
+                self.wrong(f"is of file {identity}, not of {self.origin}", number)
         elif identity != self.identity or kind != stamps.SOURCE:
-            self.wrong(f"page {number} is of file {identity} ({kind}), not of {self.identity}")
+            self.wrong(f"is of file {identity} ({kind}), not of {self.identity}", number)
         if kind != stamps.SOURCE:
             return
         if self.version is None:
             self.version = value
             for floor, how in zip(self.floors, ("read", "refreshed to")):
                 if value < floor:
-                    self.wrong(f"page {number} has version {value}, when {floor} had been {how}")
+                    self.wrong(f"has version {value}, when {floor} had been {how}", number)
             if value > self.worker.table.published[identity]:
-                self.wrong(f"page {number} has version {value}, which nobody has published")
+                self.wrong(f"has version {value}, which nobody has published", number)
             if not self.theirs:
                 self.worker.table.raise_to(self.worker.table.floor, identity, value)
         elif value != self.version:
-            self.wrong(f"page {number} has version {value}, others {self.version}")
+            self.wrong(f"has version {value}, others {self.version}", number)
 
 
 def draw(worker, choose, writers):
@@ -194,7 +197,7 @@ def one_step(worker, choose, views, writers):
     except OSError as e:
         # Opens of a mount that is gone live on: their local files may still be read
         if e.errno not in MAY | stamp_workers.GONE and view.generation == worker.table.generation:
-            view.wrong(f"{e}")
+            view.wrong(repr(e))
         worker.count("errors")
         if e.errno in stamp_workers.GONE:
             return view
@@ -225,7 +228,7 @@ def work(worker, writers):
                     and worker.table.generation == worker.seen_generation:
                 if not worker.table.tally:
                     raise
-                wrong.append(str(e))
+                wrong.append(f"open: {e}: {traceback.format_exc()[-600:]}")
             worker.count("errors")
             if e.errno in stamp_workers.GONE:
                 time.sleep(0.01)

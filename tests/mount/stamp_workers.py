@@ -129,10 +129,10 @@ def read_sendfile(fd, length, offset):
 class Worker:
     """A process: work(self) until it is over, then its answer, or what was wrong."""
 
-    def __init__(self, number, table, path, native, seed, work, *arguments):
+    def __init__(self, number, table, path, store, seed, work, *arguments):
         self.number, self.table, self.path, self.seed = number, table, path, seed
         self.counters, self.root_fd, self.seen_generation = table.slot(number), -1, 0
-        self.native = native
+        self.store = store  # None: there is no mount
         self.name = f"{work.__module__}.{work.__name__}"
         self.reader, writer = os.pipe()
         self.pid = os.fork()
@@ -177,7 +177,7 @@ class Worker:
         """By its path, a mount that is gone is what lies below it."""
         try:
             self.root_fd = os.open(self.path, os.O_PATH | os.O_DIRECTORY)
-            if self.native or os.fstat(self.root_fd).st_dev \
+            if self.store is None or os.fstat(self.root_fd).st_dev \
                     != os.stat(os.path.dirname(self.path)).st_dev:
                 return True
         except OSError as e:
@@ -201,6 +201,14 @@ class Worker:
         """An error that came of the daemon's end is Lost."""
         if error.errno in GONE or self.table.generation != self.seen_generation:
             raise Lost from None
+
+    def stored(self, name, number):
+        """What the store's own file has there, for a failure to tell."""
+        try:
+            with open(f"{self.store}/tree/{name}", "rb") as f:
+                return stamps.cells(os.pread(f.fileno(), PAGE, number * PAGE))
+        except (OSError, stamps.Wrong) as e:
+            return e
 
     def answer(self, seconds):
         """In the parent: what work() returned."""

@@ -56,13 +56,13 @@ class Writer:
     def wrong(self, file, text):
         names = [n for n, f in self.names.items() if f is file]
         raise stamps.Wrong(f"{self.folder}/{names} (file {file.identity}, ino {file.ino}, sizes "
-                           f"{file.sizes}, pinned {file.pinned}): {text} at {time.monotonic():.3f}; "
-                           f"before it:\n  {self.told(file.identity)}")
+                           f"{file.sizes}, pinned {file.pinned}): {text} at "
+                           f"{time.monotonic():.3f}; before it:\n  {self.told(file.identity)}")
 
     def note(self, *what):
         """What a failure tells of the time before it."""
-        self.last = self.last[-200:] + [f"{time.monotonic():.3f} mount {self.worker.table.generation}"
-                                       f" {' '.join(map(str, what))}"]
+        self.last = self.last[-200:] + [" ".join(map(str, (
+            f"{time.monotonic():.3f} mount {self.worker.table.generation}", *what)))]
 
     def told(self, identity=None):
         found = [n for n in self.last if identity is None or n.split()[3] not in (
