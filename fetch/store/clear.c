@@ -32,7 +32,9 @@ void last_look(const struct place *p, struct last *l)
 		n = xattr_names_have(&names, RECORD_XATTR)
 		            ? place_getxattr(p, RECORD_XATTR, data, sizeof data)
 		            : -1;
-		l->file = n >= 0 && record_decode(data, (size_t)n, &l->record) == 0;
+		/* what is not bound has no map or origin of its own */
+		l->file = n >= 0 && record_decode(data, (size_t)n, &l->record) == 0 &&
+		          l->record.ino == st.st_ino;
 		l->other = !l->file && xattr_names_have(&names, OWNER_XATTR) && owner_stands_in(p);
 	}
 	l->other = l->other && origin_key(p->dir, p->name, &l->key) == 0;

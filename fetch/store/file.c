@@ -217,10 +217,11 @@ static int make_temporary(struct store_file *f, mode_t mode)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Owner and mode, as far as they may be set; set-id bits only for their owner. */
+/* Owner and mode, as far as they may be set. Never set-id bits: what is only cached is reported as
+ * the listing has it, and of what is kept owner_give() knows. */
 static int file_set_owner(int fd, const struct store_origin *o, bool privileged, struct stat *st)
 {
-	mode_t mode = (o->mode & 07777) | (privileged ? 0 : 0600);
+	mode_t mode = (o->mode & 01777) | (privileged ? 0 : 0600);
 
 	if (fstat(fd, st) < 0)
 		return -errno;
@@ -229,8 +230,6 @@ static int file_set_owner(int fd, const struct store_origin *o, bool privileged,
 		st->st_uid = o->uid;
 		st->st_gid = o->gid;
 	}
-	if (!privileged || st->st_uid != o->uid || st->st_gid != o->gid)
-		mode &= ~(S_ISUID | S_ISGID);
 	if ((st->st_mode & 07777) != mode && fchmod(fd, mode) < 0 && errno != EPERM)
 		return -errno;
 	return 0;

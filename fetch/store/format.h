@@ -5,7 +5,8 @@
  * hex digits, `xx` is the last two of them.
  *
  *   STORE/tree/…                 the local tree; what was never touched is not there
- *   STORE/state/lock             locked (OFD) while a daemon has the store; its pid in decimal
+ *   STORE/state/lock             locked (OFD) while a daemon has the store; its pid in decimal;
+ *                                xattr user.lacuna.place = struct place_disk: where it is
  *   STORE/state/settings         key file: [store] format=1, source=URL, chunk_shift=N.
  *                                Written last: without it there is no store
  *   STORE/state/epoch            struct epoch_disk
@@ -36,7 +37,8 @@
  *   local directory, xattr user.lacuna = struct mark_disk
  *   local file, xattr user.lacuna.sealed = its seals
  *   local file, xattr user.lacuna.links = struct links_disk
- *   both, xattr user.lacuna.owner = struct owner_disk: what the daemon may not set
+ *   both, xattr user.lacuna.owner = struct owner_disk: what the daemon may not set; as root the
+ *                                set-id bits of files, which are never on the object
  *
  * A file without the xattr is plain local content, as is all that is neither file nor directory.
  * RECORD_KEPT: the file counts, whatever the listing says of its name; otherwise it is a copy of
@@ -45,7 +47,8 @@
  * A record is *bound* if the record's
  * inode number is its own, their sizes agree, and its map, where it has one, repeats id,
  * inode number, size, version and chunk size. A file that is not bound is never read or
- * written, but set aside.
+ * written, but set aside. In a copy of the store, which has other inode numbers, the id binds
+ * them: identity.h.
  *
  * Chunk i covers [i << chunk_shift, (i + 1) << chunk_shift) of the remote size. Its hash is
  * the XXH3-64 of its bytes, 1 where that is 0; 0 = absent. A hash is written after its data,
@@ -120,6 +123,16 @@ struct mark_disk {
 	uint64_t id; /* random; of its origin */
 };
 G_STATIC_ASSERT(sizeof(struct mark_disk) == 16);
+
+#define PLACE_XATTR "user.lacuna.place"
+#define PLACE_FORMAT 1 /* set-id bits were taken from the objects */
+
+struct place_disk {
+	uint32_t format;
+	uint32_t reserved;   /* 0 */
+	uint64_t lock, tree; /* origin_key() of state/lock and of tree */
+};
+G_STATIC_ASSERT(sizeof(struct place_disk) == 24);
 
 #define OWNER_XATTR "user.lacuna.owner"
 

@@ -13,7 +13,7 @@
 #include "fetch/store/stamp.h"
 #include "fetch/store/store_private.h"
 
-/* Under STORE, which is 0700: whoever shares the tree wants to get in. */
+/* Under STORE, which is 0700. */
 #define TREE_MODE 0755
 
 static void temporary_path(uint64_t temporary, char path[32])

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Owner, mode and device of local objects. Root sets them; who may not keeps them in an xattr,
- * on an object that its daemon can read and write. A device is a file then, that says what it
+/* Owner, mode and device of local objects. Root sets them, but for the set-id bits of files: these
+ * are in the xattr, so that nobody who gets at the store can use them, and count for the owner that
+ * it names. Who may not set the others keeps them all there, on an object that its daemon can read
+ * and write. A device is a file then, that says what it
  * stands for; of what else can carry no xattr it is noted beside the tree. */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +41,8 @@ bool owner_privileged(void)
 			return false;
 	return true;
 }
+
+#define SET_ID (S_ISUID | S_ISGID)
 
 /* OWNERS/xx/<origin_key()>: a symlink, as origin.c */
 #define OWNERS "owners"
@@ -91,23 +95,40 @@ void owner_forget(struct store *s, uint64_t key)
 		shard_unlink(s->state, OWNERS, key);
 }
 
-void owner_read(struct store *s, const struct place *p, struct stat *st)
+static bool xattr_read(const struct place *p, struct stat *out)
 {
 	struct owner_disk o;
 
-	if (s->privileged)
+	if (place_getxattr(p, OWNER_XATTR, &o, sizeof o) != sizeof o)
+		return false;
+	out->st_mode = GUINT32_FROM_LE(o.mode);
+	out->st_uid = GUINT32_FROM_LE(o.uid);
+	out->st_gid = GUINT32_FROM_LE(o.gid);
+	o.rdev = GUINT32_FROM_LE(o.rdev);
+	out->st_rdev = makedev(o.rdev >> 20, o.rdev & 0xfffff);
+	return true;
+}
+
+void owner_read(struct store *s, const struct place *p, struct stat *st)
+{
+	struct stat o;
+
+	if (s->privileged) {
+		if (S_ISREG(st->st_mode) && xattr_read(p, &o) && o.st_uid == st->st_uid &&
+		    o.st_gid == st->st_gid)
+			st->st_mode |= o.st_mode & SET_ID;
 		return;
+	}
 	if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode)) {
 		note_read(s, p, st);
 		return;
 	}
-	if (place_getxattr(p, OWNER_XATTR, &o, sizeof o) != sizeof o)
+	if (!xattr_read(p, &o))
 		return;
-	st->st_mode = GUINT32_FROM_LE(o.mode);
-	st->st_uid = GUINT32_FROM_LE(o.uid);
-	st->st_gid = GUINT32_FROM_LE(o.gid);
-	o.rdev = GUINT32_FROM_LE(o.rdev);
-	st->st_rdev = makedev(o.rdev >> 20, o.rdev & 0xfffff);
+	st->st_mode = o.st_mode;
+	st->st_uid = o.st_uid;
+	st->st_gid = o.st_gid;
+	st->st_rdev = o.st_rdev;
 }
 
 bool owner_stands_in(const struct place *p)
@@ -123,14 +144,17 @@ int owner_give(struct store *s, int fd, const struct store_origin *o)
 	struct owner_disk d;
 	struct stat st;
 
-	if (s->privileged || o == NULL)
+	if (o == NULL || (s->privileged && !(o->mode & SET_ID)))
 		return 0;
 	if (fstat(fd, &st) < 0)
 		return -errno;
+	if (s->privileged && (st.st_uid != o->uid || st.st_gid != o->gid))
+		return 0;
 	/* as an ACL that was given left it */
-	if ((st.st_mode & 0600) != 0600 && fchmod(fd, (st.st_mode & 07777) | 0600) < 0)
+	if (!s->privileged && (st.st_mode & 0600) != 0600 &&
+	    fchmod(fd, (st.st_mode & 07777) | 0600) < 0)
 		return -errno;
-	st.st_mode |= 0600;
+	st.st_mode |= s->privileged ? 0 : 0600;
 	if (st.st_mode == o->mode && st.st_uid == o->uid && st.st_gid == o->gid)
 		return 0;
 	d = (struct owner_disk){
@@ -139,6 +163,11 @@ int owner_give(struct store *s, int fd, const struct store_origin *o)
 	        .gid = GUINT32_TO_LE(o->gid),
 	};
 	return fsetxattr(fd, OWNER_XATTR, &d, sizeof d, 0) < 0 ? -errno : 0;
+}
+
+static int owner_drop(const struct place *p)
+{
+	return lremovexattr(p->proc, OWNER_XATTR) < 0 && errno != ENODATA ? -errno : 0;
 }
 
 /* Nothing to keep where the object says it all. */
@@ -152,12 +181,26 @@ static int owner_keep(const struct place *p, const struct stat *is, uint32_t mod
 	        .rdev = GUINT32_TO_LE(rdev),
 	};
 
-	if (is->st_mode == mode && is->st_uid == uid && is->st_gid == gid) {
-		if (lremovexattr(p->proc, OWNER_XATTR) < 0 && errno != ENODATA)
-			return -errno;
-		return 0;
-	}
+	if (is->st_mode == mode && is->st_uid == uid && is->st_gid == gid)
+		return owner_drop(p);
 	return lsetxattr(p->proc, OWNER_XATTR, &o, sizeof o, 0) < 0 ? -errno : 0;
+}
+
+int owner_mend(struct store *s, const struct place *p, const struct stat *st)
+{
+	struct stat noted;
+	uint32_t rdev = (major(st->st_rdev) << 20) | minor(st->st_rdev);
+	struct stat plain = *st;
+	int err = 0;
+
+	if (!(st->st_mode & SET_ID))
+		return 0;
+	plain.st_mode &= ~SET_ID;
+	if (s->privileged || !xattr_read(p, &noted))
+		err = owner_keep(p, &plain, st->st_mode, st->st_uid, st->st_gid, rdev);
+	if (err == 0 && fchmodat(p->dir, p->name, plain.st_mode & 07777, 0) < 0)
+		err = -errno;
+	return err;
 }
 
 int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t mode, uint32_t uid,
@@ -172,9 +215,9 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 
 	if (!s->privileged && carries)
 		own |= S_ISDIR(st->st_mode) ? 0700 : 0600;
-	/* a fill would take them */
-	if (!s->privileged && S_ISREG(st->st_mode))
-		own &= ~(S_ISUID | S_ISGID);
+	/* a fill would take them, and whoever gets at the store might use them */
+	if (S_ISREG(st->st_mode))
+		own &= ~SET_ID;
 	if (st->st_uid != uid || st->st_gid != gid) {
 		int err = fchownat(p->dir, p->name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
 
@@ -186,7 +229,11 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 	if (chowned && fstatat(p->dir, p->name, st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	if (st->st_uid != uid || st->st_gid != gid)
-		own &= ~(S_ISUID | S_ISGID); /* those are for the owner it says */
+		own &= ~SET_ID; /* those are for the owner it says */
+	/* they go first, and come last */
+	failed = s->privileged && S_ISREG(st->st_mode) && !(mode & SET_ID) ? owner_drop(p) : 0;
+	if (failed)
+		return failed;
 	if (!link && st->st_mode != own && fchmodat(p->dir, p->name, own & 07777, 0) < 0)
 		return -errno;
 	st->st_mode = link ? st->st_mode : own;
@@ -195,8 +242,12 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 		return -errno;
 	if (!s->privileged && carries)
 		return owner_keep(p, st, mode, uid, gid, rdev);
+	if (s->privileged && (st->st_uid != uid || st->st_gid != gid))
+		return -EPERM;
 	if (s->privileged)
-		return st->st_uid == uid && st->st_gid == gid ? 0 : -EPERM;
+		return S_ISREG(st->st_mode) && (mode & SET_ID)
+		               ? owner_keep(p, st, mode, uid, gid, rdev)
+		               : 0;
 	failed = origin_key(p->dir, p->name, &key);
 	if (failed)
 		return failed;

@@ -15,6 +15,7 @@
 #include "fetch/error.h"
 #include "fetch/store/entries.h"
 #include "fetch/store/format.h"
+#include "fetch/store/identity.h"
 #include "fetch/store/store_private.h"
 
 #define CHUNK_SHIFT_DEFAULT 16
@@ -74,6 +75,28 @@ static int store_is_free(struct store *s)
 	return only;
 }
 
+/* Whoever gets in reads what only the mount's users may, with the modes of the source: nobody
+ * else's are the directory itself, and what is in it. */
+static bool store_shut(struct store *s, GError **error)
+{
+	struct stat st;
+
+	if (fstat(s->dir, &st) < 0)
+		return store_fail(error, s->path, errno);
+	if ((st.st_mode & 077) == 0)
+		return true;
+	if (fchmod(s->dir, st.st_mode & 0700) == 0) {
+		g_message("store %s was open to others (mode %04o): it is closed to them", s->path,
+		          st.st_mode & 07777u);
+		return true;
+	}
+	g_set_error(error, LOCAL_ERROR, errno,
+	            "store %s is open to others (mode %04o) and cannot be closed: %s; give it "
+	            "mode 0700, or choose another --store",
+	            s->path, st.st_mode & 07777u, g_strerror(errno));
+	return false;
+}
+
 /* STORE and STORE/state, made where there is nothing yet; what is something else is left as it
  * is. */
 static bool open_directories(struct store *s, GError **error)
@@ -95,6 +118,8 @@ static bool open_directories(struct store *s, GError **error)
 		            s->path);
 		return false;
 	}
+	if (!store_shut(s, error))
+		return false;
 	if (s->state < 0)
 		s->state = make_directory(s->dir, "state", 0700, DIRECTORY);
 	return s->state >= 0 || store_fail(error, s->path, -s->state);
@@ -156,7 +181,7 @@ static void empty_directory(int dir)
 
 static bool store_start(struct store *s, struct store_settings *settings, GError **error)
 {
-	bool fresh = faccessat(s->state, "settings", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+	bool fresh = faccessat(s->state, "settings", F_OK, AT_SYMLINK_NOFOLLOW) < 0, copied = false;
 	int err;
 
 	if (fresh && settings->chunk_shift == 0)
@@ -164,21 +189,33 @@ static bool store_start(struct store *s, struct store_settings *settings, GError
 	if (!fresh && !store_settings_load(s->state, s->path, settings, error))
 		return false;
 	s->chunk_shift = settings->chunk_shift;
-	s->tree = make_directory(s->dir, "tree", 0755, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	s->tree = make_directory(s->dir, "tree", 0700, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (s->tree < 0)
 		return store_fail(error, s->path, -s->tree);
 	s->tmp = make_directory(s->state, "tmp", 0700, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (s->tmp < 0)
 		return store_fail(error, s->path, -s->tmp);
 	empty_directory(s->tmp);
+	err = fresh ? 0 : identity_check(s, &copied);
+	if (err)
+		return store_fail(error, s->path, -err);
 	orphans_sweep(s);
 	err = dirty_open(s);
 	if (err)
 		return store_fail(error, s->path, -err);
 	err = epoch_open(&s->epoch, s->state,
-	                 (fresh ? EPOCH_FRESH : 0) | (settings->end_epoch ? EPOCH_NEXT : 0));
+	                 (fresh ? EPOCH_FRESH : 0) |
+	                         (settings->end_epoch || copied ? EPOCH_NEXT : 0));
 	if (err)
 		return store_fail(error, s->path, -err);
+	if (copied)
+		err = epoch_begin(&s->epoch);
+	if (err == 0)
+		err = identity_settle(s);
+	if (err) {
+		epoch_close(&s->epoch);
+		return store_fail(error, s->path, -err);
+	}
 	tree_unlinked_sweep(s);
 	if (fresh &&
 	    (fsync(s->dir) < 0 || !store_settings_save(s->state, s->path, settings, error))) {

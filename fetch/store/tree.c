@@ -84,7 +84,7 @@ static int look_record(struct store *s, const struct record *r, struct tree_node
 }
 
 /* Most have nothing: the names alone tell. */
-static int look_file(struct store *s, const struct place *p, struct tree_node *n)
+static int look_file(struct store *s, const struct place *p, struct tree_node *n, bool *owned)
 {
 	char data[sizeof(struct record_disk) + 1];
 	struct xattr_names names;
@@ -94,6 +94,7 @@ static int look_file(struct store *s, const struct place *p, struct tree_node *n
 	int err;
 
 	place_names(p, &names);
+	*owned = xattr_names_have(&names, OWNER_XATTR);
 	if (xattr_names_have(&names, SEALS_XATTR) &&
 	    place_getxattr(p, SEALS_XATTR, &seals, sizeof seals) == sizeof seals)
 		n->seals = GUINT32_FROM_LE(seals);
@@ -114,6 +115,7 @@ int place_look(struct store *s, const struct place *p, struct tree_node *out)
 	struct tree_node n = {.kind = TREE_LOCAL};
 	struct stat own;
 	uint64_t ino, key;
+	bool owned = true; /* perhaps */
 	int err = 0;
 
 	if (fstatat(p->dir, p->name, &n.st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -122,7 +124,7 @@ int place_look(struct store *s, const struct place *p, struct tree_node *out)
 	if (S_ISDIR(n.st.st_mode))
 		err = look_directory(s, p, &n);
 	else if (S_ISREG(n.st.st_mode))
-		err = look_file(s, p, &n);
+		err = look_file(s, p, &n, &owned);
 	else if (origin_key(p->dir, p->name, &key) == 0 &&
 	         origin_read(s, key, &ino, &n.remote) == 0)
 		n.st.st_ino = ino;
@@ -130,7 +132,8 @@ int place_look(struct store *s, const struct place *p, struct tree_node *out)
 		tree_node_clear(&n);
 		return err;
 	}
-	owner_read(s, p, &own);
+	if (owned)
+		owner_read(s, p, &own);
 	if (S_ISREG(n.st.st_mode) && !S_ISREG(own.st_mode) &&
 	    origin_key(p->dir, p->name, &key) == 0 && origin_read(s, key, &ino, &n.remote) == 0)
 		n.st.st_ino = ino;

@@ -14,6 +14,9 @@
 #include "fetch/store/stamp.h"
 #include "fetch/store/tree_private.h"
 
+/* Of a new file; owner.c has the set-id bits. */
+#define FILE_MODE 01777
+
 /* As reported. */
 static int directory_look(struct store *s, int dir, struct stat *out)
 {
@@ -43,7 +46,8 @@ static int maker_own(struct store *s, const struct place *p, int dir, const stru
 		gid = parent.st_gid;
 		mode |= S_ISDIR(m->mode) ? S_ISGID : 0;
 	}
-	if (s->privileged && st.st_uid == m->uid && st.st_gid == gid)
+	if (s->privileged && st.st_uid == m->uid && st.st_gid == gid &&
+	    !(S_ISREG(m->mode) && (m->mode & (S_ISUID | S_ISGID))))
 		return 0;
 	/* the set-id bits of what was made for somebody else */
 	if (!S_ISLNK(m->mode))
@@ -58,10 +62,12 @@ static bool maker_is_us(struct store *s, int dir, const struct tree_maker *m)
 
 	if (m->uid != geteuid() || m->gid != getegid())
 		return false;
+	/* what the object cannot be is noted with it */
+	if (S_ISREG(m->mode) && (m->mode & (S_ISUID | S_ISGID)))
+		return false;
 	if (s->privileged)
 		return true;
-	/* what the object cannot be is noted with it */
-	return S_ISREG(m->mode) && (m->mode & (S_ISUID | S_ISGID | 0600)) == 0600 &&
+	return S_ISREG(m->mode) && (m->mode & 0600) == 0600 &&
 	       directory_look(s, dir, &parent) == 0 && !(parent.st_mode & S_ISGID);
 }
 
@@ -136,7 +142,7 @@ static int move_in(struct store *s, const struct place *from, const struct place
 /* A file in `dir`, whose ACL and group it gets, under the name `p`. A descriptor. */
 static int make_file_aside(int dir, const struct place *p, uint32_t mode)
 {
-	int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode & 07777);
+	int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode & FILE_MODE);
 	char proc[40];
 
 	if (fd < 0)
@@ -234,11 +240,11 @@ int tree_make_file(struct store *s, const char *path, const struct tree_maker *m
 	}
 	stamp_change_begin(s);
 	before = umask(m->umask);
-	fd = openat(p.dir, p.name, flags, m->mode & 07777);
+	fd = openat(p.dir, p.name, flags, m->mode & FILE_MODE);
 	if (fd < 0 && errno == EEXIST) {
 		err = place_clear(s, &p, path);
 		if (err == 0)
-			fd = openat(p.dir, p.name, flags, m->mode & 07777);
+			fd = openat(p.dir, p.name, flags, m->mode & FILE_MODE);
 	}
 	if (err == 0 && fd < 0)
 		err = -errno;
@@ -274,7 +280,7 @@ static int nameless_in(struct store *s, const char *dir, const char *to, struct 
 	if (directory_look(s, parent, &st) == 0 && (st.st_mode & S_ISGID))
 		m->gid = st.st_gid;
 	before = umask(m->umask);
-	fd = openat(parent, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, m->mode & 07777);
+	fd = openat(parent, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, m->mode & FILE_MODE);
 	fd = fd < 0 ? -errno : fd;
 	umask(before);
 	close(parent);

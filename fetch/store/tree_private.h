@@ -60,6 +60,8 @@ int place_clear(struct store *s, const struct place *p, const char *path);
 void owner_read(struct store *s, const struct place *p, struct stat *st);
 /* Is the file there for what is none? */
 bool owner_stands_in(const struct place *p);
+/* Of a file of an earlier version: set-id bits go from the object to the xattr. */
+int owner_mend(struct store *s, const struct place *p, const struct stat *st);
 /* Of a file that is about to count. */
 int owner_give(struct store *s, int fd, const struct store_origin *o);
 /* Of what is neither file nor directory, and went. */

@@ -277,7 +277,7 @@ static void test_owner(void)
 	if (geteuid() == 0) {
 		g_assert_cmpuint(st.st_uid, ==, 1234);
 		g_assert_cmpuint(st.st_gid, ==, 4321);
-		g_assert_cmpuint(st.st_mode & 07777, ==, 04411);
+		g_assert_cmpuint(st.st_mode & 07777, ==, 0411);
 	} else {
 		g_assert_cmpuint(st.st_mode & 07777, ==, 0611);
 	}

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""A store that was copied or restored: other inode numbers, the same content. And who else gets
+at a store."""
+import os
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+import trees
+import volumes
+
+CHUNK = 4096
+OPTIONS = ("-o", "rw,chunk_size=4K,readahead=0,passthrough=no,allow_other")
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+# As rsync -aX does it: hard links are files of their own
+COPIES = {"cp -a": ["cp", "-a"], "no links": ["cp", "-r", "--preserve=mode,ownership,timestamps,xattr"]}
+
+
+def put(path, offset, data):
+    fd = os.open(path, os.O_RDWR)
+    try:
+        os.pwrite(fd, data, offset)
+    finally:
+        os.close(fd)
+
+
+def make_source(d):
+    for n, (name, size) in enumerate([("part", 9 * CHUNK), ("edited", 20 * CHUNK + 5),
+                                      ("small", 900), ("cut", 6 * CHUNK), ("rewritten", 30_000),
+                                      ("whole", 50_000), ("moved", 40_000), ("d/x", 20_000),
+                                      ("gone", 10), ("hard1", 30_000), ("cold", 7 * CHUNK)]):
+        trees.put(d / name, trees.noise(n, size), 1_600_000_000 + n)
+    os.link(d / "hard1", d / "hard2")
+
+
+def change(d):
+    """The same in the mount and natively."""
+    with open(d / "part", "rb", buffering=0) as f:
+        os.pread(f.fileno(), 10, 3 * CHUNK)
+    put(d / "edited", 2 * CHUNK + 100, b"mine" * 500)
+    put(d / "small", 10, b"mine")
+    put(d / "hard1", 5000, b"mine")
+    os.truncate(d / "cut", 3 * CHUNK)
+    (d / "rewritten").write_bytes(b"all of it is mine" * 1000)
+    (d / "whole").read_bytes()
+    os.chmod(d / "whole", 0o600)
+    os.rename(d / "moved", d / "d" / "here")
+    os.chmod(d / "d", 0o711)
+    os.unlink(d / "gone")
+    (d / "born").write_bytes(b"born" * 5000)
+    os.link(d / "born", d / "twin")
+    os.symlink("born", d / "to")
+
+
+def copied(m, how):
+    """The store is a copy of what it was; the old one is gone."""
+    old = m.store.with_name("old")
+    os.rename(m.store, old)
+    subprocess.run([*COPIES[how], old, m.store], check=True)
+    shutil.rmtree(old)
+
+
+@pytest.fixture
+def world(mount, scratch):
+    source, native = scratch / "source", scratch / "native"
+    make_source(source), make_source(native)
+    m = mount(source, *OPTIONS)
+    for d in (native, m.path):
+        change(d)
+    return m, native
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_nothing_is_lost_in_a_copy(world, how):
+    m, native = world
+    m.umount()
+    copied(m, how)
+    m = m.again()
+    assert trees.differences(native, m.path) == []
+    assert m.status()["chunks"]["verified"] > 0
+    assert "set aside" not in m.log() and "is a copy" in m.log()
+    for d in (native, m.path):  # it works on
+        put(d / "edited", 7 * CHUNK, b"again" * 2000)
+        put(d / "hard2", 0, b"again")
+        if how == "cp -a":  # what was made here has no id: links of it are what the copy made
+            put(d / "twin", 3, b"again")
+        os.rename(d / "cut", d / "part")
+    m.umount()
+    m = m.again()
+    assert trees.differences(native, m.path) == []
+    assert m.log().count("is a copy") == 1
+    assert not os.path.exists(m.store / "state" / "orphans")
+
+
+def test_a_copy_of_a_store_in_use(world, scratch):
+    """It may hold the map of a moment and the bytes of an earlier one: nothing is believed."""
+    m, native = world
+    assert m.program.run("sync", m.path).returncode == 0
+    old = scratch / "live"
+    subprocess.run(["cp", "-a", m.store / "tree", scratch / "tree"], check=True)
+    (m / "cold").read_bytes()  # in the map, and not in the copy of the tree
+    subprocess.run(["cp", "-a", m.store, old], check=True)
+    shutil.rmtree(old / "tree")
+    shutil.move(scratch / "tree", old / "tree")
+    m.umount()
+    shutil.rmtree(m.store)
+    os.rename(old, m.store)
+    m = m.again()
+    assert trees.differences(native, m.path) == []
+
+
+def test_a_map_that_was_not_copied(world):
+    """What is here cannot be told from what is not: it is set aside, whole, and said."""
+    m, native = world
+    m.umount()
+    edited = (m.store / "tree" / "edited").read_bytes()
+    copied(m, "cp -a")
+    shutil.rmtree(m.store / "state" / "maps")
+    m = m.again()
+    assert "tree/edited has lost its map" in m.log()
+    try:
+        (m / "edited").read_bytes()
+    except OSError:
+        pass
+    aside = [p.read_bytes() for p in (m.store / "state" / "orphans").iterdir()]
+    assert edited in aside
+    for name in ("small", "rewritten", "born", "d/here"):
+        assert (m / name).read_bytes() == (native / name).read_bytes(), name
+
+
+def test_a_store_of_an_earlier_version(world):
+    """That never said where it lies: its files tell."""
+    m, native = world
+    m.umount()
+    os.removexattr(m.store / "state" / "lock", "user.lacuna.place")
+    m = m.again()
+    assert "is a copy" not in m.log()
+    m.umount()
+    os.removexattr(m.store / "state" / "lock", "user.lacuna.place")
+    copied(m, "cp -a")
+    m = m.again()
+    assert "is a copy" in m.log()
+    assert trees.differences(native, m.path) == []
+
+
+def test_a_copy_within_the_tree_takes_nothing_along(world):
+    """A file that somebody put there has the id of another, whose map it must not remove."""
+    m, native = world
+    m.umount()
+    subprocess.run(["cp", "-a", m.store / "tree" / "edited", m.store / "tree" / "double"], check=True)
+    m = m.again()
+    if os.path.exists(m / "double"):
+        os.unlink(m / "double")
+    m.umount()
+    m = m.again()
+    assert (m / "edited").read_bytes() == (native / "edited").read_bytes()
+
+
+@pytest.fixture(params=["directory", "volume", "earlier"])
+def open_store(request, mount, scratch):
+    """A mount as root whose store's directory was there, open to others, with set-id programs."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root for set-id files of root")
+    source, store, volume = scratch / "source", scratch / "open", None
+    source.mkdir(mode=0o700)
+    if request.param == "volume":
+        volume = volumes.Volume(scratch, "ext4", 32)
+        store = volume.path
+    else:
+        store.mkdir()
+    shutil.copy("/usr/bin/id", source / "suid")
+    (source / "secret").write_bytes(b"secret" * 1000)
+    os.chmod(source / "suid", 0o6755), os.chmod(source / "secret", 0o644)
+    os.chmod(store, 0o755)
+    m = mount(source, "-o", "rw,readahead=0", store=store)
+    yield m, request.param, store
+    for m in m.program.mounts:
+        if m.pid is not None:
+            m.umount()
+    if volume:
+        volume.close()
+
+
+def test_a_store_is_closed_to_others(open_store):
+    m, kind, store = open_store
+    (m / "suid").read_bytes(), (m / "secret").read_bytes()
+    local = store / "tree" / "suid"
+    if kind == "earlier":  # its files had the bits themselves
+        m.umount()
+        os.chmod(local, 0o6755), os.chmod(store, 0o755), os.chmod(store / "tree", 0o755)
+        os.removexattr(store / "state" / "lock", "user.lacuna.place")
+        m = m.again()
+    assert os.stat(store).st_mode & 0o077 == 0
+    # by a shell: setpriv itself still has root's capabilities when it looks for a program
+    for argv in (["cat", store / "tree" / "secret"], ["sh", "-c", f"exec {local} -u"]):
+        done = subprocess.run([*NOBODY, *map(str, argv)], capture_output=True)
+        assert done.returncode != 0 and done.stdout == b""
+    assert local.stat().st_mode & 0o7777 == 0o755
+    assert (m / "suid").stat().st_mode & 0o7777 == 0o6755
+
+
+def bits(path):
+    return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+def test_set_id_bits_are_kept_beside(mount, scratch):
+    """As they would be natively, whatever comes first; never on a file of the store."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    source, native = scratch / "source", scratch / "native"
+    for d in (source, native):
+        d.mkdir()
+        for name in ("a", "b", "c", "e", "f"):
+            (d / name).write_bytes(b"#!/bin/true\n" + name.encode())
+            os.chmod(d / name, 0o4755)
+    m = mount(source, "-o", "rw,suid,allow_other")
+    for d in (native, m.path):
+        os.chmod(d / "a", 0o6711)
+        os.chmod(d / "b", 0o755)
+        os.chown(d / "c", 5, 6)
+        os.utime(d / "e", (5, 6))  # kept, for something else
+        os.chmod(d / "c", 0o2755)
+        os.close(os.open(d / "g", os.O_CREAT | os.O_WRONLY, 0o4711))
+        os.mknod(d / "h", stat.S_IFREG | 0o2755)
+        os.setxattr(d / "a", "user.x", b"1")
+        os.link(d / "e", d / "i")
+        subprocess.run(["setfacl", "-m", "u:1:r", d / "e"], check=True)
+    names = sorted(os.listdir(native))
+    for _ in range(2):
+        assert {n: bits(m / n) for n in names} == {n: bits(native / n) for n in names}
+        for n in names:
+            if os.path.lexists(m.store / "tree" / n):
+                assert bits(m.store / "tree" / n) & 0o6000 == 0, n
+        m.umount()
+        m = m.again()
