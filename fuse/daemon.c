@@ -21,6 +21,7 @@ static bool fail(GError **error, const char *what)
 
 bool daemon_foreground(const struct settings *s, GError **error)
 {
+	signal(SIGXFSZ, SIG_IGN);
 	log_start(s->log, NULL);
 	bool ok = server_run(s, s->ready_fd, error) == 0;
 	log_end();
@@ -44,6 +45,7 @@ static int child_run(const struct settings *s, int ready_fd, int cause_fd)
 	close(cause_fd);
 	close(null);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* the log may be as long as the limit */
 	log_start(file, s->log ? NULL : s->store);
 	log_take_stderr();
 	g_autoptr(GError) error = NULL;

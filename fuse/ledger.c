@@ -11,15 +11,16 @@
 int ledger_open(struct ledger *l)
 {
 	int fd = memfd_create("lacunafs-ledger", MFD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	void *p = MAP_FAILED;
-	if (ftruncate(fd, LEDGER_BYTES) == 0)
-		p = mmap(NULL, LEDGER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
-		         0);
+	if (fd >= 0 && ftruncate(fd, LEDGER_BYTES) < 0) { /* RLIMIT_FSIZE */
+		close(fd);
+		fd = -1;
+	}
+	int flags = MAP_SHARED | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
+	void *p = mmap(NULL, LEDGER_BYTES, PROT_READ | PROT_WRITE, flags, fd, 0);
 	if (p == MAP_FAILED) {
 		int err = -errno;
-		close(fd);
+		if (fd >= 0)
+			close(fd);
 		return err;
 	}
 	*l = (struct ledger){.fd = fd, .entries = p};
@@ -29,5 +30,6 @@ int ledger_open(struct ledger *l)
 void ledger_close(struct ledger *l)
 {
 	munmap(l->entries, LEDGER_BYTES);
-	close(l->fd);
+	if (l->fd >= 0)
+		close(l->fd);
 }

@@ -3,7 +3,8 @@
 
 /* What a new worker needs to go on where this one died: which node ids the kernel
  * holds, and how often. Plain memory in a memfd, which whoever holds the descriptor
- * can hand to the next worker; written before the reply that tells the kernel.
+ * can hand to the next worker; written before the reply that tells the kernel. Without a
+ * descriptor where the size of files is limited.
  * Shape:   entry i belongs to the inode of index i; names come from the listing of the
  *          parent, by st_ino
  * Locking: the inode table's
@@ -21,7 +22,7 @@ struct ledger_entry {
 #define LEDGER_ENTRIES (UINT32_C(1) << 26) /* address space only: touched pages count */
 
 struct ledger {
-	int fd;
+	int fd; /* -1: none */
 	struct ledger_entry *entries;
 };
 

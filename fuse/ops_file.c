@@ -106,6 +106,10 @@ static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 		content_unref(c);
 		c = NULL;
 	}
+	if (iomode == IOMODE_PASSTHROUGH && fd >= 0) {
+		close(fd); /* the kernel has its own */
+		fd = -1;
+	}
 	if (ahead)
 		prefetch_siblings(s, i);
 	fi->fh = handle_open(s, i, c, fd, fi->flags, watched);

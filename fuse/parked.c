@@ -185,10 +185,18 @@ int parked_again(struct parked *p)
 	return clock_now() - p->began_ns >= longest ? r.error : 0;
 }
 
+/* A limit of ours is none of the reader's; the log has the cause. */
+static int read_errno(int error)
+{
+	return error == EFBIG || error == EMFILE || error == ENFILE ? EIO : error;
+}
+
 static void filled(struct fill_wait *w, int error)
 {
 	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, fill));
 	release(p);
+	if (p->operation == LACUNA_READ)
+		error = read_errno(error);
 	if (error && p->operation == LACUNA_READ && !p->again)
 		failed_note(p, error);
 	if (error)

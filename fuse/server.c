@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -20,6 +19,7 @@
 #include "fuse/handle.h"
 #include "fuse/handlers.h"
 #include "fuse/inode.h"
+#include "fuse/rlimits.h"
 #include "fuse/mishap.h"
 #include "fuse/notify.h"
 #include "fuse/ops.h"
@@ -342,17 +342,6 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 	return ok;
 }
 
-/* A file that is open and not whole takes two; a shell's usual limit is 1,024. */
-static void descriptors_allow(void)
-{
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		g_message("cannot raise the limit of open files: %s", g_strerror(errno));
-}
-
 /* The last of rw and ro counts. */
 static bool asked_to_write(const struct settings *settings)
 {
@@ -375,7 +364,7 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGIO, SIG_IGN); /* somebody opened what we have a lease on */
-	descriptors_allow();
+	rlimits_raise();
 	int signals = signalfd(-1, &set, SFD_CLOEXEC);
 
 	struct server s = {
