@@ -16,6 +16,7 @@
 #include "fuse/backing.h"
 #include "fuse/claim.h"
 #include "fuse/control.h"
+#include "fuse/deadman.h"
 #include "fuse/handle.h"
 #include "fuse/handlers.h"
 #include "fuse/inode.h"
@@ -239,6 +240,8 @@ static bool engine_start(struct server *s, GError **error)
 /* Nothing is fetched any more, and whoever waited for it has been answered. */
 static void engine_cut(struct server *s)
 {
+	if (!s->deadman && s->source)
+		s->deadman = deadman_arm(s);
 	if (s->fill)
 		fill_stop(s->fill);
 	if (s->lister)
@@ -246,6 +249,7 @@ static void engine_cut(struct server *s)
 	if (s->source)
 		source_close(s->source);
 	s->source = NULL;
+	deadman_disarm(g_steal_pointer(&s->deadman));
 }
 
 /* What the disk's threads had to do is done. Until then a job may submit another. */
@@ -337,6 +341,7 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 			g_debug("nobody waits for us to be ready");
 		serve(s, signals);
 	}
+	s->deadman = deadman_arm(s); /* a client may wait for the source */
 	g_clear_pointer(&s->control, control_free);
 	mounted_end(s);
 	return ok;

@@ -37,6 +37,7 @@ struct server {
 	struct tracers *tracers;
 	struct control *control;
 	struct session *loop;
+	struct deadman *deadman;      /* while it ends: until the source has let us go */
 	struct fuse_session *session; /* NULL until mounted */
 	int64_t started_ns;           /* CLOCK_REALTIME */
 	uint32_t uid, gid;            /* who mounted */

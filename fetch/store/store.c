@@ -265,6 +265,11 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	return s;
 }
 
+void store_abandon(struct store *s)
+{
+	close(s->lock);
+}
+
 int store_close(struct store *s)
 {
 	int err = g_hash_table_size(s->dirty.files) > 0 ? store_sync(s) : 0;

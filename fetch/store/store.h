@@ -26,6 +26,9 @@ struct store_settings {
 /* Creates or opens. Refused with one clear line: in use by another daemon (names its
  * pid), of another source, of a newer format, not a store, no user xattrs here. */
 struct store *store_open(const char *path, const struct store_settings *settings, GError **error);
+/* For a process that ends at once: another may open the store. Nothing is written, nothing freed.
+ */
+void store_abandon(struct store *s);
 /* syncfs, then the clean mark; -errno where the sync failed (the store stays unclean). */
 int store_close(struct store *s);
 /* Everything of it is on the disk, for good. Blocks. */

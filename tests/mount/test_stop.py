@@ -103,3 +103,28 @@ def test_ctrl_c_while_mounting(lacunafs, serve, tree, scratch):
         _, said = asked.communicate(timeout=5)
         assert asked.returncode != 0 and len(said.splitlines()) == 1, said
         assert not os.path.ismount(scratch / "m")
+
+
+def test_a_source_that_does_not_let_go(mount, serve, scratch):
+    """A tree of a mount whose server is dead: a thread of ours is in the kernel until it is back."""
+    root = scratch / "source"
+    trees.put(root / "read", trees.noise(1, 150_000))
+    trees.put(root / "listed" / "f", b"1")
+    server = serve(root)
+    dead = mount(server.url, "-o", "retries=0,stall_timeout=1h,wait_timeout=1h,connect_timeout=1h")
+    m = mount(dead.path, "-o", "wait_timeout=1h", store=scratch / "store")
+    trees.put(m / "own", b"written here")
+    server.lie("/read", lying.stall())
+    server.lie("/listed/", lying.stall())
+    waiting = [quiet("cat", m / "read"), quiet("ls", m / "listed")]
+    assert processes.wait_until(lambda: server.asked("/read") and server.asked("/listed/"))
+    try:
+        assert end(m, 60) == 0
+        for p in waiting:
+            assert p.wait(10) != 0
+    finally:
+        for p in waiting:
+            p.kill()
+    assert "does not answer" in m.log() and not os.path.ismount(m.path)
+    again = mount(dead.path, store=scratch / "store")
+    assert (again / "own").read_bytes() == b"written here"
