@@ -4,6 +4,7 @@
 #include "fuse/departure.h"
 #include <errno.h>
 #include <sys/stat.h>
+#include "fuse/handlers.h"
 #include "fuse/names.h"
 #include "fuse/ops.h"
 
@@ -53,6 +54,7 @@ struct inode *departure_done_locked(struct inode *i, struct inode *dir, const ch
 	struct inode *dropped = names_remove_locked(i, dir, name);
 	if (!i->nameless || (i->indexed && !d->last))
 		return dropped;
+	d->gone = d->last && !d->number ? i->ino : 0;
 	inode_extra_locked(i)->unlinked = d->number;
 	d->number = 0;
 	if (d->last) {
@@ -66,6 +68,8 @@ void departure_end(struct server *s, struct departure *d)
 {
 	if (d->number)
 		tree_orphan_drop(s->store, d->number);
+	if (d->gone)
+		handlers_forget(s->handlers, d->gone);
 }
 
 bool inode_is_gone(struct server *s, const struct inode *i)
@@ -79,26 +83,28 @@ bool inode_is_gone(struct server *s, const struct inode *i)
 struct dropping {
 	struct pool_job job;
 	struct store *store;
-	GArray *numbers;
+	GArray *orphans;
 };
 
 static void dropping_run(struct pool_job *job)
 {
 	struct dropping *d = (struct dropping *)((char *)job - offsetof(struct dropping, job));
-	for (guint n = 0; n < d->numbers->len; n++)
-		tree_orphan_drop(d->store, g_array_index(d->numbers, uint64_t, n));
-	g_array_unref(d->numbers);
+	for (guint n = 0; n < d->orphans->len; n++)
+		tree_orphan_drop(d->store, g_array_index(d->orphans, struct orphan, n).number);
+	g_array_unref(d->orphans);
 	g_free(d);
 }
 
-void numbers_drop(struct server *s, GArray *numbers)
+void orphans_drop(struct server *s, GArray *orphans)
 {
-	if (!numbers)
+	if (!orphans)
 		return;
+	for (guint n = 0; n < orphans->len; n++) /* before the store gives the number out again */
+		handlers_forget(s->handlers, g_array_index(orphans, struct orphan, n).ino);
 	struct dropping *d = g_new0(struct dropping, 1);
 	d->job.run = dropping_run;
 	d->store = s->store;
-	d->numbers = numbers;
+	d->orphans = orphans;
 	if (s->disk)
 		pool_submit(s->disk, &d->job);
 	else

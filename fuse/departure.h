@@ -19,6 +19,7 @@
 struct departure {
 	bool last;       /* no other name of it is left, known or not */
 	uint64_t number; /* it is /unlinked/`number` once the name went; 0: it is not */
+	uint64_t gone;   /* nothing is left of what had this inode number; 0: something is */
 };
 
 /* Before `i`, which has just been looked at, loses a name. `replaced`: by a rename. */
@@ -29,11 +30,15 @@ bool departure_stands_locked(const struct inode *i, const struct departure *d);
  * needed. */
 struct inode *departure_done_locked(struct inode *i, struct inode *dir, const char *name,
                                     struct departure *d);
-/* A number that was not taken over. No lock held. */
+/* A number that was not taken over; marks of what is gone. No lock held. */
 void departure_end(struct server *s, struct departure *d);
 /* Nothing of it is left for who opens it now. */
 bool inode_is_gone(struct server *s, const struct inode *i);
 
 /* /unlinked/… of objects that nobody has any more: dropped without any lock, which may take the
  * disk as long as the file was large. */
-void numbers_drop(struct server *s, GArray *numbers); /* of uint64_t, freed; NULL: none */
+struct orphan {
+	uint64_t number;
+	uint64_t ino; /* whose marks go with it; 0: it has another name */
+};
+void orphans_drop(struct server *s, GArray *orphans); /* of struct orphan, freed; NULL: none */

@@ -218,6 +218,16 @@ bool handlers_withdraw(struct handlers *all, struct event *e)
 	return h != NULL;
 }
 
+void handlers_forget(struct handlers *all, uint64_t ino)
+{
+	if (!handlers_any(all))
+		return;
+	pthread_mutex_lock(&all->lock);
+	for (GList *l = all->list; l; l = l->next)
+		marks_forget(((struct handler *)l->data)->marks, ino);
+	pthread_mutex_unlock(&all->lock);
+}
+
 void handlers_stop(struct handlers *all)
 {
 	GQueue over = G_QUEUE_INIT;

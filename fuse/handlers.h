@@ -37,6 +37,9 @@ bool handlers_ask(struct handlers *all, struct event *e);
 /* true: e->done() will not be called. */
 bool handlers_withdraw(struct handlers *all, struct event *e);
 
+/* Nothing has this inode number any more: as in the kernel, marks go with what they are on. */
+void handlers_forget(struct handlers *all, uint64_t ino);
+
 /* Of an event of mode every that was allowed: what was brought is in the file, or is not. */
 void handlers_committed(struct handlers *all, uint64_t ino, int error);
 

@@ -150,24 +150,26 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 	return i;
 }
 
-static void number_collect(struct inode *i, GArray **numbers)
+/* `ino`: nothing of it is left */
+static void orphan_collect(struct inode *i, uint64_t ino, GArray **orphans)
 {
 	if (!i->extra || !i->extra->unlinked)
 		return;
-	if (!*numbers)
-		*numbers = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	g_array_append_val(*numbers, i->extra->unlinked);
+	struct orphan orphan = {i->extra->unlinked, ino};
+	if (!*orphans)
+		*orphans = g_array_new(FALSE, FALSE, sizeof(struct orphan));
+	g_array_append_val(*orphans, orphan);
 	i->extra->unlinked = 0;
 }
 
 /* The file is known by another name. */
 static void intern_alias_locked(struct server *s, struct inode *i, struct inode *parent,
-                                const char *name, GArray **numbers)
+                                const char *name, GArray **orphans)
 {
 	parent->refs++;
 	pthread_rwlock_wrlock(&s->names);
 	if (i->nameless)
-		number_collect(i, numbers);
+		orphan_collect(i, 0, orphans);
 	struct inode *before = names_add_locked(i, parent, name);
 	pthread_rwlock_unlock(&s->names);
 	if (before)
@@ -178,7 +180,7 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
                            const struct listing_entry *e, bool lookup)
 {
 	struct inode_table *t = s->inodes;
-	GArray *numbers = NULL;
+	GArray *orphans = NULL;
 	uint64_t ino = e->ino;
 	pthread_mutex_lock(&t->lock);
 	struct inode *i;
@@ -202,27 +204,27 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 	if (!i)
 		i = insert_locked(t, parent, name, e, ino);
 	else if (parent && !names_has(s, i, parent, name))
-		intern_alias_locked(s, i, parent, name, &numbers);
+		intern_alias_locked(s, i, parent, name, &orphans);
 	if (i) {
 		i->refs++;
 		if (lookup)
 			t->ledger.entries[i->index].nlookup++;
 	}
 	pthread_mutex_unlock(&t->lock);
-	numbers_drop(s, numbers);
+	orphans_drop(s, orphans);
 	return i;
 }
 
-static void release_locked(struct server *s, struct inode *i, GArray **numbers);
+static void release_locked(struct server *s, struct inode *i, GArray **orphans);
 
-static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **numbers)
+static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **orphans)
 {
 	if (!x)
 		return;
 	for (GSList *l = x->aliases; l; l = l->next) {
 		struct alias *a = l->data;
 		a->parent->refs--;
-		release_locked(s, a->parent, numbers);
+		release_locked(s, a->parent, orphans);
 	}
 	g_slist_free_full(x->aliases, g_free);
 	g_free(x->remote);
@@ -230,7 +232,7 @@ static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **
 }
 
 /* Frees `i` if nothing holds it, and then perhaps its parents. */
-static void release_locked(struct server *s, struct inode *i, GArray **numbers)
+static void release_locked(struct server *s, struct inode *i, GArray **orphans)
 {
 	struct inode_table *t = s->inodes;
 	while (i && i->refs == 0 && t->ledger.entries[i->index].nlookup == 0) {
@@ -247,8 +249,8 @@ static void release_locked(struct server *s, struct inode *i, GArray **numbers)
 			backing_drop(s->backing, i);
 		if (S_ISDIR(i->type) && i->directory)
 			directory_unref(i->directory);
-		number_collect(i, numbers);
-		extra_free_locked(s, i->extra, numbers);
+		orphan_collect(i, i->nlink == 0 ? i->ino : 0, orphans);
+		extra_free_locked(s, i->extra, orphans);
 		pthread_mutex_destroy(&i->lock);
 		g_free(i->name);
 		g_free(i);
@@ -263,28 +265,28 @@ void inode_put(struct server *s, struct inode *i)
 	struct inode_table *t = s->inodes;
 	if (!i)
 		return;
-	GArray *numbers = NULL;
+	GArray *orphans = NULL;
 	pthread_mutex_lock(&t->lock);
 	g_assert(i->refs > 0);
 	i->refs--;
-	release_locked(s, i, &numbers);
+	release_locked(s, i, &orphans);
 	pthread_mutex_unlock(&t->lock);
-	numbers_drop(s, numbers);
+	orphans_drop(s, orphans);
 }
 
 void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup)
 {
 	struct inode_table *t = s->inodes;
-	GArray *numbers = NULL;
+	GArray *orphans = NULL;
 	pthread_mutex_lock(&t->lock);
 	struct inode *i = slot_locked(t, nodeid);
 	if (i && i->index != 0) {
 		uint64_t *held = &t->ledger.entries[i->index].nlookup;
 		*held -= MIN(*held, nlookup);
-		release_locked(s, i, &numbers);
+		release_locked(s, i, &orphans);
 	}
 	pthread_mutex_unlock(&t->lock);
-	numbers_drop(s, numbers);
+	orphans_drop(s, orphans);
 }
 
 void inode_unhash(struct inode_table *t, struct inode *i)
@@ -315,16 +317,16 @@ uint64_t inode_count(struct inode_table *t)
 /* The session is over: the kernel holds nothing any more, whatever it forgot to say. */
 void inode_table_free(struct inode_table *t, struct server *s)
 {
-	GArray *numbers = NULL;
+	GArray *orphans = NULL;
 	pthread_mutex_lock(&t->lock);
 	for (uint32_t index = 0; index < t->slots->len; index++) {
 		struct inode *i = t->slots->pdata[index];
 		t->ledger.entries[index].nlookup = 0;
 		if (i)
-			release_locked(s, i, &numbers);
+			release_locked(s, i, &orphans);
 	}
 	pthread_mutex_unlock(&t->lock);
-	numbers_drop(s, numbers);
+	orphans_drop(s, orphans);
 	ledger_close(&t->ledger);
 	g_hash_table_unref(t->by_ino);
 	g_ptr_array_unref(t->slots);

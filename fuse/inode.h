@@ -51,8 +51,10 @@ struct inode_extra {
 struct inode {
 	pthread_mutex_t lock;
 	uint64_t ino;
-	struct inode *parent;       /* a reference; NULL for the root */
-	struct inode_extra *extra;  /* owned; NULL: nothing of it */
+	struct inode *parent; /* a reference; NULL for the root */
+	/* owned; NULL: nothing of it. Made under `names` and read under either lock; what is in it
+	 * has its own. */
+	struct inode_extra *_Atomic extra;
 	char *name;                 /* owned; "" for the root */
 	uint32_t index, generation; /* inode_id() */
 	uint32_t refs;              /* ours; under the table's lock */

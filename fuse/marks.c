@@ -88,6 +88,15 @@ int marks_set(struct marks *m, uint32_t scope, uint32_t flags, uint64_t ino)
 	return 0;
 }
 
+void marks_forget(struct marks *m, uint64_t ino)
+{
+	struct set *sets[] = {&m->marked, &m->ignored};
+	for (size_t n = 0; n < G_N_ELEMENTS(sets); n++) {
+		g_hash_table_remove(sets[n]->files, &ino);
+		g_hash_table_remove(sets[n]->directories, &ino);
+	}
+}
+
 bool marks_want(const struct marks *m, uint64_t ino, const GArray *parents)
 {
 	return set_has(&m->marked, ino, parents) && !set_has(&m->ignored, ino, parents);

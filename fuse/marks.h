@@ -17,6 +17,8 @@ struct marks *marks_new(void);
 void marks_free(struct marks *m); /* NULL: nothing */
 /* ENOENT: there is no such mark to remove; EINVAL. */
 int marks_set(struct marks *m, uint32_t scope, uint32_t flags, uint64_t ino);
+/* There is no such file or directory any more: its number may be another's from now on. */
+void marks_forget(struct marks *m, uint64_t ino);
 /* Of a file in these directories, by its names: is it marked, and not excepted? */
 bool marks_want(const struct marks *m, uint64_t ino, const GArray *parents);
 unsigned marks_count(const struct marks *m);

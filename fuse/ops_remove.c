@@ -127,16 +127,17 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 	if (err)
 		return err;
 	inode_unhash(s->inodes, i);
+	struct departure d = {.last = true};
 	pthread_rwlock_wrlock(&s->names);
 	g_autofree char *path = inode_child_path_locked(dir, name);
 	err = -tree_rmdir(s->store, path, i->ino);
 	if (!local)
 		err = 0; /* as in unlink_name() */
 	if (err == 0) {
-		struct departure d = {.last = true};
 		departure_done_locked(i, dir, name, &d);
 	}
 	pthread_rwlock_unlock(&s->names);
+	departure_end(s, &d);
 	if (err)
 		inode_rehash(s->inodes, i);
 	else

@@ -13,6 +13,7 @@ import threading
 import pytest
 
 import handlers
+import processes
 import trees
 from handlers import (ADD, AGAIN, ALLOW, CHILDREN, DENY, EXEC, FAULT, FETCH, FILE, FILL, FLUSH,
                       IGNORE, MOUNT, READ, REMOVE, WRITE, Handler, Serving, inverted)
@@ -471,6 +472,41 @@ def test_a_thousand_readers_and_eight_threads(mount, scratch):
     assert not wrong and sorted(seen) == [n * 4096 for n in range(1000)]
     os.close(fd)
     handler.idle(0.05)
+    handler.close()
+
+
+def marks(m):
+    told, = m.status()["handlers"]
+    return told["marks"]
+
+
+@pytest.mark.sanitize
+def test_marks_go_with_what_they_are_on(source, mount):
+    """As in the kernel; the number is soon another file's, which would not be asked about."""
+    m = mount(source)
+    handler = Handler(m)
+    for name in ("stays", "removed", "replaced", "open"):
+        (m / name).write_bytes(b"x")
+        assert handler.mark(FILE, m / name, ADD | IGNORE) == 0
+    for name in ("removed dir", "replaced dir"):
+        os.mkdir(m / name)
+        assert handler.mark(CHILDREN, m / name) == 0
+    os.link(m / "removed", m / "other name")
+    os.rename(m / "stays", m / "stays too")
+    with open(m / "open", "rb") as f:
+        os.unlink(m / "removed")
+        os.unlink(m / "open")
+        assert marks(m) == 6
+        os.unlink(m / "other name")
+        assert marks(m) == 5
+        os.rmdir(m / "removed dir")
+        assert marks(m) == 4
+        os.mkdir(m / "new dir")
+        os.rename(m / "new dir", m / "replaced dir")
+        os.rename(m / "g", m / "replaced")
+        # what was replaced may still be opened, until the kernel forgets it
+        assert processes.wait_until(lambda: marks(m) == 2) and f.read() == b"x"
+    assert processes.wait_until(lambda: marks(m) == 1)
     handler.close()
 
 
