@@ -95,6 +95,8 @@ void listing_builder_free(struct listing_builder *b);
 bool listing_builder_add(struct listing_builder *b, const char *name, size_t name_len,
                          const struct listing_entry *e, const char *target, GBytes *xattrs,
                          GError **error);
+/* Bytes it has allocated; `finish`: and those that finishing it will, beside them. */
+uint64_t listing_builder_memory(const struct listing_builder *b, bool finish);
 /* Gives every entry so far the ino that `identify` makes of its name. */
 void listing_builder_identify(struct listing_builder *b,
                               uint64_t (*identify)(const char *name, size_t name_len, void *user),

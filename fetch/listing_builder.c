@@ -118,6 +118,16 @@ bool listing_builder_add(struct listing_builder *b, const char *name, size_t nam
 	return true;
 }
 
+uint64_t listing_builder_memory(const struct listing_builder *b, bool finish)
+{
+	uint64_t bytes = b->entries_room * sizeof *b->entries + b->heap_room;
+	/* the blob, keys, places, survivors, what is kept */
+	uint64_t each = sizeof(struct key) + 2 * sizeof(uint32_t) + 1;
+	if (finish)
+		bytes += listing_heap_offset(b->count) + b->heap_length + b->count * each;
+	return bytes;
+}
+
 void listing_builder_identify(struct listing_builder *b,
                               uint64_t (*identify)(const char *name, size_t name_len, void *user),
                               void *user)

@@ -58,7 +58,11 @@ static size_t on_body(char *data, size_t one, size_t length, void *user)
 		g_set_error(&x->error, FETCH_ERROR, FETCH_PROTOCOL, "a body without a head");
 		return 0;
 	}
-	return length == 0 || x->body(x, data, length, &x->error) ? length : 0;
+	if (length > 0 && !x->body(x, data, length, &x->error))
+		return 0;
+	if (x->held)
+		curl_easy_pause(e->curl, CURLPAUSE_RECV);
+	return length;
 }
 
 static int on_sent(void *user, char *ip, char *local, int port, int local_port)

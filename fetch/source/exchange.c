@@ -13,7 +13,7 @@ void exchange_reset(struct exchange *x)
 	x->next = x->previous = NULL;
 	x->easy = NULL;
 	x->error = NULL;
-	x->sent = x->head_seen = x->crowded = false;
+	x->sent = x->head_seen = x->crowded = x->held = x->resume = false;
 	x->bytes = x->window_bytes = 0;
 	x->sent_ns = 0;
 	x->reply.length = -1;

@@ -27,10 +27,13 @@ struct exchange {
 	bool (*start)(struct exchange *x, GError **error);
 	/* The head is in `reply`. false ends the exchange with *error. */
 	bool (*head)(struct exchange *x, GError **error);
-	/* The library's own buffer. false: as head(). */
+	/* The library's own buffer. false: as head(). Sets `held` where it wants nothing more
+	 * before transport_resume(). */
 	bool (*body)(struct exchange *x, const char *data, size_t length, GError **error);
 	/* NULL: the whole answer came. The last touch. */
 	void (*done)(struct exchange *x, const GError *error);
+
+	bool held;
 
 	struct reply reply; /* out; the submitter clears it */
 	bool crowded;       /* out, in done(): refused as one of too many, who are fewer now */
@@ -40,6 +43,7 @@ struct exchange {
 	struct easy *easy;
 	struct exchange *next, *previous;
 	bool sent, head_seen;
+	bool resume;     /* under the transport's lock */
 	unsigned beside; /* under way when it began, itself counted */
 	uint64_t bytes, window_bytes;
 	int64_t begun_ns, sent_ns, progress_ns, window_ns;

@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 #include "fetch/source/http.h"
 #include "fetch/source/http_op.h"
+#include "fetch/source/parsing.h"
 #include <string.h>
 
 static void http_close(struct source *s)
@@ -9,6 +10,7 @@ static void http_close(struct source *s)
 	struct http *h = (struct http *)s;
 	if (h->transport != NULL)
 		transport_free(h->transport);
+	parsing_room_free(h->parsing); /* what it parses still is told to end by then */
 	credentials_free(h->credentials);
 	url_clear(&h->root);
 	g_free(h->root_text);
@@ -85,8 +87,10 @@ struct source *http_source_open(const char *url, const struct source_options *op
 	root = (struct url){0};
 	if (h->credentials != NULL)
 		h->transport = transport_new(h->credentials, &limits, error);
-	if (h->transport != NULL)
+	if (h->transport != NULL) {
+		h->parsing = parsing_room_new(options->index_memory);
 		return &h->base;
+	}
 	http_close(&h->base);
 	return NULL;
 }

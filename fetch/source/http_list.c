@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include "fetch/source/http_op.h"
-#include "fetch/source/index.h"
+#include "fetch/source/parsing.h"
 #include "fetch/pool.h"
 #include <string.h>
 #include <xxhash.h>
 
-#define BODY_MAX (UINT64_C(256) << 20)
 #define VALIDATOR_MAX 1024u
 
 /* A listing's validator: up to four lines.
@@ -18,10 +17,10 @@
  *                      validator, and are often the same page
  */
 struct list_op {
-	struct http_op op; /* first */
-	struct index_parser *parser;
+	struct http_op op;       /* first */
+	struct parsing *parsing; /* NULL: no page came, or it has ended */
 	XXH3_state_t *hash;
-	uint64_t received;
+	GError *error;                /* of the transfer; names the URL */
 	char *etag, *modified, *page; /* of the previous listing; NULL */
 	bool unchanged;
 };
@@ -91,6 +90,10 @@ static char *base_url(const struct http_op *op)
 	return url_text(&u);
 }
 
+static void list_more(void *user);
+static void list_parsed(void *user, struct index_parser *parser, const GError *error);
+static const struct parsing_ops list_parsing = {list_more, list_parsed};
+
 static bool list_head(struct http_op *op, GError **error)
 {
 	struct list_op *l = (struct list_op *)op;
@@ -115,24 +118,27 @@ static bool list_head(struct http_op *op, GError **error)
 		return false;
 	}
 	g_autofree char *base = base_url(op);
-	hash_begin(l, base);
-	l->parser = index_parser_new(r->type, base, &op->http->options);
+	struct index_parser *parser = index_parser_new(r->type, base, &op->http->options);
 	if (r->length < 0 && !r->framed)
-		index_parser_undelimited(l->parser);
+		index_parser_undelimited(parser);
+	hash_begin(l, base);
+	l->parsing = parsing_new(op->http->parsing, parser, &list_parsing, l);
 	return true;
 }
 
 static bool list_body(struct http_op *op, const char *data, size_t length, GError **error)
 {
 	struct list_op *l = (struct list_op *)op;
-	l->received += length;
-	if (l->received > BODY_MAX) {
-		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
-		            "an index page of more than 256 MiB");
-		return false;
-	}
 	XXH3_64bits_update(l->hash, data, length);
-	return index_parser_feed(l->parser, data, length, error);
+	enum parsing_fed fed = parsing_feed(l->parsing, data, length, error);
+	op->x.held = fed == PARSING_FULL;
+	return fed != PARSING_FAILED;
+}
+
+static void list_more(void *user)
+{
+	struct list_op *l = user;
+	transport_resume(l->op.http->transport, &l->op.x);
 }
 
 static struct listing *listing_same(struct listing *previous)
@@ -141,43 +147,65 @@ static struct listing *listing_same(struct listing *previous)
 	return listing_ref(previous);
 }
 
-static struct listing *list_result(struct list_op *l, struct source_list *req, GError **error)
+/* Takes `parser`. */
+static struct listing *list_result(struct list_op *l, struct source_list *req,
+                                   struct index_parser *parser, GError **error)
 {
-	if (l->unchanged)
-		return listing_same(req->previous);
 	g_autofree char *page =
 	        g_strdup_printf("%016" G_GINT64_MODIFIER "x", (guint64)XXH3_64bits_digest(l->hash));
 	g_autofree char *validator = validator_join(l, page);
 	if (req->previous != NULL && g_strcmp0(l->page, page) == 0 &&
-	    strcmp(listing_validator(req->previous), validator) == 0)
+	    strcmp(listing_validator(req->previous), validator) == 0) {
+		index_parser_free(parser);
 		return listing_same(req->previous);
-	return index_parser_finish(g_steal_pointer(&l->parser), validator, clock_realtime(),
-	                           req->previous, req->base.path, error);
+	}
+	return index_parser_finish(parser, validator, clock_realtime(), req->previous,
+	                           req->base.path, error);
 }
 
-static void list_free(struct list_op *l)
+/* The last touch. Takes `error`. */
+static void list_done(struct list_op *l, GError *error)
 {
-	if (l->parser != NULL)
-		index_parser_free(l->parser);
+	struct source_list *req = (struct source_list *)l->op.request;
 	XXH3_freeState(l->hash);
 	g_free(l->etag);
 	g_free(l->modified);
 	g_free(l->page);
+	g_clear_error(&l->error);
 	op_free(&l->op);
+	req->base.done(&req->base, error);
+	g_clear_error(&error);
+}
+
+static void list_parsed(void *user, struct index_parser *parser, const GError *error)
+{
+	struct list_op *l = user;
+	struct source_list *req = (struct source_list *)l->op.request;
+	GError *wrong = NULL;
+	if (error == NULL) {
+		req->listing = list_result(l, req, parser, &wrong);
+	} else {
+		index_parser_free(parser);
+		wrong = g_error_copy(l->error != NULL ? l->error : error);
+	}
+	if (wrong != NULL && l->error == NULL)
+		op_name_error(&l->op, &wrong);
+	list_done(l, wrong);
 }
 
 static void list_finish(struct http_op *op, const GError *error)
 {
 	struct list_op *l = (struct list_op *)op;
 	struct source_list *req = (struct source_list *)op->request;
-	g_autoptr(GError) wrong = NULL;
-	if (error == NULL) {
-		req->listing = list_result(l, req, &wrong);
-		if (req->listing == NULL)
-			op_name_error(op, &wrong);
+	if (l->parsing != NULL) {
+		l->error = error != NULL ? g_error_copy(error) : NULL;
+		parsing_end(l->parsing, error);
+		return;
 	}
-	list_free(l);
-	req->base.done(&req->base, wrong != NULL ? wrong : error);
+	g_assert(error != NULL || l->unchanged);
+	if (error == NULL)
+		req->listing = listing_same(req->previous);
+	list_done(l, error != NULL ? g_error_copy(error) : NULL);
 }
 
 void http_list(struct source *s, struct source_list *req)

@@ -23,6 +23,7 @@
 struct http {
 	struct source base;
 	struct transport *transport;
+	struct parsing_room *parsing;
 	struct credentials *credentials;
 	struct source_options options; /* the borrowed pointers in it are NULL */
 	struct url root;               /* its path ends in '/'; no credentials */

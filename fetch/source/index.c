@@ -19,9 +19,10 @@ struct index_page {
 	enum { TIMES_UNKNOWN, TIMES_SHOWN, TIMES_NONE } times;
 	GArray *held; /* of struct index_row, while TIMES_UNKNOWN */
 
-	bool recognised, undelimited, cut;
+	bool recognised, undelimited, cut, bare;
 	unsigned added, refused, elsewhere, lost;
 	char *refused_first, *lost_first; /* printable; NULL */
+	uint64_t names_max;
 	GError *failed;
 };
 
@@ -29,7 +30,7 @@ struct index_parser {
 	struct index_page page;
 	const struct index_syntax *syntax; /* NULL: the first byte will tell */
 	void *state;                       /* owned, of syntax */
-	uint64_t length;
+	uint64_t length, length_max;
 };
 
 static bool type_is(const char *content_type, const char *type)
@@ -63,6 +64,8 @@ struct index_parser *index_parser_new(const char *content_type, const char *base
 	page->dir_mode = S_IFDIR | (dir_mode & 07777);
 	page->uid = options->uid;
 	page->gid = options->gid;
+	page->names_max = options->index_names != 0 ? options->index_names : UINT32_MAX;
+	p->length_max = options->index_bytes != 0 ? options->index_bytes : PAGE_MAX;
 	page->builder = listing_builder_new();
 	page->held = g_array_new(FALSE, FALSE, sizeof(struct index_row));
 	if (!index_base_parse(&page->base, base_url))
@@ -107,9 +110,11 @@ bool index_parser_feed(struct index_parser *p, const char *data, size_t length, 
 {
 	struct index_page *page = &p->page;
 	p->length += length;
-	if (page->failed == NULL && p->length > PAGE_MAX)
-		page->failed = g_error_new_literal(FETCH_ERROR, FETCH_PROTOCOL,
-		                                   "an index page of more than 1 GiB");
+	if (page->failed == NULL && p->length > p->length_max)
+		page->failed = g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
+		                           "an index page of more than %" G_GUINT64_FORMAT
+		                           " KiB (-o index_bytes)",
+		                           p->length_max >> 10);
 	if (page->failed == NULL && parser_sniff(p, data, length)) {
 		GError *wrong = NULL;
 		if (!p->syntax->feed(p->state, data, length, &wrong)) {
@@ -144,6 +149,11 @@ bool index_page_delimited(const struct index_page *page)
 void index_page_cut(struct index_page *page)
 {
 	page->cut = true;
+}
+
+void index_page_bare(struct index_page *page)
+{
+	page->bare = true;
 }
 
 void index_page_recognise(struct index_page *page)
@@ -205,7 +215,11 @@ static void row_add(struct index_page *page, const struct index_row *row)
 	g_autoptr(GError) error = NULL;
 	if (listing_builder_add(page->builder, child->name, child->length, &e, NULL, NULL,
 	                        &error)) {
-		page->added++;
+		if (++page->added > page->names_max && page->failed == NULL)
+			page->failed = g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
+			                           "an index of more than %" G_GUINT64_FORMAT
+			                           " names (-o index_names)",
+			                           page->names_max);
 		return;
 	}
 	if (g_error_matches(error, FETCH_ERROR, FETCH_PROTOCOL))
@@ -250,7 +264,7 @@ static GError *page_wrong(const struct index_page *page)
 {
 	if (!page->recognised)
 		return g_error_new_literal(FETCH_ERROR, FETCH_PROTOCOL, "not a directory index");
-	if (page->cut)
+	if (page->cut || (page->bare && page->added + page->lost == 0))
 		return g_error_new_literal(FETCH_ERROR, FETCH_SERVER,
 		                           "the index page was cut: its end (</html>, </pre>, "
 		                           "</table>) did not come");
@@ -261,6 +275,11 @@ static GError *page_wrong(const struct index_page *page)
 		                   "knows itself by",
 		                   page->lost, page->lost_first);
 	return NULL;
+}
+
+uint64_t index_parser_memory(const struct index_parser *p, bool finish)
+{
+	return listing_builder_memory(p->page.builder, finish);
 }
 
 static bool parser_end(struct index_parser *p, GError **error)

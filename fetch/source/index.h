@@ -3,7 +3,7 @@
 
 /* The index page of a web server, HTML or JSON, becomes a listing.
  * Shape:   fed as it arrives and parsed as a stream: memory beside the listing is
- *          constant. A page is at most 1 GiB
+ *          constant. A page has at most options.index_bytes and index_names
  * Reads:   nginx autoindex (HTML, JSON), Apache mod_autoindex (list, pre, table),
  *          lighttpd mod_dirlisting, Caddy file_server browse (HTML, JSON), Python's
  *          http.server; and what looks alike. A row is a link to a direct child of
@@ -28,6 +28,8 @@ struct index_parser *index_parser_new(const char *content_type, const char *base
 /* Nothing but the end of the connection tells where the body ends: the page must. */
 void index_parser_undelimited(struct index_parser *p);
 bool index_parser_feed(struct index_parser *p, const char *data, size_t length, GError **error);
+/* Bytes that the entries so far take; `finish`: and that index_parser_finish() will, too. */
+uint64_t index_parser_memory(const struct index_parser *p, bool finish);
 /* Frees the parser, also on error. `remote_path`: of the directory in the tree, "" = root:
  * an entry's ino is XXH3-64 of "remote_path/name". The others: as listing_builder_finish(). */
 struct listing *index_parser_finish(struct index_parser *p, const char *validator,

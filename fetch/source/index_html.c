@@ -449,6 +449,8 @@ static bool html_end(void *state, GError **error)
 	row_end(h);
 	if (!index_end_reached(&h->end, index_page_delimited(h->page)))
 		index_page_cut(h->page);
+	if (!h->end.ended && !h->end.listed)
+		index_page_bare(h->page);
 	return html_check(h, error);
 }
 

@@ -58,6 +58,9 @@ static struct source_options options_filled(const struct source_options *options
 	o.connections = o.connections != 0 ? o.connections : 16;
 	o.file_mode = o.file_mode != 0 ? o.file_mode : 0755;
 	o.dir_mode = o.dir_mode != 0 ? o.dir_mode : 0755;
+	o.index_bytes = o.index_bytes != 0 ? o.index_bytes : UINT64_C(256) << 20;
+	o.index_names = o.index_names != 0 ? o.index_names : 2000000;
+	o.index_memory = o.index_memory != 0 ? o.index_memory : UINT64_C(1) << 30;
 	o.retries = o.retries == 0 ? 3 : o.retries == UINT_MAX ? 0 : o.retries;
 	return o;
 }

@@ -28,6 +28,7 @@ struct transport {
 	pthread_mutex_t lock;
 	struct exchange *queue, *queue_end; /* under lock */
 	bool sleeping, closing;             /* under lock */
+	bool resuming;                      /* under lock: some exchange is to go on */
 
 	/* the network thread's */
 	struct exchange *under_way;
@@ -218,13 +219,45 @@ static void transport_sweep(struct transport *t)
 	for (struct exchange *next, *x = t->under_way; x != NULL; x = next) {
 		next = x->next;
 		/* this thread itself was kept from reading: not the peer's fault */
-		if (gap > SECOND_NS)
+		if (gap > SECOND_NS || x->held)
 			exchange_excuse(x, now);
 		GError *error = exchange_overdue(x, &t->context.options, t->context.alive_ns, now);
 		if (error == NULL)
 			continue;
 		curl_easy_setopt(easy_handle(x->easy), CURLOPT_FORBID_REUSE, 1L);
 		exchange_end(t, x, error);
+	}
+}
+
+/* ---- bodies that were held up ---- */
+
+/* The next one that may go on. */
+static struct exchange *resume_next(struct transport *t)
+{
+	pthread_mutex_lock(&t->lock);
+	struct exchange *x = t->resuming ? t->under_way : NULL;
+	while (x != NULL && !x->resume)
+		x = x->next;
+	if (x != NULL)
+		x->resume = false;
+	else
+		t->resuming = false;
+	pthread_mutex_unlock(&t->lock);
+	return x;
+}
+
+static void transport_go_on(struct transport *t)
+{
+	struct exchange *x;
+	while ((x = resume_next(t)) != NULL) {
+		if (!x->held)
+			continue;
+		x->held = false;
+		exchange_excuse(x, clock_now());
+		/* gives what it has kept to body() */
+		CURLcode result = curl_easy_pause(easy_handle(x->easy), CURLPAUSE_CONT);
+		if (result != CURLE_OK)
+			exchange_end(t, x, easy_error(x->easy, result));
 	}
 }
 
@@ -254,7 +287,8 @@ static int transport_settle(struct transport *t)
 		until = MIN(until, t->sweep_ns + SWEEP_NS);
 	pthread_mutex_lock(&t->lock);
 	t->sleeping = true;
-	bool now_ready = t->closing || (t->queue != NULL && t->count < pace_allowed(&t->pace));
+	bool now_ready = t->closing || t->resuming ||
+	                 (t->queue != NULL && t->count < pace_allowed(&t->pace));
 	pthread_mutex_unlock(&t->lock);
 	if (now_ready || until <= now)
 		return 0;
@@ -298,6 +332,7 @@ static void *transport_run(void *arg)
 	while (!closing) {
 		while ((x = transport_next(t)) != NULL)
 			exchange_start(t, x);
+		transport_go_on(t);
 		transport_step(t);
 		pthread_mutex_lock(&t->lock);
 		closing = t->closing;
@@ -383,6 +418,17 @@ void transport_submit(struct transport *t, struct exchange *x)
 	else
 		t->queue_end->next = x;
 	t->queue_end = x;
+	bool wake = t->sleeping;
+	t->sleeping = false;
+	pthread_mutex_unlock(&t->lock);
+	if (wake)
+		poller_wake(t->context.poller);
+}
+
+void transport_resume(struct transport *t, struct exchange *x)
+{
+	pthread_mutex_lock(&t->lock);
+	x->resume = t->resuming = true;
 	bool wake = t->sleeping;
 	t->sleeping = false;
 	pthread_mutex_unlock(&t->lock);

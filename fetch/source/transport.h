@@ -28,5 +28,7 @@ struct transport;
 struct transport *transport_new(const struct credentials *credentials,
                                 const struct transport_options *options, GError **error);
 void transport_submit(struct transport *t, struct exchange *x);
+/* The body of one that is `held` may go on. Before its done(), from any thread. */
+void transport_resume(struct transport *t, struct exchange *x);
 /* Ends what is under way and queued with FETCH_CANCELLED, waits for the callbacks, frees. */
 void transport_free(struct transport *t);

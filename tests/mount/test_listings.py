@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """What an index page says, and what it does not: no name vanishes, nothing is made up."""
+import concurrent.futures
 import errno
 import os
+import threading
 import time
 
 import pytest
@@ -203,3 +205,82 @@ def test_directory_without_a_slash_is_listed_anew(lacunafs, mount, serve, many):
     assert sorted(os.listdir(m.path)) == ["d", "other"]
     assert os.path.isdir(m / "d") and len(os.listdir(m / "d")) == 300
     assert not server.asked("/d")
+
+
+def rows(count):
+    return "".join(f'<a href="{n:06x}">x</a> 01-Jan-2026 00:00 5\n' for n in range(count))
+
+
+def page_of(body):
+    return "text/html", f"<html><title>Index of /</title><pre>{body}</pre></html>".encode()
+
+
+def while_reading(m, names, call):
+    """The longest read of a small file while `call` is under way, and what came of it."""
+    result, longest = [], 0
+    thread = threading.Thread(target=lambda: result.append(call()))
+    thread.start()
+    for name in names:
+        began = time.monotonic()
+        assert (m / "d" / name).read_bytes() == b"12345"
+        longest = max(longest, time.monotonic() - began)
+        if not thread.is_alive():
+            break
+        time.sleep(0.02)
+    thread.join()
+    return longest, result[0]
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("page", ["many names", "end tags"])
+def test_large_page_delays_nobody(mount, serve, many, page):
+    """Reads go on while a page is parsed that takes long."""
+    server = serve(many)
+    body = rows(150000) if page == "many names" else rows(10) + "<b>" * 240 + "</i>" * 1200000
+    server.pages["/large/"] = page_of(body)
+    (many / "large").mkdir()
+    m = mount(server.url, "-o", "retries=0,wait_timeout=100s")
+    assert (m / "d" / "file000").read_bytes() == b"12345"
+    began = time.monotonic()
+    longest, names = while_reading(m, sorted(os.listdir(many / "d")), lambda: len(os.listdir(m / "large")))
+    took = time.monotonic() - began
+    assert names == (150000 if page == "many names" else 10)
+    assert longest < max(took / 3, 0.5), (longest, took)
+
+
+@pytest.mark.sanitize
+def test_pages_share_memory(mount, serve, many):
+    """Pages that are large together are listed one after the other, within -o index_memory."""
+    server = serve(many)
+    for n in range(6):
+        (many / f"large{n}").mkdir()
+        server.pages[f"/large{n}/"] = page_of(rows(40000 + n))
+    m = mount(server.url, "-o", "retries=0,wait_timeout=100s,index_memory=30M")
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        counts = list(pool.map(lambda n: len(os.listdir(m / f"large{n}")), range(6)))
+    assert counts == [40000 + n for n in range(6)]
+
+
+@pytest.mark.parametrize("option, says", [("index_names=1000", "index of more than 1000 names (-o index_names)"),
+                                          ("index_bytes=64K", "index page of more than 64 KiB (-o index_bytes)"),
+                                          ("index_memory=16M", "-o index_memory")])
+def test_bounds_of_a_page(mount, serve, many, option, says):
+    server = serve(many)
+    server.pages["/d/"] = page_of(rows(100000))
+    m = mount(server.url, "-o", QUICK + "," + option)
+    assert refused(lambda: os.listdir(m / "d")) in (errno.EIO, errno.ENOMEM)
+    assert says in m.log()
+    server.pages["/d/"] = page_of(rows(1000))
+    assert len(os.listdir(m / "d")) == 1000
+
+
+def test_unmounted_while_a_page_is_parsed(mount, serve, many):
+    """Nobody waits for the end of a page that nobody wants any more."""
+    server = serve(many)
+    server.pages["/large/"] = page_of("<b>" * 240 + "</i>" * 10000000)
+    (many / "large").mkdir()
+    m = mount(server.url, "-o", "retries=0,wait_timeout=1s")
+    assert refused(lambda: os.listdir(m / "large")) == errno.EIO
+    began = time.monotonic()
+    m.umount()
+    assert time.monotonic() - began < 5

@@ -98,6 +98,8 @@ static void test_end(void)
 	        {"<html><title>Index of /</title><a href=a>a</a>", false, false},
 	        {"<body><title>Index of /</title><a href=it's>a</a></body>", true, true},
 	        {"<html><title>Index of /</title>", false, false},
+	        {"<title>Index of /</title><b>nothing</b>", false, false},
+	        {"<title>Index of /</title><pre></pre>", true, true},
 	        {"<html><h1>Index of /</h1>readme</html><ul><li><a href=a>a</a>", false, false},
 	        {"<title>Index of /</title><ul><li><a href=a>a</a></ul><table><a href=b>b</a>",
 	         false, false},
