@@ -131,14 +131,8 @@ void content_yield(struct content *c)
 /* A leftover of a first fetch that failed: it need not keep its version. */
 static bool file_is_blank(struct store_file *file)
 {
-	uint64_t chunks = store_file_chunks(file);
-
-	if (chunks == 0 || store_file_chunks_present(file) > 0)
-		return false;
-	for (uint64_t k = 0; k < chunks; k++)
-		if (store_file_doubtful(file, k))
-			return false;
-	return true;
+	return store_file_chunks(file) > 0 && store_file_chunks_present(file) == 0 &&
+	       store_file_doubts(file) == 0;
 }
 
 char *content_local_path(struct content *c)

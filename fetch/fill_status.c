@@ -91,9 +91,11 @@ static GByteArray *content_bar(struct store_file *file, uint64_t chunks, unsigne
 		uint8_t level;
 
 		to = MAX(to, from + 1);
-		for (uint64_t k = from; k < to; k++)
-			here += chunks == 0 || (file && store_file_present(file, k, k));
-		level = here * 255 / (to - from);
+		if (chunks == 0)
+			here = to - from;
+		else if (file)
+			here = store_file_chunks_between(file, from, to);
+		level = (uint8_t)((unsigned __int128)here * 255 / (to - from));
 		if (here > 0 && level == 0)
 			level = 1; /* something is not nothing */
 		g_byte_array_append(bar, &level, 1);
@@ -127,8 +129,8 @@ void content_info(struct content *c, unsigned slices, struct content_info *out)
 	        .complete = content_complete(c),
 	};
 
-	for (uint64_t k = 0; file && slices > 0 && !info.complete && k < info.chunks; k++)
-		info.doubtful += store_file_doubtful(file, k);
+	if (file && slices > 0 && !info.complete)
+		info.doubtful = store_file_doubts(file);
 	info.error = content_failure(c, &info.cause, &info.error_ns);
 	if (slices > 0)
 		info.bar = content_bar(file, info.chunks, slices);

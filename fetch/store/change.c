@@ -238,10 +238,7 @@ int file_truncate_locked(struct store_file *f, uint64_t size)
 	if (err || size >= f->limit)
 		return err;
 	f->limit = size;
-	for (uint64_t k = (size + chunk - 1) / chunk; k < f->map.chunks; k++) {
-		map_set_local(&f->map, k);
-		map_set_present(&f->map, k);
-	}
+	map_own_from(&f->map, (size + chunk - 1) / chunk);
 	change_begin(f); /* else the size says so, and the next change repeats it */
 	return 0;
 }
@@ -294,6 +291,9 @@ int store_file_lend(struct store_file *f, uint64_t offset, uint64_t length)
 	free = !f->local && !f->taken && length > 0 && offset + length <= f->limit;
 	for (uint64_t k = offset >> shift; free && k <= (offset + length - 1) >> shift; k++)
 		free = !map_is_local(&f->map, k);
+	/* who places the bytes may leave out those that are zeros */
+	if (free && f->map.chunks == 1 && !map_is_full(&f->map))
+		free = ftruncate(f->fd, (off_t)f->record.size) == 0;
 	if (free)
 		return f->fd;
 	pthread_rwlock_unlock(&f->writing);

@@ -21,6 +21,16 @@ uint64_t store_file_chunks_present(const struct store_file *f)
 	return __atomic_load_n(&f->map.present, __ATOMIC_ACQUIRE);
 }
 
+uint64_t store_file_chunks_between(const struct store_file *f, uint64_t from, uint64_t to)
+{
+	return map_count_present(&f->map, from, to);
+}
+
+uint64_t store_file_doubts(const struct store_file *f)
+{
+	return __atomic_load_n(&f->map.doubtful, __ATOMIC_ACQUIRE);
+}
+
 bool store_file_complete(const struct store_file *f)
 {
 	return map_is_full(&f->map);

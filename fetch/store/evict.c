@@ -80,7 +80,8 @@ int store_file_evict(struct store_file *f, uint64_t *freed)
 	pthread_mutex_lock(&f->lock);
 	if (!f->local && f->named && f->map.chunks > 0) {
 		err = fstat(f->fd, &before) < 0 ? -errno : evict_begin_locked(f);
-		for (uint64_t k = 0; k < f->map.chunks && err == 0; k++)
+		for (uint64_t k = map_next(&f->map, 0); k < f->map.chunks && err == 0;
+		     k = map_next(&f->map, k + 1))
 			err = evict_chunk(f, k);
 		if (err == 0 && fstat(f->fd, &after) == 0)
 			*freed = (uint64_t)MAX(before.st_blocks - after.st_blocks, 0) * 512;

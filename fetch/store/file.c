@@ -91,10 +91,8 @@ static int file_load_limit(struct store_file *f, const struct found *found)
 		return 0;
 	f->limit = MIN(f->record.remote_limit, (uint64_t)found->st.st_size);
 	err = map_prepare_locals(&f->map);
-	for (uint64_t k = (f->limit + size - 1) / size; k < f->map.chunks && err == 0; k++) {
-		map_set_local(&f->map, k);
-		map_set_present(&f->map, k);
-	}
+	if (err == 0)
+		map_own_from(&f->map, (f->limit + size - 1) / size);
 	return err;
 }
 

@@ -18,7 +18,7 @@ static uint64_t bit_of(uint64_t chunk)
 int map_init(struct map *m, uint64_t chunks)
 {
 	memset(m, 0, sizeof *m);
-	m->chunks = chunks;
+	m->chunks = m->own_from = chunks;
 	m->bits = chunks <= 64 ? &m->word : g_try_new0(uint64_t, word_count(chunks));
 	return m->bits ? 0 : -ENOMEM;
 }
@@ -72,6 +72,10 @@ bool map_is_present(const struct map *m, uint64_t first, uint64_t last)
 		return true;
 	if (first > last || last >= m->chunks)
 		return false;
+	uint64_t own_from = __atomic_load_n(&m->own_from, __ATOMIC_ACQUIRE);
+	if (first >= own_from)
+		return true;
+	last = MIN(last, own_from - 1);
 	for (uint64_t w = first / 64; w <= last / 64; w++) {
 		uint64_t wanted = UINT64_MAX;
 
@@ -87,7 +91,7 @@ bool map_is_present(const struct map *m, uint64_t first, uint64_t last)
 
 bool map_is_doubtful(const struct map *m, uint64_t chunk)
 {
-	if (m->doubts == NULL || chunk >= m->chunks)
+	if (m->doubts == NULL || chunk >= __atomic_load_n(&m->own_from, __ATOMIC_ACQUIRE))
 		return false;
 	return __atomic_load_n(&m->doubts[chunk / 64], __ATOMIC_ACQUIRE) & bit_of(chunk);
 }
@@ -105,7 +109,7 @@ void map_set_present(struct map *m, uint64_t chunk)
 {
 	uint64_t bit = bit_of(chunk);
 
-	if (map_is_full(m)) /* perhaps filled: no bits */
+	if (map_is_full(m) || chunk >= m->own_from) /* perhaps filled: no bits */
 		return;
 	if (!(__atomic_fetch_or(&m->bits[chunk / 64], bit, __ATOMIC_ACQ_REL) & bit))
 		__atomic_add_fetch(&m->present, 1, __ATOMIC_ACQ_REL);
@@ -155,5 +159,69 @@ void map_set_local(struct map *m, uint64_t chunk)
 
 bool map_is_local(const struct map *m, uint64_t chunk)
 {
-	return m->locals && (m->locals[chunk / 64] & bit_of(chunk)) != 0;
+	return chunk >= m->own_from || (m->locals && (m->locals[chunk / 64] & bit_of(chunk)) != 0);
+}
+
+/* The bits of word `w` that are in [from, to). */
+static uint64_t word_mask(uint64_t w, uint64_t from, uint64_t to)
+{
+	uint64_t mask = UINT64_MAX;
+
+	if (from > w * 64)
+		mask &= UINT64_MAX << (from - w * 64);
+	if (to < (w + 1) * 64)
+		mask &= ~(UINT64_MAX << (to - w * 64));
+	return mask;
+}
+
+static uint64_t count_bits(const uint64_t *bits, uint64_t from, uint64_t to)
+{
+	uint64_t count = 0;
+
+	for (uint64_t w = from / 64; from < to && w <= (to - 1) / 64; w++)
+		count += __builtin_popcountll(__atomic_load_n(&bits[w], __ATOMIC_ACQUIRE) &
+		                              word_mask(w, from, to));
+	return count;
+}
+
+uint64_t map_count_present(const struct map *m, uint64_t from, uint64_t to)
+{
+	uint64_t own_from = __atomic_load_n(&m->own_from, __ATOMIC_ACQUIRE), rest;
+
+	to = MIN(to, m->chunks);
+	from = MIN(from, to);
+	if (map_is_full(m))
+		return to - from;
+	rest = MIN(to, MAX(own_from, from));
+	return count_bits(m->bits, from, rest) + (to - rest);
+}
+
+void map_own_from(struct map *m, uint64_t chunk)
+{
+	uint64_t before = m->own_from, doubts = 0, gained;
+
+	if (chunk >= before)
+		return;
+	gained = map_is_full(m) ? 0 : before - chunk - map_count_present(m, chunk, before);
+	if (m->doubts)
+		doubts = count_bits(m->doubts, chunk, before);
+	__atomic_store_n(&m->own_from, chunk, __ATOMIC_RELEASE);
+	__atomic_add_fetch(&m->present, gained, __ATOMIC_ACQ_REL);
+	__atomic_sub_fetch(&m->doubtful, doubts, __ATOMIC_ACQ_REL);
+}
+
+uint64_t map_next(const struct map *m, uint64_t chunk)
+{
+	if (chunk >= m->own_from || map_is_full(m))
+		return MIN(chunk, m->chunks);
+	for (uint64_t w = chunk / 64; w <= (m->own_from - 1) / 64; w++) {
+		uint64_t word = __atomic_load_n(&m->bits[w], __ATOMIC_ACQUIRE);
+
+		if (m->doubts)
+			word |= __atomic_load_n(&m->doubts[w], __ATOMIC_ACQUIRE);
+		word &= word_mask(w, chunk, m->own_from);
+		if (word)
+			return w * 64 + (uint64_t)__builtin_ctzll(word);
+	}
+	return m->own_from;
 }

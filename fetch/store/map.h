@@ -7,6 +7,8 @@
  *          └───────────────────────┘
  *      local: written here; present from then on
  *
+ * Size:    a source may say that a file has 2^28 chunks: what is not here takes no time, and no
+ *          memory that is touched
  * Locking: readers take none. Bits are set with release after what they stand for was
  *          written, and read with acquire. Writers are on different chunks; `locals` and
  *          what makes a chunk absent again are under a lock of the caller's
@@ -22,6 +24,7 @@ struct map {
 	uint64_t *doubts;           /* the same; NULL = none; owned, or &doubt */
 	uint64_t *locals;           /* the same */
 	uint64_t word, doubt, own;  /* of a file of up to 64 chunks */
+	uint64_t own_from;          /* atomic: from this chunk on all are local */
 };
 
 /* All absent. A map stays where it is initialised. -ENOMEM. */
@@ -49,3 +52,9 @@ int map_spread(struct map *m);
 int map_prepare_locals(struct map *m);
 void map_set_local(struct map *m, uint64_t chunk);
 bool map_is_local(const struct map *m, uint64_t chunk);
+/* From `chunk` on all are, and present. Nobody else changes the map meanwhile. */
+void map_own_from(struct map *m, uint64_t chunk);
+/* How many of [from, to) are present. */
+uint64_t map_count_present(const struct map *m, uint64_t from, uint64_t to);
+/* The first from `chunk` on that is present or doubtful; the number of chunks: none. */
+uint64_t map_next(const struct map *m, uint64_t chunk);

@@ -134,6 +134,18 @@ static int slot_load(struct map *m, uint64_t chunk, const struct map_slot *slot,
 	return 0;
 }
 
+/* The first chunk from `chunk` on whose slot may be other than zeros, which say that it is absent:
+ * of a file of which little is here the map is one hole. */
+static uint64_t slots_next(int fd, uint64_t chunk)
+{
+	off_t at = slot_offset(chunk), data = lseek(fd, at, SEEK_DATA);
+
+	if (data < 0)
+		return errno == ENXIO ? UINT64_MAX : chunk;
+	return data <= at ? chunk
+	                  : ((uint64_t)data - sizeof(struct map_header)) / sizeof(struct map_slot);
+}
+
 /* How many; past the end of the file all is absent. */
 static int slots_read(int fd, struct map_slot *slots, uint64_t chunk, uint64_t count)
 {
@@ -148,7 +160,7 @@ int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, str
 	uint64_t chunks = record_chunks(r);
 	int got, err = 0;
 
-	for (uint64_t k = 0; k < chunks; k += got) {
+	for (uint64_t k = slots_next(fd, 0); k < chunks; k = slots_next(fd, k + got)) {
 		got = slots_read(fd, slots, k, MIN(chunks - k, SLOTS_AT_ONCE));
 		if (got <= 0)
 			return got;
@@ -165,7 +177,7 @@ int mapfile_find(int fd, uint32_t mark, GArray *out)
 	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
 	int got;
 
-	for (uint64_t k = 0;; k += got) {
+	for (uint64_t k = slots_next(fd, 0); k != UINT64_MAX; k = slots_next(fd, k + got)) {
 		got = slots_read(fd, slots, k, SLOTS_AT_ONCE);
 		if (got <= 0)
 			return got;
@@ -176,6 +188,7 @@ int mapfile_find(int fd, uint32_t mark, GArray *out)
 				g_array_append_val(out, chunk);
 		}
 	}
+	return 0;
 }
 
 int mapfile_read(int fd, uint64_t chunk, uint64_t *hash)

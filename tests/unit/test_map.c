@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <glib.h>
 #include <pthread.h>
+#include <string.h>
 
 /* Against a plain array of states, for many sizes. */
 static void test_model(void)
@@ -70,6 +71,51 @@ static void test_bounds(void)
 	map_clear(&m);
 }
 
+/* What counts and skips by words, against a plain array. */
+static void test_ranges(void)
+{
+	for (uint64_t chunks = 1; chunks < 500; chunks += 1 + chunks / 5) {
+		g_autofree char *here = g_malloc0(chunks + 1); /* 1: present, 2: doubtful, 3: local */
+		uint64_t own_from = chunks, total = 0;
+		struct map m;
+
+		g_assert_cmpint(map_init(&m, chunks), ==, 0);
+		for (uint64_t k = 0; k < chunks; k++) {
+			int state = g_test_rand_int_range(-6, 3);
+
+			here[k] = (char)MAX(state, 0);
+			if (here[k] == 2)
+				g_assert_cmpint(map_doubt(&m, k), ==, 0);
+			else if (here[k] == 1)
+				map_set_present(&m, k);
+		}
+		for (int step = 0; step < 60; step++) {
+			uint64_t from = (uint64_t)g_test_rand_int() % (chunks + 1), count = 0, next = from;
+			uint64_t to = from + (uint64_t)g_test_rand_int() % (chunks + 1 - from);
+
+			for (uint64_t k = from; k < to; k++)
+				count += here[k] & 1;
+			while (next < chunks && here[next] == 0)
+				next++;
+			g_assert_cmpuint(map_count_present(&m, from, to), ==, count);
+			g_assert_cmpuint(map_next(&m, from), ==, next);
+			if (step % 20 != 19)
+				continue;
+			own_from = (uint64_t)g_test_rand_int() % (own_from + 1);
+			map_own_from(&m, own_from);
+			memset(here + own_from, 3, chunks - own_from);
+		}
+		for (uint64_t k = 0; k < chunks; k++) {
+			total += here[k] & 1;
+			g_assert_true(map_is_local(&m, k) == (here[k] == 3));
+			g_assert_true(map_is_present(&m, k, k) == (here[k] & 1));
+			g_assert_true(map_is_doubtful(&m, k) == (here[k] == 2));
+		}
+		g_assert_cmpuint(m.present, ==, total);
+		map_clear(&m);
+	}
+}
+
 #define SHARED 20000
 static struct map shared;
 static uint32_t data[SHARED]; /* what the bits stand for; written plainly before them */
@@ -123,6 +169,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/map/model", test_model);
 	g_test_add_func("/map/bounds", test_bounds);
+	g_test_add_func("/map/ranges", test_ranges);
 	g_test_add_func("/map/readers", test_readers);
 	return g_test_run();
 }
