@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "fetch/nanoseconds.h"
 #include "fuse/claim.h"
 #include "fuse/inode.h"
 #include "fuse/mishap.h"
@@ -213,8 +214,7 @@ static void entry_changed(struct server *s, struct inode *dir, struct directory 
 			struct stat st;
 			inode_stat(i, &st);
 			directory_resolve(d, after, index, st.st_size, true,
-			                  st.st_mtim.tv_sec * INT64_C(1000000000) +
-			                          st.st_mtim.tv_nsec);
+			                  nanoseconds(st.st_mtim));
 		} else if (adopted == ADOPTED) {
 			notifier_inode(s->notifier, inode_id(i), !S_ISREG(i->type));
 		}

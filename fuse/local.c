@@ -7,17 +7,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include "fetch/nanoseconds.h"
 #include "fuse/claim.h"
 #include "fuse/names.h"
 #include "fuse/ops.h"
 #include "fuse/server.h"
-
-#define NS INT64_C(1000000000)
-
-static int64_t nanoseconds(struct timespec t)
-{
-	return t.tv_sec * NS + t.tv_nsec;
-}
 
 /* Under the inode's lock */
 static void take_stat_locked(struct inode *i, const struct stat *st)

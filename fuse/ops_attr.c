@@ -5,27 +5,16 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include "fetch/nanoseconds.h"
 #include "fuse/access.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
 #include "fuse/setid.h"
 
-#define NS INT64_C(1000000000)
-
-static struct timespec timespec_of(int64_t ns)
-{
-	struct timespec t = {.tv_sec = ns / NS, .tv_nsec = ns % NS};
-	if (t.tv_nsec < 0) {
-		t.tv_sec--;
-		t.tv_nsec += NS;
-	}
-	return t;
-}
-
 void inode_stat(struct inode *i, struct stat *st)
 {
 	pthread_mutex_lock(&i->lock);
-	struct timespec mtime = timespec_of(i->mtime_ns);
+	struct timespec mtime = nanoseconds_split(i->mtime_ns);
 	uint64_t size = S_ISDIR(i->type) && i->size == 0 ? 4096 : i->size;
 	*st = (struct stat){
 	        .st_ino = i->ino,
@@ -43,8 +32,8 @@ void inode_stat(struct inode *i, struct stat *st)
 	        .st_ctim = mtime,
 	};
 	if (i->local) {
-		st->st_atim = timespec_of(i->extra->atime_ns);
-		st->st_ctim = timespec_of(i->extra->ctime_ns);
+		st->st_atim = nanoseconds_split(i->extra->atime_ns);
+		st->st_ctim = nanoseconds_split(i->extra->ctime_ns);
 		if (i->born)
 			st->st_blocks = i->extra->blocks;
 	}
@@ -283,7 +272,7 @@ static void removed_set(fuse_req_t req, struct inode *i, const struct stat *attr
 	if (to_set & FUSE_SET_ATTR_GID)
 		i->gid = attr->st_gid;
 	if (to_set & FUSE_SET_ATTR_MTIME)
-		i->mtime_ns = attr->st_mtim.tv_sec * NS + attr->st_mtim.tv_nsec;
+		i->mtime_ns = nanoseconds(attr->st_mtim);
 	pthread_mutex_unlock(&i->lock);
 	struct stat st;
 	inode_stat(i, &st);

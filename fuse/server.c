@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include "fetch/nanoseconds.h"
 #include "fuse/backing.h"
 #include "fuse/claim.h"
 #include "fuse/control.h"
@@ -167,7 +168,7 @@ static struct inode *root_new(struct server *s)
 		e.uid = st.st_uid;
 		e.gid = st.st_gid;
 		e.nlink = st.st_nlink;
-		e.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+		e.mtime_ns = nanoseconds(st.st_mtim);
 	}
 	struct inode *root = inode_intern(s, NULL, "", &e, false);
 	struct tree_node node;

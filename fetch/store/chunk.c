@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <unistd.h>
 #include <xxhash.h>
+#include "fetch/nanoseconds.h"
 #include "fetch/store/mapfile.h"
 #include "fetch/store/shard.h"
 #include "fetch/store/store_private.h"
@@ -97,11 +98,9 @@ int file_record_again_locked(struct store_file *f, uint8_t flags)
 
 int file_stamp_locked(struct store_file *f)
 {
-	int64_t ns = f->record.mtime_ns % 1000000000;
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+	                                  nanoseconds_split(f->record.mtime_ns)};
 
-	times[1].tv_nsec = ns < 0 ? ns + 1000000000 : ns;
-	times[1].tv_sec = f->record.mtime_ns / 1000000000 - (ns < 0);
 	return futimens(f->fd, times) < 0 ? -errno : 0;
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
+#include "fetch/nanoseconds.h"
 #include "fetch/path.h"
 #include "fetch/store/mapfile.h"
 #include "fetch/store/shard.h"
@@ -226,7 +227,7 @@ int store_file_utimens(struct store_file *f, const struct timespec times[2])
 	if (err == 0 && futimens(f->fd, set) < 0)
 		err = -errno;
 	if (err == 0 && set[1].tv_nsec != UTIME_OMIT) {
-		f->record.mtime_ns = set[1].tv_sec * INT64_C(1000000000) + set[1].tv_nsec;
+		f->record.mtime_ns = nanoseconds(set[1]);
 		err = file_record_again_locked(f, f->record.flags);
 		if (err)
 			f->record.mtime_ns = before;

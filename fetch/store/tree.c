@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+#include "fetch/nanoseconds.h"
 #include "fetch/path.h"
 #include "fetch/store/entries.h"
 #include "fetch/store/shard.h"
@@ -74,12 +75,7 @@ static int look_record(struct store *s, const struct record *r, struct tree_node
 	if (n->kind == TREE_LOCAL || ((r->flags & RECORD_COMPLETE) && !record_is_dead(s, r)))
 		return 0;
 	/* the file's own time is that of the last chunk that came */
-	n->st.st_mtim.tv_sec = r->mtime_ns / 1000000000;
-	n->st.st_mtim.tv_nsec = r->mtime_ns % 1000000000;
-	if (n->st.st_mtim.tv_nsec < 0) {
-		n->st.st_mtim.tv_sec--;
-		n->st.st_mtim.tv_nsec += 1000000000;
-	}
+	n->st.st_mtim = nanoseconds_split(r->mtime_ns);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+#include "fetch/nanoseconds.h"
 #include "fetch/path.h"
 #include "fetch/store/stamp.h"
 #include "fetch/store/tree_private.h"
@@ -322,14 +323,8 @@ int tree_make_nameless(struct store *s, const char *path, const struct tree_make
 
 static void set_mtime(const struct place *p, int64_t ns)
 {
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, nanoseconds_split(ns)};
 
-	times[1].tv_sec = ns / 1000000000;
-	times[1].tv_nsec = ns % 1000000000;
-	if (times[1].tv_nsec < 0) {
-		times[1].tv_sec--;
-		times[1].tv_nsec += 1000000000;
-	}
 	utimensat(p->dir, p->name, times, AT_SYMLINK_NOFOLLOW);
 }
 

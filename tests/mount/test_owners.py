@@ -179,3 +179,25 @@ def test_of_root_without_capabilities(mount, scratch):
     m = m.again(prefix=BARE)
     assert differences(look(m.path), wanted) == {}
     assert inodes(m.path) == before
+
+
+def test_times_beyond_what_can_be_told(mount, scratch):
+    """The nearest that can: never one that has wrapped into another century."""
+    source, last = scratch / "source", ((1 << 63) - 1) // 10**9
+    source.mkdir()
+    for name in ("late", "kept", "partly"):
+        (source / name).write_bytes(bytes(200_000))
+    os.utime(source / "late", (13_000_000_000, 13_000_000_000))  # 2381
+    m = mount(source, "-o", "rw,allow_other")
+    (m / "born").write_bytes(b"born")
+    for name in ("born", "kept", "partly"):
+        os.utime(m / name, (13_000_000_000, 13_000_000_000))
+    with open(m / "partly", "rb", buffering=0) as f:
+        f.read(1)
+    for _ in range(2):
+        for name in ("late", "born", "kept", "partly"):
+            assert int(os.stat(m / name).st_mtime) == last, name
+        m.umount()
+        m = m.again()
+    (m / "partly").read_bytes(), (m / "late").read_bytes()
+    assert int(os.stat(m / "partly").st_mtime) == int(os.stat(m / "late").st_mtime) == last

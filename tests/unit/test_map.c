@@ -75,7 +75,8 @@ static void test_bounds(void)
 static void test_ranges(void)
 {
 	for (uint64_t chunks = 1; chunks < 500; chunks += 1 + chunks / 5) {
-		g_autofree char *here = g_malloc0(chunks + 1); /* 1: present, 2: doubtful, 3: local */
+		g_autofree char *here =
+		        g_malloc0(chunks + 1); /* 1: present, 2: doubtful, 3: local */
 		uint64_t own_from = chunks, total = 0;
 		struct map m;
 
@@ -90,7 +91,8 @@ static void test_ranges(void)
 				map_set_present(&m, k);
 		}
 		for (int step = 0; step < 60; step++) {
-			uint64_t from = (uint64_t)g_test_rand_int() % (chunks + 1), count = 0, next = from;
+			uint64_t from = (uint64_t)g_test_rand_int() % (chunks + 1), count = 0,
+			         next = from;
 			uint64_t to = from + (uint64_t)g_test_rand_int() % (chunks + 1 - from);
 
 			for (uint64_t k = from; k < to; k++)
