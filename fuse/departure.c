@@ -20,7 +20,7 @@ static bool in_use(const struct inode *i)
 /* Has it names that are in the store alone? What has several remote ones is found by its index. */
 static bool has_unknown(const struct inode *i, const struct departure *d)
 {
-	return !d->last && !i->indexed && (!i->extra || !i->extra->aliases);
+	return !d->last && !i->indexed && !names_has_aliases(i);
 }
 
 int departure_prepare(struct server *s, struct inode *i, bool replaced, struct departure *out)
@@ -30,7 +30,7 @@ int departure_prepare(struct server *s, struct inode *i, bool replaced, struct d
 	if (err)
 		return err;
 	pthread_rwlock_rdlock(&s->names);
-	bool aliases = i->extra && i->extra->aliases;
+	bool aliases = names_has_aliases(i);
 	d.last = i->local ? i->nlink <= 1 : !aliases;
 	bool unknown = has_unknown(i, &d);
 	pthread_rwlock_unlock(&s->names);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "fuse/caller.h"
 #include "fuse/inode.h"
+#include "fuse/names.h"
 #include "fuse/server.h"
 
 /* What /proc tells of a thread; false: nothing. */
@@ -80,8 +81,13 @@ GArray *event_parents(struct server *s, const struct inode *i)
 	pthread_rwlock_rdlock(&s->names);
 	if (i->parent)
 		g_array_append_val(parents, i->parent->ino);
-	for (GSList *l = i->extra ? i->extra->aliases : NULL; l; l = l->next)
-		g_array_append_val(parents, ((struct alias *)l->data)->parent->ino);
+	GHashTableIter iter;
+	gpointer next;
+	if (names_has_aliases(i)) {
+		g_hash_table_iter_init(&iter, i->extra->aliases);
+		while (g_hash_table_iter_next(&iter, &next, NULL))
+			g_array_append_val(parents, ((const struct alias *)next)->parent->ino);
+	}
 	pthread_rwlock_unlock(&s->names);
 	return parents;
 }

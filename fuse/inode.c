@@ -221,12 +221,16 @@ static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **
 {
 	if (!x)
 		return;
-	for (GSList *l = x->aliases; l; l = l->next) {
-		struct alias *a = l->data;
+	GHashTableIter iter;
+	gpointer next;
+	if (x->aliases)
+		g_hash_table_iter_init(&iter, x->aliases);
+	while (x->aliases && g_hash_table_iter_next(&iter, &next, NULL)) {
+		const struct alias *a = next;
 		a->parent->refs--;
 		release_locked(s, a->parent, orphans);
 	}
-	g_slist_free_full(x->aliases, g_free);
+	g_clear_pointer(&x->aliases, g_hash_table_unref);
 	g_free(x->remote);
 	g_free(x);
 }

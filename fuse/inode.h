@@ -32,9 +32,9 @@ struct alias {
 
 /* What few inodes have. */
 struct inode_extra {
-	GSList *aliases;   /* of struct alias, owned */
-	char *remote;      /* owned; the remote path, where the name does not tell it */
-	uint64_t unlinked; /* its number in the store once it has no name; 0: none */
+	GHashTable *aliases; /* set of struct alias, owned; NULL: there never was one */
+	char *remote;        /* owned; the remote path, where the name does not tell it */
+	uint64_t unlinked;   /* its number in the store once it has no name; 0: none */
 	/* Of one whose local object counts: */
 	int64_t atime_ns, ctime_ns;
 	/* A change of ours alone: while the object says the first, the second is reported */

@@ -15,14 +15,54 @@ struct inode_extra *inode_extra_locked(struct inode *i)
 	return i->extra;
 }
 
-static GSList *alias_find(const struct inode *i, const struct inode *parent, const char *name)
+static guint alias_hash(gconstpointer p)
 {
-	for (GSList *l = i->extra ? i->extra->aliases : NULL; l; l = l->next) {
-		const struct alias *a = l->data;
-		if (a->parent == parent && strcmp(a->name, name) == 0)
-			return l;
-	}
-	return NULL;
+	const struct alias *a = p;
+	return g_str_hash(a->name) ^ g_direct_hash(a->parent);
+}
+
+static gboolean alias_equal(gconstpointer one, gconstpointer two)
+{
+	const struct alias *a = one, *b = two;
+	return a->parent == b->parent && strcmp(a->name, b->name) == 0;
+}
+
+static struct alias *alias_new(struct inode *parent, const char *name)
+{
+	size_t length = strlen(name) + 1;
+	struct alias *a = g_malloc(sizeof(*a) + length);
+	a->parent = parent;
+	memcpy(a->name, name, length);
+	return a;
+}
+
+bool names_has_aliases(const struct inode *i)
+{
+	return i->extra && i->extra->aliases && g_hash_table_size(i->extra->aliases) > 0;
+}
+
+static bool alias_has(const struct inode *i, const struct inode *parent, const char *name)
+{
+	if (!names_has_aliases(i))
+		return false;
+	g_autofree struct alias *key = alias_new((struct inode *)parent, name);
+	return g_hash_table_contains(i->extra->aliases, key);
+}
+
+static void alias_add(struct inode *i, struct inode *parent, const char *name)
+{
+	struct inode_extra *x = inode_extra_locked(i);
+	if (!x->aliases)
+		x->aliases = g_hash_table_new_full(alias_hash, alias_equal, g_free, NULL);
+	g_hash_table_add(x->aliases, alias_new(parent, name));
+}
+
+static bool alias_remove(struct inode *i, const struct inode *parent, const char *name)
+{
+	if (!names_has_aliases(i))
+		return false;
+	g_autofree struct alias *key = alias_new((struct inode *)parent, name);
+	return g_hash_table_remove(i->extra->aliases, key);
 }
 
 bool names_has(struct server *s, const struct inode *i, const struct inode *parent,
@@ -30,7 +70,7 @@ bool names_has(struct server *s, const struct inode *i, const struct inode *pare
 {
 	pthread_rwlock_rdlock(&s->names);
 	bool has = !i->nameless && ((i->parent == parent && strcmp(i->name, name) == 0) ||
-	                            alias_find(i, parent, name));
+	                            alias_has(i, parent, name));
 	pthread_rwlock_unlock(&s->names);
 	return has;
 }
@@ -53,48 +93,37 @@ struct inode *names_add_locked(struct inode *i, struct inode *parent, const char
 		i->nameless = false;
 		return before;
 	}
-	size_t length = strlen(name) + 1;
-	struct alias *a = g_malloc(sizeof(*a) + length);
-	a->parent = parent;
-	memcpy(a->name, name, length);
-	struct inode_extra *x = inode_extra_locked(i);
-	x->aliases = g_slist_append(x->aliases, a);
+	alias_add(i, parent, name);
 	return NULL;
 }
 
 struct inode *names_remove_locked(struct inode *i, struct inode *parent, const char *name)
 {
-	GSList *l = alias_find(i, parent, name);
-	struct inode *dropped = parent;
-	if (!l && (i->parent != parent || strcmp(i->name, name) != 0))
+	GHashTableIter iter;
+	gpointer next;
+	if (alias_remove(i, parent, name))
+		return parent;
+	if (i->parent != parent || strcmp(i->name, name) != 0)
 		return NULL;
-	if (!l && (!i->extra || !i->extra->aliases)) {
+	if (!names_has_aliases(i)) {
 		i->nameless = true; /* it keeps its parent for as long as it lives */
 		return NULL;
 	}
-	if (!l) {
-		l = i->extra->aliases;
-		struct alias *a = l->data;
-		i->parent = a->parent;
-		g_free(i->name);
-		i->name = g_strdup(a->name);
-	}
-	g_free(l->data);
-	i->extra->aliases = g_slist_delete_link(i->extra->aliases, l);
-	return dropped;
+	g_hash_table_iter_init(&iter, i->extra->aliases);
+	g_hash_table_iter_next(&iter, &next, NULL);
+	const struct alias *a = next;
+	i->parent = a->parent;
+	g_free(i->name);
+	i->name = g_strdup(a->name);
+	g_hash_table_iter_remove(&iter);
+	return parent;
 }
 
 bool names_move_locked(struct inode *i, struct inode *from, const char *name, struct inode *to,
                        const char *newname)
 {
-	GSList *l = alias_find(i, from, name);
-	if (l) {
-		size_t length = strlen(newname) + 1;
-		struct alias *a = g_malloc(sizeof(*a) + length);
-		a->parent = to;
-		memcpy(a->name, newname, length);
-		g_free(l->data);
-		l->data = a;
+	if (alias_remove(i, from, name)) {
+		alias_add(i, to, newname);
 	} else if (i->parent == from && strcmp(i->name, name) == 0) {
 		i->parent = to;
 		g_free(i->name);

@@ -2,7 +2,7 @@
  * Copyright the lacunafs authors */
 
 /* Names of inodes: where they are in memory. A file has one name in the inode itself, and
- * aliases.
+ * aliases: of a file with 20,000 links each look-up asks whether a name is one of them.
  * Locking: `_locked` wants server.names written
  * Owns:    what returns an inode returns the parent whose reference is the caller's now: to be
  *          put without any lock; NULL: none
@@ -13,6 +13,7 @@
 struct inode_extra *inode_extra_locked(struct inode *i);
 bool names_has(struct server *s, const struct inode *i, const struct inode *parent,
                const char *name);
+bool names_has_aliases(const struct inode *i); /* with server.names read or written */
 /* None of its names is known. */
 bool names_none(struct server *s, const struct inode *i);
 /* Takes over a reference on `parent`. */

@@ -294,6 +294,35 @@ def test_hard_links_of_one_remote_file(mount, scratch):
     check(m.again())
 
 
+def processor_time(pid):
+    """Of a process, in seconds."""
+    fields = open(f"/proc/{pid}/stat", encoding="utf-8").read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_very_many_links_of_one_file(mount, tree):
+    """The last take the daemon no longer than the first."""
+    m = mount(tree, "-o", "rw")
+    (m / "file").write_bytes(b"linked")
+    os.mkdir(m / "d")
+    times, step, count = [], 2_000, 20_000
+    for first in range(0, count, step):
+        begun = processor_time(m.pid)
+        for i in range(first, first + step):
+            os.link(m / "file", m / "d" / f"{i}")
+        times.append(processor_time(m.pid) - begun)
+    assert os.stat(m / "file").st_nlink == count + 1
+    assert sum(times[-2:]) < 2.5 * sum(times[:2]) + 0.1, times
+    for i in range(0, count, 2):
+        os.unlink(m / "d" / f"{i}")
+    os.rename(m / "d" / "1", m / "moved"), os.unlink(m / "file")
+    assert os.stat(m / "moved").st_nlink == count // 2
+    m.umount()
+    m = m.again()
+    assert os.stat(m / "d" / "3").st_nlink == count // 2
+    assert os.path.samefile(m / "d" / "3", m / "moved")
+
+
 NAMES = [b"x" * 255, b"\xff\xfe\x80", b"\xc3", "é".encode() * 127, b"new\nline", b"tab\t", b" ",
          b"tree", b"state", b"lock", b"gone", b"unlinked", b".lacunafs", b"0123456789abcdef", b"...",
          b"-rf", b"\x01", b"\x7f", b"*", b"a\\b", b"%2e%2e", b"user.lacuna"]
