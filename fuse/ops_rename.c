@@ -11,7 +11,7 @@
 #include "fuse/ops.h"
 #include "fuse/parked.h"
 
-#define FLAGS_KNOWN (RENAME_NOREPLACE | RENAME_EXCHANGE)
+#define FLAGS_KNOWN (RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)
 
 /* One rename; `i`, and `over` where something has the new name, with references. */
 struct renaming {
@@ -124,6 +124,8 @@ static int rename_run(struct server *s, struct renaming *r)
 	struct directory *to = inode_open_directory(s, r->to);
 	if (exchange)
 		directory_local_add(from, r->name, r->over->type);
+	else if (r->flags & RENAME_WHITEOUT)
+		directory_local_add(from, r->name, S_IFCHR);
 	else
 		directory_local_remove(from, r->name);
 	/* a name of another type is another name */
@@ -138,6 +140,8 @@ static int rename_begin(struct server *s, struct renaming *r)
 	if (s->read_only)
 		return EROFS;
 	if (r->flags & ~FLAGS_KNOWN)
+		return EINVAL;
+	if ((r->flags & RENAME_EXCHANGE) && (r->flags & RENAME_WHITEOUT))
 		return EINVAL;
 	if (strlen(r->newname) > 255)
 		return ENAMETOOLONG;
