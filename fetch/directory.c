@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
+#include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -219,6 +220,15 @@ char *directory_cause(struct directory *d)
 	return cause;
 }
 
+/* Asked again it says the same: there is no index, nobody gets it, or it leads back to itself. */
+static bool is_refusal(const GError *error)
+{
+	return g_error_matches(error, FETCH_ERROR, FETCH_PROTOCOL) ||
+	       g_error_matches(error, FETCH_ERROR, FETCH_DENIED) ||
+	       g_error_matches(error, FETCH_ERROR, FETCH_MISSING) ||
+	       g_error_matches(error, LOCAL_ERROR, ELOOP);
+}
+
 void directory_failed_locked(struct directory *d, const GError *error)
 {
 	struct lister *l = d->lister;
@@ -227,6 +237,7 @@ void directory_failed_locked(struct directory *d, const GError *error)
 	l->errors++;
 	g_free(d->cause);
 	d->cause = g_strdup(error->message);
+	d->refused = is_refusal(error);
 	d->quiet_ns = clock_now() + (int64_t)quiet_ms * 1000000;
 }
 

@@ -208,9 +208,15 @@ void directory_gone_add(struct directory *d, const char *name)
 int directory_empty(struct directory *d)
 {
 	struct directory_entry e;
-	struct listing *l = directory_listing(d, NULL);
-	int result = l == NULL ? EIO : directory_next(d, l, 0, &e) ? ENOTEMPTY : 0;
+	bool refused;
+	int result;
 
-	listing_unref(l);
+	pthread_mutex_lock(&d->lister->lock);
+	refused = d->overlay && overlay_is_empty(d->overlay) && d->listing == NULL && d->refused;
+	if (d->overlay && d->listing)
+		result = next_locked(d, d->listing, 0, &e) ? ENOTEMPTY : 0;
+	else
+		result = refused ? 0 : EIO;
+	pthread_mutex_unlock(&d->lister->lock);
 	return result;
 }

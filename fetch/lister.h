@@ -84,7 +84,8 @@ void directory_local_remove(struct directory *d, const char *name);
 void directory_gone_add(struct directory *d, const char *name);
 /* How many directories are in it. false: not listed. */
 bool directory_subdirectories(struct directory *d, uint32_t *count);
-/* 0: nothing, local or remote, has a name in it. ENOTEMPTY; EIO: that is not known. */
+/* 0: nothing, local or remote, has a name in it, or can be shown: the source refuses to list it for
+ * good, and nothing in it counts here. ENOTEMPTY; EIO: that is not known. */
 int directory_empty(struct directory *d);
 
 /* Says what the entry is from now on, whatever the source told: for one whose older version

@@ -82,6 +82,7 @@ struct directory {
 	unsigned refs;                 /* atomic */
 	bool looked;                   /* into the store */
 	bool local;                    /* nothing remote: its listing is empty for ever */
+	bool refused;                  /* the source has last refused to list it, for good */
 	bool asking, expired, unsaved;
 	char path[];
 };

@@ -167,6 +167,11 @@ bool overlay_has(const struct overlay *o, const char *name)
 	return g_hash_table_contains(o->local, name);
 }
 
+bool overlay_is_empty(const struct overlay *o)
+{
+	return g_hash_table_size(o->local) == 0;
+}
+
 bool overlay_next(const struct overlay *o, uint32_t number, struct overlay_entry *out)
 {
 	for (guint n = order_find(&o->numbered, number); n-- > 0;) {

@@ -34,6 +34,7 @@ struct overlay_entry {
 };
 bool overlay_find(const struct overlay *o, const char *name, struct overlay_entry *out);
 bool overlay_has(const struct overlay *o, const char *name);
+bool overlay_is_empty(const struct overlay *o); /* no name counts */
 /* The name with the highest number below `number`; false: there is none. */
 bool overlay_next(const struct overlay *o, uint32_t number, struct overlay_entry *out);
 /* The first name at a cookie past `cookie` at which the listing does not have it any more. */

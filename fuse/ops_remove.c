@@ -185,8 +185,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	fuse_reply_err(req, err);
 }
 
-/* Whether it is empty its listing says. */
-static void rmdir_listed(struct parked *p, struct listing *l)
+static int rmdir_once(struct parked *p)
 {
 	struct server *s = p->server;
 	int err;
@@ -195,9 +194,37 @@ static void rmdir_listed(struct parked *p, struct listing *l)
 		err = S_ISDIR(i->type) ? rmdir_name(s, p->inode, i, p->name) : ENOTDIR;
 	if (i && room_made(s, err))
 		err = rmdir_name(s, p->inode, i, p->name);
-	fuse_reply_err(p->req, err);
 	inode_put(s, i);
+	return err;
+}
+
+/* Whether it is empty its listing says. */
+static void rmdir_listed(struct parked *p, struct listing *l)
+{
+	fuse_reply_err(p->req, rmdir_once(p));
 	parked_free(p);
+}
+
+static void rmdir_refused(struct parked *p, struct listing *none)
+{
+	int err = rmdir_once(p);
+	fuse_reply_err(p->req, err == EIO ? (int)p->offset : err);
+	parked_free(p);
+}
+
+/* One that the source will not list goes with what nobody can see. Not here: this may be the thread
+ * that everything comes from the network by. */
+static void rmdir_unlisted(struct parked *p, int error)
+{
+	struct server *s = p->server;
+	if (error == EINTR) {
+		fuse_reply_err(p->req, error);
+		return;
+	}
+	struct parked *q = parked_new(s, p->req, inode_ref(s->inodes, p->inode), p->name);
+	q->resume = rmdir_refused;
+	q->offset = (uint64_t)error;
+	parked_to_disk(q);
 }
 
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -210,6 +237,7 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (err == 0) {
 		struct parked *p = parked_new(s, req, inode_ref(s->inodes, dir), name);
 		p->resume = rmdir_listed;
+		p->fail = rmdir_unlisted;
 		parked_list(p, inode_open_directory(s, i));
 	} else {
 		fuse_reply_err(req, err);
