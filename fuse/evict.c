@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include "fuse/claim.h"
 #include "fuse/inquiry.h"
+#include "fuse/leftovers.h"
 #include "fuse/notify.h"
 #include "fuse/ops.h"
 
@@ -54,6 +55,8 @@ static bool claim_version(struct server *s, struct inode *i, source_version vers
 void evict_file(struct server *s, struct inode *i, struct leaving *out)
 {
 	*out = (struct leaving){0};
+	if (S_ISDIR(i->type))
+		leftovers_drop(s, i, out);
 	if (!S_ISREG(i->type) || i->born)
 		return;
 	g_autofree char *remote = inode_remote(s, i);
@@ -135,6 +138,16 @@ static void refresh_claimed(struct server *s, struct inode *i, const struct sour
 		take_version(s, i, st);
 }
 
+/* An inode is of one kind for good: the name is another one's once it is listed anew. */
+static void became_directory(struct server *s, struct inode *i, struct leaving *out)
+{
+	struct inode *parent = inode_parent(s, i, NULL);
+	refuse(out, EISDIR, "it is a directory at the source now");
+	directory_expire(inode_open_directory(s, parent));
+	notifier_inode_now(s->notifier, inode_id(parent));
+	inode_put(s, parent);
+}
+
 void refresh_file(struct server *s, struct inode *i, struct leaving *out)
 {
 	*out = (struct leaving){0};
@@ -149,6 +162,8 @@ void refresh_file(struct server *s, struct inode *i, struct leaving *out)
 	if (version == 0 || out->error)
 		return;
 	out->error = inquiry_stat(s, remote, &st);
+	if (out->error == EISDIR)
+		became_directory(s, i, out);
 	if (out->error || st.version == version)
 		return;
 	out->newer = true;

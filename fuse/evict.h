@@ -17,7 +17,8 @@ struct leaving {           /* what became of one file */
 	const char *cause; /* static; NULL: what the errno says */
 };
 
-/* Gives back what can be fetched again. Blocks on disk and network. */
+/* Gives back what can be fetched again; of a directory, what leftovers.h says. Blocks on disk and
+ * network. */
 void evict_file(struct server *s, struct inode *i, struct leaving *out);
 /* A file: as the source has it now, if nothing of it was changed here; a directory is listed
  * anew. Blocks on disk and network. */

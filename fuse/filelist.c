@@ -94,7 +94,8 @@ static bool walk_directory(struct walk *w, const char *path)
 		walk_failed(w, path, errno);
 		return true;
 	}
-	if (w->ops->directory && fstat(dirfd(directory), &own) == 0)
+	bool known = fstat(dirfd(directory), &own) == 0;
+	if (w->ops->directory && known)
 		w->ops->directory(w->user, path, own.st_dev, own.st_ino);
 	while ((wanted = w->ops->walking(w->user, w->list)) &&
 	       (errno = 0, e = readdir(directory))) {
@@ -109,6 +110,8 @@ static bool walk_directory(struct walk *w, const char *path)
 	}
 	if (wanted && errno)
 		walk_failed(w, path, errno);
+	else if (wanted && w->ops->listed && known)
+		w->ops->listed(w->user, path, own.st_dev, own.st_ino);
 	closedir(directory);
 	return wanted;
 }

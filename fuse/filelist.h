@@ -32,8 +32,9 @@ struct filelist_ops {
 	void (*failed)(void *user, const char *path, int code);
 	/* Now and then. false: the walk ends. */
 	bool (*walking)(void *user, const struct filelist *list);
-	/* About to be read; may be NULL. */
+	/* About to be read, and read to its end; may be NULL. */
 	void (*directory)(void *user, const char *path, dev_t dev, ino_t ino);
+	void (*listed)(void *user, const char *path, dev_t dev, ino_t ino);
 };
 
 struct filelist *filelist_new(void);

@@ -94,3 +94,21 @@ void handle_close(struct server *s, struct handle *h)
 		content_unref(c);
 	inode_put(s, i);
 }
+
+GHashTable *handle_table_paths(struct handle_table *t, struct server *s)
+{
+	GHashTable *paths = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	g_autoptr(GPtrArray) open = g_ptr_array_new(); /* of struct inode, references */
+	pthread_mutex_lock(&t->lock);
+	for (guint n = 0; n < t->slots->len; n++) {
+		const struct handle *h = t->slots->pdata[n];
+		if (h->inode)
+			g_ptr_array_add(open, inode_ref(s->inodes, h->inode));
+	}
+	pthread_mutex_unlock(&t->lock);
+	for (guint n = 0; n < open->len; n++) {
+		g_hash_table_add(paths, inode_path(s, open->pdata[n]));
+		inode_put(s, open->pdata[n]);
+	}
+	return paths;
+}

@@ -30,6 +30,8 @@ void handle_table_free(struct handle_table *t, struct server *s); /* closes what
 uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int fd, int flags,
                      bool watched);
 struct handle *handle_get(struct handle_table *t, uint64_t fh); /* NULL: not alive */
+/* The set of the paths in the store of what is open. */
+GHashTable *handle_table_paths(struct handle_table *t, struct server *s);
 /* ops_write.c: its local file, opened if it is not; -errno. */
 int handle_local_fd(struct server *s, struct handle *h);
 /* ops_file.c: closed, as the kernel has it: handle_close() and what hangs on it. */

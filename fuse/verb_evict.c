@@ -13,7 +13,8 @@ static const char evict_help[] =
         "Usage: lacunafs evict PATH...\n"
         "\n"
         "Gives back the space of files, and of everything below directories: what can be\n"
-        "fetched again. What was changed here stays. A file that is open, mapped, running\n"
+        "fetched again; below directories, first that of files which are not at the source\n"
+        "any more. What was changed here stays. A file that is open, mapped, running\n"
         "or sealed is left alone and named, one line each; then the exit status is 1. Who\n"
         "opens a file meanwhile waits for it.\n";
 
@@ -83,7 +84,8 @@ static void answered(void *user, const char *path, JsonObject *answer)
 		job->newer++;
 }
 
-static int leave(const struct batch_ops *ops, char **paths, bool directories)
+/* `anew`: directories are listed again before they are read. */
+static int leave(const struct batch_ops *ops, char **paths, bool anew)
 {
 	g_autoptr(GError) error = NULL;
 	struct job job = {.ops = ops, .mounts = mounts_read(&error)};
@@ -94,12 +96,13 @@ static int leave(const struct batch_ops *ops, char **paths, bool directories)
 	const struct filelist_ops walk = {.argument = walk_argument,
 	                                  .failed = walk_failed,
 	                                  .walking = walk_goes_on,
-	                                  .directory = directories ? walk_directory : NULL};
+	                                  .directory = anew ? walk_directory : NULL,
+	                                  .listed = anew ? NULL : walk_directory};
 	struct filelist *list = filelist_new();
 	filelist_walk(list, paths, &walk, &job);
 	batch_run(list, job.mounts, ops, &job);
 	g_autofree char *bytes = human_size(job.bytes);
-	if (directories)
+	if (anew)
 		printf("%" G_GUINT64_FORMAT " newer, %s given back\n", job.newer, bytes);
 	else
 		printf("%s given back\n", bytes);

@@ -128,6 +128,13 @@ static bool dir_stat(struct dir_source *d, struct source_stat *req, GError **err
 		dir_fail(d, req->base.path, err, error);
 		return false;
 	}
+	if (S_ISDIR(st.stx_mode)) {
+		g_autofree char *name = dir_describe(&d->source, req->base.path);
+
+		g_set_error(error, FETCH_ERROR, FETCH_DIRECTORY, "%s: a directory at the source",
+		            name);
+		return false;
+	}
 	req->size = st.stx_size;
 	req->mtime_ns = dir_time(&st.stx_mtime);
 	req->mtime_known = true;

@@ -12,6 +12,7 @@
 #include "fetch/path.h"
 #include "fetch/store/entries.h"
 #include "fetch/store/shard.h"
+#include "fetch/store/stamp.h"
 #include "fetch/store/tree_private.h"
 
 /* Before the name goes. */
@@ -56,7 +57,13 @@ void last_forget(struct store *s, const struct last *l)
 struct clearing {
 	struct store *store;
 	bool remove; /* or only look */
+	/* Of a sweep; NULL: of none */
+	const struct tree_sweeping *sweeping;
+	GString *path;   /* of the directory */
+	uint64_t *freed; /* bytes */
 };
+
+static int clear_directory(const struct clearing *c, const struct place *p);
 
 /* A file of which nothing can be told: its record is damaged, or what it was made from. */
 static int set_aside(struct store *s, const struct place *p)
@@ -72,52 +79,153 @@ static int set_aside(struct store *s, const struct place *p)
 	return 0;
 }
 
-static int clear_file(struct store *s, const struct place *p, const struct stat *st, bool known)
+static void path_push(GString *path, const char *name)
 {
+	if (path->len > 0)
+		g_string_append_c(path, '/');
+	g_string_append(path, name);
+}
+
+/* By the kernel: a passthrough mapping outlives its handle. */
+static bool is_mapped(const struct place *p)
+{
+	int fd = openat(p->dir, p->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	bool open = fd >= 0 && fcntl(fd, F_SETLEASE, F_WRLCK) < 0 && errno == EAGAIN;
+
+	if (fd >= 0)
+		close(fd);
+	return open;
+}
+
+/* Who has it open, or may have, goes on with it. */
+static bool is_spared(const struct clearing *c, const struct place *p)
+{
+	gsize length = c->path->len;
+
+	path_push(c->path, p->name);
+	bool used = c->sweeping->in_use(c->sweeping->user, c->path->str);
+	g_string_truncate(c->path, length);
+	return used || is_mapped(p);
+}
+
+static int clear_file(const struct clearing *c, const struct place *p, const struct stat *st,
+                      bool known)
+{
+	struct store *s = c->store;
 	struct last last;
 
+	if (c->sweeping && S_ISREG(st->st_mode) && is_spared(c, p))
+		return -EBUSY;
 	last_look(p, &last);
 	if (S_ISREG(st->st_mode) && (!known || (st->st_nlink == 1 && !last.file)))
 		return set_aside(s, p);
 	if (unlinkat(p->dir, p->name, 0) < 0)
 		return -errno;
 	last_forget(s, &last);
+	if (c->sweeping && st->st_nlink == 1)
+		*c->freed += (uint64_t)st->st_blocks * 512;
 	return 0;
+}
+
+/* 0: it does not count; *out: what lies there, *known: a copy of what is remote, or the way to
+ * something. -ENOTEMPTY: it counts. */
+static int leftover_look(struct store *s, const struct place *p, struct stat *out, bool *known)
+{
+	struct tree_node n;
+	int err = place_look(s, p, &n);
+
+	if (err == 0) {
+		tree_node_clear(&n);
+		return -ENOTEMPTY;
+	}
+	if (err != -ENOENT && err != -ESTALE)
+		return err;
+	*known = err == -ENOENT;
+	return fstatat(p->dir, p->name, out, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+static int clear_place(const struct clearing *c, const struct place *p)
+{
+	struct stat st;
+	bool known;
+	int err = leftover_look(c->store, p, &st, &known);
+
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	if (!S_ISDIR(st.st_mode))
+		return c->remove ? clear_file(c, p, &st, known) : 0;
+	err = clear_directory(c, p);
+	if (err || !c->remove)
+		return err;
+	return unlinkat(p->dir, p->name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
 static int clear_entry(int fd, struct dirent *e, void *user)
 {
-	struct clearing *c = user;
+	const struct clearing *c = user;
 	struct place p;
-	struct tree_node n;
-	struct stat st;
 
 	place_at(fd, e->d_name, &p);
-	int err = place_look(c->store, &p, &n);
-	if (err == 0) {
-		tree_node_clear(&n);
-		return -ENOTEMPTY; /* it counts */
-	}
-	if (err != -ENOENT && err != -ESTALE)
-		return err;
-	if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (S_ISDIR(st.st_mode)) {
-		int below = clear_below(c->store, &p, c->remove);
+	int err = clear_place(c, &p);
+	return c->sweeping ? 0 : err; /* of what is swept the rest is tried all the same */
+}
 
-		if (below || !c->remove)
-			return below;
-		return unlinkat(fd, e->d_name, AT_REMOVEDIR) < 0 ? -errno : 0;
-	}
-	return c->remove ? clear_file(c->store, &p, &st, err == -ENOENT) : 0;
+static int clear_directory(const struct clearing *c, const struct place *p)
+{
+	gsize length = c->path ? c->path->len : 0;
+	int err;
+
+	if (c->path)
+		path_push(c->path, p->name);
+	err = entries_foreach(path_open(p->dir, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
+	                      clear_entry, (void *)c);
+	if (c->path)
+		g_string_truncate(c->path, length);
+	return err;
 }
 
 int clear_below(struct store *s, const struct place *p, bool remove)
 {
 	struct clearing c = {.store = s, .remove = remove};
 
-	return entries_foreach(path_open(p->dir, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
-	                       clear_entry, &c);
+	return clear_directory(&c, p);
+}
+
+static int sweep_entry(int fd, struct dirent *e, void *user)
+{
+	const struct clearing *c = user;
+	const struct tree_sweeping *w = c->sweeping;
+	struct stamp stamp;
+	struct place p;
+	struct stat st;
+	bool known;
+
+	place_at(fd, e->d_name, &p);
+	if (leftover_look(c->store, &p, &st, &known) != 0 ||
+	    w->visible(w->user, e->d_name, st.st_mode & S_IFMT))
+		return 0;
+	if (S_ISDIR(st.st_mode) && clear_directory(c, &p) != 0)
+		return 0;
+	stamp_begin(c->store, fd, &stamp);
+	if (S_ISDIR(st.st_mode))
+		unlinkat(fd, e->d_name, AT_REMOVEDIR);
+	else
+		clear_file(c, &p, &st, known);
+	stamp_end(c->store, &stamp);
+	return 0;
+}
+
+int tree_sweep(struct store *s, const char *path, const struct tree_sweeping *w, uint64_t *freed)
+{
+	g_autoptr(GString) at = g_string_new(path);
+	struct clearing c = {.store = s, .remove = true, .sweeping = w, .path = at, .freed = freed};
+	int err = epoch_begin(&s->epoch);
+
+	if (err == 0)
+		err = entries_foreach(
+		        path_open(s->tree, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
+		        sweep_entry, &c);
+	return err == -ENOENT || err == -ENOTDIR || err == -ELOOP ? 0 : err;
 }
 
 int place_rmdir(struct store *s, const struct place *p, uint64_t dir)

@@ -11,11 +11,11 @@
 #include "fetch/store/shard.h"
 #include "fetch/store/tree_private.h"
 
-/* Is the file what lies at its path? */
-static bool file_has_name(struct store_file *f)
+/* Is the file what lies there? */
+static bool file_has_name(struct store_file *f, const char *path)
 {
-	int dir = f->path[0] == '/' ? f->store->state : f->store->tree;
-	int fd = path_open(dir, f->path + (f->path[0] == '/'), O_PATH | O_NOFOLLOW, 0);
+	int dir = path[0] == '/' ? f->store->state : f->store->tree;
+	int fd = path_open(dir, path + (path[0] == '/'), O_PATH | O_NOFOLLOW, 0);
 	struct stat st;
 	bool same = fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == f->record.ino;
 
@@ -30,8 +30,12 @@ static int file_keep_locked(struct store_file *f, const char *path, const struct
 {
 	uint8_t flags = f->record.flags | RECORD_KEPT;
 	bool named = f->named;
-	int err = origin_write(f->store, f->record.id, f->link_ino, k->remote);
+	int err;
 
+	/* its copy was dropped, or never had the name: what is changed in it now would be lost */
+	if (named && !f->indexed && !file_has_name(f, path))
+		return -ESTALE;
+	err = origin_write(f->store, f->record.id, f->link_ino, k->remote);
 	if (err == 0)
 		err = xattrs_give(f->store, f->fd, k);
 	if (err == 0)
@@ -40,7 +44,7 @@ static int file_keep_locked(struct store_file *f, const char *path, const struct
 		g_free(f->path);
 		f->path = g_strdup(path);
 		err = file_establish_locked(f, f->indexed ? f->record.flags : flags);
-		if (err == 0 && !file_has_name(f))
+		if (err == 0 && !file_has_name(f, path))
 			err = -EEXIST;
 	}
 	if (err == 0 && k->nlink > 1)

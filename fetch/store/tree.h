@@ -71,7 +71,8 @@ int tree_keep(struct store *s, const char *path, const struct store_kept *k,
               const struct store_origin *o, const char *target, uint32_t rdev);
 
 /* What is replaced has nothing that counts in it where it is a directory (-ENOTEMPTY); its marks of
- * what is gone: tree_gone_forget(). */
+ * what is gone: tree_gone_forget(). RENAME_WHITEOUT: a device 0:0, which counts, has the old name
+ * then; -EINVAL where the file system has none. */
 int tree_rename(struct store *s, const char *from, const char *to, unsigned flags);
 int tree_link(struct store *s, const char *from, const char *to);
 /* The name goes. `number` > 0: the file is still in use, and is /unlinked/`number` then. */
@@ -82,6 +83,14 @@ int tree_aside(struct store *s, const char *path, uint64_t number);
 int tree_rmdir(struct store *s, const char *path, uint64_t dir);
 /* 0: nothing below counts. -ENOTEMPTY. */
 int tree_clears(struct store *s, const char *path);
+/* Removes the copies in a directory, and all below, whose names are not `visible` in it; not what
+ * counts, and not a file that is `in_use` (its path). *freed: bytes are added. */
+struct tree_sweeping {
+	bool (*visible)(void *user, const char *name, uint32_t type);
+	bool (*in_use)(void *user, const char *path);
+	void *user;
+};
+int tree_sweep(struct store *s, const char *path, const struct tree_sweeping *w, uint64_t *freed);
 int tree_orphan_drop(struct store *s, uint64_t number);
 uint64_t tree_number(struct store *s);
 

@@ -4,10 +4,13 @@
 import errno
 import os
 import shutil
+import subprocess
 
 import pytest
 
+import lying
 import processes
+import servers
 import trees
 
 NEW = b"made here, and not there"
@@ -90,3 +93,126 @@ def test_a_change_keeps_its_ancestors(mount, serve, scratch, becomes, kind):
         assert os.listdir(m / change) == []
         os.mkdir(m / change / "d")
         assert os.listdir(m / change / "d") == []
+
+
+def copies(m):
+    """The files that the store has in its tree, and how many bytes they take."""
+    top = m.store / "tree"
+    found = [p for p in top.rglob("*") if p.is_file()]
+    return {str(p.relative_to(top)) for p in found}, sum(p.stat().st_blocks for p in found) * 512
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("kind", ["http", "dir"])
+def test_what_nobody_sees_is_the_first_that_evict_takes(mount, lacunafs, serve, scratch, kind):
+    source, body = scratch / "source", trees.noise(1, 100_000)
+    names = ["stays", "goes", "open", "part", "d/goes", "d/e/goes", "d/open", "k/goes", "k/kept",
+             "becomes", "b/file"]
+    for name in names:
+        trees.put(source / name, body)
+    m = mount(serve(source).url if kind == "http" else source, "-o",
+              "rw,listing_ttl=0,retries=0,readahead=0")
+    for name in names:
+        with open(m / name, "rb", buffering=0) as f:
+            assert f.read(10 if name == "part" else 200_000)
+    with open(m / "k" / "kept", "r+b") as f:
+        f.write(NEW)
+    held = {name: open(m / name, "rb") for name in ("open", "d/open")}
+    for name in ("goes", "open", "part", "becomes"):
+        os.unlink(source / name)
+    for name in ("d", "k", "b"):
+        shutil.rmtree(source / name)
+    trees.put(source / "becomes" / "inside", b"a directory now")
+    trees.put(source / "b", b"a file now")
+    soon(lambda: sorted(os.listdir(m.path)) == ["b", "becomes", "k", "stays"])
+    soon(lambda: os.listdir(m / "k") == ["kept"])
+    before = os.stat(m / "k").st_mtime_ns, os.stat(m / "k" / "kept").st_mtime_ns
+    assert copies(m)[0] >= set(names)
+    done = lacunafs.run("evict", m.path)
+    assert done.returncode == 0, done.stderr
+    assert copies(m)[0] - {"stays", "b"} == {"k/kept", "open", "d/open"}
+    assert (os.stat(m / "k").st_mtime_ns, os.stat(m / "k" / "kept").st_mtime_ns) == before
+    for name, f in held.items():
+        assert f.read() == body
+        f.close()
+    assert (m / "k" / "kept").read_bytes() == NEW + body[len(NEW):]
+    assert (m / "b").read_bytes() == b"a file now"
+    assert (m / "becomes" / "inside").read_bytes() == b"a directory now"
+
+    def gone():  # the kernel tells in its own time that they were closed
+        assert lacunafs.run("evict", m.path).returncode == 0
+        return copies(m)[0] - {"stays", "b", "becomes/inside"} == {"k/kept"}
+
+    soon(gone)
+    assert copies(m)[1] < 250_000
+    assert os.listdir(m.store / "state" / "maps") == [] or \
+        sum(len(os.listdir(d)) for d in (m.store / "state" / "maps").iterdir()) <= 2
+    m.umount()
+    assert (m.again() / "k" / "kept").read_bytes() == NEW + body[len(NEW):]
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("remounted", [False, True])
+def test_a_directory_that_is_never_listed_can_be_removed(mount, web, scratch, remounted):
+    """A page has the place of its index: nobody can look into it, and it can be got rid of. Not
+    where somebody once could, nor while the server may think of something better."""
+    source = scratch / "source"
+    for name in ("page", "forbidden", "tree", "deep/page", "deep/page2", "later"):
+        trees.put(source / name / "file", b"remote")
+    m = mount(web(servers.Nginx, source, extra="""
+        location ~ ^/(page|tree|deep/page2?)/$ { index file; }
+        location ~ ^/forbidden/$ { autoindex off; }
+        location ~ ^/later/$ { return 503; }""").url, "-o", "rw,retries=0,wait_timeout=3s")
+    assert error_of(os.listdir, m / "page") == errno.EIO
+    os.rmdir(m / "page")
+    os.rmdir(m / "forbidden")
+    assert error_of(os.rmdir, m / "later") == errno.EIO
+    done = subprocess.run(["rm", "-r", m / "tree", m / "deep"], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    if remounted:
+        m.umount()
+        m = m.again()
+    assert sorted(os.listdir(m.path)) == ["later"]
+    for name in ("page", "tree"):
+        assert error_of(os.stat, m / name) == errno.ENOENT
+        os.mkdir(m / name)
+        assert os.listdir(m / name) == []
+
+
+def test_a_directory_that_was_listed_once_is_no_empty_one(mount, serve, scratch):
+    """What was seen in it is in it, whatever the source says now."""
+    source = scratch / "source"
+    trees.put(source / "d" / "file", b"remote")
+    server = serve(source)
+    m = mount(server.url, "-o", "rw,listing_ttl=0,retries=0")
+    assert os.listdir(m / "d") == ["file"]
+    server.lie("/d/", lying.status(403))
+    assert error_of(os.rmdir, m / "d") == errno.ENOTEMPTY
+    m.umount()
+    m = m.again()
+    assert error_of(os.rmdir, m / "d") == errno.ENOTEMPTY
+    os.unlink(m / "d" / "file"), os.rmdir(m / "d")
+    assert os.listdir(m.path) == []
+
+
+@pytest.mark.parametrize("kind", ["nginx", "dir"])
+def test_refresh_of_a_file_that_is_a_directory_now(mount, lacunafs, web, scratch, kind):
+    """It is left alone, with the reason, and is a directory when it is listed anew."""
+    source, body = scratch / "source", trees.noise(3, 200_000)
+    for name in ("f", "g"):
+        trees.put(source / name, body)
+    m = mount(web(servers.Nginx, source).url if kind == "nginx" else source, "-o", "rw")
+    assert (m / "f").read_bytes() == (m / "g").read_bytes() == body
+    write(m / "g")
+    for name in ("f", "g"):
+        os.unlink(source / name)
+        trees.put(source / name / "inside", b"below")
+    with open(m / "f", "rb") as f:
+        done = lacunafs.run("refresh", m / "f", m / "g")
+        assert done.returncode == 1
+        assert done.stderr.count("it is a directory at the source now") == 2, done.stderr
+        assert f.read() == body
+    soon(lambda: (m / "f").is_dir() and (m / "f" / "inside").read_bytes() == b"below")
+    assert (m / "g").read_bytes() == NEW + body[len(NEW):]
+    assert sorted(os.listdir(m.path)) == ["f", "g"]
