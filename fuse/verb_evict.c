@@ -13,10 +13,10 @@ static const char evict_help[] =
         "Usage: lacunafs evict PATH...\n"
         "\n"
         "Gives back the space of files, and of everything below directories: what can be\n"
-        "fetched again; below directories, first that of files which are not at the source\n"
-        "any more. What was changed here stays. A file that is open, mapped, running\n"
-        "or sealed is left alone and named, one line each; then the exit status is 1. Who\n"
-        "opens a file meanwhile waits for it.\n";
+        "fetched again, and first what nobody sees since it vanished at the source. What\n"
+        "was changed here stays. A file that is open, mapped, running or sealed is left\n"
+        "alone and named, one line each; then the exit status is 1. Who opens a file\n"
+        "meanwhile waits for it.\n";
 
 static const char refresh_help[] =
         "Usage: lacunafs refresh [PATH...]\n"
