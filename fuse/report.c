@@ -202,6 +202,20 @@ static void add_last_error(JsonBuilder *b, const struct content_info *info)
 	json_builder_end_object(b);
 }
 
+/* Why a directory could not be listed, or an entry of it not be asked about. Takes `cause`. */
+static void add_listing_error(char *cause, JsonBuilder *b)
+{
+	json_builder_set_member_name(b, "last_error");
+	if (cause) {
+		json_builder_begin_object(b);
+		json_add_text(b, "cause", cause);
+		json_builder_end_object(b);
+	} else {
+		json_builder_add_null_value(b);
+	}
+	g_free(cause);
+}
+
 static void add_content(struct server *s, struct inode *i, unsigned bar, JsonBuilder *b)
 {
 	static const char *const modes[] = {"none", "cached", "passthrough"};
@@ -263,6 +277,8 @@ bool report_file(struct server *s, uint64_t ino, unsigned bar, JsonBuilder *b)
 	if (S_ISREG(i->type)) {
 		add_content(s, i, bar, b);
 		add_transfers(s, path, b);
+	} else if (S_ISDIR(i->type)) {
+		add_listing_error(directory_cause(inode_open_directory(s, i)), b);
 	}
 	json_builder_end_object(b);
 	inode_put(s, i);

@@ -207,8 +207,10 @@ static void view_error(JsonObject *answer, GString *out)
 	g_autofree char *name = text(o, "name");
 	g_autofree char *cause = text(o, "cause");
 	g_autofree char *at = text(o, "at");
-	if (o)
+	if (o && *name)
 		row(out, "last error", "%s, %s: %s", name, at, cause);
+	else if (o)
+		row(out, "last error", "%s", cause);
 }
 
 static void view_bar(JsonObject *answer, bool utf8, GString *out)
@@ -236,6 +238,7 @@ void view_file(JsonObject *answer, const char *name, bool utf8, GString *out)
 	row(out, "source", "%s", url);
 	if (strcmp(kind, "file") != 0) {
 		row(out, "kind", "%s", kind);
+		view_error(answer, out);
 		return;
 	}
 	view_content(answer, out);

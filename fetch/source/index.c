@@ -263,7 +263,10 @@ void index_page_add(struct index_page *page, const struct index_row *row)
 static GError *page_wrong(const struct index_page *page)
 {
 	if (!page->recognised)
-		return g_error_new_literal(FETCH_ERROR, FETCH_PROTOCOL, "not a directory index");
+		return g_error_new_literal(FETCH_ERROR, FETCH_PROTOCOL,
+		                           "not a directory index; if it is an index.html in its "
+		                           "place, let the server list the directory all the same "
+		                           "(nginx: index none; Apache: DirectoryIndex disabled)");
 	if (page->cut || (page->bare && page->added + page->lost == 0))
 		return g_error_new_literal(FETCH_ERROR, FETCH_SERVER,
 		                           "the index page was cut: its end (</html>, </pre>, "

@@ -24,7 +24,8 @@ struct json {
 	bool in_string, escaped;
 	unsigned hex;      /* digits still to come of a \u */
 	uint16_t unit;     /* those so far */
-	bool surrogate;    /* the latest was the first half of a pair */
+	bool surrogate;    /* the latest was the first half of a pair, */
+	size_t half;       /* which is there in batch */
 	bool string_wrong; /* no JSON: json-glib leaks what it had of such a string */
 };
 
@@ -207,34 +208,59 @@ static bool batch_read(struct json *j, GError **error)
 	return true;
 }
 
-static void unit_step(struct json *j, char c)
+/* json-glib refuses half a pair, and the page with it: it becomes \u0001, which no name may hold.
+ */
+static void half_refuse(struct json *j)
+{
+	if (j->surrogate)
+		memcpy(j->batch->str + j->half, "\\u0001", 6);
+	j->surrogate = false;
+}
+
+/* A digit of a \uXXXX, of which all before it is in the batch; the digit to be put there. */
+static char unit_step(struct json *j, char c)
 {
 	j->string_wrong |= !g_ascii_isxdigit(c);
 	j->unit = (uint16_t)(j->unit << 4 | (g_ascii_xdigit_value(c) & 15));
-	if (--j->hex > 0)
-		return;
+	if (--j->hex > 0 || j->string_wrong)
+		return c;
+	size_t start = j->batch->len - 5;
 	bool second = (j->unit & 0xfc00) == 0xdc00;
-	j->string_wrong |= second != j->surrogate;
-	j->surrogate = (j->unit & 0xfc00) == 0xd800;
+	if (j->surrogate && second) {
+		j->surrogate = false;
+		return c;
+	}
+	half_refuse(j);
+	if ((j->unit & 0xfc00) == 0xd800) {
+		j->surrogate = true;
+		j->half = start;
+	} else if (second && (j->unit & 0xff) >= 0x80 && j->unit < 0xdd00) {
+		/* how Python writes a byte that is no UTF-8; and this is how we do */
+		memcpy(j->batch->str + start + 2, "df", 2);
+		g_string_insert(j->batch, start, "\\udbff");
+	} else if (second || j->unit == 0) { /* a NUL would end the name */
+		memcpy(j->batch->str + start, "\\u000", 5);
+		return '1';
+	}
+	return c;
 }
 
-/* One byte within a string. A \u0000 would end the name where json-glib hands it out: it
- * becomes \u0001, which no name may hold either. */
+/* One byte within a string. */
 static char string_step(struct json *j, char c)
 {
-	if (j->hex > 0) {
-		unit_step(j, c);
-		return j->hex == 0 && j->unit == 0 && c == '0' ? '1' : c;
-	}
+	if (j->hex > 0)
+		return unit_step(j, c);
 	if (j->escaped) {
 		j->escaped = false;
 		j->hex = c == 'u' ? 4 : 0;
 		j->unit = 0;
-		j->string_wrong |= strchr("\"\\/bfnrtu", c) == NULL || (j->surrogate && c != 'u');
+		j->string_wrong |= strchr("\"\\/bfnrtu", c) == NULL;
+		if (c != 'u')
+			half_refuse(j);
 	} else if (c == '\\') {
 		j->escaped = true;
 	} else {
-		j->string_wrong |= j->surrogate;
+		half_refuse(j);
 		j->in_string = c != '"';
 	}
 	return c;

@@ -284,3 +284,32 @@ def test_unmounted_while_a_page_is_parsed(mount, serve, many):
     began = time.monotonic()
     m.umount()
     assert time.monotonic() - began < 5
+
+
+def test_page_in_place_of_a_listing(mount, web, lacunafs, many):
+    """A directory with an index.html, which nginx shows in place of the listing: an error that says
+    what to set at the server, in the log and in status."""
+    (many / "d" / "index.html").write_text("<html><head><title>Welcome</title></head><body>"
+                                           '<a href="page.html">page</a></body></html>')
+    server = web(servers.Nginx, many, extra="location /d/ { index index.html; }")
+    m = mount(server.url, "-o", QUICK)
+    assert refused(lambda: os.listdir(m / "d")) == errno.EIO
+    assert "nginx: index none" in m.log()
+    assert "nginx: index none" in m.status("d")["last_error"]["cause"]
+    assert "nginx: index none" in lacunafs.run("status", m / "d").stdout
+    server.stop()
+    (many / "d" / "index.html").unlink()
+    server.start()
+    assert len(os.listdir(m / "d")) == 300 and m.status("d")["last_error"] is None
+
+
+@pytest.mark.parametrize("name, listed", [("bad\\udcff", b"bad\xff"), ("half\\ud83d", None)])
+def test_half_a_surrogate_pair(mount, serve, many, name, listed):
+    """In JSON: a byte as Python writes it, or one name that is left out; the others stay."""
+    server = serve(many)
+    row = '{{"name":"{}","type":"file","size":5}}'
+    server.pages["/d/"] = ("application/json", f'[{row.format(name)},{row.format("file001")}]'.encode())
+    m = mount(server.url, "-o", QUICK)
+    names = sorted(os.listdir(os.fsencode(m / "d")))
+    assert names == sorted(filter(None, [listed, b"file001"]))
+    assert ("are no entries" in m.log()) == (listed is None)

@@ -217,10 +217,6 @@ static void test_not_an_index(void)
 	refused("application/json", "[{\"name\": \"x\", \"type\": \"file\"},]", why);
 	refused("application/json", "[{\"name\": \"x\", \"type\": }]", "malformed");
 	refused("application/json", "[] []", why);
-	refused("application/json", "[{\"name\": \"\\ud83d\"}]", "malformed");
-	refused("application/json", "[{\"name\": \"\\ud83dx\"}]", "malformed");
-	refused("application/json", "[{\"name\": \"\\ud83d\\n\"}]", "malformed");
-	refused("application/json", "[{\"name\": \"\\udc27\"}]", "malformed");
 	refused("application/json", "[{\"name\": \"\\u12g4\"}]", "malformed");
 	refused("application/json", "[{\"name\": \"\\q\"}]", "malformed");
 	g_autofree char *deep = g_strnfill(100, '{');
@@ -263,6 +259,17 @@ static void test_json(void)
 	        {"\\u00e9", "\xc3\xa9"},
 	        {"\\ud83d\\udc27", "\xf0\x9f\x90\xa7"},
 	        {"\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf"},
+	        /* half a pair names nothing, but for bytes as Python writes them */
+	        {"half\\ud83d", ""},
+	        {"half\\ud83dx", ""},
+	        {"half\\ud83d\\n", ""},
+	        {"half\\udc27", ""},
+	        {"half\\ud83d\\u0041", ""},
+	        {"half\\ud83d\\ud83d\\udc27", ""},
+	        {"half\\udc27\\ud83d", ""},
+	        {"half\\udd80", ""},
+	        {"bad\\udcff\\udcfe", "bad\xff\xfe"},
+	        {"bad\\udcffx\\uDC80", "bad\xffx\x80"},
 	        {"\xff\xf4\x8f", "\xff\xf4\x8f"},
 	};
 	g_autoptr(GString) page = g_string_new("\xef\xbb\xbf [");
