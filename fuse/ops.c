@@ -11,9 +11,26 @@ static bool want(struct fuse_conn_info *conn, uint64_t capability)
 	return fuse_set_feature_flag(conn, capability);
 }
 
+/* The kernel stacks two file systems, and a mount with passthrough counts as one, or, over a store
+ * on overlayfs, as two. Why there is no passthrough, or NULL. */
+static const char *stacking(struct server *s, unsigned *depth)
+{
+	bool stacked = store_stacked(s->store), automatic = s->settings->overlays == OVERLAYS_AUTO;
+	unsigned overlays = automatic ? !stacked : s->settings->overlays;
+	*depth = stacked ? 1 : 0;
+	if (stacked && automatic)
+		g_message("the store lies on overlayfs: with passthrough no overlay can be "
+		          "mounted over this mount; -o overlays=1 allows it, without passthrough");
+	if (overlays + stacked < 2)
+		return NULL;
+	return stacked ? "the store lies on overlayfs, and -o overlays= leaves no room for it"
+	               : "switched off by -o overlays=2";
+}
+
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct server *s = userdata;
+	unsigned depth = 0;
 	/* libfuse's default would truncate a running program before the kernel refuses it */
 	fuse_unset_feature_flag(conn, FUSE_CAP_ATOMIC_O_TRUNC);
 	/* We know every change of ours, and say so: the kernel need not guess from the mtime */
@@ -40,13 +57,12 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	/* libfuse's is in pages, which may be 64 KiB; the session's buffer is not */
 	conn->max_write = MIN(conn->max_write, 1u << 20);
 
-	const char *unusable = NULL;
-	if (!s->settings->passthrough)
-		unusable = "switched off (-o passthrough=no)";
-	else if (!want(conn, FUSE_CAP_PASSTHROUGH))
+	const char *unusable =
+	        s->settings->passthrough ? stacking(s, &depth) : "switched off (-o passthrough=no)";
+	if (!unusable && !want(conn, FUSE_CAP_PASSTHROUGH))
 		unusable = "the kernel has no FUSE passthrough (6.9 or later has)";
-	else
-		conn->max_backing_stack_depth = store_stacked(s->store) ? 1 : 0;
+	else if (!unusable)
+		conn->max_backing_stack_depth = depth;
 	session_connected(s, unusable);
 }
 

@@ -31,6 +31,7 @@ enum kind {
 	AUTO,
 	ALLOW,
 	LOST,
+	OVERLAYS,
 	FLAG
 };
 
@@ -69,6 +70,7 @@ static const struct rule {
         {"uid", ID, FIELD(source_options.uid), 0, UINT32_MAX - 1, 0, "a numeric user id"},
         {"gid", ID, FIELD(source_options.gid), 0, UINT32_MAX - 1, 0, "a numeric group id"},
         {"passthrough", AUTO, FIELD(passthrough), 0, 1, 1, "auto or no"},
+        {"overlays", OVERLAYS, FIELD(overlays), 0, OVERLAYS_AUTO, OVERLAYS_AUTO, "auto, 0, 1 or 2"},
         {"exec_writes", ALLOW, FIELD(exec_writes), 0, 1, 0, "deny or allow"},
         {"handler_lost", LOST, FIELD(handler_lost), 0, 2, HANDLER_LOST_WAIT,
          "wait, deny or source"},
@@ -154,6 +156,10 @@ static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 		return word_parse(text, "allow", "deny", out);
 	case LOST:
 		return lost_parse(text, out);
+	case OVERLAYS:
+		*out = OVERLAYS_AUTO;
+		return strcmp(text, "auto") == 0 ||
+		       (number_parse(text, 10, no_units, out) && *out < OVERLAYS_AUTO);
 	case SWITCH:
 		return word_parse(text, "no", "yes", out);
 	default:

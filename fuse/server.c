@@ -287,6 +287,8 @@ static void engine_stop(struct server *s)
 		alarm_clock_free(s->clock);
 	if (s->notifier)
 		notifier_free(s->notifier);
+	if (s->store && !s->served)
+		store_drop(g_steal_pointer(&s->store));
 	int err = s->store ? store_close(s->store) : 0;
 	if (err)
 		g_warning(
@@ -335,7 +337,7 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 		            g_strerror(errno));
 	else
 		s->control = control_new(s, major(st.st_dev), minor(st.st_dev), error);
-	bool ok = s->control != NULL;
+	bool ok = s->served = s->control != NULL;
 	if (ok) {
 		g_message("mounted %s at %s", s->settings->source, s->settings->mountpoint);
 		if (ready_fd >= 0 && write(ready_fd, "", 1) < 0)

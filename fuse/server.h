@@ -28,6 +28,7 @@ struct server {
 	pthread_mutex_t sealers;  /* access.h */
 	struct handle_table *handles;
 	struct mishaps *mishaps;   /* failures of files that are closed again */
+	bool served;               /* it was mounted */
 	struct backing *backing;   /* passthrough registration */
 	struct notifier *notifier; /* kernel cache invalidation */
 	struct claims *claims;

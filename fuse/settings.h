@@ -19,6 +19,7 @@ struct settings {
 	bool foreground;
 	bool debug;              /* libfuse's request log */
 	bool passthrough;        /* auto (true) or no */
+	unsigned overlays;       /* that may lie on this mount; or OVERLAYS_AUTO */
 	bool exec_writes;        /* of running programs: allow (true) or deny */
 	unsigned handler_lost;   /* enum handler_lost */
 	unsigned handler_ms;     /* how long one handler may take for one event */
@@ -35,6 +36,9 @@ struct settings {
 	char *log;               /* file; NULL: STORE/state/log, in the foreground stderr */
 	int ready_fd;            /* --foreground: written to when the mount answers; -1 */
 };
+
+/* One, or none where the store lies on one itself. */
+#define OVERLAYS_AUTO 3
 
 /* argv after the verb. NULL: one line in `error` (FETCH_USAGE). */
 struct settings *settings_parse(int argc, char **argv, GError **error);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include "fuse/daemon.h"
 #include "fuse/log.h"
@@ -37,7 +38,7 @@ static const char help[] =
         "    threads=0             0: by machine    spin=100us          before a sleep\n"
         "    exec_writes=deny      or allow: of running programs; we deny nothing then\n"
         "    handler_lost=wait     or deny or source: who waits for a handler that died\n"
-        "    handler_timeout=60s   for one event\n"
+        "    handler_timeout=60s   for one event        overlays=auto      over the mount\n"
         "    end_epoch             verify all that is present, as after a crash\n";
 
 static bool fail(GError **error, int code, const char *what, const char *why)
@@ -51,6 +52,27 @@ static bool below(const char *path, const char *directory)
 	size_t length = strlen(directory);
 	return strncmp(path, directory, length) == 0 &&
 	       (path[length] == '/' || path[length] == '\0' || directory[length - 1] == '/');
+}
+
+/* The directory that is there of the store, or the one that it will be made in. */
+static bool store_place_check(const struct settings *s, const GPtrArray *mounts, GError **error)
+{
+	g_autofree char *there = g_strdup(s->store);
+	struct stat st;
+	bool found;
+	while (!(found = stat(there, &st) == 0) && errno == ENOENT && strcmp(there, "/") != 0) {
+		char *parent = g_path_get_dirname(there);
+		g_free(there);
+		there = parent;
+	}
+	const struct mount *m =
+	        found ? mounts_of_device(mounts, major(st.st_dev), minor(st.st_dev)) : NULL;
+	if (!m)
+		return true;
+	g_autofree char *why = g_strdup_printf(
+	        "a store cannot lie in a lacunafs mount (%s, of %s); choose another --store",
+	        m->point, m->source);
+	return fail(error, EINVAL, s->store, why);
 }
 
 static bool mountpoint_check(const struct settings *s, GError **error)
@@ -75,6 +97,8 @@ static bool mountpoint_check(const struct settings *s, GError **error)
 	if (s->log && below(s->log, s->mountpoint))
 		return fail(error, EINVAL, s->log,
 		            "the log would lie under the mountpoint, out of its own reach");
+	if (!store_place_check(s, mounts, error))
+		return false;
 	if (below(s->store, s->mountpoint))
 		return fail(error, EINVAL, s->store,
 		            "the store would lie under the mountpoint, out of its own reach");

@@ -139,6 +139,7 @@ int epoch_open(struct epoch *e, int state, unsigned flags)
 	memset(e, 0, sizeof *e);
 	e->fd = fd;
 	e->state = state;
+	e->tree = -1;
 	err = epoch_start(e, state, flags);
 	if (err) {
 		close(fd);
@@ -150,12 +151,30 @@ int epoch_open(struct epoch *e, int state, unsigned flags)
 	return 0;
 }
 
+static bool was_removed(int dir)
+{
+	struct stat st;
+
+	return dir >= 0 && fstat(dir, &st) == 0 && st.st_nlink == 0;
+}
+
+/* In what was removed every call fails, each with an errno that tells something else. */
+int epoch_here(struct epoch *e)
+{
+	if (!was_removed(e->state) && !was_removed(e->tree))
+		return 0;
+	if (!__atomic_exchange_n(&e->lost, 1, __ATOMIC_RELAXED))
+		g_warning("the store was removed while it was mounted: nothing can be fetched or "
+		          "changed; unmount");
+	return -EIO;
+}
+
 int epoch_begin(struct epoch *e)
 {
-	int err = 0;
+	int err = epoch_here(e);
 
-	if (__atomic_load_n(&e->begun, __ATOMIC_ACQUIRE))
-		return 0;
+	if (err || __atomic_load_n(&e->begun, __ATOMIC_ACQUIRE))
+		return err;
 	pthread_mutex_lock(&e->lock);
 	if (!e->begun) {
 		err = epoch_write(e, false);

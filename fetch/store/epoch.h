@@ -28,6 +28,8 @@ struct epoch {
 	uint32_t errors;
 	bool clean_on_disk;                   /* with this number */
 	int state;                            /* borrowed: the directory */
+	int tree;                             /* borrowed: what goes with it; -1: none */
+	int lost;                             /* atomic: one of them was removed */
 	int failed;                           /* atomic: it dies with this daemon */
 	uint32_t failures;                    /* atomic: syncs that failed */
 	pthread_mutex_t syncing[EPOCH_SYNCS]; /* by inode number; before `lock` */
@@ -42,7 +44,10 @@ enum epoch_open_flags {
 
 /* `state`: its directory; also says which mount. */
 int epoch_open(struct epoch *e, int state, unsigned flags);
-/* Before any change of the store. After the first one: no system call. */
+/* -EIO: somebody removed the store. */
+int epoch_here(struct epoch *e);
+/* Before any change of the store. After the first one it is but a look whether the store is still
+ * there: -EIO where somebody removed it. */
 int epoch_begin(struct epoch *e);
 /* fsync(2) or, with `datasync`, fdatasync(2). A write-back error ends the epoch. */
 int epoch_sync(struct epoch *e, int fd, bool datasync);

@@ -250,7 +250,9 @@ static int file_make(struct store_file *f, const struct store_origin *o)
 	};
 	if (o->size > INT64_MAX || record_chunks(&f->record) > CHUNKS_MAX)
 		return -EFBIG;
-	err = map_init(&f->map, record_chunks(&f->record));
+	err = epoch_here(&s->epoch);
+	if (err == 0)
+		err = map_init(&f->map, record_chunks(&f->record));
 	if (err)
 		return err;
 	f->fd = make_temporary(f, 0600);

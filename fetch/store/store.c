@@ -103,6 +103,7 @@ static bool open_directories(struct store *s, GError **error)
 {
 	int is_free = 1;
 
+	s->created = access(s->path, F_OK) < 0;
 	if (g_mkdir_with_parents(s->path, 0700) < 0 && errno != EEXIST)
 		return store_fail(error, s->path, errno);
 	s->dir = open(s->path, DIRECTORY);
@@ -152,6 +153,7 @@ static bool store_take(struct store *s, GError **error)
 			return store_in_use(s, error);
 		return store_fail(error, s->path, errno);
 	}
+	s->fresh = faccessat(s->state, "settings", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
 	/* of one length always: on a full disk a store opens too */
 	n = snprintf(text, sizeof text, "%-11ld\n", (long)getpid());
 	if (pwrite(s->lock, text, n, 0) != n)
@@ -181,7 +183,7 @@ static void empty_directory(int dir)
 
 static bool store_start(struct store *s, struct store_settings *settings, GError **error)
 {
-	bool fresh = faccessat(s->state, "settings", F_OK, AT_SYMLINK_NOFOLLOW) < 0, copied = false;
+	bool fresh = s->fresh, copied = false;
 	int err;
 
 	if (fresh && settings->chunk_shift == 0)
@@ -208,6 +210,7 @@ static bool store_start(struct store *s, struct store_settings *settings, GError
 	                         (settings->end_epoch || copied ? EPOCH_NEXT : 0));
 	if (err)
 		return store_fail(error, s->path, -err);
+	s->epoch.tree = s->tree;
 	if (copied)
 		err = epoch_begin(&s->epoch);
 	if (err == 0)
@@ -240,6 +243,29 @@ static void store_free(struct store *s)
 	g_free(s);
 }
 
+static int drop_below(int fd, struct dirent *e, void *user)
+{
+	int err;
+
+	if (unlinkat(fd, e->d_name, 0) == 0 || errno != EISDIR)
+		return 0;
+	err = entries_foreach(openat(fd, e->d_name, DIRECTORY | O_NOFOLLOW), drop_below, NULL);
+	if (err == 0)
+		unlinkat(fd, e->d_name, AT_REMOVEDIR);
+	return err;
+}
+
+/* Nobody's work: its tree has been empty since it was made. */
+static void store_undo(struct store *s)
+{
+	if (!s->fresh || (unlinkat(s->dir, "tree", AT_REMOVEDIR) < 0 && errno != ENOENT))
+		return;
+	entries_foreach(openat(s->dir, "state", DIRECTORY | O_NOFOLLOW), drop_below, NULL);
+	unlinkat(s->dir, "state", AT_REMOVEDIR);
+	if (s->created)
+		rmdir(s->path);
+}
+
 struct store *store_open(const char *path, const struct store_settings *settings, GError **error)
 {
 	struct store *s = g_new0(struct store, 1);
@@ -256,6 +282,7 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	while (getrandom(&s->seed, sizeof s->seed, 0) != sizeof s->seed)
 		;
 	if (!open_directories(s, error) || !store_take(s, error) || !store_start(s, &own, error)) {
+		store_undo(s);
 		store_free(s);
 		return NULL;
 	}
@@ -277,6 +304,17 @@ int store_close(struct store *s)
 
 	store_free(s);
 	return err ? err : ended;
+}
+
+void store_drop(struct store *s)
+{
+	if (!s->fresh) {
+		store_close(s);
+		return;
+	}
+	store_undo(s);
+	epoch_close(&s->epoch);
+	store_free(s);
 }
 
 int store_sync_fd(struct store *s, int fd, bool datasync, uint32_t *seen)

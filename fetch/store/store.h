@@ -31,6 +31,9 @@ struct store *store_open(const char *path, const struct store_settings *settings
 void store_abandon(struct store *s);
 /* syncfs, then the clean mark; -errno where the sync failed (the store stays unclean). */
 int store_close(struct store *s);
+/* The same, of a store that came to no use: if it was made by this opening it is removed again, and
+ * its directory, if it was not there. */
+void store_drop(struct store *s);
 /* Everything of it is on the disk, for good. Blocks. */
 int store_sync(struct store *s);
 /* The same of what was written into files that follow the remote. */

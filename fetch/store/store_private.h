@@ -39,6 +39,7 @@ struct store {
 	struct dirty dirty;
 	unsigned chunk_shift;
 	bool stacked, privileged;
+	bool created, fresh; /* by this opening: the directory; the store */
 	uint64_t seed;
 	/* atomic: */
 	uint64_t count;   /* of numbers given out */
