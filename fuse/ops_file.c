@@ -240,8 +240,9 @@ static void read_local(struct server *s, fuse_req_t req, struct handle *h, size_
 static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint64_t offset,
                        size_t size, bool wait)
 {
-	bool ends = ((struct inode *)content_owner(c))->mixed; /* where it is cut off meanwhile */
-	static GPrivate own = G_PRIVATE_INIT(g_free);          /* of the thread, until it ends */
+	const struct inode *i = content_owner(c);
+	bool ends = i->mixed || i->born || (wait && content_local(c)); /* it may be cut off */
+	static GPrivate own = G_PRIVATE_INIT(g_free); /* of the thread, until it ends */
 	char *buffer = g_private_get(&own);
 	if (!buffer) {
 		buffer = g_malloc(READ_MAX);
@@ -275,6 +276,48 @@ static void read_present(struct parked *p, struct listing *none)
 {
 	read_reply(p->server, p->req, p->content, p->offset, p->size, true);
 	parked_free(p);
+}
+
+static void read_fail(struct parked *p, int error);
+
+static void read_begin(struct parked *p, uint64_t ahead)
+{
+	p->resume = read_present;
+	p->fail = read_fail;
+	if (parked_fill(p, ahead)) {
+		if (ahead > 0 &&
+		    read_reply(p->server, p->req, p->content, p->offset, p->size, false))
+			parked_free(p);
+		else
+			parked_to_disk(p);
+	}
+}
+
+/* On a thread of the disk pool. */
+static void read_anew(struct parked *p, struct listing *none)
+{
+	if (content_local(p->content))
+		read_present(p, none);
+	else
+		read_begin(p, 0);
+}
+
+/* ECANCELED: what it waited for was written here meanwhile, or cut off: as it is now. */
+static void read_fail(struct parked *p, int error)
+{
+	if (error != ECANCELED) {
+		fuse_reply_err(p->req, error);
+		return;
+	}
+	struct server *s = p->server;
+	struct parked *anew = parked_new(s, p->req, inode_ref(s->inodes, p->inode), NULL);
+	anew->content = content_ref(p->content);
+	anew->offset = p->offset;
+	anew->size = p->size;
+	anew->operation = p->operation;
+	anew->began_ns = p->began_ns;
+	anew->resume = read_anew;
+	parked_to_disk(anew);
 }
 
 static uint64_t file_size(struct inode *i, struct content *c)
@@ -330,6 +373,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	p->size = size;
 	p->operation = LACUNA_READ;
 	p->resume = read_present;
+	p->fail = read_fail;
 	int over = present ? 0 : parked_again(p);
 	if (over) {
 		parked_fail(p, over);
@@ -337,12 +381,10 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	}
 	/* Once it is parked, it may be answered, and the file closed and forgotten. */
 	struct inode *first = !present && !asked && offset == 0 ? inode_ref(s->inodes, i) : NULL;
-	if ((present && ahead == 0) || parked_fill(p, ahead)) {
-		if (ahead > 0 && read_reply(s, req, c, offset, size, false))
-			parked_free(p);
-		else
-			parked_to_disk(p);
-	}
+	if (present && ahead == 0)
+		parked_to_disk(p);
+	else
+		read_begin(p, ahead);
 	if (first) {
 		prefetch_siblings(s, first);
 		inode_put(s, first);

@@ -214,3 +214,45 @@ def stuck(pid):
         if "inval_entry" in where or "rwsem" in where:
             return True
     return False
+
+
+def overwrite(path):
+    path.write_bytes(b"L" * os.stat(path).st_size)
+
+
+def overwrite_in_place(path):
+    with open(path, "r+b", buffering=0) as f:
+        f.write(b"L" * os.stat(path).st_size)
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("size", [60_000, 300_000])
+@pytest.mark.parametrize("change", [overwrite, overwrite_in_place,
+                                    lambda path: os.truncate(path, 0)],
+                         ids=["anew", "in place", "cut"])
+@pytest.mark.parametrize("flags", [0, os.O_DIRECT], ids=["cached", "direct"])
+def test_read_that_is_overtaken(mount, serve, scratch, size, change, flags):
+    """What a reader waits for is replaced by another process: it reads what is there then."""
+    root = scratch / "source"
+    trees.put(root / "f", b"R" * size, OLD)
+    server = serve(root)
+    server.lie("/f", lying.delay(1), methods=("GET",))
+    m = mount(server.url, "-o", "rw,readahead=0")
+    read = []
+
+    def reader():
+        fd = os.open(m / "f", os.O_RDONLY | flags)
+        buffer = mmap.mmap(-1, PAGE)
+        try:
+            read.append(buffer[:os.preadv(fd, [buffer], 2 * PAGE)])
+        except OSError as e:
+            read.append(e)
+        os.close(fd)
+    thread = threading.Thread(target=reader)
+    thread.start()
+    assert processes.wait_until(lambda: server.asked("/f", "GET"))
+    change(m / "f")
+    left = (m / "f").read_bytes()
+    thread.join()
+    assert read[0] in (b"R" * PAGE, b"L" * PAGE, b""), read[0]
+    assert left == b"L" * len(left)
