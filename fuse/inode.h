@@ -37,6 +37,9 @@ struct inode_extra {
 	uint64_t unlinked;   /* its number in the store once it has no name; 0: none */
 	/* Of one whose local object counts: */
 	int64_t atime_ns, ctime_ns;
+	/* ctime_ns is of the last change made here: of an object that still follows the remote, what
+	 * is fetched moves the local one's. Something was changed since it was read: */
+	bool changed;
 	/* A change of ours alone: while the object says the first, the second is reported */
 	int64_t hidden_ctime_ns, shown_ctime_ns;
 	uint64_t blocks; /* of 512 bytes; of a whole file */
@@ -143,6 +146,8 @@ uint64_t inode_count(struct inode_table *t);
 /* fuse/local.c: what counts locally. Positive errnos. */
 /* Makes the local object count. Local I/O, in the order that format.h wants. */
 int inode_keep(struct server *s, struct inode *i);
+/* Something of it was changed here, after inode_keep(), which says so beforehand. */
+void inode_changed(struct inode *i);
 /* Of a file with several remote names, with `names` written: the store has one more, or less. */
 void inode_count_links(struct server *s, struct inode *i, int change);
 /* That name of it is one of the store, too. */

@@ -23,9 +23,11 @@ static void take_stat_locked(struct inode *i, const struct stat *st)
 	i->size = st->st_size;
 	i->mtime_ns = nanoseconds(st->st_mtim);
 	x->atime_ns = nanoseconds(st->st_atim);
-	x->ctime_ns = nanoseconds(st->st_ctim);
+	if (i->born || x->changed || !x->ctime_ns)
+		x->ctime_ns = nanoseconds(st->st_ctim);
 	if (x->hidden_ctime_ns && x->ctime_ns == x->hidden_ctime_ns)
 		x->ctime_ns = x->shown_ctime_ns;
+	x->changed = false;
 	x->blocks = st->st_blocks;
 }
 
@@ -166,7 +168,15 @@ static int keep(struct server *s, struct inode *i)
 	return 0;
 }
 
-int inode_keep(struct server *s, struct inode *i)
+void inode_changed(struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	if (i->local)
+		i->extra->changed = true;
+	pthread_mutex_unlock(&i->lock);
+}
+
+static int keep_now(struct server *s, struct inode *i)
 {
 	pthread_mutex_lock(&i->lock);
 	bool local = i->local;
@@ -179,6 +189,14 @@ int inode_keep(struct server *s, struct inode *i)
 	claims_enter_waiting(s, i); /* its version stays what it is meanwhile */
 	err = i->local ? 0 : keep(s, i);
 	claims_leave(i);
+	return err;
+}
+
+int inode_keep(struct server *s, struct inode *i)
+{
+	int err = keep_now(s, i);
+	if (err == 0)
+		inode_changed(i);
 	return err;
 }
 
@@ -204,7 +222,7 @@ int inode_keep_quietly(struct server *s, struct inode *i)
 {
 	int64_t before = inode_ctime(i);
 	bool local = i->local;
-	int err = inode_keep(s, i);
+	int err = keep_now(s, i);
 	if (err == 0 && !local)
 		inode_hide_ctime(i, before);
 	return err;

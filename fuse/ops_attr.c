@@ -250,6 +250,7 @@ static void setattr_end(fuse_req_t req, struct inode *i, const struct stat *attr
 {
 	struct server *s = fuse_req_userdata(req);
 	int err = attributes_set(s, i, attr, to_set);
+	inode_changed(i);
 	if (err == 0)
 		err = inode_refresh(s, i);
 	if (err) {

@@ -302,11 +302,12 @@ static void read_anew(struct parked *p, struct listing *none)
 		read_begin(p, 0);
 }
 
-/* ECANCELED: what it waited for was written here meanwhile, or cut off: as it is now. */
+/* ECANCELED: what it waited for was written here meanwhile, or cut off: as it is now. ESTALE: its
+ * name has another file, and the one that was opened is no more at the source. */
 static void read_fail(struct parked *p, int error)
 {
 	if (error != ECANCELED) {
-		fuse_reply_err(p->req, error);
+		fuse_reply_err(p->req, error == ESTALE ? EIO : error);
 		return;
 	}
 	struct server *s = p->server;

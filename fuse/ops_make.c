@@ -61,6 +61,7 @@ static struct inode *made(struct server *s, struct inode *dir, const char *name,
 		pthread_mutex_unlock(&i->lock);
 	}
 	directory_local_add(inode_open_directory(s, dir), name, type);
+	inode_changed(dir);
 	return i;
 }
 
@@ -238,6 +239,7 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 		pthread_rwlock_wrlock(&s->names);
 		err = link_locked(s, i, dir, newname, &dropped);
 		pthread_rwlock_unlock(&s->names);
+		inode_changed(i);
 		inode_put(s, err ? dir : dropped);
 	}
 	inode_put(s, i);

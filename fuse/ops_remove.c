@@ -95,8 +95,11 @@ static int unlink_name(struct server *s, struct inode *dir, struct inode *i, con
 		return err;
 	while ((err = unlink_try(s, dir, i, name)) == -EAGAIN)
 		;
-	if (err == 0)
+	if (err == 0) {
 		directory_local_remove(inode_open_directory(s, dir), name);
+		inode_changed(dir);
+		inode_changed(i);
+	}
 	return err;
 }
 
@@ -138,10 +141,12 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 	}
 	pthread_rwlock_unlock(&s->names);
 	departure_end(s, &d);
-	if (err)
+	if (err) {
 		inode_rehash(s->inodes, i);
-	else
+	} else {
 		directory_local_remove(inode_open_directory(s, dir), name);
+		inode_changed(dir);
+	}
 	return err;
 }
 

@@ -130,6 +130,11 @@ static int rename_run(struct server *s, struct renaming *r)
 		directory_local_remove(from, r->name);
 	/* a name of another type is another name */
 	directory_local_add(to, r->newname, r->i->type);
+	inode_changed(r->from);
+	inode_changed(r->to);
+	inode_changed(r->i);
+	if (r->over)
+		inode_changed(r->over);
 	return 0;
 }
 

@@ -69,6 +69,7 @@ static void write_answer(struct parked *p, int64_t n)
 		return;
 	}
 	grown(p->inode, w->offset + n);
+	inode_changed(p->inode);
 	fuse_reply_write(p->req, n);
 }
 
@@ -164,6 +165,7 @@ static void fallocate_answer(struct parked *p, int64_t n)
 	struct writing *w = p->data;
 	if (n >= 0 && !(w->mode & FALLOC_FL_KEEP_SIZE))
 		grown(p->inode, w->offset + w->length);
+	inode_changed(p->inode);
 	fuse_reply_err(p->req, n < 0 ? -n : 0);
 }
 

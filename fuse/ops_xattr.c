@@ -127,6 +127,8 @@ static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const
 		            : -tree_removexattr(s->store, path, name);
 		pthread_rwlock_unlock(&s->names);
 	}
+	if (err == 0)
+		inode_changed(i);
 	if (err == 0 && !value && strcmp(name, "security.capability") == 0)
 		setid_capability_went(req, i);
 	if (err == 0 && g_str_has_prefix(name, "system.posix_acl_"))

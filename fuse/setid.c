@@ -91,6 +91,7 @@ int setid_write(fuse_req_t req, struct inode *i, const struct fuse_file_info *fi
 	err = tree_own(s->store, path, left & 07777, UINT32_MAX, UINT32_MAX);
 	pthread_rwlock_unlock(&s->names);
 	if (err == 0) {
+		inode_changed(i);
 		err = -inode_refresh(s, i);
 		notifier_inode(s->notifier, inode_id(i), false);
 	}
