@@ -32,8 +32,9 @@ static uint32_t seals_locked(const struct inode *i, bool write)
 
 /* Is there a mapping in passthrough, which could be written through, or (`any`) not? Nobody has the
  * inode open, or it goes on as it is. */
-static bool is_mapped_behind(struct server *s, struct inode *i, bool any)
+static bool is_mapped_behind(struct server *s, struct inode *i, int own, bool any)
 {
+	any |= own >= 0; /* which is one for writing itself */
 	pthread_mutex_lock(&i->lock);
 	bool doubt = (i->behind || any) && i->complete && i->iomode == IOMODE_NONE;
 	uint32_t passes = i->passes;
@@ -42,9 +43,9 @@ static bool is_mapped_behind(struct server *s, struct inode *i, bool any)
 	pthread_mutex_unlock(&i->lock);
 	if (!doubt)
 		return false;
-	int fd = local_open(s, i);
+	int fd = own >= 0 ? own : local_open(s, i);
 	bool held = fd >= 0 && lease_probe(fd, any) == LEASE_HELD;
-	if (fd >= 0)
+	if (fd >= 0 && fd != own)
 		close(fd);
 	pthread_mutex_lock(&i->lock);
 	if (passes == i->passes && !held)
@@ -62,7 +63,7 @@ struct choice {
 	int fd, err;     /* of the local file */
 };
 
-static void choose(struct server *s, struct inode *i, struct choice *c)
+static void choose(struct server *s, struct inode *i, int own, struct choice *c)
 {
 	pthread_mutex_lock(&i->lock);
 	c->passes = i->passes;
@@ -71,7 +72,7 @@ static void choose(struct server *s, struct inode *i, struct choice *c)
 	c->whole = c->usable && (c->write ? i->born : i->complete && i->size > PAGE_CACHE_MAX) &&
 	           !c->watched && !c->exact && i->iomode != IOMODE_CACHED;
 	pthread_mutex_unlock(&i->lock);
-	c->mapped = c->usable && !c->whole && is_mapped_behind(s, i, c->write && !c->exact);
+	c->mapped = c->usable && !c->whole && is_mapped_behind(s, i, own, c->write && !c->exact);
 	c->whole |= c->mapped;
 	if (!c->whole || backing_kept(s->backing, i))
 		return;
@@ -96,7 +97,7 @@ static enum iomode_kind mode_begin_locked(struct server *s, struct inode *i, str
 	return mode;
 }
 
-enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi,
+enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi, int own,
                              bool watched, bool exact)
 {
 	struct choice c = {.usable = !backing_unusable(s->backing),
@@ -104,11 +105,11 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 	                   .exact = exact,
 	                   .fd = -1};
 	c.watched = c.write && watched;
-	choose(s, i, &c);
+	choose(s, i, own, &c);
 	pthread_mutex_lock(&i->lock);
 	while (c.usable && !c.whole && i->iomode == IOMODE_NONE && i->passes != c.passes) {
 		pthread_mutex_unlock(&i->lock); /* it was in passthrough meanwhile: look again */
-		choose(s, i, &c);
+		choose(s, i, own, &c);
 		pthread_mutex_lock(&i->lock);
 	}
 	/* It may have been sealed since the look above: before that we are no writer that is seen

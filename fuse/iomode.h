@@ -15,8 +15,9 @@
 struct inode;
 
 /* Chooses the mode of a new open of `i` and counts it: fills fi's flags and backing id.
- * `watched`: what is written is to be seen; `exact`: every read and write is, as it is made. */
-enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi,
+ * `own`: its descriptor of the local file, O_RDWR; -1: none. `watched`: what is written is to be
+ * seen; `exact`: every read and write is, as it is made. */
+enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file_info *fi, int own,
                              bool watched, bool exact);
 /* A RELEASE, or an open whose reply failed. */
 void iomode_release(struct server *s, struct inode *i);

@@ -89,7 +89,7 @@ static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 		return;
 	}
 	bool watched = handlers_want(s->handlers, i, true);
-	enum iomode_kind iomode = iomode_open(s, i, fi, write && setid_watched(i, fd), watched);
+	enum iomode_kind iomode = iomode_open(s, i, fi, fd, write && setid_watched(i, fd), watched);
 	if (iomode == IOMODE_PASSTHROUGH && write && !i->born) {
 		/* It became whole just now, and its readers have it in passthrough. */
 		err = open_own(s, i, true, &fd);

@@ -140,7 +140,7 @@ static void opened(fuse_req_t req, struct inode *i, int fd, struct fuse_file_inf
 	inode_entry(s, i, &e);
 	access_open(s, i, fi->flags); /* new: nobody is in the way */
 	bool watched = handlers_want(s->handlers, i, true);
-	iomode_open(s, i, fi, setid_watched(i, -1), watched);
+	iomode_open(s, i, fi, fd, setid_watched(i, -1), watched);
 	fi->fh = handle_open(s, i, NULL, fd, fi->flags, watched);
 	if (fuse_reply_create(req, &e, fi) == -ENOENT) {
 		handle_release(s, handle_get(s->handles, fi->fh));
