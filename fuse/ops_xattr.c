@@ -133,6 +133,8 @@ static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const
 		setid_capability_went(req, i);
 	if (err == 0 && g_str_has_prefix(name, "system.posix_acl_"))
 		inode_refresh(s, i); /* it is the mode, too */
+	if (err == 0 && value && strcmp(name, "system.posix_acl_access") == 0)
+		err = setid_acl(req, i);
 	fuse_reply_err(req, err);
 	inode_put(s, i);
 }

@@ -77,6 +77,29 @@ bool setid_goes(fuse_req_t req, struct inode *i, uint32_t *left)
 	return true;
 }
 
+static int mode_set(struct server *s, struct inode *i, uint32_t mode)
+{
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	int err = tree_own(s->store, path, mode & 07777, UINT32_MAX, UINT32_MAX);
+	pthread_rwlock_unlock(&s->names);
+	if (err == 0) {
+		inode_changed(i);
+		err = -inode_refresh(s, i);
+	}
+	return -err;
+}
+
+int setid_acl(fuse_req_t req, struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	uint32_t mode = i->mode, gid = i->gid;
+	pthread_mutex_unlock(&i->lock);
+	if (!(mode & S_ISGID) || in_group(req, gid) || setid_keeps(req))
+		return 0;
+	return mode_set(fuse_req_userdata(req), i, mode & ~S_ISGID);
+}
+
 int setid_write(fuse_req_t req, struct inode *i, const struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
@@ -86,16 +109,10 @@ int setid_write(fuse_req_t req, struct inode *i, const struct fuse_file_info *fi
 	int err = inode_keep(s, i);
 	if (err)
 		return err;
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	err = tree_own(s->store, path, left & 07777, UINT32_MAX, UINT32_MAX);
-	pthread_rwlock_unlock(&s->names);
-	if (err == 0) {
-		inode_changed(i);
-		err = -inode_refresh(s, i);
+	err = mode_set(s, i, left);
+	if (err == 0)
 		notifier_inode(s->notifier, inode_id(i), false);
-	}
-	return -err;
+	return err;
 }
 
 bool setid_watched(struct inode *i, int fd)

@@ -25,5 +25,8 @@ void setid_capability_went(fuse_req_t req, struct inode *i);
 bool setid_stays(fuse_req_t req, struct inode *i);
 /* Before a WRITE that says that they go. */
 int setid_write(fuse_req_t req, struct inode *i, const struct fuse_file_info *fi);
+/* After an ACL was set, which is the mode, too: who is not of the group loses the set-group-id bit
+ * (posix_acl_update_mode() in the kernel, which FUSE leaves to us). */
+int setid_acl(fuse_req_t req, struct inode *i);
 /* Is it a file of which each writer is to be seen? `fd`: of what counts, or -1. */
 bool setid_watched(struct inode *i, int fd);

@@ -180,6 +180,36 @@ def test_the_mode_of_an_acl(mount, scratch):
     assert results[0] == results[1] and results[0][0] == oct(0o100676)
 
 
+@pytest.mark.parametrize("kind", ["file", "directory"])
+@pytest.mark.parametrize("user", [False, True])
+@pytest.mark.parametrize("gid", [999, USER])
+def test_acl_by_its_owner(mount, scratch, nobody, kind, user, gid):
+    """Who is not of the group loses the set-group-id bit with an ACL that he sets."""
+    native, source = scratch / "native", scratch / "source"
+    source.mkdir(), native.mkdir()
+    m = mount(source, "-o", "allow_other")
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, 7, 0xffffffff)
+                                          for tag in (1, 4, 32))
+    results = []
+    for top in (native, m.path):
+        path = top / "f"
+        path.mkdir() if kind == "directory" else make(path)
+        os.chown(path, USER, gid)
+        os.chmod(path, 0o2755)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                if user:
+                    os.setgroups([]), os.setresgid(USER, USER, USER), os.setresuid(USER, USER, USER)
+                os.setxattr(path, ACL, acl)
+            except OSError as e:
+                os._exit(e.errno)
+            os._exit(0)
+        results.append((os.waitpid(pid, 0)[1], oct(os.stat(path).st_mode)))
+    assert results[0] == results[1]
+    assert bool(int(results[0][1], 8) & stat.S_ISGID) == (not user or gid == USER)
+
+
 def test_chown_to_nobody_in_particular(mount, scratch):
     native, source = scratch / "native", scratch / "source"
     source.mkdir(), native.mkdir()
