@@ -350,16 +350,16 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 	return ok;
 }
 
-/* The last of rw and ro counts. */
-static bool asked_to_write(const struct settings *settings)
+/* The last of `on` and `off` counts; `otherwise`: neither is there. */
+static bool asked_for(const struct settings *settings, const char *on, const char *off,
+                      bool otherwise)
 {
-	bool write = true;
 	for (guint n = 0; settings->fuse_options && n < settings->fuse_options->len; n++) {
 		const char *option = settings->fuse_options->pdata[n];
-		if (strcmp(option, "rw") == 0 || strcmp(option, "ro") == 0)
-			write = option[1] == 'w';
+		if (strcmp(option, on) == 0 || strcmp(option, off) == 0)
+			otherwise = strcmp(option, on) == 0;
 	}
-	return write;
+	return otherwise;
 }
 
 int server_run(const struct settings *settings, int ready_fd, GError **error)
@@ -377,7 +377,8 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 
 	struct server s = {
 	        .settings = settings,
-	        .read_only = !asked_to_write(settings),
+	        .read_only = asked_for(settings, "ro", "rw", false),
+	        .noatime = asked_for(settings, "noatime", "atime", false),
 	        .started_ns = clock_realtime(),
 	        .uid = getuid(),
 	        .gid = getgid(),

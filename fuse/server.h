@@ -44,6 +44,7 @@ struct server {
 	uint32_t uid, gid;            /* who mounted */
 	bool xattrs;                  /* there may be some */
 	bool read_only;               /* -o ro */
+	bool noatime;                 /* -o noatime */
 	enum exec_writes exec_writes; /* what of -o exec_writes is ours to do */
 	uint64_t bytes_from_store;    /* answered READs; atomic */
 	int64_t walked_ns; /* CLOCK_MONOTONIC: somebody read a directory to its end; atomic */

@@ -145,6 +145,13 @@ static int file_load(struct store_file *f, const struct found *found)
 	return err ? err : file_load_limit(f, found);
 }
 
+/* What the daemon reads of it for itself, or to verify it, is no access. Refused to who does not
+ * own the file. */
+static void file_spare_atime(struct store_file *f)
+{
+	fcntl(f->fd, F_SETFL, fcntl(f->fd, F_GETFL) | O_NOATIME);
+}
+
 static int file_take(struct store_file *f, struct found *found)
 {
 	bool dead = record_is_dead(f->store, &found->record);
@@ -158,6 +165,7 @@ static int file_take(struct store_file *f, struct found *found)
 		f->record.flags &= ~RECORD_COMPLETE;
 	if (!whole)
 		err = file_reopen(f, found);
+	file_spare_atime(f);
 	if (err == 0)
 		err = file_load(f, found);
 	if (err == 0 && !whole && map_is_full(&f->map)) { /* all but the mark came to the disk */
@@ -258,6 +266,7 @@ static int file_make(struct store_file *f, const struct store_origin *o)
 	f->fd = make_temporary(f, 0600);
 	if (f->fd < 0)
 		return f->fd;
+	file_spare_atime(f);
 	err = file_set_owner(f->fd, o, s->privileged, &st);
 	if (err)
 		return err;

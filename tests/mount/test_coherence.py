@@ -294,3 +294,35 @@ def test_times_of_change_are_those_of_changes(mount, scratch):
     assert moved("big", os.link, m / "big", m / "linked") > 0
     tar = subprocess.run(["tar", "-C", m.path, "-cf", "/dev/zero", "."], capture_output=True, text=True)
     assert tar.returncode == 0, tar.stderr
+
+
+@pytest.mark.parametrize("options", ["rw", "rw,noatime", "rw,passthrough=no"])
+@pytest.mark.parametrize("state", ["made", "kept", "in part"])
+def test_access_times(mount, scratch, state, options):
+    """Who asks for no access to be noted has none noted, though the daemon reads for him."""
+    root = scratch / "source"
+    trees.put(root / "f", trees.noise(1, 100_000), OLD)
+    m = mount(root, "-o", options)
+    path = m / ("new" if state == "made" else "f")
+    if state == "made":
+        path.write_bytes(b"x" * 100_000)
+    elif state == "kept":
+        path.chmod(0o600)
+    else:
+        with open(path, "r+b") as f:
+            f.write(b"x")
+    os.utime(path, ns=(OLD * 10**9, OLD * 10**9))
+    time.sleep(0.1)  # the RELEASE is on its way
+
+    def accessed(flags):
+        fd = os.open(path, os.O_RDONLY | flags)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        while os.read(fd, 65536):
+            pass
+        os.close(fd)
+        return os.stat(path).st_atime != OLD
+    assert not accessed(os.O_NOATIME)
+    if "noatime" in options:
+        assert not accessed(0)
+    elif state == "made":
+        assert accessed(0)
