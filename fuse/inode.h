@@ -37,8 +37,8 @@ struct inode_extra {
 	uint64_t unlinked;   /* its number in the store once it has no name; 0: none */
 	/* Of one whose local object counts: */
 	int64_t atime_ns, ctime_ns;
-	/* ctime_ns is of the last change made here: of an object that still follows the remote, what
-	 * is fetched moves the local one's. Something was changed since it was read: */
+	/* ctime_ns is of the last change made here: of an object that still follows the remote,
+	 * what is fetched moves the local one's. Something was changed since it was read: */
 	bool changed;
 	/* A change of ours alone: while the object says the first, the second is reported */
 	int64_t hidden_ctime_ns, shown_ctime_ns;

@@ -129,8 +129,10 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 			i->behind = i->extra->mapped_behind = true;
 		i->passes++;
 	} else {
-		/* what will be refused is not to be seen in the page cache meanwhile */
-		fi->direct_io = exact || seal_refuses_writes(seals);
+		/* what will be refused is not to be seen in the page cache meanwhile; what a
+		 * mapping stores is not seen there at all, where passthrough could not be had
+		 * beside it */
+		fi->direct_io = exact || seal_refuses_writes(seals) || c.mapped;
 		fi->keep_cache = i->keep_cache;
 		i->keep_cache = true;
 	}
