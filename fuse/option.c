@@ -32,6 +32,7 @@ enum kind {
 	ALLOW,
 	LOST,
 	OVERLAYS,
+	ZONE,
 	FLAG
 };
 
@@ -62,6 +63,8 @@ static const struct rule {
          "a number from 1 to 16000000"},
         {"index_memory", SIZE, FIELD(source_options.index_memory), 16 << 20, UINT64_C(64) << 30,
          1 << 30, "a size from 16M to 64G"},
+        {"index_timezone", ZONE, FIELD(source_options.index_timezone), 0, 1, 0,
+         "a time zone, as Europe/Berlin or +09:00"},
         {"retries", RETRIES, FIELD(source_options.retries), 0, 100, 3, "a number from 0 to 100"},
         {"connections", COUNT, FIELD(source_options.connections), 1, 256, 16,
          "a number from 1 to 256"},
@@ -131,6 +134,14 @@ static bool word_parse(const char *text, const char *one, const char *zero, uint
 	return true;
 }
 
+static bool zone_is_known(const char *text)
+{
+	GTimeZone *zone = text[0] ? g_time_zone_new_identifier(text) : NULL;
+	if (zone)
+		g_time_zone_unref(zone);
+	return zone;
+}
+
 /* The number that `text` stands for, in the unit of the range. */
 static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 {
@@ -146,6 +157,9 @@ static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 			return true;
 		}
 		return number_parse(text, 10, ms_units, out) && *out < r->max;
+	case ZONE:
+		*out = 1;
+		return zone_is_known(text);
 	case SPIN:
 		return number_parse(text, 10, us_units, out);
 	case MODE:
@@ -172,6 +186,8 @@ static void value_store(struct settings *s, const struct rule *r, uint64_t value
 	void *field = (char *)s + r->field;
 	unsigned number = (unsigned)value;
 	switch (r->kind) {
+	case ZONE: /* text: see rule_apply() */
+		return;
 	case SIZE:
 		*(uint64_t *)field = value;
 		return;
@@ -215,6 +231,12 @@ static bool rule_apply(struct settings *s, const struct rule *r, const char *tex
 		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "-o %s%s%s: expects %s", r->name,
 		            text ? "=" : "", text ? text : "", r->expects);
 		return false;
+	}
+	if (r->kind == ZONE) {
+		char **field = (char **)((char *)s + r->field);
+		g_free(*field);
+		*field = g_strdup(text);
+		return true;
 	}
 	value_store(s, r, value);
 	return true;

@@ -203,6 +203,7 @@ void settings_free(struct settings *s)
 	g_ptr_array_unref(s->fuse_options);
 	g_strfreev(s->source_options.headers);
 	g_free(s->source_options.token_file);
+	g_free(s->source_options.index_timezone);
 	g_free(s->source_options.ca_file);
 	g_free(s);
 }

@@ -32,6 +32,7 @@ static const char help[] =
         "    listing_ttl=300s      then ask again   connections=16      to one host\n"
         "    index_names=2000000   of a directory   index_bytes=256M    of an index page\n"
         "    index_memory=1G       for all index pages that are being read\n"
+        "    index_timezone=UTC    of times in index pages that tell none\n"
         "    filemode=0755         of a file        dirmode=0755        of a directory\n"
         "    uid=N, gid=N          without any      netrc=yes           or no\n"
         "    etag=yes              or no: versions by Last-Modified and size alone\n"

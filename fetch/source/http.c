@@ -14,6 +14,7 @@ static void http_close(struct source *s)
 	credentials_free(h->credentials);
 	url_clear(&h->root);
 	g_free(h->root_text);
+	g_free(h->options.index_timezone);
 	g_free(h);
 }
 
@@ -79,6 +80,7 @@ struct source *http_source_open(const char *url, const struct source_options *op
 	h->base.dir_mode = options->dir_mode;
 	h->options = *options;
 	h->options.headers = NULL;
+	h->options.index_timezone = g_strdup(options->index_timezone);
 	h->options.token_file = h->options.ca_file = NULL;
 	h->root_text = url_text(&root);
 	h->credentials = credentials_new(g_steal_pointer(&root.user),

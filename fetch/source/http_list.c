@@ -28,7 +28,10 @@ struct list_op {
 static uint64_t options_hash(const struct source_options *o)
 {
 	uint32_t made_with[4] = {o->file_mode, o->dir_mode, o->uid, o->gid};
-	return XXH3_64bits(made_with, sizeof(made_with));
+	uint64_t zone = o->index_timezone == NULL
+	                        ? 0
+	                        : XXH3_64bits(o->index_timezone, strlen(o->index_timezone));
+	return XXH3_64bits_withSeed(made_with, sizeof(made_with), zone);
 }
 
 static void validator_split(struct list_op *l, const char *validator)

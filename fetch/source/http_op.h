@@ -25,9 +25,10 @@ struct http {
 	struct transport *transport;
 	struct parsing_room *parsing;
 	struct credentials *credentials;
-	struct source_options options; /* the borrowed pointers in it are NULL */
-	struct url root;               /* its path ends in '/'; no credentials */
-	struct quiet quiet;            /* the network thread's */
+	struct source_options
+	        options;    /* the borrowed pointers in it are NULL, but the time zone, owned */
+	struct url root;    /* its path ends in '/'; no credentials */
+	struct quiet quiet; /* the network thread's */
 	char *root_text;
 };
 

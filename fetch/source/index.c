@@ -23,6 +23,7 @@ struct index_page {
 	unsigned added, refused, elsewhere, lost;
 	char *refused_first, *lost_first; /* printable; NULL */
 	uint64_t names_max;
+	GTimeZone *zone; /* a reference; NULL: UTC */
 	GError *failed;
 };
 
@@ -66,6 +67,8 @@ struct index_parser *index_parser_new(const char *content_type, const char *base
 	page->gid = options->gid;
 	page->names_max = options->index_names != 0 ? options->index_names : UINT32_MAX;
 	p->length_max = options->index_bytes != 0 ? options->index_bytes : PAGE_MAX;
+	if (options->index_timezone != NULL)
+		page->zone = g_time_zone_new_identifier(options->index_timezone);
 	page->builder = listing_builder_new();
 	page->held = g_array_new(FALSE, FALSE, sizeof(struct index_row));
 	if (!index_base_parse(&page->base, base_url))
@@ -86,6 +89,7 @@ void index_parser_free(struct index_parser *p)
 	index_base_clear(&p->page.base);
 	g_free(p->page.refused_first);
 	g_free(p->page.lost_first);
+	g_clear_pointer(&p->page.zone, g_time_zone_unref);
 	g_clear_error(&p->page.failed);
 	g_free(p);
 }
@@ -134,6 +138,11 @@ bool index_parser_feed(struct index_parser *p, const char *data, size_t length, 
 struct index_base *index_page_base(struct index_page *page)
 {
 	return &page->base;
+}
+
+GTimeZone *index_page_zone(const struct index_page *page)
+{
+	return page->zone;
 }
 
 void index_parser_undelimited(struct index_parser *p)

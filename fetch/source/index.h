@@ -12,7 +12,7 @@
  *          say in a legal name is skipped, counted and reported once. No entity,
  *          no network. A page without its end is an error, and so is one of which all
  *          rows lead elsewhere: neither is an empty directory.
- * Units:   bytes; ns since 1970. Servers that print local time are read as UTC.
+ * Units:   bytes; ns since 1970. Times without a zone are of options.index_timezone.
  * Locking: one parser, one thread at a time
  * Errors:  FETCH_PROTOCOL (not an index, malformed, too large), FETCH_SERVER (cut)
  */

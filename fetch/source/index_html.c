@@ -103,7 +103,7 @@ static void row_read_text(struct html *h)
 	}
 	for (char *at = text; *at != '\0'; at += strcspn(at, " "), at += strspn(at, " ")) {
 		int64_t ns;
-		size_t used = index_time_parse(at, &ns);
+		size_t used = index_time_parse(at, index_page_zone(h->page), &ns);
 		if (used == 0)
 			continue;
 		h->row.mtime_ns = ns;
@@ -247,7 +247,7 @@ static void time_begin(struct html *h, const char *datetime)
 	if (datetime == NULL || !h->row_open)
 		return;
 	int64_t ns;
-	if (index_time_parse(datetime + strspn(datetime, " "), &ns) > 0) {
+	if (index_time_parse(datetime + strspn(datetime, " "), index_page_zone(h->page), &ns) > 0) {
 		h->row.mtime_ns = ns;
 		h->row.mtime_known = h->row.dated = true;
 	}

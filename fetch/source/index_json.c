@@ -180,7 +180,8 @@ static bool object_read(struct json *j, JsonObject *object, GError **error)
 	g_autofree char *mtime = member_string(object, "mtime");
 	if (mtime == NULL)
 		mtime = member_string(object, "mod_time");
-	row.mtime_known = mtime != NULL && !symlink && index_time_parse(mtime, &row.mtime_ns) > 0;
+	row.mtime_known = mtime != NULL && !symlink &&
+	                  index_time_parse(mtime, index_page_zone(j->page), &row.mtime_ns) > 0;
 	index_page_add(j->page, &row);
 	return true;
 }

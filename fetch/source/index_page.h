@@ -43,8 +43,8 @@ enum index_link index_link_resolve(const struct index_base *base, const char *hr
 /* ---- index_text.c: times and sizes as servers print them */
 
 /* At the start of `text` (NUL-terminated): how many bytes were a time, 0 = none. Without a
- * zone it is UTC. */
-size_t index_time_parse(const char *text, int64_t *ns);
+ * zone it is of `zone`, NULL = UTC. */
+size_t index_time_parse(const char *text, GTimeZone *zone, int64_t *ns);
 
 struct index_size {
 	uint64_t bytes;
@@ -108,6 +108,8 @@ bool index_page_delimited(const struct index_page *page);
 /* It is a directory index, not just any document. */
 void index_page_recognise(struct index_page *page);
 struct index_base *index_page_base(struct index_page *page);
+/* Of times without one; borrowed, NULL = UTC. */
+GTimeZone *index_page_zone(const struct index_page *page);
 
 /* ---- index_html.c, index_json.c: one syntax each */
 

@@ -80,11 +80,12 @@ static int64_t fraction_read(const char **at)
 	return ns;
 }
 
-/* Seconds east of UTC. */
-static int zone_read(const char **at)
+/* Seconds east of UTC. *told: it is written there. */
+static int zone_read(const char **at, bool *told)
 {
 	const char *p = *at;
 	int hours, minutes, sign = *p == '-' ? -1 : 1;
+	*told = true;
 	if (*p == 'Z') {
 		(*at)++;
 		return 0;
@@ -93,17 +94,28 @@ static int zone_read(const char **at)
 		*at += 4;
 		return 0;
 	}
+	*told = false;
 	if (*p != '+' && *p != '-')
 		return 0;
 	p++;
 	if (!number_read(&p, 2, 2, &hours) || *p++ != ':' || !number_read(&p, 2, 2, &minutes) ||
 	    hours > 14 || minutes > 59)
 		return 0;
+	*told = true;
 	*at = p;
 	return sign * (hours * 3600 + minutes * 60);
 }
 
-static size_t format_match(const char *format, const char *text, int64_t *ns)
+/* Of a local time; of one that comes twice, when clocks go back, the second. */
+static int zone_offset(GTimeZone *zone, int64_t local)
+{
+	int interval = g_time_zone_find_interval(zone, G_TIME_TYPE_STANDARD, local);
+	if (interval < 0) /* it was skipped */
+		interval = g_time_zone_adjust_time(zone, G_TIME_TYPE_STANDARD, &local);
+	return g_time_zone_get_offset(zone, interval);
+}
+
+static size_t format_match(const char *format, const char *text, GTimeZone *zone, int64_t *ns)
 {
 	const char *at = text;
 	struct tm tm = {0};
@@ -116,7 +128,8 @@ static size_t format_match(const char *format, const char *text, int64_t *ns)
 			return 0;
 	}
 	int64_t fraction = fraction_read(&at);
-	int east = zone_read(&at);
+	bool told;
+	int east = zone_read(&at, &told);
 	if (*at != '\0' && *at != ' ')
 		return 0;
 	/* what 64 bits of nanoseconds can hold, with room for a zone */
@@ -126,14 +139,17 @@ static size_t format_match(const char *format, const char *text, int64_t *ns)
 		return 0;
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
-	*ns = ((int64_t)timegm(&tm) - east) * 1000000000 + fraction;
+	int64_t local = timegm(&tm);
+	if (zone != NULL && !told)
+		east = zone_offset(zone, local);
+	*ns = (local - east) * 1000000000 + fraction;
 	return at - text;
 }
 
-size_t index_time_parse(const char *text, int64_t *ns)
+size_t index_time_parse(const char *text, GTimeZone *zone, int64_t *ns)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(time_formats); i++) {
-		size_t used = format_match(time_formats[i], text, ns);
+		size_t used = format_match(time_formats[i], text, zone, ns);
 		if (used > 0)
 			return used;
 	}

@@ -125,12 +125,13 @@ struct source_options {
 	unsigned connections;         /* per host, 16 */
 	uint32_t file_mode, dir_mode; /* permissions where the source has none; 0755 */
 	uint32_t uid, gid;            /* owner where the source has none */
-	uint64_t index_bytes;         /* of one index page, 256 MiB */
-	uint32_t index_names;         /* on one, 2,000,000 */
-	uint64_t index_memory;        /* for all that are being parsed, 1 GiB */
-	char **headers;               /* NULL-terminated "Name: value" */
-	char *token_file;             /* bearer token, read again for each request */
-	char *ca_file;                /* extra trust anchors, PEM */
+	char *index_timezone;  /* of times without one: as g_time_zone_new_identifier(), UTC */
+	uint64_t index_bytes;  /* of one index page, 256 MiB */
+	uint32_t index_names;  /* on one, 2,000,000 */
+	uint64_t index_memory; /* for all that are being parsed, 1 GiB */
+	char **headers;        /* NULL-terminated "Name: value" */
+	char *token_file;      /* bearer token, read again for each request */
+	char *ca_file;         /* extra trust anchors, PEM */
 	bool no_netrc;
 	bool no_etag; /* versions are told by Last-Modified and size, where both are told */
 };

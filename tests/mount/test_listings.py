@@ -313,3 +313,21 @@ def test_half_a_surrogate_pair(mount, serve, many, name, listed):
     names = sorted(os.listdir(os.fsencode(m / "d")))
     assert names == sorted(filter(None, [listed, b"file001"]))
     assert ("are no entries" in m.log()) == (listed is None)
+
+
+def test_index_in_local_time(mount, web, many, monkeypatch):
+    """nginx with autoindex_localtime: -o index_timezone says of which zone the times are."""
+    os.utime(many / "d" / "file001", (1763382840, 1763382840))
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    server = web(servers.Nginx, many, extra="autoindex_localtime on;")
+    for zone, off in (("Asia/Tokyo", 0), ("+09:00", 0), ("UTC", 9 * 3600)):
+        m = mount(server.url, "-o", f"{QUICK},index_timezone={zone}")
+        assert os.stat(m / "d" / "file001").st_mtime == 1763382840 + off
+        (m / "d" / "file001").read_bytes()
+        assert os.stat(m / "d" / "file001").st_mtime == 1763382840 + off
+        m.umount()
+
+
+def test_time_zone_that_is_none(lacunafs, many, scratch):
+    done = lacunafs.run("mount", many, scratch / "many", "--store", scratch / "s", "-o", "index_timezone=Nowhere/Land")
+    assert done.returncode == 2 and "a time zone" in done.stderr

@@ -121,6 +121,39 @@ static void test_end(void)
 	}
 }
 
+/* Times without a zone are of -o index_timezone; those with one are what they say. */
+static void test_timezone(void)
+{
+	static const struct {
+		const char *zone, *shown;
+		int64_t seconds;
+	} cases[] = {
+	        {NULL, "01-Jul-2024 12:00", 1719835200},
+	        {"UTC", "01-Jul-2024 12:00", 1719835200},
+	        {"+09:00", "01-Jul-2024 12:00", 1719835200 - 9 * 3600},
+	        {"-03:30", "2024-07-01 12:00", 1719835200 + 12600},
+	        {"Europe/Berlin", "01-Jul-2024 12:00", 1719835200 - 7200},
+	        {"Europe/Berlin", "01-Jan-2024 12:00", 1704110400 - 3600},
+	        {"Europe/Berlin", "27-Oct-2024 02:30", 1729996200 - 3600}, /* twice */
+	        {"Europe/Berlin", "2024-07-01T12:00:00Z", 1719835200},
+	        {"Europe/Berlin", "2024-07-01T12:00:00+01:00", 1719835200 - 3600},
+	        {"Europe/Berlin", "Mon, 01 Jul 2024 12:00:00 GMT", 1719835200},
+	};
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *page =
+		        g_strdup_printf(PAGE("<pre><a href=a>a</a> %s 5\n</pre>"), cases[i].shown);
+		struct source_options options = {.index_timezone = (char *)cases[i].zone};
+		struct index_parser *p = index_parser_new("text/html", BASE, &options);
+		g_autoptr(GError) error = NULL;
+		g_assert_true(index_parser_feed(p, page, strlen(page), &error));
+		struct listing *l = index_parser_finish(p, "", 0, NULL, "", &error);
+		g_assert_no_error(error);
+		g_test_message("%s %s", cases[i].zone ? cases[i].zone : "", cases[i].shown);
+		g_assert_cmpint(listing_at(l, 0)->mtime_ns / SECOND, ==, cases[i].seconds);
+		listing_unref(l);
+	}
+}
+
 static void log_drop(const char *domain, GLogLevelFlags level, const char *message, gpointer user)
 {
 }
@@ -132,5 +165,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/index/base-moved", test_base_moved);
 	g_test_add_func("/index/elsewhere", test_elsewhere);
 	g_test_add_func("/index/end", test_end);
+	g_test_add_func("/index/timezone", test_timezone);
 	return g_test_run();
 }
