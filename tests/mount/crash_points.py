@@ -3,7 +3,7 @@
 # Copyright the lacunafs authors
 """kill -9 before every single change that every operation makes of the store; crashing.py.
 
-By hand: crash_points.py [--build DIR] [--rows REGEX] [--torn] [--epochs] [--list]
+By hand: crash_points.py [--build DIR] [--rows REGEX] [--torn] [--epochs] [--event EVENT] [--list]
 """
 import argparse
 import ctypes
@@ -257,7 +257,7 @@ def batch(args, some):
     program = mounting.Program(args.build, "plain", scratch)
     try:
         tried, wrong = crashing.Campaign(program, scratch, some).torture(
-            epochs=args.epochs, torn=args.torn, keep_going=True)
+            epochs=args.epochs, torn=args.torn, keep_going=True, event=args.event)
     finally:
         complaints = program.close()
         shutil.rmtree(scratch, ignore_errors=True)
@@ -273,6 +273,7 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--epochs", action="store_true", help="every crash ends the epoch, too")
     parser.add_argument("--torn", action="store_true", help="writes are done in half")
+    parser.add_argument("--event", choices=crashing.EVENTS, help="instead of a kill in a step")
     parser.add_argument("--seed", type=int, default=0, help="of the order")
     args = parser.parse_args()
     if args.list:

@@ -9,9 +9,11 @@ Round:  changes at random, in the mount and in a native copy, syncs among them, 
         of the changes, none before the last sync. Bytes that were not synced are page by page
         one of those that were written since, or what was there before: never zeros for what was
         fetched, never remote bytes for what was synced
+Events: directories that cannot be read; a last sync that fails; a daemon that dies first
 By hand: crash_power.py [--build DIR] [--fs ext4|xfs] [--rounds N] [--seed N]
 """
 import argparse
+import errno
 import fcntl
 import os
 import pathlib
@@ -27,6 +29,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import crashing  # noqa: E402
+import faults  # noqa: E402
 import mounting  # noqa: E402
 import processes  # noqa: E402
 from crash_points import EXCHANGE, pwrite, rename2  # noqa: E402
@@ -116,8 +119,8 @@ class Life:
 
 
 class Round:
-    def __init__(self, choose, m, native, d, since):
-        self.choose, self.m, self.since = choose, m, since
+    def __init__(self, choose, m, native, d, since, fault):
+        self.choose, self.m, self.since, self.fault = choose, m, since, fault
         self.native, self.mounted = str(native), str(m / d)
         self.states, self.told, self.durable = [], [], 0
         self.alive = {}  # native inode number → Life
@@ -228,9 +231,43 @@ class Round:
                 if got != whole[offset:offset + size]:
                     raise Wrong(f"{path}: read what is not there")
 
+    def scan_fails(self):
+        """A directory cannot be read: an error, and nothing that is taken for empty later."""
+        self.fault.set(faults.SCAN, errno.EMFILE, self.choose.randrange(6))
+        try:
+            crashing.snapshot(self.mounted, self.since)
+        except OSError:
+            pass
+        finally:
+            self.fault.clear()
+
+    def sync_fails(self):
+        """The last thing before the power goes: nothing becomes durable by it."""
+        self.fault.set(faults.SYNCS, errno.EIO, self.choose.randrange(3))
+        states = len(self.states), self.durable
+        path = self.pick(stat.S_IFREG)
+        try:
+            if path is None or self.choose.random() < 0.3:
+                self.m.program.run("sync", self.m.path)
+            else:
+                fd = os.open(f"{self.mounted}/{path}", os.O_RDONLY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+        except OSError as e:
+            if e.errno != errno.EIO:
+                raise Wrong(f"a sync that fails: {e!r}") from None
+        self.fault.clear()
+        self.told[-1] += ("then a sync failed",)
+        assert states == (len(self.states), self.durable)
+
     def run(self, steps):
         for _ in range(steps):
             chance = self.choose.random()
+            if chance < 0.03:
+                self.scan_fails()
+                continue
             if chance < 0.15:
                 self.look()
                 continue
@@ -277,15 +314,21 @@ class Round:
                 and (wrong := t["life"].wrong(got[p]["content"]))]
 
 
-def one_round(choose, program, disk, source, scratch, number, m, since, steps):
+def one_round(choose, program, disk, source, scratch, number, m, since, steps, fault):
     """Returns the mount that came after the cut."""
     d, native = f"r{number}", scratch / "native"
     subprocess.run(["rm", "-rf", native], check=True)
     subprocess.run(["cp", "-a", source / d, native], check=True)
-    r = Round(choose, m, native, d, since)
+    r = Round(choose, m, native, d, since, fault)
     r.run(steps)
-    disk.cut()
-    m.kill()
+    if choose.random() < 0.3:
+        r.sync_fails()
+    if choose.random() < 0.3:  # first the daemon, which may have been about to sync
+        m.kill()
+        disk.cut()
+    else:
+        disk.cut()
+        m.kill()
     disk.umount()
     disk.mount()
     m = m.again()
@@ -309,18 +352,18 @@ def one_round(choose, program, disk, source, scratch, number, m, since, steps):
 def torture(program, scratch, kind, seed, rounds, steps=60):
     """Returns what was wrong; the first of it ends it."""
     scratch, since = pathlib.Path(scratch), time.time_ns() - 10**9
-    disk, source = Disk(kind, scratch), scratch / "source"
+    disk, source, fault = Disk(kind, scratch), scratch / "source", faults.Faults(scratch)
     for n in range(rounds):
         os.makedirs(source / f"r{n}")
         crashing.fixture(str(source / f"r{n}"))
         crashing.aged(str(source / f"r{n}"))
     try:
-        m = program.mount(source, *crashing.OPTIONS, store=disk.path / "store")
+        m = program.mount(source, *crashing.OPTIONS, store=disk.path / "store", env=fault.env)
         for n in range(rounds):
             choose = random.Random(f"{seed} {n}")
             try:
                 m = one_round(choose, program, disk, source, scratch, n, m, since,
-                              choose.randrange(2, steps))
+                              choose.randrange(2, steps), fault)
             except Wrong as e:
                 return [f"{kind}, seed {seed}, round {n}: {e}"]
         m.umount()

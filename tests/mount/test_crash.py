@@ -44,6 +44,18 @@ def test_killed_and_the_epoch_ends(lacunafs, scratch, choose):
     some(choose, lacunafs, scratch, choose.sample(crash_points.rows(), 16), 50, epochs=True)
 
 
+@pytest.mark.patience(240)
+@pytest.mark.parametrize("event, expression", [
+    (crashing.SYNC, "write|append|fsync"), (crashing.SCAN, ""), (crashing.VANISH, "")])
+def test_an_event_before_the_kill(lacunafs, scratch, choose, event, expression):
+    """A sync that fails, directories that cannot be read, a parent that vanishes at the source."""
+    found = crash_points.rows(expression)
+    campaign = crashing.Campaign(lacunafs, scratch, choose.sample(found, min(24, len(found))))
+    tried, wrong = campaign.torture(lambda p: choose.sample(p, min(24, len(p))), event=event)
+    assert not wrong, wrong[0]
+    assert tried > 0
+
+
 def test_made_by_somebody_else(lacunafs, scratch):
     """It counts once it is theirs."""
     rows = crash_points.rows("as a user")
