@@ -19,7 +19,9 @@
 #define SPIN_LATE 2
 #define SPIN_PREEMPTED 50000 /* ns: somebody else had the processor in between */
 #define SPIN_PAUSE 3000000   /* ns */
-#define KEEP_BACKING 32768   /* ids: about 1.5 KiB each of kernel memory, inode included */
+#define LONG_NS INT64_C(50000000)
+#define THREADS_MAX 128
+#define KEEP_BACKING 32768 /* ids: about 1.5 KiB each of kernel memory, inode included */
 
 /* Spinning pays while nearly all requests come within `most` ns of the one before. It does not
  * where some do (a build: it took 2.5 % of two busy processors), nor, for a while, when somebody
@@ -32,7 +34,15 @@ struct spin {
 struct session {
 	struct server *server;
 	unsigned threads;
-	pthread_t *thread;
+	pthread_t thread[THREADS_MAX];
+	unsigned started; /* of these; under lock */
+	unsigned idle;    /* atomic: of these, wait for the device */
+	/* Who has the device and is at work: since when, 0 = nobody; atomic. Whoever puts 0 there
+	 * has the device from then on. */
+	int64_t busy_ns;
+	uint64_t taken, seen; /* requests, atomic; as of the last look */
+	bool looking;         /* atomic: there will be a look */
+	struct alarm look;
 	int stop_fd, ended_fd;
 	sem_t at_device;
 	struct spin spin; /* of who is at the device */
@@ -145,12 +155,86 @@ static size_t request_next(struct session *se, void *mem)
 
 static void device_take(struct session *se)
 {
+	__atomic_add_fetch(&se->idle, 1, __ATOMIC_SEQ_CST);
 	while (sem_wait(&se->at_device) != 0)
 		; /* EINTR */
+	__atomic_sub_fetch(&se->idle, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Once in a while as long as there is anything to do: an alarm for each request costs more. */
+static void look_soon(struct session *se, int64_t now)
+{
+	__atomic_add_fetch(&se->taken, 1, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&se->looking, __ATOMIC_SEQ_CST) &&
+	    !__atomic_exchange_n(&se->looking, true, __ATOMIC_SEQ_CST))
+		alarm_set(se->server->clock, &se->look, now + LONG_NS);
+}
+
+/* `away`: another thread may have the device meanwhile. */
+static int64_t work_begin(struct session *se, bool away)
+{
+	int64_t now = clock_now();
+	if (away)
+		sem_post(&se->at_device);
+	else
+		__atomic_store_n(&se->busy_ns, now, __ATOMIC_SEQ_CST);
+	look_soon(se, now);
+	return away ? 0 : now;
+}
+
+/* false: it took long, and another thread has the device. */
+static bool work_end(struct session *se, int64_t since)
+{
+	return since && __atomic_compare_exchange_n(&se->busy_ns, &since, 0, false,
+	                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static void *session_run(void *arg);
+
+static bool thread_start(struct session *se)
+{
+	pthread_mutex_lock(&se->lock);
+	bool ok = se->started < THREADS_MAX &&
+	          pthread_create(&se->thread[se->started], NULL, session_run, se) == 0;
+	se->started += ok;
+	pthread_mutex_unlock(&se->lock);
+	return ok;
+}
+
+/* Nobody has the device, or is about to take it. */
+static bool unattended(struct session *se)
+{
+	int free = 0;
+	sem_getvalue(&se->at_device, &free);
+	return free > 0 && __atomic_load_n(&se->idle, __ATOMIC_SEQ_CST) == 0;
+}
+
+/* A thread that could not be started is tried again. */
+static void session_look(struct alarm *alarm)
+{
+	struct session *se = (struct session *)((char *)alarm - offsetof(struct session, look));
+	int64_t now = clock_now(), since = __atomic_load_n(&se->busy_ns, __ATOMIC_SEQ_CST);
+	uint64_t taken = __atomic_load_n(&se->taken, __ATOMIC_SEQ_CST);
+	bool stuck = taken == se->seen;
+	if (since && now - since >= LONG_NS &&
+	    (__atomic_load_n(&se->idle, __ATOMIC_SEQ_CST) > 0 || thread_start(se)) &&
+	    work_end(se, since))
+		sem_post(&se->at_device);
+	else if (!since && stuck && unattended(se))
+		thread_start(se);
+	se->seen = taken;
+	if (stuck && !__atomic_load_n(&se->busy_ns, __ATOMIC_SEQ_CST) && !unattended(se)) {
+		__atomic_store_n(&se->looking, false, __ATOMIC_SEQ_CST);
+		/* one that was taken meanwhile saw that there will be a look */
+		if (__atomic_load_n(&se->taken, __ATOMIC_SEQ_CST) == taken ||
+		    __atomic_exchange_n(&se->looking, true, __ATOMIC_SEQ_CST))
+			return;
+	}
+	alarm_set(se->server->clock, &se->look, now + LONG_NS);
 }
 
 /* One thread waits at the device and does what is quick itself; with something long it first
- * lets the next thread wait there. */
+ * lets the next thread wait there, if there are several. */
 static void *session_run(void *arg)
 {
 	struct session *se = arg;
@@ -164,12 +248,11 @@ static void *session_run(void *arg)
 		bool away =
 		        se->threads > 1 && takes_long(((struct fuse_in_header *)buf.mem)->opcode);
 		bool first = !__atomic_load_n(&se->agreed, __ATOMIC_ACQUIRE);
-		if (away)
-			sem_post(&se->at_device);
+		int64_t since = work_begin(se, away);
 		fuse_session_process_buf(fuse, &buf);
 		if (first)
 			session_answered(se);
-		if (away)
+		if (!work_end(se, since))
 			device_take(se);
 	}
 	sem_post(&se->at_device);
@@ -193,9 +276,9 @@ struct session *session_start(struct server *s)
 	se->threads = s->settings->threads;
 	if (se->threads == 0)
 		se->threads = CLAMP(g_get_num_processors() / 2, 1, 4);
-	se->thread = g_new(pthread_t, se->threads);
+	se->look.ring = session_look;
 	for (unsigned n = 0; n < se->threads; n++)
-		if (pthread_create(&se->thread[n], NULL, session_run, se) != 0)
+		if (!thread_start(se))
 			g_error("cannot start a thread");
 	return se;
 }
@@ -205,16 +288,30 @@ int session_ended_fd(const struct session *se)
 	return se->ended_fd;
 }
 
+/* A look may start one more while the others end. */
+static void threads_join(struct session *se, unsigned *joined)
+{
+	for (;;) {
+		pthread_mutex_lock(&se->lock);
+		bool more = *joined < se->started;
+		pthread_mutex_unlock(&se->lock);
+		if (!more)
+			return;
+		pthread_join(se->thread[(*joined)++], NULL);
+	}
+}
+
 void session_stop(struct session *se)
 {
+	unsigned joined = 0;
 	session_end(se);
-	for (unsigned n = 0; n < se->threads; n++)
-		pthread_join(se->thread[n], NULL);
+	threads_join(se, &joined);
+	alarm_stop(se->server->clock, &se->look);
+	threads_join(se, &joined);
 	close(se->stop_fd);
 	close(se->ended_fd);
 	sem_destroy(&se->at_device);
 	pthread_cond_destroy(&se->changed);
 	pthread_mutex_destroy(&se->lock);
-	g_free(se->thread);
 	g_free(se);
 }

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -236,3 +237,46 @@ def test_write_that_is_given_up(mount, serve, scratch, number):
     assert (m / "f").read_bytes() == truth
     write(m / "f", b"here")
     assert (m / "f").read_bytes() == b"here" + truth[4:]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_disk_that_stalls(volume, mount, serve, scratch, threads):
+    """Operations that need it wait, as on any file system; all others are served, and a reader who
+    waits for the source can be killed."""
+    for name in ("warm", "cold"):
+        trees.put(scratch / "src" / name, trees.noise(3, 300_000))
+    disk = volume("ext4", 64)
+    server = serve(scratch / "src")
+    m = mount(server.url, "-o", f"threads={threads},passthrough=no,stall_timeout=60s",
+              store=disk.path / "store")
+    data = read(m / "warm", 0, 300_000)
+    directories = ["a", "bb", "c", "dd", "e"]
+    for name in directories:
+        os.mkdir(m / name)
+    server.lie("/cold", lying.stall())
+    reader = subprocess.Popen(["dd", f"if={m.path}/cold", "iflag=direct"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert processes.wait_until(lambda: server.asked("/cold"))
+    disk.freeze()
+    late = threading.Timer(60, disk.thaw)  # should this process wait for it, too
+    late.start()
+    try:
+        # each holds its directory in the kernel
+        stuck = [subprocess.Popen([("mkdir", "touch")[len(name) - 1], m / name / "new"])
+                 for name in directories]
+        time.sleep(0.5)
+        before = time.monotonic()
+        assert read(m / "warm", 4096, 4096) == data[4096:8192]
+        with open(m / "warm", "rb", buffering=0) as f:
+            os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            assert f.read(300_000) == data
+        assert os.stat(m / "warm").st_size == 300_000 and not os.path.exists(m / "none")
+        reader.kill()
+        assert reader.wait() == -9
+        assert time.monotonic() - before < 10
+        assert all(p.poll() is None for p in stuck)
+    finally:
+        late.cancel()
+        disk.thaw()
+    assert [p.wait(30) for p in stuck] == [0] * len(stuck)
+    assert all(os.path.exists(m / name / "new") for name in directories)

@@ -62,3 +62,10 @@ class Volume:
     def close(self):
         if os.path.ismount(self.path):
             self.run("umount", self.path)
+
+    def freeze(self):
+        """Whoever writes waits for `thaw`, in the kernel; what is cached can be read."""
+        self.run("fsfreeze", "--freeze", self.path)
+
+    def thaw(self):
+        self.run("fsfreeze", "--unfreeze", self.path)
