@@ -86,6 +86,7 @@ struct transfer {
 	/* Of the source's thread alone: */
 	uint64_t at, end;   /* next byte, and where the delivery ends */
 	XXH3_state_t *hash; /* owned; of the chunk being taken */
+	uint64_t unwanted;  /* bytes that came since anybody had the file */
 	bool taking;        /* the chunk at `at` is being taken */
 	bool changed;       /* another version than the one here */
 	int local_error;    /* positive errno of the store */

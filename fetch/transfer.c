@@ -138,6 +138,20 @@ static void transfer_give_back(struct source_read *r)
 	store_file_give_back(((struct transfer *)r)->content->file);
 }
 
+/* The whole file comes from a server that ignores ranges, and whoever wanted some of it has left:
+ * no more of it is taken than of what is fetched in advance. */
+static bool transfer_is_unwanted_locked(struct transfer *t, uint64_t chunk)
+{
+	struct content *c = t->content;
+	unsigned refs = __atomic_load_n(&c->refs, __ATOMIC_RELAXED);
+
+	if (t->held == NULL || c->waiters || refs > g_list_length(c->transfers))
+		t->unwanted = 0;
+	else
+		t->unwanted += content_chunk_end(c, chunk) - t->at;
+	return t->unwanted > c->fill->options.prefetch_bytes;
+}
+
 /* At the first byte of `chunk`. -ECANCELED: nobody needs the rest. */
 static int transfer_enter(struct transfer *t, uint64_t chunk)
 {
@@ -145,6 +159,8 @@ static int transfer_enter(struct transfer *t, uint64_t chunk)
 	bool ended;
 
 	pthread_mutex_lock(&f->lock);
+	if (transfer_is_unwanted_locked(t, chunk))
+		t->first = t->last + 1; /* it holds nothing any more */
 	t->taking = transfer_holds_locked(t, chunk);
 	t->cursor = chunk + 1;
 	ended = t->ended = t->first > t->last && t->end - t->at >= DRAIN_BYTES;

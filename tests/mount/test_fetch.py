@@ -207,3 +207,29 @@ def test_http2_requests_share_a_connection(mount, web, tree, tls):
     assert trees.differences(tree, m.path) == []
     m.umount()
     assert {entry[4] for entry in server.log()} == {"HTTP/2.0"}
+
+
+def test_what_nobody_reads_any_more_is_not_fetched(mount, serve, scratch, lacunafs):
+    """By a server that sends all of a file, whatever is asked for."""
+    data = trees.noise(5, 24 << 20)
+    trees.put(scratch / "t" / "f", data)
+    server = serve(scratch / "t")
+    server.lie("/f", lying.together(lying.ignore_range, lying.slow(12 << 20)))
+    m = mount(server.url, "-o", "prefetch=1M,readahead=0")
+    with open(m / "f", "rb", buffering=0) as f:
+        assert f.read(1) == data[:1]
+    seen = []
+    while len(seen) < 2 or seen[-1] != seen[-2]:
+        time.sleep(0.5)
+        seen.append(m.status()["network"]["bytes"])
+    assert seen[-1] < 12 << 20
+    with open(m / "f", "rb", buffering=0) as f:  # who has it open gets all in one piece
+        f.read(1)
+        f.seek(0)
+        asked = len(server.asked("/f"))
+        assert f.read(8 << 20) == data[:8 << 20]
+        time.sleep(1)
+        f.seek(16 << 20)
+        assert f.read() == data[16 << 20:]
+    assert len(server.asked("/f")) <= asked + 1
+    assert lacunafs.run("evict", m / "f").returncode == 0
