@@ -397,8 +397,9 @@ def a_default_acl_of_setgid(w):
 def by_the_commands(w):
     subprocess.run(["setfacl", "-R", "-m", f"u:{OTHER}:rwX,g:{STRANGE}:r", "tree"], check=True)
     subprocess.run(["setfacl", "-d", "-m", f"u:{OTHER}:rwx", "tree/a"], check=True)
-    w.note(subprocess.run(["getfacl", "-R", "-n", "tree"], check=True, capture_output=True,
-                          text=True).stdout)
+    told = subprocess.run(["getfacl", "-R", "-n", "tree"], check=True, capture_output=True,
+                          text=True).stdout
+    w.note(sorted(told.split("\n\n")))  # in the order of the directories
     write("tree/a/new")
     same((NAMED, 7, OTHER) in acl_get("tree/a/new", ACCESS), True)
     subprocess.run(["cp", "-a", "tree", "copied"], check=True)
