@@ -98,17 +98,20 @@ void handle_close(struct server *s, struct handle *h)
 GHashTable *handle_table_paths(struct handle_table *t, struct server *s)
 {
 	GHashTable *paths = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	g_autoptr(GPtrArray) open = g_ptr_array_new(); /* of struct inode, references */
+	g_autoptr(GArray) open = g_array_new(FALSE, FALSE, sizeof(uint64_t)); /* node ids */
 	pthread_mutex_lock(&t->lock);
 	for (guint n = 0; n < t->slots->len; n++) {
 		const struct handle *h = t->slots->pdata[n];
-		if (h->inode)
-			g_ptr_array_add(open, inode_ref(s->inodes, h->inode));
+		uint64_t id = h->inode ? inode_id(h->inode) : 0;
+		if (id)
+			g_array_append_val(open, id);
 	}
 	pthread_mutex_unlock(&t->lock);
 	for (guint n = 0; n < open->len; n++) {
-		g_hash_table_add(paths, inode_path(s, open->pdata[n]));
-		inode_put(s, open->pdata[n]);
+		struct inode *i = inode_get(s->inodes, g_array_index(open, uint64_t, n));
+		if (i)
+			g_hash_table_add(paths, inode_path(s, i));
+		inode_put(s, i);
 	}
 	return paths;
 }

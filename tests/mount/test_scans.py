@@ -76,7 +76,6 @@ def test_a_directory_that_cannot_be_read_is_not_empty(mount, serve, scratch, fau
     check(m)
 
 
-@pytest.mark.sanitize
 def test_a_directory_that_is_read_too_slowly_is_not_empty(mount, serve, scratch, faulty):
     m = mounted(mount, serve, scratch, faulty, "wait_timeout=1s")
     for d in ("made", "remote"):
