@@ -86,22 +86,25 @@ static void path_push(GString *path, const char *name)
 	g_string_append(path, name);
 }
 
-/* By the kernel: a passthrough mapping outlives its handle. */
+/* By the kernel: a passthrough mapping outlives its handle. What cannot be told is. */
 static bool is_mapped(const struct place *p)
 {
 	int fd = openat(p->dir, p->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	bool open = fd >= 0 && fcntl(fd, F_SETLEASE, F_WRLCK) < 0 && errno == EAGAIN;
+	bool mapped = fd < 0 || fcntl(fd, F_SETLEASE, F_WRLCK) < 0;
 
 	if (fd >= 0)
 		close(fd);
-	return open;
+	return mapped;
 }
 
-/* Who has it open, or may have, goes on with it. */
-static bool is_spared(const struct clearing *c, const struct place *p)
+/* Who has it open, or may have, goes on with it. Asks others: no lock is held. */
+static bool is_spared(const struct clearing *c, const struct place *p, const struct stat *st)
 {
-	gsize length = c->path->len;
+	gsize length;
 
+	if (c->sweeping == NULL || !S_ISREG(st->st_mode))
+		return false;
+	length = c->path->len;
 	path_push(c->path, p->name);
 	bool used = c->sweeping->in_use(c->sweeping->user, c->path->str);
 	g_string_truncate(c->path, length);
@@ -114,8 +117,6 @@ static int clear_file(const struct clearing *c, const struct place *p, const str
 	struct store *s = c->store;
 	struct last last;
 
-	if (c->sweeping && S_ISREG(st->st_mode) && is_spared(c, p))
-		return -EBUSY;
 	last_look(p, &last);
 	if (S_ISREG(st->st_mode) && (!known || (st->st_nlink == 1 && !last.file)))
 		return set_aside(s, p);
@@ -152,6 +153,8 @@ static int clear_place(const struct clearing *c, const struct place *p)
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
+	if (is_spared(c, p, &st))
+		return -EBUSY;
 	if (!S_ISDIR(st.st_mode))
 		return c->remove ? clear_file(c, p, &st, known) : 0;
 	err = clear_directory(c, p);
@@ -204,7 +207,7 @@ static int sweep_entry(int fd, struct dirent *e, void *user)
 	if (leftover_look(c->store, &p, &st, &known) != 0 ||
 	    w->visible(w->user, e->d_name, st.st_mode & S_IFMT))
 		return 0;
-	if (S_ISDIR(st.st_mode) && clear_directory(c, &p) != 0)
+	if (is_spared(c, &p, &st) || (S_ISDIR(st.st_mode) && clear_directory(c, &p) != 0))
 		return 0;
 	stamp_begin(c->store, fd, &stamp);
 	if (S_ISDIR(st.st_mode))
