@@ -237,6 +237,13 @@ bool content_complete(struct content *c)
 	return file ? store_file_complete(file) : c->origin.size == 0;
 }
 
+bool content_lasts(struct content *c)
+{
+	struct store_file *file = content_file(c);
+
+	return content_complete(c) && (file == NULL || store_file_lasts(file));
+}
+
 void content_check_complete(struct content *c)
 {
 	const struct fill_options *o = &c->fill->options;

@@ -93,6 +93,8 @@ source_version content_version(struct content *c);
 /* Every byte of the range present? Lock-free. Ranges past the end count as present. */
 bool content_present(struct content *c, uint64_t offset, uint64_t length);
 bool content_complete(struct content *c);
+/* The same, and its bytes stay when it is released: they have a name in the store. */
+bool content_lasts(struct content *c);
 
 struct fill_wait { /* zeroed; the engine's, until `done` or a successful fill_cancel() */
 	uint64_t offset, length;

@@ -71,8 +71,9 @@ char *content_path_now(void *user, struct content *c)
 void content_completed(void *user, struct content *c)
 {
 	struct inode *i = content_owner(c);
+	bool lasts = content_lasts(c);
 	pthread_mutex_lock(&i->lock);
-	i->complete = true;
+	i->complete = lasts;
 	i->behind = false; /* what was not whole was not in passthrough */
 	pthread_mutex_unlock(&i->lock);
 }

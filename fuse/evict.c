@@ -30,7 +30,7 @@ static int evict_bytes(struct server *s, struct inode *i, uint64_t *freed)
 	if (err == 0)
 		err = content_evict(c, freed);
 	pthread_mutex_lock(&i->lock);
-	i->complete = err == 0 && content_complete(c);
+	i->complete = err == 0 && content_lasts(c);
 	pthread_mutex_unlock(&i->lock);
 	content_unref(c);
 	int failed;

@@ -25,13 +25,16 @@ static struct content *content_get(struct server *s, struct inode *i, int *err)
 {
 	struct content *c = inode_open_content(s, i);
 	*err = content_open(c);
+	bool lasts = *err == 0 && content_lasts(c);
 	pthread_mutex_lock(&i->lock);
+	if (*err == 0 && content_version(c) == 0)
+		i->keep_cache = false; /* of which version is what the kernel has? */
 	bool other_version = *err == 0 && !i->local && content_size(c) != i->size;
 	if (other_version) {
 		/* What we hold counts, not what was listed since: the kernel looks it up again. */
 		i->size = content_size(c);
 		*err = -ESTALE;
-	} else if (*err == 0 && content_complete(c)) {
+	} else if (lasts) {
 		i->complete = true;
 	}
 	pthread_mutex_unlock(&i->lock);

@@ -350,3 +350,10 @@ unsigned store_file_chunk_shift(const struct store_file *f)
 {
 	return f->record.chunk_shift;
 }
+
+bool store_file_lasts(const struct store_file *f)
+{
+	struct stat st;
+
+	return fstat(f->fd, &st) == 0 && st.st_nlink > 0;
+}

@@ -111,6 +111,8 @@ uint64_t store_file_chunks_present(const struct store_file *f); /* trusted ones 
 uint64_t store_file_chunks_between(const struct store_file *f, uint64_t from, uint64_t to);
 uint64_t store_file_doubts(const struct store_file *f); /* how many to be verified */
 bool store_file_complete(const struct store_file *f);   /* all, trusted */
+/* It has a name in the store; else it is forgotten when it is closed. */
+bool store_file_lasts(const struct store_file *f);
 
 /* What the listing tells of an object that comes to count. */
 struct store_kept {

@@ -326,3 +326,25 @@ def test_access_times(mount, scratch, state, options):
         assert not accessed(0)
     elif state == "made":
         assert accessed(0)
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("options", MODES)
+@pytest.mark.parametrize("first", [16, PAGES])
+def test_one_version_of_what_the_store_does_not_keep(mount, serve, source, first, options):
+    """A directory became a file, and what was read of it has the file's name in the store: what
+    is read of the file then is forgotten when it is closed, and comes anew."""
+    trees.put(source / "x" / "inner", b"of the directory")
+    m = mount(serve(source).url, "-o", f"{options},readahead=0")
+    assert (m / "x" / "inner").read_bytes() == b"of the directory"
+    os.rename(source / "x", source.parent / "gone")
+    trees.put(source / "x", version(1), OLD)
+    assert m.program.run("refresh", m.path).returncode == 0
+    assert processes.wait_until(lambda: (m / "x").is_file())
+    with open(m / "x", "rb", buffering=0) as f:
+        assert os.pread(f.fileno(), first * PAGE, 0) == version(1)[:first * PAGE]
+    assert (m.store / "tree" / "x").is_dir()
+    # its content is let go of with the handle, which the kernel does behind our back
+    assert processes.wait_until(lambda: m.status("x")["handles"] == 0)
+    trees.put(source / "x", version(2), NEW)
+    assert (m / "x").read_bytes() == version(2)
