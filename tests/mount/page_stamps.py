@@ -248,6 +248,7 @@ def torture(program, scratch, seed, seconds, round_s=4.0, sources=("dir", "http"
     """Returns the number of rounds and what was counted; raises what was wrong, or puts it into
     the list `tally` and goes on."""
     choose, totals = random.Random(seed), {}
+    pathlib.Path(scratch).mkdir(exist_ok=True)
     until, rounds, campaigns = time.monotonic() + seconds, 0, 0
     while time.monotonic() < until:
         http = sources[campaigns % len(sources)] == "http"

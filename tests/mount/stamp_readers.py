@@ -57,15 +57,17 @@ class View:
     def close(self):
         if self.mapping:
             self.mapping.close()
-        if self.fd >= 0:
-            os.close(self.fd)
-        self.fd, self.mapping = -1, None
+        self.mapping = None
+        self.close_descriptor()
 
     def forget_descriptor(self):
         """The mapping alone is the open from now on."""
-        if self.mapping and self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        if self.mapping:
+            self.close_descriptor()
+
+    def close_descriptor(self):
+        fd, self.fd = self.fd, -1
+        stamp_workers.shut(fd)
 
     def wrong(self, text, number=None):
         version = f", version {self.version}" if self.version else ""

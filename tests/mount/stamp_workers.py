@@ -41,6 +41,16 @@ def fail(name):
     raise OSError(number, os.strerror(number), name)
 
 
+def shut(fd):
+    """Closes it; that a mount is gone does not matter then."""
+    try:
+        if fd >= 0:
+            os.close(fd)
+    except OSError as e:
+        if e.errno not in GONE:
+            raise
+
+
 class Mapping:
     """mmap(2), which lives on when its descriptor is closed (Python's own keeps a copy of it)."""
 
@@ -187,9 +197,8 @@ class Worker:
         return False
 
     def leave(self):
-        if self.root_fd >= 0:
-            os.close(self.root_fd)
-        self.root_fd = -1
+        fd, self.root_fd = self.root_fd, -1
+        shut(fd)
 
     def at(self, name):
         """Within a step it is one mount."""

@@ -30,10 +30,10 @@ class Handle:
         self.file, self.fd, self.mapping = file, fd, mapping
 
     def close(self):
+        fd, self.fd = self.fd, -1
         if self.mapping:
             self.mapping.close()
-        if self.fd >= 0:
-            os.close(self.fd)
+        stamp_workers.shut(fd)
 
 
 class Writer:
