@@ -133,9 +133,9 @@ class Campaign:
         if self.program is None:
             self.m = Native(self.source.root)
             return
-        self.chosen = (self.choose.choice(OPTIONS) if self.fixed is None else self.fixed) + (
-            f"listing_ttl={self.choose.choice(TTLS)}", f"chunk_size={self.chunk}") \
-            + (("end_epoch",) if epoch else ())
+        self.chosen = (*(self.choose.choice(OPTIONS) if self.fixed is None else ()),
+                       f"listing_ttl={self.choose.choice(TTLS)}", f"chunk_size={self.chunk}",
+                       *(("end_epoch",) if epoch else ()), *(self.fixed or ()))
         options = (*BASE, "-o", ",".join(self.chosen))
         where = self.server.url if self.server else str(self.source.root)
         self.m = self.m.again(*options) if self.m else self.program.mount(where, *options)
@@ -158,9 +158,8 @@ class Campaign:
         made, seed = [], lambda: self.choose.randrange(1 << 60)
 
         def start(work, *arguments):
-            made.append(stamp_workers.Worker(len(made) + 1, self.table, str(self.m.path),
-                                             getattr(self.m, "store", None), seed(),
-                                             work, *arguments))
+            made.append(stamp_workers.Worker(len(made) + 1, self.table, self.m, seed(), work,
+                                             *arguments))
         for n, known in self.writers.items():
             start(stamp_writers.work, n, *known, self.without)
         pace = self.choose.choice([0.01, 0.05, 0.3])

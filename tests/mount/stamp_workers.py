@@ -13,6 +13,7 @@ import mmap
 import os
 import pickle
 import select
+import subprocess
 import time
 import traceback
 
@@ -139,10 +140,10 @@ def read_sendfile(fd, length, offset):
 class Worker:
     """A process: work(self) until it is over, then its answer, or what was wrong."""
 
-    def __init__(self, number, table, path, store, seed, work, *arguments):
-        self.number, self.table, self.path, self.seed = number, table, path, seed
+    def __init__(self, number, table, m, seed, work, *arguments):
+        self.number, self.table, self.path, self.seed = number, table, str(m.path), seed
         self.counters, self.root_fd, self.seen_generation = table.slot(number), -1, 0
-        self.store = store  # None: there is no mount
+        self.mount = m if hasattr(m, "store") else None  # None: native
         self.name = f"{work.__module__}.{work.__name__}"
         self.reader, writer = os.pipe()
         self.pid = os.fork()
@@ -187,7 +188,7 @@ class Worker:
         """By its path, a mount that is gone is what lies below it."""
         try:
             self.root_fd = os.open(self.path, os.O_PATH | os.O_DIRECTORY)
-            if self.store is None or os.fstat(self.root_fd).st_dev \
+            if self.mount is None or os.fstat(self.root_fd).st_dev \
                     != os.stat(os.path.dirname(self.path)).st_dev:
                 return True
         except OSError as e:
@@ -212,12 +213,17 @@ class Worker:
             raise Lost from None
 
     def stored(self, name, number):
-        """What the store's own file has there, for a failure to tell."""
+        """What the store's own file has there, and what the daemon says of it: for a failure."""
+        if self.mount is None:
+            return "nothing"
         try:
-            with open(f"{self.store}/tree/{name}", "rb") as f:
-                return stamps.cells(os.pread(f.fileno(), PAGE, number * PAGE))
+            with open(self.mount.store / "tree" / name, "rb") as f:
+                found = stamps.cells(os.pread(f.fileno(), PAGE, number * PAGE))
         except (OSError, stamps.Wrong) as e:
-            return e
+            found = e
+        told = subprocess.run(self.mount.program.argv("status", "--json", f"{self.path}/{name}"),
+                              env=self.mount.program.env, capture_output=True, timeout=30)
+        return f"{found}, {told.stdout.decode()[:1200]}"
 
     def answer(self, seconds):
         """In the parent: what work() returned."""
