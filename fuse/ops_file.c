@@ -20,8 +20,9 @@
 
 #define READ_MAX (1u << 20)
 
-/* The content of `i` for reading, a reference; a negative errno in *err where the store fails. */
-static struct content *content_get(struct server *s, struct inode *i, int *err)
+/* The content of `i`, a reference; a negative errno in *err where the store fails. `open`: it is
+ * open already, and may have pages; else the open drops them. */
+static struct content *content_get(struct server *s, struct inode *i, bool open, int *err)
 {
 	struct content *c = inode_open_content(s, i);
 	*err = content_open(c);
@@ -33,13 +34,16 @@ static struct content *content_get(struct server *s, struct inode *i, int *err)
 	if (other_version) {
 		/* What we hold counts, not what was listed since: the kernel looks it up again. */
 		i->size = content_size(c);
+		i->keep_cache = false;
 		*err = -ESTALE;
 	} else if (lasts) {
 		i->complete = true;
 	}
 	pthread_mutex_unlock(&i->lock);
+	/* Of pages the kernel is told by a thread, and loses the attributes once more, perhaps
+	 * while those it has just asked for are on their way: it then goes on with an old size. */
 	if (other_version)
-		notifier_inode(s->notifier, inode_id(i), true);
+		notifier_inode(s->notifier, inode_id(i), open);
 	if (*err == 0)
 		return c;
 	content_unref(c);
@@ -84,7 +88,7 @@ static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 	bool complete = i->complete, ahead = i->ahead;
 	pthread_mutex_unlock(&i->lock);
 	if (!err && !complete) {
-		c = content_get(s, i, &err);
+		c = content_get(s, i, false, &err);
 		err = -err;
 	}
 	if (err) {
@@ -348,7 +352,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	pthread_mutex_lock(&h->lock);
 	int err = 0;
 	if (!h->content)
-		h->content = content_get(s, i, &err);
+		h->content = content_get(s, i, true, &err);
 	struct content *c = h->content;
 	uint64_t total = c ? file_size(i, c) : 0;
 	if (c && (uint64_t)offset < total) {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "fuse/access.h"
 #include "fuse/handle.h"
+#include "fuse/notify.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
 #include "fuse/setid.h"
@@ -105,6 +106,29 @@ static void write_park(fuse_req_t req, struct inode *i, struct fuse_bufvec *data
 	parked_change(p);
 }
 
+static bool ends_after(struct inode *i, uint64_t offset)
+{
+	pthread_mutex_lock(&i->lock);
+	bool after = i->size > offset;
+	pthread_mutex_unlock(&i->lock);
+	return after;
+}
+
+/* The kernel appends at the end that it knows. If another version was taken on, and told, while it
+ * was opening the file, that is the end of the old one: what is there is not overwritten. */
+static int append_check(struct server *s, struct inode *i, uint64_t offset,
+                        const struct fuse_file_info *fi)
+{
+	if (!(fi->flags & O_APPEND) || fi->writepage || !ends_after(i, offset))
+		return 0;
+	/* a look beside a truncation may have left the size of before */
+	int err = inode_refresh(s, i);
+	if (err || !ends_after(i, offset))
+		return err;
+	notifier_inode(s->notifier, inode_id(i), false);
+	return ESTALE;
+}
+
 void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_t offset,
                   struct fuse_file_info *fi)
 {
@@ -120,6 +144,8 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	if (err)
 		access_refused(s, i);
 	else
+		err = append_check(s, i, offset, fi);
+	if (err == 0)
 		err = setid_write(req, i, fi);
 	if (err) {
 		fuse_reply_err(req, err);
