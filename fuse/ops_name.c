@@ -39,6 +39,9 @@ struct inode *child_local(struct server *s, struct inode *dir, const char *name,
 	tree_node_clear(&node);
 	if (!i)
 		*err = ENFILE;
+	/* put there by hand, or by a version that did not keep the way to what it kept */
+	if (!dir->local && inode_id(dir) != FUSE_ROOT_ID && !s->read_only)
+		inode_keep_quietly(s, dir);
 	return i;
 }
 

@@ -95,6 +95,24 @@ def test_a_change_keeps_its_ancestors(mount, serve, scratch, becomes, kind):
         assert os.listdir(m / change / "d") == []
 
 
+@pytest.mark.sanitize
+def test_what_was_put_into_the_store_by_hand_keeps_its_directory(mount, serve, scratch):
+    source = scratch / "source"
+    trees.put(source / "d" / "e" / "f", b"remote")
+    m = mount(serve(source).url, "-o", "rw,listing_ttl=0,retries=0")
+    assert (m / "d" / "e" / "f").read_bytes() == b"remote"
+    m.umount()
+    (m.store / "tree" / "d" / "e" / "mine").write_bytes(NEW)
+    m = m.again()
+    assert (m / "d" / "e" / "mine").read_bytes() == NEW
+    shutil.rmtree(source / "d")
+    soon(lambda: os.listdir(m / "d" / "e") == ["mine"])
+    m.umount()
+    m = m.again()
+    assert (os.listdir(m.path), os.listdir(m / "d")) == (["d"], ["e"])
+    assert (m / "d" / "e" / "mine").read_bytes() == NEW
+
+
 def copies(m):
     """The files that the store has in its tree, and how many bytes they take."""
     top = m.store / "tree"
