@@ -224,6 +224,12 @@ static void answer(struct client *client, const struct request *r)
 	case REQUEST_ATTACH:
 		attach(client, r);
 		return;
+	case REQUEST_DISMISS:
+		json_builder_begin_object(b);
+		json_add_int(b, "dismissed", handlers_dismiss(server->handlers, r->name));
+		json_builder_end_object(b);
+		send_line(client->fd, b);
+		return;
 	case REQUEST_TRACE:
 		tracer_serve(server->tracers, client->fd);
 		return;

@@ -321,41 +321,26 @@ static void converse(struct handler *h)
 	}
 }
 
-/* All it has not answered begins anew: with the others, and with itself once it is back. */
 static void handler_stop(struct handler *h)
 {
 	struct handlers *all = h->all;
 	enum handler_lost policy = all->server->settings->handler_lost;
 	pthread_mutex_lock(&all->lock);
-	bool stays = !h->leaves && policy != HANDLER_LOST_SOURCE && marks_count(h->marks) > 0;
+	bool leaves = h->leaves || h->dismissed;
+	bool stays = !leaves && policy != HANDLER_LOST_SOURCE && marks_count(h->marks) > 0;
 	h->serving = h->postpones = false;
 	h->fd = -1;
 	if (h->wake >= 0)
 		close(h->wake);
 	h->wake = -1;
 	pthread_cond_broadcast(&all->changed);
-	if (!h->leaves && !all->stopped)
+	if (!leaves && !all->stopped)
 		g_message("handler \"%s\" (pid %d) is lost: what asks for it %s", h->name,
 		          (int)h->pid,
 		          policy == HANDLER_LOST_WAIT   ? "waits for the next of that name"
 		          : policy == HANDLER_LOST_DENY ? "is denied"
 		                                        : "comes from the source");
-	if (!stays) {
-		all->list = g_list_remove(all->list, h);
-		__atomic_sub_fetch(&all->count, 1, __ATOMIC_RELEASE);
-	}
-	GQueue had = h->unsent;
-	GList *link;
-	g_queue_init(&h->unsent);
-	while ((link = g_queue_pop_tail_link(&h->sent)))
-		g_queue_push_head_link(&had, link);
-	g_autoptr(GArray) over = g_array_new(FALSE, FALSE, sizeof(struct ended));
-	while ((link = g_queue_pop_head_link(&had))) {
-		struct ended ended;
-		event_restart_locked(link->data);
-		if (!event_pass_locked(all, link->data, &ended))
-			g_array_append_val(over, ended);
-	}
+	g_autoptr(GArray) over = handler_unload_locked(h, stays);
 	pthread_mutex_unlock(&all->lock);
 	for (guint n = 0; n < over->len; n++)
 		event_end(all, &g_array_index(over, struct ended, n));

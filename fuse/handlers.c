@@ -367,6 +367,63 @@ struct handler *handlers_attach(struct handlers *all, const struct handler_optio
 	return busy ? NULL : h;
 }
 
+GArray *handler_unload_locked(struct handler *h, bool stays)
+{
+	struct handlers *all = h->all;
+	GArray *over = g_array_new(FALSE, FALSE, sizeof(struct ended));
+	GQueue had = h->unsent;
+	GList *link;
+	if (!stays) {
+		all->list = g_list_remove(all->list, h);
+		__atomic_sub_fetch(&all->count, 1, __ATOMIC_RELEASE);
+	}
+	g_queue_init(&h->unsent);
+	while ((link = g_queue_pop_tail_link(&h->sent)))
+		g_queue_push_head_link(&had, link);
+	while ((link = g_queue_pop_head_link(&had))) {
+		struct ended ended;
+		event_restart_locked(link->data);
+		if (!event_pass_locked(all, link->data, &ended))
+			g_array_append_val(over, ended);
+	}
+	return over;
+}
+
+/* The next that is lost leaves; those that are attached are told. */
+static struct handler *dismiss_locked(struct handlers *all, const char *name, unsigned *count)
+{
+	struct handler *lost = NULL;
+	for (GList *l = all->list; l; l = l->next) {
+		struct handler *h = l->data;
+		if (strcmp(h->name, name) != 0 || h->dismissed)
+			continue;
+		h->dismissed = true;
+		(*count)++;
+		if (h->fd < 0) {
+			lost = h;
+			break;
+		}
+		shutdown(h->fd, SHUT_RDWR); /* its thread sees it go */
+	}
+	return lost;
+}
+
+unsigned handlers_dismiss(struct handlers *all, const char *name)
+{
+	unsigned count = 0;
+	for (;;) {
+		pthread_mutex_lock(&all->lock);
+		struct handler *lost = dismiss_locked(all, name, &count);
+		g_autoptr(GArray) over = lost ? handler_unload_locked(lost, false) : NULL;
+		pthread_mutex_unlock(&all->lock);
+		if (!lost)
+			return count;
+		for (guint n = 0; n < over->len; n++)
+			event_end(all, &g_array_index(over, struct ended, n));
+		handler_free(lost);
+	}
+}
+
 void handlers_foreach(struct handlers *all, void (*fn)(const struct handler_info *, void *),
                       void *user)
 {

@@ -53,6 +53,9 @@ struct handler_options {
  * has to be called. NULL: a handler of that name is there. */
 struct handler *handlers_attach(struct handlers *all, const struct handler_options *o, int fd,
                                 bool *inherited);
+/* Those of that name leave: one that is lost is waited for no longer, one that is attached gets end
+ * of file. How many. */
+unsigned handlers_dismiss(struct handlers *all, const char *name);
 /* Returns when the connection has ended, or the handler was given up. */
 void handler_serve(struct handler *h);
 /* For status; `fn` is called with the lock held. */

@@ -34,6 +34,7 @@ struct handler {
 	int wake;         /* eventfd: there is something to do; -1: lost */
 	bool serving;     /* events may be sent */
 	bool leaves;      /* it said so */
+	bool dismissed;   /* somebody else did; under lock */
 	bool postpones;   /* marks wait for commits: it is woken as these end */
 	GQueue postponed; /* of struct lacuna_mark, owned: its thread's alone */
 	struct marks *marks;
@@ -53,6 +54,9 @@ struct ended {
  * *out says. */
 bool event_pass_locked(struct handlers *all, struct event *e, struct ended *out);
 void event_end(struct handlers *all, struct ended *ended);
+/* Nothing is asked of it any more: what it has not answered begins anew, with the others, and with
+ * itself if it `stays`. Of struct ended: to be ended without the lock. */
+GArray *handler_unload_locked(struct handler *h, bool stays);
 /* As if no handler had seen it. */
 void event_restart_locked(struct event *e);
 /* Sends what can be sent. false: not all. */

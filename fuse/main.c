@@ -23,15 +23,16 @@ static const char help[] =
         "  sync PATH...              what was changed is on the disk\n"
         "  hsm COMMAND...            run a program of fanotify's pre-content events\n"
         "  trace MOUNT               who is asked for which bytes, as it happens\n"
+        "  handlers MOUNT            the handlers of a mount; --dismiss a lost one\n"
         "\n"
         "  --help       this text, or after a verb what it takes\n"
         "  --version    print the version\n"
         "\n"
         "Everything else: man lacunafs\n";
 
-static const struct verb *const verbs[] = {&verb_mount, &verb_umount,  &verb_status, &verb_fill,
-                                           &verb_evict, &verb_refresh, &verb_seal,   &verb_sync,
-                                           &verb_trace, &verb_hsm};
+static const struct verb *const verbs[] = {&verb_mount, &verb_umount,   &verb_status, &verb_fill,
+                                           &verb_evict, &verb_refresh,  &verb_seal,   &verb_sync,
+                                           &verb_trace, &verb_handlers, &verb_hsm};
 
 static bool wants_help(int argc, char **argv)
 {
@@ -57,7 +58,7 @@ int main(int argc, char **argv)
 	if (!name) {
 		verb_complain(
 		        "which verb? mount, umount, status, fill, evict, refresh, seal, sync, "
-		        "trace or hsm; see lacunafs --help");
+		        "trace, handlers or hsm; see lacunafs --help");
 		return EXIT_USAGE;
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
@@ -78,7 +79,7 @@ int main(int argc, char **argv)
 		return finish(verbs[i]->run(argc - 2, argv + 2));
 	}
 	verb_complain("unknown verb %s: expects mount, umount, status, fill, evict, "
-	              "refresh, seal, sync, trace or hsm",
+	              "refresh, seal, sync, trace, handlers or hsm",
 	              name);
 	return EXIT_USAGE;
 }

@@ -139,6 +139,14 @@ static bool object_parse(JsonObject *object, struct request *r, GError **error)
 		r->verb = REQUEST_ATTACH;
 		return attach_parse(object, r, error);
 	}
+	if (strcmp(verb, "dismiss") == 0) {
+		const char *name = text_member(object, "name", NULL);
+		if (!name || strlen(name) > LACUNA_NAME_MAX)
+			return refuse(error, "dismiss: expects at most 63 bytes as \"name\"");
+		r->verb = REQUEST_DISMISS;
+		g_strlcpy(r->name, name, sizeof r->name);
+		return true;
+	}
 	static const struct {
 		const char *name;
 		enum request_verb verb;
@@ -151,7 +159,7 @@ static bool object_parse(JsonObject *object, struct request *r, GError **error)
 		return list_parse(object, r, error);
 	}
 	return refuse(error, "unknown verb: expects status, file, fill, evict, refresh, "
-	                     "attach or trace");
+	                     "attach, dismiss or trace");
 }
 
 bool request_parse(const char *line, size_t length, struct request *out, GError **error)

@@ -21,6 +21,7 @@ enum request_verb {
 	REQUEST_REFRESH,
 	REQUEST_ATTACH,
 	REQUEST_TRACE,
+	REQUEST_DISMISS,
 };
 
 struct request {
@@ -31,7 +32,7 @@ struct request {
 	/* of ATTACH: */
 	bool every, content;
 	uint32_t backlog;
-	char name[LACUNA_NAME_MAX + 1];
+	char name[LACUNA_NAME_MAX + 1]; /* of DISMISS, too */
 };
 
 #define REQUEST_BAR_MAX 4096

@@ -30,6 +30,8 @@
  *                                          connection is closed: see lacunafs(1)
  *   {"verb": "attach", …}                  the connection becomes that of a handler of pre-content
  *                                          events: see lacuna/precontent.h
+ *   {"verb": "dismiss", "name": "…"}       handlers of that name leave, lost ones too:
+ *                                          {"dismissed": N}, how many
  *
  * bytes: of fill: present, of the file or of all that were asked for; fetched: of these, how many
  * arrived since the request. Of evict and refresh: bytes given back. Inode numbers are strings,

@@ -19,7 +19,7 @@ import processes
 
 MAN = pathlib.Path(__file__).resolve().parents[2] / "fuse" / "lacunafs.1"
 VERBS = ["mount", "umount", "status", "fill", "evict", "refresh", "seal", "sync",
-         "trace", "hsm"]
+         "trace", "handlers", "hsm"]
 
 
 def help_of(lacunafs, *argv):

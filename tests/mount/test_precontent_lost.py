@@ -16,6 +16,7 @@ import time
 import pytest
 
 import handlers
+import processes
 import trees
 from handlers import (AGAIN, ALLOW, ANSWER, DENY, FETCH, HEADER, MARK, MOUNT, RESULT, Handler,
                       Serving, inverted)
@@ -167,6 +168,32 @@ def test_kill_ends_the_wait_for_a_lost_handler(source, mount, flags):
         before = time.monotonic()
         child.kill()
         assert child.wait(60) == -signal.SIGKILL and time.monotonic() - before < 5
+
+
+@pytest.mark.sanitize
+def test_a_handler_is_dismissed(source, mount, lacunafs):
+    """One that died, for whom readers wait; then one that is attached."""
+    m = mount(source)
+    Process(m, "hang", source).kill()
+    readers = [Reader(m / name, 0, 10) for name in ("f", "g")]
+    assert processes.wait_until(lambda: [h["waiting"] for h in m.status()["handlers"]] == [2])
+    name = m.status()["handlers"][0]["name"]
+    shown = lacunafs.run("handlers", m.path).stdout
+    assert name in shown and "lost" in shown and "2 waiting" in shown
+    done = lacunafs.run("handlers", "--dismiss", "nobody", m.path)
+    assert done.returncode == 1 and "nobody" in done.stderr
+    assert lacunafs.run("handlers", "--dismiss", name, m.path).returncode == 0
+    for reader in readers:
+        assert reader.wait() == DATA[:10]
+    assert m.status()["handlers"] == []
+    attached = Handler(m, name="second")
+    attached.mark(MOUNT)
+    reader = Reader(m / "other", 0, 10)
+    attached.next()
+    assert lacunafs.run("handlers", "--dismiss", "second", m.path).returncode == 0
+    reader.wait()
+    assert processes.wait_until(lambda: m.status()["handlers"] == [])
+    attached.close()
 
 
 def test_unmounting_ends_the_wait(source, mount):

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include "fetch/error.h"
+#include "fuse/client.h"
+#include "fuse/human.h"
+#include "fuse/json.h"
+#include "fuse/verb.h"
+
+static const char help[] =
+        "Usage: lacunafs handlers [OPTION]... MOUNT\n"
+        "\n"
+        "Lists the handlers of a mount: name, process, state, mode, marks, who waits.\n"
+        "\n"
+        "  --dismiss NAME   those of that name leave: what waits for one that died is\n"
+        "                   asked of the others, and of the source\n";
+
+static char *shown(JsonObject *h, const char *member)
+{
+	const char *text = json_object_get_string_member_with_default(h, member, NULL);
+	return human_name(text ? text : "");
+}
+
+static void print_handler(JsonArray *list, guint n, JsonNode *node, gpointer user)
+{
+	if (!JSON_NODE_HOLDS_OBJECT(node))
+		return;
+	JsonObject *h = json_node_get_object(node);
+	g_autofree char *name = shown(h, "name"), *comm = shown(h, "comm");
+	g_autofree char *state = shown(h, "state"), *mode = shown(h, "mode");
+	printf("%-20s  %s[%" G_GINT64_FORMAT "]  %s, mode %s, %" G_GINT64_FORMAT
+	       " marks, %" G_GINT64_FORMAT " waiting\n",
+	       *name ? name : "-", comm, json_object_get_int_member_with_default(h, "pid", 0),
+	       state, mode, json_object_get_int_member_with_default(h, "marks", 0),
+	       json_object_get_int_member_with_default(h, "waiting", 0));
+}
+
+static JsonObject *ask(const struct mount *m, const char *verb, const char *name, GError **error)
+{
+	JsonBuilder *b = json_builder_new();
+	json_builder_begin_object(b);
+	json_add_text(b, "verb", verb);
+	if (name)
+		json_add_text(b, "name", name);
+	json_builder_end_object(b);
+	return client_ask(m, b, error);
+}
+
+static bool list(const struct mount *m, GError **error)
+{
+	JsonObject *answer = ask(m, "status", NULL, error);
+	if (!answer)
+		return false;
+	JsonNode *node = json_object_get_member(answer, "handlers");
+	if (node && JSON_NODE_HOLDS_ARRAY(node))
+		json_array_foreach_element(json_node_get_array(node), print_handler, NULL);
+	json_object_unref(answer);
+	return true;
+}
+
+static bool dismiss(const struct mount *m, const char *name, GError **error)
+{
+	JsonObject *answer = ask(m, "dismiss", name, error);
+	if (!answer)
+		return false;
+	bool any = json_object_get_int_member_with_default(answer, "dismissed", 0) > 0;
+	json_object_unref(answer);
+	if (!any)
+		g_set_error(error, LOCAL_ERROR, ENOENT, "no handler is called \"%s\"", name);
+	return any;
+}
+
+static int run(int argc, char **argv)
+{
+	g_autofree char *name = NULL;
+	g_auto(GStrv) paths = NULL;
+	g_autoptr(GError) error = NULL;
+	const GOptionEntry entries[] = {{"dismiss", 0, 0, G_OPTION_ARG_STRING, &name}, {NULL}};
+	if (!verb_options(&verb_handlers, argc, argv, entries, &paths))
+		return EXIT_USAGE;
+	if (!paths || !paths[0] || paths[1]) {
+		verb_complain("handlers: expects one MOUNT");
+		return EXIT_USAGE;
+	}
+	g_autoptr(GPtrArray) mounts = mounts_read(&error);
+	struct stat st;
+	if (!mounts || stat(paths[0], &st) != 0) {
+		verb_complain("%s: %s", paths[0], error ? error->message : g_strerror(errno));
+		return EXIT_FAILED;
+	}
+	const struct mount *m = mounts_of_device(mounts, major(st.st_dev), minor(st.st_dev));
+	if (!m) {
+		verb_complain("%s: not in a lacunafs mount", paths[0]);
+		return EXIT_FAILED;
+	}
+	if (name ? dismiss(m, name, &error) : list(m, &error))
+		return EXIT_OK;
+	verb_complain("%s: %s", paths[0], error->message);
+	return EXIT_FAILED;
+}
+
+const struct verb verb_handlers = {"handlers", run, help};
