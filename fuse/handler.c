@@ -17,6 +17,9 @@
 
 /* Many descriptors are on their way to their handlers: the kernel takes more when some are read. */
 #define AGAIN_MS 5
+/* So long a scratch file is tried for, each time anew, before events are denied for the want of it
+ */
+#define LACKS_NS INT64_C(1000000000)
 /* The same READ again follows at once */
 #define REFUSAL_NS INT64_C(20000000)
 /* Marks that wait */
@@ -55,8 +58,12 @@ static bool event_send(struct handler *h, struct event *e)
 {
 	if (e->fd < 0) {
 		int fd = store_scratch(h->all->server->store, e->message->size);
+		if (fd < 0 && h->lacks_ns == 0)
+			h->lacks_ns = clock_now();
+		h->lacks_error = -MIN(fd, 0);
 		if (fd < 0)
 			return false;
+		h->lacks_ns = 0;
 		e->fd = fd;
 	}
 	if (h->content && !e->brought)
@@ -290,6 +297,33 @@ static bool late(struct handler *h, int64_t heard_ns)
 	return is;
 }
 
+/* What cannot be given to the handler, for there is nothing to bring bytes in: no descriptor, no
+ * space. */
+static void unsendable_end(struct handler *h)
+{
+	struct handlers *all = h->all;
+	struct event *e;
+	do {
+		pthread_mutex_lock(&all->lock);
+		e = h->lacks_ns && clock_now() - h->lacks_ns > LACKS_NS
+		            ? g_queue_peek_head(&h->unsent)
+		            : NULL;
+		int err = h->lacks_error;
+		if (e) {
+			g_queue_unlink(&h->unsent, &e->link);
+			e->with = NULL;
+			h->denied++;
+		}
+		pthread_mutex_unlock(&all->lock);
+		if (!e)
+			return;
+		g_warning("handler \"%s\" is not asked for /%.*s: no scratch file: %s", h->name,
+		          (int)e->message->path_length, e->message->path, g_strerror(err));
+		bool told = err == ENOSPC || err == EDQUOT;
+		event_end(all, &(struct ended){e, VERDICT_DENY, told ? err : EIO});
+	} while (e);
+}
+
 static void converse(struct handler *h)
 {
 	uint8_t buffer[2 * LACUNA_MESSAGE_MAX];
@@ -301,6 +335,8 @@ static void converse(struct handler *h)
 		pthread_mutex_lock(&h->all->lock);
 		bool blocked = !handler_flush_locked(h);
 		pthread_mutex_unlock(&h->all->lock);
+		if (blocked)
+			unsendable_end(h);
 		struct pollfd p[2] = {{.fd = h->fd, .events = POLLIN},
 		                      {.fd = h->wake, .events = POLLIN}};
 		int64_t now = clock_now();

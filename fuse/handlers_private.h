@@ -38,6 +38,8 @@ struct handler {
 	bool postpones;   /* marks wait for commits: it is woken as these end */
 	GQueue postponed; /* of struct lacuna_mark, owned: its thread's alone */
 	struct marks *marks;
+	int64_t lacks_ns; /* since then no scratch file can be made; 0: it can */
+	int lacks_error;
 	GQueue unsent, sent; /* of struct event; sent: by until_ns */
 	uint32_t backlog;
 	uint64_t answered, denied; /* for status */

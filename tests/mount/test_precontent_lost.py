@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import struct
@@ -194,6 +195,27 @@ def test_a_handler_is_dismissed(source, mount, lacunafs):
     reader.wait()
     assert processes.wait_until(lambda: m.status()["handlers"] == [])
     attached.close()
+
+
+def test_no_scratch_file_can_be_made(source, mount):
+    """The daemon has no descriptor left: an error, in a while; then it goes on."""
+    m = mount(source)
+    serving = Serving(Handler(m, name="h"), bring)
+    serving.handler.send(MARK, 1, struct.pack("=IIQ", MOUNT, 1, 0))
+    assert processes.wait_until(lambda: m.status()["handlers"][0]["marks"] == 1)
+    fd = os.open(m / "f", os.O_RDONLY)
+    used = {int(n) for n in os.listdir(f"/proc/{m.pid}/fd")}
+    before = resource.prlimit(m.pid, resource.RLIMIT_NOFILE)
+    try:
+        free = min(set(range(len(used) + 1)) - used)
+        resource.prlimit(m.pid, resource.RLIMIT_NOFILE, (free, before[1]))
+        assert error_of(os.pread, fd, 10, 0) == errno.EIO
+    finally:
+        resource.prlimit(m.pid, resource.RLIMIT_NOFILE, before)
+    assert "no scratch file" in m.log()
+    assert os.pread(fd, 10, CHUNK) == OTHER[CHUNK:][:10]
+    os.close(fd)
+    serving.stop()
 
 
 def test_unmounting_ends_the_wait(source, mount):
