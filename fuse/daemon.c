@@ -11,6 +11,7 @@
 #include "fuse/daemon.h"
 #include "fuse/log.h"
 #include "fuse/server.h"
+#include "fuse/verb.h"
 
 static bool fail(GError **error, const char *what)
 {
@@ -36,7 +37,6 @@ static int child_run(const struct settings *s, int ready_fd, int cause_fd)
 	        s->log ? g_strdup(s->log) : g_build_filename(s->store, "state", "log", NULL);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int result_fd = fcntl(cause_fd, F_DUPFD_CLOEXEC, 3);
-	setsid();
 	if (chdir("/") != 0)
 		_exit(1);
 	dup2(null, STDIN_FILENO);
@@ -56,7 +56,7 @@ static int child_run(const struct settings *s, int ready_fd, int cause_fd)
 	}
 	log_end();
 	close(result_fd);
-	return status;
+	return g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE : status;
 }
 
 /* A symbol of this kind is all a signal handler can reach. */
@@ -82,10 +82,12 @@ static char *read_to_end(int fd)
 /* The last line the child marked as its cause; else everything it said, and how it ended. */
 static void cause_set(const char *said, int status, GError **error)
 {
+	bool usage = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_USAGE;
 	const char *marked = g_strrstr(said, "\nlacunafs: ");
 	if (marked) {
 		g_autofree char *line = g_strchomp(g_strdup(marked + strlen("\nlacunafs: ")));
-		g_set_error_literal(error, LOCAL_ERROR, EIO, line);
+		g_set_error_literal(error, usage ? FETCH_ERROR : LOCAL_ERROR,
+		                    usage ? (int)FETCH_USAGE : EIO, line);
 		return;
 	}
 	g_autofree char *text = g_strstrip(g_strdup(said));

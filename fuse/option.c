@@ -266,6 +266,12 @@ static bool one_parse(struct settings *s, const char *raw, GError **error)
 		            plain);
 		return false;
 	}
+	if (strcmp(plain, "auto_unmount") == 0) {
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
+		            "-o auto_unmount: not supported; a mount over one whose daemon died "
+		            "takes that away");
+		return false;
+	}
 	if (strcmp(plain, "debug") == 0)
 		s->debug = true;
 	g_ptr_array_add(s->fuse_options, g_strdup(raw));

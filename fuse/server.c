@@ -23,6 +23,7 @@
 #include "fuse/inode.h"
 #include "fuse/rlimits.h"
 #include "fuse/mishap.h"
+#include "fuse/mounting.h"
 #include "fuse/notify.h"
 #include "fuse/ops.h"
 #include "fuse/session.h"
@@ -31,69 +32,7 @@
 #include "fuse/vigil.h"
 
 #define DISK_THREADS 4
-
-/* What libfuse said last: it prints its causes instead of returning them. */
-static __thread char fuse_said[256];
-
-static void fuse_log_line(enum fuse_log_level level, const char *format, va_list ap)
-        G_GNUC_PRINTF(2, 0);
-static void fuse_log_line(enum fuse_log_level level, const char *format, va_list ap)
-{
-	char line[sizeof(fuse_said)];
-	vsnprintf(line, sizeof(line), format, ap);
-	g_strchomp(line);
-	if (level <= FUSE_LOG_WARNING) {
-		g_strlcpy(fuse_said, g_str_has_prefix(line, "fuse: ") ? line + 6 : line,
-		          sizeof(fuse_said));
-		g_message("libfuse: %s", line);
-	} else {
-		g_debug("libfuse: %s", line);
-	}
-}
-
-static bool fuse_failed(GError **error, const char *what)
-{
-	g_set_error(error, FETCH_ERROR, FETCH_USAGE, "%s: %s", what,
-	            fuse_said[0] ? fuse_said : "libfuse gives no reason");
-	return false;
-}
-
-static void fsname_append(GString *args, const char *source)
-{
-	g_string_append(args, "fsname=");
-	for (const char *c = source; *c; c++) {
-		if (*c == ',' || *c == '\\')
-			g_string_append_c(args, '\\');
-		g_string_append_c(args, *c);
-	}
-}
-
-static bool session_new(struct server *s, GError **error)
-{
-	const struct settings *settings = s->settings;
-	g_autoptr(GString) options = g_string_new("subtype=lacunafs,default_permissions,");
-	bool named = false;
-	for (guint n = 0; settings->fuse_options && n < settings->fuse_options->len; n++) {
-		const char *option = settings->fuse_options->pdata[n];
-		named |= g_str_has_prefix(option, "fsname=");
-		if (strcmp(option, "rw") == 0 || strcmp(option, "ro") == 0)
-			continue;
-		g_string_append_printf(options, "%s,", option);
-	}
-	g_string_append(options, s->read_only ? "ro," : "rw,");
-	if (!named)
-		fsname_append(options, settings->source);
-	if (settings->debug)
-		g_string_append(options, ",debug");
-	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	fuse_opt_add_arg(&args, "lacunafs");
-	fuse_opt_add_arg(&args, "-o");
-	fuse_opt_add_arg(&args, options->str);
-	fuse_set_log_func(fuse_log_line);
-	s->session = fuse_session_new(&args, &server_ops, sizeof(server_ops), s);
-	fuse_opt_free_args(&args);
-	return s->session || fuse_failed(error, "bad mount options");
-}
+#define LEAVE_SECONDS 60
 
 struct root_wait {
 	struct lister_wait wait;
@@ -179,7 +118,29 @@ static struct inode *root_new(struct server *s)
 	return root;
 }
 
-static bool engine_start(struct server *s, GError **error)
+/* A daemon that has been unmounted still writes back: it is waited for. One that nobody has told so
+ * yet has a second to notice. */
+static struct store *store_take_over(const char *path, const struct store_settings *ss, int signals,
+                                     GError **error)
+{
+	const int64_t begun = clock_now(), second = INT64_C(1000000000);
+	for (;;) {
+		g_autoptr(GError) cause = NULL;
+		struct store *store = store_open(path, ss, &cause);
+		struct pollfd p = {.fd = signals, .events = POLLIN};
+		int64_t waited = clock_now() - begun;
+		bool leaves = g_error_matches(cause, LOCAL_ERROR, EAGAIN);
+		bool soon = leaves || g_error_matches(cause, LOCAL_ERROR, EBUSY);
+		if (store || !soon || waited > (leaves ? LEAVE_SECONDS : 1) * second ||
+		    poll(&p, 1, 20) > 0) {
+			if (cause)
+				g_propagate_error(error, g_steal_pointer(&cause));
+			return store;
+		}
+	}
+}
+
+static bool engine_start(struct server *s, int signals, GError **error)
 {
 	const struct settings *settings = s->settings;
 	struct store_settings ss = {
@@ -194,7 +155,7 @@ static bool engine_start(struct server *s, GError **error)
 	s->tracers = tracers_new();
 	s->source = asked_new(source, &handlers_asked, s->handlers);
 	s->xattrs = s->source->xattrs || !s->read_only;
-	s->store = store_open(settings->store, &ss, error);
+	s->store = store_take_over(settings->store, &ss, signals, error);
 	if (!s->store)
 		return false;
 	pthread_mutex_init(&s->failing, NULL);
@@ -340,10 +301,16 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 	bool ok = s->served = s->control != NULL;
 	if (ok) {
 		g_message("mounted %s at %s", s->settings->source, s->settings->mountpoint);
+		/* Not before: while autofs mounts, it lets only the process group of the mounting
+		 * past the mountpoint; all others wait for the mount that they would make. From
+		 * here on nothing goes by the mountpoint's path. */
+		if (!s->settings->foreground)
+			setsid();
 		if (ready_fd >= 0 && write(ready_fd, "", 1) < 0)
 			g_debug("nobody waits for us to be ready");
 		serve(s, signals);
 	}
+	store_leave(s->store);
 	s->deadman = deadman_arm(s); /* a client may wait for the source */
 	g_clear_pointer(&s->control, control_free);
 	mounted_end(s);
@@ -384,13 +351,12 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	        .gid = getgid(),
 	        .exec_writes = exec_writes_policy(settings->exec_writes),
 	};
-	bool ok = engine_start(&s, error);
+	bool ok = engine_start(&s, signals, error);
 	if (ok && !s.read_only)
 		store_reserve(s.store);
 	struct inode *root = ok ? root_new(&s) : NULL;
-	ok = ok && root_list(&s, root, signals, ready_fd, error) && session_new(&s, error);
-	if (ok && fuse_session_mount(s.session, settings->mountpoint) < 0)
-		ok = fuse_failed(error, settings->mountpoint);
+	ok = ok && root_list(&s, root, signals, ready_fd, error) && mounting_prepare(&s, error) &&
+	     mounting_do(&s, error);
 	if (ok)
 		ok = mounted_run(&s, ready_fd, signals, error);
 	if (root)

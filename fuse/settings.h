@@ -40,6 +40,7 @@ struct settings {
 /* One, or none where the store lies on one itself. */
 #define OVERLAYS_AUTO 3
 
-/* argv after the verb. NULL: one line in `error` (FETCH_USAGE). */
+/* argv after the verb. NULL: one line in `error` (FETCH_USAGE; LOCAL_ERROR: a source that is not
+ * there). */
 struct settings *settings_parse(int argc, char **argv, GError **error);
 void settings_free(struct settings *s);

@@ -12,6 +12,7 @@
 #include "fuse/log.h"
 #include "fuse/mounts.h"
 #include "fuse/server.h"
+#include "fuse/unmounting.h"
 #include "fuse/verb.h"
 
 static const char help[] =
@@ -79,12 +80,10 @@ static bool store_place_check(const struct settings *s, const GPtrArray *mounts,
 static bool mountpoint_check(const struct settings *s, GError **error)
 {
 	struct stat st;
-	if (stat(s->mountpoint, &st) != 0) {
-		if (errno == ENOTCONN)
-			return fail(error, errno, s->mountpoint,
-			            "a dead mount is still there; lacunafs umount removes it");
+	if (!unmount_dead(s->mountpoint, error))
+		return false;
+	if (stat(s->mountpoint, &st) != 0)
 		return fail(error, errno, s->mountpoint, g_strerror(errno));
-	}
 	if (!S_ISDIR(st.st_mode))
 		return fail(error, ENOTDIR, s->mountpoint, "not a directory");
 	g_autoptr(GPtrArray) mounts = mounts_read(error);
@@ -177,7 +176,7 @@ static int run(int argc, char **argv)
 	argv_hide(argc, argv);
 	if (!s) {
 		verb_complain("%s", error->message);
-		return EXIT_USAGE;
+		return g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE : EXIT_FAILED;
 	}
 	bool ok = mountpoint_check(s, &error) && source_check(s, &error) &&
 	          file_check(s->source_options.token_file, &error) &&
@@ -190,7 +189,9 @@ static int run(int argc, char **argv)
 	if (!ok)
 		verb_complain("%s", error->message);
 	settings_free(s);
-	return ok ? EXIT_OK : EXIT_FAILED;
+	return ok                                                 ? EXIT_OK
+	       : g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE
+	                                                          : EXIT_FAILED;
 }
 
 const struct verb verb_mount = {"mount", run, help};

@@ -2,13 +2,12 @@
  * Copyright the lacunafs authors */
 #include <errno.h>
 #include <poll.h>
-#include <string.h>
-#include <sys/mount.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "fuse/client.h"
+#include "fuse/holders.h"
 #include "fuse/mounts.h"
+#include "fuse/unmounting.h"
 #include "fuse/users.h"
 #include "fuse/verb.h"
 
@@ -22,7 +21,7 @@ static const char help[] =
         "\n"
         "A mount that is busy stays; the processes that use it are named.\n";
 
-enum { WAIT_MS = 60000, LAZY_WAIT_MS = 1000 };
+enum { WAIT_MS = 60000, STEP_MS = 1000, LAZY_WAIT_MS = 1000 };
 
 /* The daemon, as something that its end can be waited for; -1: there is none. */
 static int daemon_open(const struct mount *m, pid_t *pid)
@@ -34,35 +33,6 @@ static int daemon_open(const struct mount *m, pid_t *pid)
 	int fd = *pid > 0 ? (int)syscall(SYS_pidfd_open, *pid, 0) : -1;
 	client_close(c);
 	return fd;
-}
-
-/* 0 or a positive errno; `said`: what fusermount3 had to say where it is not an errno. */
-static int unmount_helped(const char *point, bool lazy, char **said)
-{
-	const char *argv[] = {"fusermount3", lazy ? "-uz" : "-u", "--", point, NULL};
-	g_autofree char *text = NULL;
-	g_autoptr(GError) error = NULL;
-	int status = 0;
-	if (!g_spawn_sync("/", (char **)argv, NULL,
-	                  G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &text,
-	                  &status, &error)) {
-		*said = g_strdup(error->message);
-		return EIO;
-	}
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	g_strchomp(text);
-	if (strstr(text, g_strerror(EBUSY)))
-		return EBUSY;
-	*said = g_strdup(*text ? text : "fusermount3 failed");
-	return EIO;
-}
-
-static int unmount(const char *point, bool lazy, char **said)
-{
-	if (umount2(point, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
-		return 0;
-	return errno == EPERM ? unmount_helped(point, lazy, said) : errno;
 }
 
 static void complain_busy(const char *point)
@@ -85,6 +55,26 @@ static bool daemon_wait(int fd, int timeout_ms)
 	return n > 0;
 }
 
+/* A daemon goes on for every mount of its file system, wherever that is. */
+static bool daemon_left(int fd, const struct mount *m, pid_t pid)
+{
+	for (int waited = 0; waited < WAIT_MS; waited += STEP_MS) {
+		if (daemon_wait(fd, STEP_MS))
+			return true;
+		g_autofree char *holders = holders_of(m->major, m->minor, pid);
+		if (!holders || daemon_wait(fd, 0))
+			continue;
+		verb_complain(
+		        "%s: unmounted here, but its daemon (pid %d) goes on: the file system is "
+		        "mounted %s, too",
+		        m->point, (int)pid, holders);
+		return false;
+	}
+	verb_complain("%s: unmounted, but its daemon (pid %d) still holds the store", m->point,
+	              (int)pid);
+	return false;
+}
+
 static bool umount_one(const char *path, bool lazy)
 {
 	g_autoptr(GError) error = NULL;
@@ -103,17 +93,18 @@ static bool umount_one(const char *path, bool lazy)
 	pid_t pid = 0;
 	int daemon = daemon_open(m, &pid);
 	int code = unmount(point, lazy, &said);
-	bool gone = code != 0 || daemon < 0 || daemon_wait(daemon, lazy ? LAZY_WAIT_MS : WAIT_MS);
-	if (daemon >= 0)
-		close(daemon);
 	if (code == EBUSY)
 		complain_busy(point);
 	else if (code)
 		verb_complain("%s: %s", point, said ? said : g_strerror(code));
-	else if (!gone && !lazy)
-		verb_complain("%s: unmounted, but its daemon (pid %d) still holds the store", point,
-		              (int)pid);
-	return !code && (gone || lazy);
+	bool ok = !code;
+	if (ok && daemon >= 0 && lazy)
+		daemon_wait(daemon, LAZY_WAIT_MS);
+	else if (ok && daemon >= 0)
+		ok = daemon_left(daemon, m, pid);
+	if (daemon >= 0)
+		close(daemon);
+	return ok;
 }
 
 static int run(int argc, char **argv)

@@ -229,7 +229,7 @@ struct source *dir_source_open(const char *path, const struct source_options *op
 		errno = err;
 	}
 	if (fd < 0) {
-		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "dir:%s: %s", path, g_strerror(errno));
+		g_set_error(error, LOCAL_ERROR, errno, "dir:%s: %s", path, g_strerror(errno));
 		return NULL;
 	}
 	d = g_new0(struct dir_source, 1);

@@ -90,7 +90,7 @@ static char *dir_canonical(const char *path, GError **error)
 		return NULL;
 	char *real = realpath(path, NULL);
 	if (real == NULL) {
-		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "%s: %s", path, g_strerror(errno));
+		g_set_error(error, LOCAL_ERROR, errno, "%s: %s", path, g_strerror(errno));
 		return NULL;
 	}
 	char *out = g_strconcat("dir:", real, NULL);

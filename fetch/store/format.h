@@ -5,8 +5,9 @@
  * hex digits, `xx` is the last two of them.
  *
  *   STORE/tree/…                 the local tree; what was never touched is not there
- *   STORE/state/lock             locked (OFD) while a daemon has the store; its pid in decimal;
- *                                xattr user.lacuna.place = struct place_disk: where it is
+ *   STORE/state/lock             locked (OFD) while a daemon has the store; its pid in decimal,
+ *                                then '-' while that one leaves; xattr
+ *                                user.lacuna.place = struct place_disk: where it is
  *   STORE/state/settings         key file: [store] format=1, source=URL, chunk_shift=N.
  *                                Written last: without it there is no store
  *   STORE/state/epoch            struct epoch_disk

@@ -126,6 +126,17 @@ static bool open_directories(struct store *s, GError **error)
 	return s->state >= 0 || store_fail(error, s->path, -s->state);
 }
 
+/* In the lock's file: the number of the process that has it, and whether that one leaves. */
+enum { LEAVES_AT = 11, LEAVES = '-' };
+
+void store_leave(struct store *s)
+{
+	const char mark = LEAVES;
+
+	if (pwrite(s->lock, &mark, 1, LEAVES_AT) < 0)
+		g_message("store %s: cannot be marked: %s", s->path, g_strerror(errno));
+}
+
 static bool store_in_use(struct store *s, GError **error)
 {
 	char text[24] = "";
@@ -134,8 +145,8 @@ static bool store_in_use(struct store *s, GError **error)
 
 	if (n > 0 && g_ascii_isdigit(text[0]))
 		holder = g_strdup_printf("process %" PRIu64, g_ascii_strtoull(text, NULL, 10));
-	g_set_error(error, LOCAL_ERROR, EBUSY, "store %s is in use by %s", s->path,
-	            holder ? holder : "another process");
+	g_set_error(error, LOCAL_ERROR, n > LEAVES_AT && text[LEAVES_AT] == LEAVES ? EAGAIN : EBUSY,
+	            "store %s is in use by %s", s->path, holder ? holder : "another process");
 	return false;
 }
 

@@ -34,6 +34,8 @@ int store_close(struct store *s);
 /* The same, of a store that came to no use: if it was made by this opening it is removed again, and
  * its directory, if it was not there. */
 void store_drop(struct store *s);
+/* From now on who finds it in use is told EAGAIN, not EBUSY: it will be free soon. */
+void store_leave(struct store *s);
 /* Everything of it is on the disk, for good. Blocks. */
 int store_sync(struct store *s);
 /* The same of what was written into files that follow the remote. */

@@ -331,11 +331,11 @@ static void test_open(void)
 	g_autofree char *name = NULL, *root = NULL;
 
 	g_assert_null(dir_source_open("/no/such/place", &options, &error));
-	g_assert_error(error, FETCH_ERROR, FETCH_USAGE);
+	g_assert_error(error, LOCAL_ERROR, ENOENT);
 	g_assert_nonnull(strstr(error->message, "/no/such/place"));
 	g_clear_error(&error);
 	g_assert_null(dir_source_open("/etc/passwd", &options, &error));
-	g_assert_error(error, FETCH_ERROR, FETCH_USAGE);
+	g_assert_error(error, LOCAL_ERROR, ENOTDIR);
 	s = dir_source_open("/", &options, NULL);
 	g_assert_true(s->xattrs);
 	name = source_describe(s, "etc/passwd");

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/mounting.h"
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "fuse/ops.h"
+
+/* What libfuse said, of which it prints a line in pieces; only warnings and errors. */
+static __thread char said[1024];
+
+static void said_add(const char *piece)
+{
+	static const char prefix[] = "fuse: ";
+	size_t length = strlen(said);
+	if (length && said[length - 1] == '\n')
+		g_strlcpy(said + length - 1, "; ", sizeof(said) - length + 1);
+	g_strlcat(said, g_str_has_prefix(piece, prefix) ? piece + strlen(prefix) : piece,
+	          sizeof(said));
+}
+
+static void log_line(enum fuse_log_level level, const char *format, va_list ap) G_GNUC_PRINTF(2, 0);
+static void log_line(enum fuse_log_level level, const char *format, va_list ap)
+{
+	char piece[512];
+	vsnprintf(piece, sizeof(piece), format, ap);
+	if (level <= FUSE_LOG_WARNING)
+		said_add(piece);
+	g_strchomp(piece);
+	if (level > FUSE_LOG_WARNING)
+		g_debug("libfuse: %s", piece);
+	else
+		g_info("libfuse: %s", piece);
+}
+
+static char *fsname_of(const char *source)
+{
+	GString *option = g_string_new("fsname=");
+	for (const char *c = source; *c; c++) {
+		if (*c == ',' || *c == '\\')
+			g_string_append_c(option, '\\');
+		g_string_append_c(option, *c);
+	}
+	return g_string_free(option, FALSE);
+}
+
+/* As one list for -o; caller frees. */
+static char *options_join(const struct server *s)
+{
+	const struct settings *settings = s->settings;
+	g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(g_free);
+	bool named = false;
+	g_ptr_array_add(list, g_strdup("subtype=lacunafs,default_permissions"));
+	g_ptr_array_add(list, g_strdup(s->read_only ? "ro" : "rw"));
+	for (guint n = 0; settings->fuse_options && n < settings->fuse_options->len; n++) {
+		const char *option = settings->fuse_options->pdata[n];
+		named |= g_str_has_prefix(option, "fsname=");
+		if (strcmp(option, "rw") != 0 && strcmp(option, "ro") != 0)
+			g_ptr_array_add(list, g_strdup(option));
+	}
+	if (!named)
+		g_ptr_array_add(list, fsname_of(settings->source));
+	if (settings->debug)
+		g_ptr_array_add(list, g_strdup("debug"));
+	g_ptr_array_add(list, NULL);
+	return g_strjoinv(",", (char **)list->pdata);
+}
+
+bool mounting_prepare(struct server *s, GError **error)
+{
+	g_autofree char *options = options_join(s);
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	fuse_opt_add_arg(&args, "lacunafs");
+	fuse_opt_add_arg(&args, "-o");
+	fuse_opt_add_arg(&args, options);
+	fuse_set_log_func(log_line);
+	said[0] = '\0';
+	s->session = fuse_session_new(&args, &server_ops, sizeof(server_ops), s);
+	fuse_opt_free_args(&args);
+	if (s->session)
+		return true;
+	g_set_error(error, FETCH_ERROR, FETCH_USAGE, "bad mount options: %s",
+	            said[0] ? g_strchomp(said) : "libfuse gives no reason");
+	return false;
+}
+
+/* What a program that libfuse starts writes to standard error, which nobody else writes to
+ * meanwhile but the log of a mount in the foreground: `file` instead of `before`. */
+static char *heard(int file, int before)
+{
+	char text[2048];
+	ssize_t n = file < 0 ? 0 : pread(file, text, sizeof(text) - 1, 0);
+	text[MAX(n, 0)] = '\0';
+	if (before >= 0)
+		dup2(before, STDERR_FILENO);
+	g_autofree char *words = g_strstrip(g_strdup(text));
+	g_auto(GStrv) lines = g_strsplit(words, "\n", -1);
+	for (char **line = lines; *line; line++)
+		if (g_str_has_prefix(*line, "fusermount3: "))
+			memmove(*line, *line + 13, strlen(*line + 13) + 1);
+	return g_strjoinv("; ", lines);
+}
+
+bool mounting_do(struct server *s, GError **error)
+{
+	const char *point = s->settings->mountpoint;
+	int before = dup(STDERR_FILENO), file = memfd_create("said", MFD_CLOEXEC);
+	said[0] = '\0';
+	if (before >= 0 && file >= 0)
+		dup2(file, STDERR_FILENO);
+	bool ok = fuse_session_mount(s->session, point) == 0;
+	g_autofree char *words = heard(file, before);
+	if (file >= 0)
+		close(file);
+	if (before >= 0)
+		close(before);
+	g_strchomp(said);
+	if (!ok)
+		g_set_error(error, LOCAL_ERROR, EIO, "%s: %s", point,
+		            *words  ? words
+		            : *said ? said
+		                    : "libfuse gives no reason");
+	else if (*words)
+		g_message("while mounting: %s", words);
+	return ok;
+}
