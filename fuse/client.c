@@ -170,6 +170,13 @@ bool client_receive(struct client *c, int timeout_ms, JsonObject **answer, GErro
 	}
 }
 
+bool client_reaches(const struct mount *m)
+{
+	struct client *c = client_open(m, NULL);
+	client_close(c);
+	return c;
+}
+
 bool client_foreign(const struct mount *m)
 {
 	return m->uid != 0 && m->uid != geteuid();

@@ -29,6 +29,8 @@ bool client_receive(struct client *c, int timeout_ms, JsonObject **answer, GErro
 /* Open, send, one answer, close. `request` is taken over. */
 JsonObject *client_ask(const struct mount *m, JsonBuilder *request, GError **error);
 
+/* Somebody who may serve it listens. */
+bool client_reaches(const struct mount *m);
 /* The mount is neither ours nor root's. */
 bool client_foreign(const struct mount *m);
 

@@ -21,7 +21,13 @@
 #include "fuse/trace.h"
 #include "lacuna/control.h"
 
-enum { CLIENTS_MAX = 32, HANDLERS_MAX = 24, PATIENCE_MS = 10000 };
+enum {
+	CLIENTS_MAX = 32,
+	HANDLERS_MAX = 24,
+	PATIENCE_MS = 10000,
+	PARTING_MS = 1000,
+	REFUSED_MS = 20
+};
 
 struct client {
 	struct control *control;
@@ -72,6 +78,19 @@ static void send_error(int fd, const char *message)
 	json_add_text(b, "error", message);
 	json_builder_end_object(b);
 	send_line(fd, b);
+}
+
+/* Ends a connection whose request was not read to its end. Closed at once, the other end would see
+ * ECONNRESET behind the answer, or in front of it where it still sends. */
+static void hang_up(int fd, int patience_ms)
+{
+	char ignored[16384];
+	int64_t until = clock_now() + (int64_t)patience_ms * 1000000, left;
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	shutdown(fd, SHUT_WR);
+	while ((left = (until - clock_now()) / 1000000) > 0 && poll(&p, 1, (int)left) > 0 &&
+	       recv(fd, ignored, sizeof(ignored), MSG_DONTWAIT) > 0)
+		;
 }
 
 /* One line, its newline taken off; NULL: too long, too slow, or no line at all. */
@@ -253,6 +272,7 @@ static void *client_main(void *data)
 	g_autoptr(GByteArray) line = receive_line(client->fd);
 	if (!line) {
 		send_error(client->fd, "expects one line");
+		hang_up(client->fd, PARTING_MS);
 	} else if (!request_parse((const char *)line->data, line->len, &request, &error)) {
 		send_error(client->fd, error->message);
 	} else {
@@ -295,12 +315,14 @@ static void client_start(struct control *c, int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (!peer_allowed(c, fd)) {
 		send_error(fd, "only the owner of the mount and root are answered");
+		hang_up(fd, REFUSED_MS);
 		close(fd);
 		return;
 	}
 	struct client *client = client_slot(c);
 	if (!client) {
 		send_error(fd, "too many clients");
+		hang_up(fd, REFUSED_MS);
 		close(fd);
 		return;
 	}

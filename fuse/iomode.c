@@ -154,6 +154,14 @@ void iomode_release(struct server *s, struct inode *i)
 	pthread_mutex_unlock(&i->lock);
 }
 
+bool iomode_may_pass(struct server *s, struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	bool large = i->size > PAGE_CACHE_MAX;
+	pthread_mutex_unlock(&i->lock);
+	return large && S_ISREG(i->type) && !backing_unusable(s->backing);
+}
+
 char *iomode_reason(struct server *s, struct inode *i)
 {
 	const char *unusable = backing_unusable(s->backing);

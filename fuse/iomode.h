@@ -24,3 +24,5 @@ void iomode_release(struct server *s, struct inode *i);
 /* Why `i` is not passthrough (yet), for people; NULL: it is, or the next open will be. Caller
  * frees. */
 char *iomode_reason(struct server *s, struct inode *i);
+/* Whether that may change: not where passthrough is unusable, nor for a small file. */
+bool iomode_may_pass(struct server *s, struct inode *i);

@@ -69,6 +69,10 @@ int main(int argc, char **argv)
 		printf("lacunafs %s (libfuse %s)\n", LACUNAFS_VERSION, fuse_pkgversion());
 		return finish(EXIT_OK);
 	}
+	/* "SOURCE MOUNTPOINT -o OPTIONS" is how mount(8) calls the program of a type fuse.lacunafs
+	 */
+	if (strpbrk(name, "/:"))
+		return finish(verb_mount.run(argc - 1, argv + 1));
 	for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
 		if (strcmp(verbs[i]->name, name) != 0)
 			continue;

@@ -33,6 +33,7 @@ enum kind {
 	LOST,
 	OVERLAYS,
 	ZONE,
+	OWNER,
 	FLAG
 };
 
@@ -72,6 +73,7 @@ static const struct rule {
         {"dirmode", MODE, FIELD(source_options.dir_mode), 1, 07777, 0755, "octal permissions"},
         {"uid", ID, FIELD(source_options.uid), 0, UINT32_MAX - 1, 0, "a numeric user id"},
         {"gid", ID, FIELD(source_options.gid), 0, UINT32_MAX - 1, 0, "a numeric group id"},
+        {"owner", OWNER, FIELD(source_options.own), 0, 1, 0, "source or me"},
         {"passthrough", AUTO, FIELD(passthrough), 0, 1, 1, "auto or no"},
         {"overlays", OVERLAYS, FIELD(overlays), 0, OVERLAYS_AUTO, OVERLAYS_AUTO, "auto, 0, 1 or 2"},
         {"exec_writes", ALLOW, FIELD(exec_writes), 0, 1, 0, "deny or allow"},
@@ -174,6 +176,8 @@ static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 		*out = OVERLAYS_AUTO;
 		return strcmp(text, "auto") == 0 ||
 		       (number_parse(text, 10, no_units, out) && *out < OVERLAYS_AUTO);
+	case OWNER:
+		return word_parse(text, "me", "source", out);
 	case SWITCH:
 		return word_parse(text, "no", "yes", out);
 	default:
@@ -194,6 +198,7 @@ static void value_store(struct settings *s, const struct rule *r, uint64_t value
 	case SWITCH:
 	case AUTO:
 	case ALLOW:
+	case OWNER:
 	case FLAG:
 		*(bool *)field = value != 0;
 		return;
@@ -242,6 +247,18 @@ static bool rule_apply(struct settings *s, const struct rule *r, const char *tex
 	return true;
 }
 
+/* What fstab(5) has for mount(8) and systemd, which hand all of it on. */
+static bool for_mount8(const char *option)
+{
+	static const char *const words[] = {
+	        "defaults", "auto",  "noauto", "nofail",   "_netdev",    "user",         "nouser",
+	        "users",    "owner", "group",  "relatime", "norelatime", "nostrictatime"};
+	for (unsigned i = 0; i < G_N_ELEMENTS(words); i++)
+		if (strcmp(option, words[i]) == 0)
+			return true;
+	return g_str_has_prefix(option, "x-") || g_str_has_prefix(option, "comment=");
+}
+
 /* `raw` as it was written, since libfuse takes the backslashes off itself. */
 static bool one_parse(struct settings *s, const char *raw, GError **error)
 {
@@ -257,8 +274,10 @@ static bool one_parse(struct settings *s, const char *raw, GError **error)
 	if (value)
 		*value++ = '\0';
 	for (unsigned i = 0; i < G_N_ELEMENTS(rules); i++)
-		if (strcmp(rules[i].name, plain) == 0)
+		if (strcmp(rules[i].name, plain) == 0 && !for_mount8(raw)) {
+			s->owner_named |= rules[i].kind == ID;
 			return rule_apply(s, &rules[i], value, error);
+		}
 	if (strcmp(plain, "subtype") == 0 || strcmp(plain, "fd") == 0 ||
 	    strcmp(plain, "rootmode") == 0 || strcmp(plain, "user_id") == 0 ||
 	    strcmp(plain, "group_id") == 0) {
@@ -266,6 +285,13 @@ static bool one_parse(struct settings *s, const char *raw, GError **error)
 		            plain);
 		return false;
 	}
+	if (strcmp(plain, "store") == 0 && value && *value) {
+		g_free(s->store);
+		s->store = g_strdup(value);
+		return true;
+	}
+	if (for_mount8(raw))
+		return true;
 	if (strcmp(plain, "auto_unmount") == 0) {
 		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
 		            "-o auto_unmount: not supported; a mount over one whose daemon died "

@@ -225,6 +225,12 @@ static void add_content(struct server *s, struct inode *i, unsigned bar, JsonBui
 	content_info(c, bar, &info);
 	if (error && !info.error)
 		info.error = -error;
+	if (i->born) { /* made here: nothing of it can be absent */
+		info.complete = true;
+		info.present = info.chunks;
+		if (info.bar)
+			memset(info.bar->data, UINT8_MAX, info.bar->len);
+	}
 	struct mishap last;
 	if (!info.error && mishaps_find(s->mishaps, i->ino, &last)) {
 		info.error = last.error;
@@ -250,6 +256,7 @@ static void add_content(struct server *s, struct inode *i, unsigned bar, JsonBui
 	json_add_text(b, "mode", modes[MIN(mode, G_N_ELEMENTS(modes) - 1)]);
 	json_add_int(b, "handles", handles);
 	json_add_text(b, "passthrough_reason", reason);
+	json_add_bool(b, "passthrough_later", reason && iomode_may_pass(s, i));
 	add_last_error(b, &info);
 	json_builder_set_member_name(b, "bar");
 	json_builder_begin_array(b);

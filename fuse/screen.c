@@ -72,11 +72,17 @@ void screen_show(struct screen *s, const char *text)
 		g_string_append_printf(picture, "\033[%uA", s->lines);
 	s->lines = 0;
 	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-	for (char **line = lines; *line && (*line[0] || line[1]); line++) {
-		if (s->lines + 1 >= size.ws_row)
-			break;
-		unsigned width = human_width(*line);
-		g_autofree char *cut = human_fit(*line, MIN(width, size.ws_col), false);
+	unsigned count = g_strv_length(lines), room = size.ws_row - 1u;
+	if (count && !*lines[count - 1])
+		count--;
+	for (char **line = lines; line < lines + count && s->lines < room; line++) {
+		unsigned left = count - (unsigned)(line - lines);
+		g_autofree char *more = NULL;
+		if (s->lines + 1 == room && left > 1)
+			more = g_strdup_printf("... and %u lines more: name one mount", left);
+		const char *shown = more ? more : *line;
+		unsigned width = MIN(human_width(shown), size.ws_col);
+		g_autofree char *cut = human_fit(shown, width, false);
 		g_string_append_printf(picture, "%s\033[K\n", cut);
 		s->lines++;
 	}

@@ -104,8 +104,10 @@ static struct inode *root_new(struct server *s)
 	const char *source = s->settings->source;
 	if (g_str_has_prefix(source, "dir:") && stat(source + 4, &st) == 0) {
 		e.mode = st.st_mode;
-		e.uid = st.st_uid;
-		e.gid = st.st_gid;
+		if (!o->own) {
+			e.uid = st.st_uid;
+			e.gid = st.st_gid;
+		}
 		e.nlink = st.st_nlink;
 		e.mtime_ns = nanoseconds(st.st_mtim);
 	}

@@ -163,8 +163,15 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 	if (!source_take(s, w->rest[0], error))
 		return false;
 	s->source_options.wait_ms = s->wait_ms;
+	if (s->owner_named && s->source_options.own)
+		return usage(error, "-o owner=me: excludes uid= and gid=");
+	if (s->owner_named && g_str_has_prefix(s->source, "dir:"))
+		return usage(error, "-o uid=, gid=: this source has owners of its own; -o owner=me "
+		                    "makes all of it yours");
 	s->mountpoint = resolved(w->rest[1]);
-	s->store = w->store && w->store[0] ? resolved(w->store) : default_store(s->source);
+	g_autofree char *named = g_steal_pointer(&s->store); /* -o store= */
+	const char *store = w->store && w->store[0] ? w->store : named;
+	s->store = store ? resolved(store) : default_store(s->source);
 	s->foreground = w->foreground;
 	s->ready_fd = w->ready_fd;
 	s->source_options.headers = g_steal_pointer(&w->headers);

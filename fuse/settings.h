@@ -18,6 +18,7 @@ struct settings {
 	char *store;      /* absolute */
 	bool foreground;
 	bool debug;              /* libfuse's request log */
+	bool owner_named;        /* uid= or gid= was given */
 	bool passthrough;        /* auto (true) or no */
 	unsigned overlays;       /* that may lie on this mount; or OVERLAYS_AUTO */
 	bool exec_writes;        /* of running programs: allow (true) or deny */

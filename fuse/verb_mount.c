@@ -32,15 +32,14 @@ static const char help[] =
         "    wait_timeout=30s      a reader's wait  retries=3           of each request\n"
         "    listing_ttl=300s      then ask again   connections=16      to one host\n"
         "    index_names=2000000   of a directory   index_bytes=256M    of an index page\n"
-        "    index_memory=1G       for all index pages that are being read\n"
-        "    index_timezone=UTC    of times in index pages that tell none\n"
+        "    index_memory=1G       of all pages     index_timezone=UTC  of times there\n"
         "    filemode=0755         of a file        dirmode=0755        of a directory\n"
+        "    etag=yes              or no: by date   owner=source        or me: of all\n"
         "    uid=N, gid=N          without any      netrc=yes           or no\n"
-        "    etag=yes              or no: versions by Last-Modified and size alone\n"
         "    threads=0             0: by machine    spin=100us          before a sleep\n"
-        "    exec_writes=deny      or allow: of running programs; we deny nothing then\n"
+        "    exec_writes=deny      or allow         store=DIR           as --store\n"
         "    handler_lost=wait     or deny or source: who waits for a handler that died\n"
-        "    handler_timeout=60s   for one event        overlays=auto      over the mount\n"
+        "    handler_timeout=60s   for one event    overlays=auto       over the mount\n"
         "    end_epoch             verify all that is present, as after a crash\n";
 
 static bool fail(GError **error, int code, const char *what, const char *why)

@@ -47,6 +47,12 @@ static void append_json(JsonObject *answer, GString *out)
 	g_string_append_printf(out, "%s\n", line);
 }
 
+static bool is_gone(const struct mount *m)
+{
+	g_autoptr(GPtrArray) now = mounts_read(NULL);
+	return now && !mounts_of_device(now, m->major, m->minor);
+}
+
 static bool show_mount(const struct mount *m, const struct looks *looks, GString *out, bool *silent)
 {
 	g_autoptr(GError) error = NULL;
@@ -55,6 +61,8 @@ static bool show_mount(const struct mount *m, const struct looks *looks, GString
 	g_autoptr(JsonObject) answer = client_ask(m, b, &error);
 	if (silent)
 		*silent = g_error_matches(error, LOCAL_ERROR, ETIMEDOUT);
+	if (!answer && silent && is_gone(m))
+		return true; /* unmounted since it was listed */
 	if (!answer) {
 		verb_complain("%s: %s", m->point, error->message);
 		return false;
@@ -112,11 +120,22 @@ static bool show_path(const GPtrArray *mounts, const char *path, const struct lo
 	return false;
 }
 
+/* Root of a user namespace sees all mounts, and may ask its own only: which they are nobody tells.
+ */
+static bool in_user_namespace(void)
+{
+	unsigned inside, outside, count;
+	g_autofree char *map = NULL;
+	return g_file_get_contents("/proc/self/uid_map", &map, NULL, NULL) &&
+	       !(sscanf(map, "%u %u %u", &inside, &outside, &count) == 3 && inside == 0 &&
+	         outside == 0 && count == UINT32_MAX);
+}
+
 /* A user whose daemon is silent is not waited for again: there may be a thousand of them. */
 static bool show_all(const GPtrArray *mounts, const struct looks *looks, GString *out)
 {
 	unsigned uid = geteuid(), shown = 0;
-	bool ok = true;
+	bool ok = true, apart = in_user_namespace();
 	g_autoptr(GHashTable) silent_users = g_hash_table_new(NULL, NULL); /* of uids */
 	for (unsigned i = 0; i < mounts->len; i++) {
 		const struct mount *m = mounts->pdata[i];
@@ -129,9 +148,15 @@ static bool show_all(const GPtrArray *mounts, const struct looks *looks, GString
 			ok = false;
 			continue;
 		}
-		if (shown++ && !looks->json)
+		if (apart && !client_reaches(m))
+			continue;
+		gsize before = out->len;
+		if (shown++ && out->len && !looks->json)
 			g_string_append_c(out, '\n');
-		ok = show_mount(m, looks, out, &silent) && ok;
+		if (!show_mount(m, looks, out, &silent)) {
+			g_string_truncate(out, before);
+			ok = false;
+		}
 		if (silent && client_foreign(m))
 			g_hash_table_add(silent_users, GUINT_TO_POINTER(m->uid));
 	}
@@ -169,16 +194,20 @@ static bool seconds_parse(const char *text, double *out)
 	return true;
 }
 
+static bool looks_numeric(const char *word)
+{
+	return g_ascii_isdigit(word[word[0] == '-']) && !word[strspn(word, "-+.,eE0123456789")];
+}
+
 /* "--watch" takes a number if one follows, which GOption cannot tell: it always gets one. */
 static char **watch_spelled(int argc, char **argv)
 {
 	char **list = g_new0(char *, (gsize)argc + 1);
 	unsigned n = 0;
 	for (int i = 0; i < argc; i++) {
-		double ignored;
 		if (strcmp(argv[i], "--watch") != 0)
 			list[n++] = g_strdup(argv[i]);
-		else if (i + 1 < argc && seconds_parse(argv[i + 1], &ignored))
+		else if (i + 1 < argc && looks_numeric(argv[i + 1]))
 			list[n++] = g_strconcat("--watch=", argv[++i], NULL);
 		else
 			list[n++] = g_strdup("--watch=1");

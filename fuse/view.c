@@ -198,7 +198,9 @@ static void view_content(JsonObject *answer, GString *out)
 		row(out, "open", "%u time%s, %s", handles, handles == 1 ? "" : "s", mode);
 	else
 		row(out, "open", "no");
-	row(out, "passthrough", "%s%s", *reason ? "not yet: " : "yes", reason);
+	bool never = json_object_has_member(answer, "passthrough_later") &&
+	             !truth(answer, "passthrough_later");
+	row(out, "passthrough", "%s%s", *reason ? never ? "no: " : "not yet: " : "yes", reason);
 }
 
 static void view_error(JsonObject *answer, GString *out)

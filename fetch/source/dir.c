@@ -240,6 +240,9 @@ struct source *dir_source_open(const char *path, const struct source_options *op
 	free(real);
 	d->fd = fd;
 	d->device = (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor;
+	d->own = options->own;
+	d->uid = options->uid;
+	d->gid = options->gid;
 	d->pool = pool_new("source", CLAMP(options->connections, 1, THREADS_MAX));
 	return &d->source;
 }

@@ -31,8 +31,10 @@ static struct listing_entry make_entry(const struct dir_source *d, const struct 
 	e.size = st->stx_size;
 	e.mtime_ns = dir_time(&st->stx_mtime);
 	e.mode = st->stx_mode;
-	e.uid = st->stx_uid;
-	e.gid = st->stx_gid;
+	e.uid = d->own ? d->uid : st->stx_uid;
+	e.gid = d->own ? d->gid : st->stx_gid;
+	if (d->own && !S_ISDIR(st->stx_mode))
+		e.mode &= ~(uint32_t)(S_ISUID | S_ISGID); /* meant another user */
 	e.nlink = MAX(st->stx_nlink, 1);
 	if (S_ISCHR(st->stx_mode) || S_ISBLK(st->stx_mode))
 		e.rdev = st->stx_rdev_major << 20 | (st->stx_rdev_minor & 0xfffff);

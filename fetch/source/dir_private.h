@@ -14,6 +14,8 @@ struct dir_source {
 	uint64_t device; /* of it */
 	struct pool *pool;
 	int closing; /* atomic */
+	bool own;    /* all belongs to: */
+	uint32_t uid, gid;
 };
 
 #define DIR_STATX (STATX_BASIC_STATS | STATX_BTIME)

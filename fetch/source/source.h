@@ -125,6 +125,7 @@ struct source_options {
 	unsigned connections;         /* per host, 16 */
 	uint32_t file_mode, dir_mode; /* permissions where the source has none; 0755 */
 	uint32_t uid, gid;            /* owner where the source has none */
+	bool own;                     /* and where it has one: all belongs to these */
 	char *index_timezone;  /* of times without one: as g_time_zone_new_identifier(), UTC */
 	uint64_t index_bytes;  /* of one index page, 256 MiB */
 	uint32_t index_names;  /* on one, 2,000,000 */
