@@ -4,6 +4,7 @@
 #include "fuse/access.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <unistd.h>
 #include "fuse/handle.h"
 #include "fuse/names.h"
@@ -244,6 +245,35 @@ static void sync_run(struct parked *p, struct listing *none)
 	parked_free(p);
 }
 
+/* The flags of chattr(1). None is kept: the local file cannot have what would keep it from being
+ * filled, and the kernel does not enforce for us what it does not know. false: another request. */
+static bool flags_answer(fuse_req_t req, unsigned cmd, const void *in, size_t in_size,
+                         size_t out_size)
+{
+	const struct fsxattr none = {0};
+	const uint32_t no_flags = 0;
+	bool same;
+	if (cmd == FS_IOC_GETFLAGS && out_size >= sizeof(no_flags)) {
+		fuse_reply_ioctl(req, 0, &no_flags, sizeof(no_flags));
+		return true;
+	}
+	if (cmd == FS_IOC_FSGETXATTR && out_size >= sizeof(none)) {
+		fuse_reply_ioctl(req, 0, &none, sizeof(none));
+		return true;
+	}
+	if (cmd == FS_IOC_SETFLAGS && in_size >= sizeof(no_flags))
+		same = memcmp(in, &no_flags, sizeof(no_flags)) == 0;
+	else if (cmd == FS_IOC_FSSETXATTR && in_size >= sizeof(none))
+		same = memcmp(in, &none, sizeof(none)) == 0;
+	else
+		return false;
+	if (same)
+		fuse_reply_ioctl(req, 0, NULL, 0);
+	else
+		fuse_reply_err(req, EOPNOTSUPP);
+	return true;
+}
+
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
               struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
               size_t out_size)
@@ -272,7 +302,7 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 		struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
 		p->resume = sync_run;
 		parked_to_disk(p);
-	} else {
+	} else if (!flags_answer(req, cmd, in, in_size, out_size)) {
 		fuse_reply_err(req, ENOTTY);
 	}
 	inode_put(s, i);

@@ -47,6 +47,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	if (!s->read_only)
 		want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
 	want(conn, FUSE_CAP_IOCTL_DIR);
+	/* A file handle is a node id, which is nobody's once the kernel has forgotten it */
+	want(conn, FUSE_CAP_NO_EXPORT_SUPPORT);
 	/* Of these the kernel sends no interrupt, and waits for them whatever kills the caller */
 	fuse_unset_feature_flag(conn, FUSE_CAP_ASYNC_DIO);
 	/* Of files that a handler is asked about at each operation */
