@@ -5,6 +5,7 @@ import contextlib
 import os
 import time
 
+import processes
 import trees
 
 
@@ -25,9 +26,9 @@ def test_spins_while_requests_come_fast(mount, tree):
             time.sleep(pause)
         return (reads(m.pid) - before) / 50
 
-    assert reads_for_one(0.0002) > 10
-    reads_for_one(0.01)  # it finds out
-    assert reads_for_one(0.01) < 8
+    # where others have the processors there is nothing to spin on: in some round it does
+    assert processes.wait_until(lambda: reads_for_one(0.0002) > 10, 60)
+    assert processes.wait_until(lambda: reads_for_one(0.01) < 8, 60)  # it finds out
 
 
 def test_more_files_than_a_shell_allows(mount, serve, scratch):

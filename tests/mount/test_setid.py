@@ -336,7 +336,7 @@ def test_not_written_in_passthrough(mount, scratch, nobody):
         pytest.skip("no passthrough here")
 
     def mode(name, how):
-        processes.wait_until(lambda: m.status(name)["mode"] == "none", 5)
+        assert processes.wait_until(lambda: m.status(name)["mode"] == "none", 60)
         with open(m / name, how):
             return m.status(name)["mode"]
 
