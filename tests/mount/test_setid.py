@@ -117,9 +117,8 @@ def cases():
                 yield how, user, late
 
 
-@pytest.mark.sanitize
-@pytest.mark.parametrize("passthrough", ["auto", "no"])
-def test_as_native(mount, scratch, passthrough, nobody):
+def compare(mount, scratch, passthrough):
+    """Each change of each kind of file, beside the same of a native one."""
     source, native = scratch / "source", scratch / "native"
     source.mkdir(), native.mkdir()
     states = ("born", "remote", "whole")
@@ -148,6 +147,16 @@ def test_as_native(mount, scratch, passthrough, nobody):
     m.umount()
     m = m.again()
     assert {p.name: os.stat(p).st_mode for p in m.path.iterdir()} == before
+
+
+@pytest.mark.sanitize
+def test_as_native(mount, scratch, nobody):
+    compare(mount, scratch, "no")
+
+
+def test_as_native_in_passthrough(mount, scratch, nobody):
+    """With the plain build only: the daemon does less of the same."""
+    compare(mount, scratch, "auto")
 
 
 def test_group_of_others(mount, scratch, nobody):
