@@ -114,6 +114,8 @@ static void add_store(struct server *s, JsonBuilder *b)
 	json_add_int(b, "bytes_served", __atomic_load_n(&s->bytes_from_store, __ATOMIC_RELAXED));
 	json_add_int(b, "free_bytes", free_bytes);
 	json_add_int(b, "total_bytes", total_bytes);
+	json_add_int(b, "set_aside", store_set_aside(s->store));
+	json_add_bool(b, "failed", store_failed(s->store));
 	json_builder_end_object(b);
 }
 

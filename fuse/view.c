@@ -168,7 +168,10 @@ void view_mount(JsonObject *answer, GString *out)
 	g_string_append_printf(out, "%s\n", point);
 	row(out, "source", "%s%s", source, truth(network, "source_down") ? "  (out of reach)" : "");
 	row(out, "store", "%s", path);
-	row(out, "disk", "%s of %s free", left, total);
+	row(out, "disk", "%s of %s free%s", left, total,
+	    truth(store, "failed") ? "  (failed to write; mount again)" : "");
+	if (number(store, "set_aside") > 0)
+		row(out, "set aside", "%u in state/orphans", (unsigned)number(store, "set_aside"));
 	row(out, "network", "%s in %s requests, %s errors", fetched, requests, errors);
 	row(out, "served", "%s by the daemon", served);
 	view_passthrough(answer, out);

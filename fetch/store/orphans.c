@@ -37,6 +37,23 @@ static int sweep(int fd, struct dirent *e, void *user)
 	return 0;
 }
 
+static int count(int fd, struct dirent *e, void *user)
+{
+	uint64_t *n = user;
+
+	*n += 1;
+	return 0;
+}
+
+uint64_t store_set_aside(struct store *s)
+{
+	uint64_t n = 0;
+
+	entries_foreach(path_open(s->state, "orphans", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
+	                count, &n);
+	return n;
+}
+
 void orphans_sweep(struct store *s)
 {
 	entries_foreach(path_open(s->state, "orphans", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),

@@ -333,6 +333,11 @@ int store_sync_fd(struct store *s, int fd, bool datasync, uint32_t *seen)
 	return epoch_sync_seen(&s->epoch, fd, datasync, seen);
 }
 
+bool store_failed(const struct store *s)
+{
+	return epoch_trust(&s->epoch) != 0;
+}
+
 uint32_t store_sync_failures(const struct store *s)
 {
 	return __atomic_load_n(&s->epoch.failures, __ATOMIC_ACQUIRE);

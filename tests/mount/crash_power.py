@@ -18,6 +18,7 @@ import fcntl
 import os
 import pathlib
 import random
+import re
 import shutil
 import stat
 import struct
@@ -280,7 +281,9 @@ class Round:
             except OSError:
                 continue
             call(self.mounted)
-            self.note(name, path, os.path.dirname(path) or ".")
+            # what changes names is a change of the directory too, which is durable once that is
+            of_file = re.match("write|append|truncate|chmod|chown|utime|setxattr", name)
+            self.note(name, path, *(() if of_file else (os.path.dirname(path) or ".",)))
 
     def history(self):
         return "changes:\n" + "\n".join(f"  {i} {t}" for i, t in enumerate(self.told))

@@ -88,6 +88,7 @@ def test_nothing_is_durable_after_an_error(m, faulty, seen, left):
     assert faulty.clear()[1] is not None
     assert error_of(fsync, m / "f") == errno.EIO
     assert m.program.run("sync", m.path).returncode != 0
+    assert m.status()["store"]["failed"]
     # what could not be made to last is not begun, and all else works
     assert error_of(write, m / "g") == errno.EIO
     assert error_of(os.open, m / "whole", os.O_RDWR | os.O_TRUNC) == errno.EIO

@@ -127,6 +127,8 @@ def test_a_map_that_was_not_copied(world):
         pass
     aside = [p.read_bytes() for p in (m.store / "state" / "orphans").iterdir()]
     assert edited in aside
+    assert m.status()["store"]["set_aside"] == len(aside)
+    assert "set aside" in m.program.run("status", m.path).stdout
     for name in ("small", "rewritten", "born", "d/here"):
         assert (m / name).read_bytes() == (native / name).read_bytes(), name
 
