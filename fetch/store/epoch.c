@@ -130,6 +130,13 @@ static int epoch_start(struct epoch *e, int state, unsigned flags)
 	return 0;
 }
 
+static bool was_removed(int dir)
+{
+	struct stat st;
+
+	return dir >= 0 && fstat(dir, &st) == 0 && st.st_nlink == 0;
+}
+
 int epoch_open(struct epoch *e, int state, unsigned flags)
 {
 	int fd = openat(state, "epoch", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), err;
@@ -140,6 +147,7 @@ int epoch_open(struct epoch *e, int state, unsigned flags)
 	e->fd = fd;
 	e->state = state;
 	e->tree = -1;
+	e->linked = !was_removed(state);
 	err = epoch_start(e, state, flags);
 	if (err) {
 		close(fd);
@@ -151,17 +159,10 @@ int epoch_open(struct epoch *e, int state, unsigned flags)
 	return 0;
 }
 
-static bool was_removed(int dir)
-{
-	struct stat st;
-
-	return dir >= 0 && fstat(dir, &st) == 0 && st.st_nlink == 0;
-}
-
 /* In what was removed every call fails, each with an errno that tells something else. */
 int epoch_here(struct epoch *e)
 {
-	if (!was_removed(e->state) && !was_removed(e->tree))
+	if (!e->linked || (!was_removed(e->state) && !was_removed(e->tree)))
 		return 0;
 	if (!__atomic_exchange_n(&e->lost, 1, __ATOMIC_RELAXED))
 		g_warning("the store was removed while it was mounted: nothing can be fetched or "

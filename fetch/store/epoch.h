@@ -30,6 +30,7 @@ struct epoch {
 	int state;                            /* borrowed: the directory */
 	int tree;                             /* borrowed: what goes with it; -1: none */
 	int lost;                             /* atomic: one of them was removed */
+	bool linked;                          /* the file system counts links of directories */
 	int failed;                           /* atomic: it dies with this daemon */
 	uint32_t failures;                    /* atomic: syncs that failed */
 	pthread_mutex_t syncing[EPOCH_SYNCS]; /* by inode number; before `lock` */

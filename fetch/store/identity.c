@@ -12,6 +12,7 @@
 #include "fetch/store/entries.h"
 #include "fetch/store/mapfile.h"
 #include "fetch/store/shard.h"
+#include "fetch/store/stamp.h"
 #include "fetch/store/tree_private.h"
 
 struct known {
@@ -149,6 +150,7 @@ static int file_link(struct walk *w, const struct place *p, const struct known *
 	int a = path_open(s->dir, first->path, O_RDONLY | O_NOFOLLOW, 0);
 	int b = openat(p->dir, p->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	int err = a < 0 ? a : b < 0 ? -errno : same_bytes(a, b);
+	struct stamp stamp;
 	char name[24];
 
 	if (a >= 0)
@@ -163,10 +165,12 @@ static int file_link(struct walk *w, const struct place *p, const struct known *
 	if (linkat(s->dir, first->path, s->tmp, name, 0) < 0)
 		return -errno;
 	err = 0;
+	stamp_begin(s, p->dir, &stamp);
 	if (renameat(s->tmp, name, p->dir, p->name) < 0) {
 		err = -errno;
 		unlinkat(s->tmp, name, 0);
 	}
+	stamp_end(s, &stamp);
 	w->linked += err == 0;
 	return err;
 }
