@@ -73,6 +73,7 @@ def world(mount, scratch):
     return m, native
 
 
+@pytest.mark.sanitize
 @pytest.mark.parametrize("how", COPIES)
 def test_nothing_is_lost_in_a_copy(world, how):
     m, native = world
