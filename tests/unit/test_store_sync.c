@@ -150,6 +150,30 @@ static void test_the_second_sync_fails(void)
 	box_free(&b);
 }
 
+/* Its bytes were never synced: by a record that says that they are ours they would be zeros after
+ * the power went. */
+static void test_cut_before_it_is_local(void)
+{
+	const uint64_t sizes[] = {1000, 3 * 4096};
+
+	for (size_t n = 0; n < G_N_ELEMENTS(sizes); n++) {
+		struct box b;
+		struct stat st;
+
+		box_new(&b);
+		struct store_file *f = kept_file(&b, sizes[n]);
+		box_fill(f, 1, 0, (sizes[n] - 1) / 4096);
+		store_file_close(f); /* opened again whole, and for reading alone */
+		f = box_open_file(&b, "f", 1);
+		g_assert_cmpint(store_file_localise(f, false), ==, 0);
+		g_assert_true(store_file_local(f));
+		g_assert_cmpint(fstat(store_file_fd(f), &st), ==, 0);
+		g_assert_cmpuint(st.st_size, ==, 0);
+		store_file_close(f);
+		box_free(&b);
+	}
+}
+
 /* Without its epoch file, too, which could not be written. */
 static void test_an_epoch_that_cannot_be_ended(void)
 {
@@ -184,6 +208,7 @@ int main(int argc, char **argv)
 	fail_after = -1;
 	g_test_add_func("/sync/nobody-waits", test_nobody_waits_for_a_sync);
 	g_test_add_func("/sync/second-fails", test_the_second_sync_fails);
+	g_test_add_func("/sync/cut", test_cut_before_it_is_local);
 	g_test_add_func("/sync/epoch-stays", test_an_epoch_that_cannot_be_ended);
 	return g_test_run();
 }
