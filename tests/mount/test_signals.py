@@ -237,3 +237,21 @@ def test_a_lookup_has_one_deadline(mount, serve, cold):
     with pytest.raises(OSError) as e:
         os.stat(m / "a" / "x")
     assert e.value.errno == errno.EIO and time.monotonic() - before < 4.5
+
+
+def test_kill_of_who_waits_for_the_lookup_of_another(mount, serve, cold):
+    """The kernel holds the directory for that, and who makes a name there waits for it unkillably:
+    its deadline bounds both."""
+    server = serve(cold, index="python")
+    m = mount(server.url, "-o", "wait_timeout=3s,stall_timeout=60s")
+    assert os.listdir(m / "a") == ["x"]
+    server.lie("/a/x", lying.delay(3600))
+    with subprocess.Popen(["stat", m / "a" / "x"], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as first:
+        assert processes.wait_until(lambda: server.asked("/a/x"))
+        second = subprocess.Popen(["touch", m / "a" / "new"])
+        time.sleep(0.3)
+        before = time.monotonic()
+        second.kill()
+        second.wait()
+        assert time.monotonic() - before < 10 and first.wait() == 1
