@@ -303,8 +303,10 @@ static struct client *client_slot(struct control *c)
 	pthread_mutex_unlock(&c->lock);
 	if (join)
 		pthread_join(found->thread, NULL);
+	pthread_mutex_lock(&c->lock); /* clients that attach count the slots */
 	if (found)
 		*found = (struct client){.control = c, .fd = -1};
+	pthread_mutex_unlock(&c->lock);
 	return found;
 }
 

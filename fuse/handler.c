@@ -370,7 +370,7 @@ static void handler_stop(struct handler *h)
 		close(h->wake);
 	h->wake = -1;
 	pthread_cond_broadcast(&all->changed);
-	if (!leaves && !all->stopped)
+	if (!leaves && !all->stopped && marks_count(h->marks) > 0)
 		g_message("handler \"%s\" (pid %d) is lost: what asks for it %s", h->name,
 		          (int)h->pid,
 		          policy == HANDLER_LOST_WAIT   ? "waits for the next of that name"

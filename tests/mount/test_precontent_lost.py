@@ -412,3 +412,20 @@ def test_killing_the_handler_at_every_step(mount, scratch):
         assert not r.is_alive(), "a reader hangs"
     assert not wrong, wrong[:5]
     assert set(seen) == finished and len(seen) >= events
+
+
+@pytest.mark.sanitize
+def test_clients_come_and_go(source, mount):
+    """The control socket's slots are given out again while others count them."""
+    m = mount(source)
+
+    def attach(k):
+        for n in range(25):
+            Handler(m, name=f"{k}-{n}").close()
+
+    threads = [threading.Thread(target=attach, args=(k,)) for k in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert processes.wait_until(lambda: m.status()["handlers"] == [])
