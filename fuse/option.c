@@ -29,6 +29,7 @@ enum kind {
 	ID,
 	SWITCH,
 	AUTO,
+	AUTH,
 	ALLOW,
 	LOST,
 	OVERLAYS,
@@ -82,6 +83,8 @@ static const struct rule {
         {"handler_timeout", TIME, FIELD(handler_ms), 10, 86400000, 60000,
          "a time from 10ms to 24h"},
         {"netrc", SWITCH, FIELD(source_options.no_netrc), 0, 1, 0, "yes or no"},
+        {"cookies", SWITCH, FIELD(source_options.no_cookies), 0, 1, 0, "yes or no"},
+        {"auth", AUTH, FIELD(source_options.digest), 0, 1, 0, "basic or digest"},
         {"etag", SWITCH, FIELD(source_options.no_etag), 0, 1, 0, "yes or no"},
         {"threads", COUNT, FIELD(threads), 0, 64, 0, "a number from 0 to 64"},
         {"spin", SPIN, FIELD(spin_us), 0, 1000, 100, "a time from 0 to 1000us"},
@@ -168,6 +171,8 @@ static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 		return number_parse(text, 8, no_units, out);
 	case AUTO:
 		return word_parse(text, "auto", "no", out);
+	case AUTH:
+		return word_parse(text, "digest", "basic", out);
 	case ALLOW:
 		return word_parse(text, "allow", "deny", out);
 	case LOST:
@@ -199,6 +204,7 @@ static void value_store(struct settings *s, const struct rule *r, uint64_t value
 	case AUTO:
 	case ALLOW:
 	case OWNER:
+	case AUTH:
 	case FLAG:
 		*(bool *)field = value != 0;
 		return;

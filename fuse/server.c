@@ -84,8 +84,11 @@ static bool root_list(struct server *s, struct inode *root, int signals, int rea
 	if (err == 0)
 		return true;
 	g_autofree char *cause = directory_cause(d);
-	g_set_error(error, LOCAL_ERROR, err, "%s: %s", s->settings->source,
-	            cause && err != EINTR ? cause : g_strerror(err));
+	const char *why = cause && err != EINTR ? cause : g_strerror(err);
+	/* of a URL the cause names it, or the one that it redirects to */
+	bool named = why == cause && strstr(why, "://");
+	g_set_error(error, LOCAL_ERROR, err, "%s%s%s", named ? "" : s->settings->source,
+	            named ? "" : ": ", why);
 	return false;
 }
 

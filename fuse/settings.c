@@ -6,7 +6,7 @@
 
 struct words { /* of the command line, as GOption hands them over; owned */
 	char **options, **headers, **rest;
-	char *store, *token_file, *ca_file, *log;
+	char *store, *token_file, *query_file, *ca_file, *cert, *key, *log;
 	int ready_fd;
 	gboolean foreground;
 };
@@ -18,7 +18,10 @@ static void words_clear(struct words *w)
 	g_strfreev(w->rest);
 	g_free(w->store);
 	g_free(w->token_file);
+	g_free(w->query_file);
 	g_free(w->ca_file);
+	g_free(w->cert);
+	g_free(w->key);
 	g_free(w->log);
 }
 
@@ -41,7 +44,10 @@ static bool words_parse(int argc, char **argv, struct words *w, GError **error)
 	        {"foreground", 'f', 0, G_OPTION_ARG_NONE, &w->foreground},
 	        {"header", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &w->headers},
 	        {"token-file", 0, 0, G_OPTION_ARG_FILENAME, &w->token_file},
+	        {"query-file", 0, 0, G_OPTION_ARG_FILENAME, &w->query_file},
 	        {"ca-file", 0, 0, G_OPTION_ARG_FILENAME, &w->ca_file},
+	        {"cert", 0, 0, G_OPTION_ARG_FILENAME, &w->cert},
+	        {"key", 0, 0, G_OPTION_ARG_FILENAME, &w->key},
 	        {"log", 0, 0, G_OPTION_ARG_FILENAME, &w->log},
 	        {"ready-fd", 0, 0, G_OPTION_ARG_INT, &w->ready_fd},
 	        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &w->rest},
@@ -139,7 +145,7 @@ static bool source_take(struct settings *s, const char *url, GError **error)
 	g_autoptr(GError) cause = NULL;
 	s->url = absolute_url(url);
 	s->source = source_canonical(s->url, &cause);
-	if (cause && !strstr(cause->message, url) && !strchr(url, '@'))
+	if (cause && !strstr(cause->message, url) && !strpbrk(url, "@?"))
 		g_prefix_error(&cause, "%s: ", url);
 	if (cause)
 		g_propagate_error(error, g_steal_pointer(&cause));
@@ -176,7 +182,10 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 	s->ready_fd = w->ready_fd;
 	s->source_options.headers = g_steal_pointer(&w->headers);
 	s->source_options.token_file = w->token_file ? absolute(w->token_file) : NULL;
+	s->source_options.query_file = w->query_file ? absolute(w->query_file) : NULL;
 	s->source_options.ca_file = w->ca_file ? absolute(w->ca_file) : NULL;
+	s->source_options.cert_file = w->cert ? absolute(w->cert) : NULL;
+	s->source_options.key_file = w->key ? absolute(w->key) : NULL;
 	s->log = w->log ? resolved_file(w->log) : NULL;
 	return true;
 }
@@ -211,6 +220,9 @@ void settings_free(struct settings *s)
 	g_strfreev(s->source_options.headers);
 	g_free(s->source_options.token_file);
 	g_free(s->source_options.index_timezone);
+	g_free(s->source_options.query_file);
 	g_free(s->source_options.ca_file);
+	g_free(s->source_options.cert_file);
+	g_free(s->source_options.key_file);
 	g_free(s);
 }

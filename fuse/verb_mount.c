@@ -21,8 +21,8 @@ static const char help[] =
         "  --store DIR        keep what arrives in DIR, not below ~/.cache/lacunafs\n"
         "  -f, --foreground   stay in the foreground\n"
         "  --header \"N: V\"    send this with every request; may be repeated\n"
-        "  --token-file FILE  bearer token, read again for each request\n"
-        "  --ca-file FILE     trust these certificates too\n"
+        "  --token-file FILE  bearer token; --query-file FILE: query of each request\n"
+        "  --ca-file FILE     trust these too; --cert FILE [--key FILE]: show this one\n"
         "  --log FILE         log to FILE, not to DIR/state/log\n"
         "  --ready-fd FD      with -f: write a byte to FD when the mount answers\n"
         "  -o, --options X,Y  what is not below is for libfuse: ro, allow_other, nosuid..\n"
@@ -36,11 +36,11 @@ static const char help[] =
         "    filemode=0755         of a file        dirmode=0755        of a directory\n"
         "    etag=yes              or no: by date   owner=source        or me: of all\n"
         "    uid=N, gid=N          without any      netrc=yes           or no\n"
+        "    auth=basic            or digest        cookies=yes         or no\n"
         "    threads=0             0: by machine    spin=100us          before a sleep\n"
         "    exec_writes=deny      or allow         store=DIR           as --store\n"
-        "    handler_lost=wait     or deny or source: who waits for a handler that died\n"
-        "    handler_timeout=60s   for one event    overlays=auto       over the mount\n"
-        "    end_epoch             verify all that is present, as after a crash\n";
+        "    handler_lost=wait     deny or source   end_epoch           verify it all\n"
+        "    handler_timeout=60s   for one event    overlays=auto       over the mount\n";
 
 static bool fail(GError **error, int code, const char *what, const char *why)
 {
@@ -179,7 +179,10 @@ static int run(int argc, char **argv)
 	}
 	bool ok = mountpoint_check(s, &error) && source_check(s, &error) &&
 	          file_check(s->source_options.token_file, &error) &&
-	          file_check(s->source_options.ca_file, &error) && device_check(&error) &&
+	          file_check(s->source_options.query_file, &error) &&
+	          file_check(s->source_options.ca_file, &error) &&
+	          file_check(s->source_options.cert_file, &error) &&
+	          file_check(s->source_options.key_file, &error) && device_check(&error) &&
 	          places_check(s, &error);
 	if (ok && s->foreground)
 		ok = daemon_foreground(s, &error);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #define TOKEN_MAX 65536u
-#define CA_MAX (16u << 20)
+#define PEM_MAX (16u << 20)
 
 static bool is_token_char(char c)
 {
@@ -87,37 +87,74 @@ static GByteArray *read_file(int dir, const char *name, size_t max)
 	return out;
 }
 
-static bool open_ca(struct credentials *c, const char *path, GError **error)
+static GBytes *open_pem(const char *what, const char *path, GError **error)
 {
-	GByteArray *pem = read_file(AT_FDCWD, path, CA_MAX);
+	GByteArray *pem = read_file(AT_FDCWD, path, PEM_MAX);
 	if (pem == NULL) {
-		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "CA file %s: %s", path,
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "%s %s: %s", what, path,
 		            g_strerror(errno));
+		return NULL;
+	}
+	g_autoptr(GBytes) bytes = g_byte_array_free_to_bytes(pem);
+	gsize size;
+	const char *text = g_bytes_get_data(bytes, &size);
+	if (text == NULL || memmem(text, size, "-----BEGIN ", 11) == NULL) {
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "%s %s: no PEM in it", what, path);
+		return NULL;
+	}
+	return g_steal_pointer(&bytes);
+}
+
+static bool key_is_plain(const char *path, GBytes *key, GError **error)
+{
+	gsize size;
+	const char *text = g_bytes_get_data(key, &size);
+	if (memmem(text, size, "PRIVATE KEY-----", 16) == NULL)
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "%s: no private key in it", path);
+	else if (memmem(text, size, "ENCRYPTED", 9) != NULL)
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
+		            "%s: the key is encrypted, and nobody can be asked for its passphrase",
+		            path);
+	else
+		return true;
+	return false;
+}
+
+static bool open_cert(struct credentials *c, const char *cert, const char *key, GError **error)
+{
+	if (cert == NULL && key == NULL)
+		return true;
+	if (cert == NULL) {
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "a key, but no certificate");
 		return false;
 	}
-	c->ca = g_byte_array_free_to_bytes(pem);
-	gsize size;
-	const char *text = g_bytes_get_data(c->ca, &size);
-	if (text == NULL || memmem(text, size, "-----BEGIN ", 11) == NULL) {
-		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "CA file %s: no PEM certificate in it",
-		            path);
+	c->cert = open_pem("certificate", cert, error);
+	if (c->cert == NULL)
+		return false;
+	c->key = key != NULL ? open_pem("key", key, error) : g_bytes_ref(c->cert);
+	return c->key != NULL && key_is_plain(key != NULL ? key : cert, c->key, error);
+}
+
+static bool secret_open(struct secret_file *f, const char *path, GError **error)
+{
+	g_autofree char *folder = g_path_get_dirname(path);
+	f->shown = g_strdup(path);
+	f->name = g_path_get_basename(path);
+	f->dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (f->dir < 0) {
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "%s file %s: %s", f->what, path,
+		            g_strerror(errno));
 		return false;
 	}
 	return true;
 }
 
-static bool open_token(struct credentials *c, const char *path, GError **error)
+static void secret_close(struct secret_file *f)
 {
-	g_autofree char *folder = g_path_get_dirname(path);
-	c->token_shown = g_strdup(path);
-	c->token_name = g_path_get_basename(path);
-	c->token_dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (c->token_dir < 0) {
-		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "token file %s: %s", path,
-		            g_strerror(errno));
-		return false;
-	}
-	return true;
+	if (f->dir >= 0)
+		close(f->dir);
+	g_free(f->name);
+	g_free(f->shown);
 }
 
 static int open_netrc(void)
@@ -134,15 +171,20 @@ struct credentials *credentials_new(char *user, char *password,
 	bool good = true;
 	c->user = user;
 	c->password = password;
-	c->token_dir = -1;
+	c->digest = options->digest;
+	c->token = (struct secret_file){.what = "token", .dir = -1};
+	c->query = (struct secret_file){.what = "query", .dir = -1};
 	c->netrc = options->no_netrc || user != NULL ? -1 : open_netrc();
 	c->headers = g_strdupv(options->headers != NULL ? options->headers : none);
 	for (char **h = c->headers; good && *h != NULL; h++)
 		good = header_check(*h, error);
 	if (good && options->ca_file != NULL)
-		good = open_ca(c, options->ca_file, error);
+		good = (c->ca = open_pem("CA file", options->ca_file, error)) != NULL;
 	if (good && options->token_file != NULL)
-		good = open_token(c, options->token_file, error);
+		good = secret_open(&c->token, options->token_file, error);
+	if (good && options->query_file != NULL)
+		good = secret_open(&c->query, options->query_file, error);
+	good = good && open_cert(c, options->cert_file, options->key_file, error);
 	if (good)
 		return c;
 	credentials_free(c);
@@ -160,45 +202,62 @@ void credentials_free(struct credentials *c)
 {
 	if (c == NULL)
 		return;
-	if (c->token_dir >= 0)
-		close(c->token_dir);
+	secret_close(&c->token);
+	secret_close(&c->query);
 	if (c->netrc >= 0)
 		close(c->netrc);
 	secret_free(c->user);
 	secret_free(c->password);
 	g_strfreev(c->headers);
-	g_free(c->token_name);
-	g_free(c->token_shown);
 	g_clear_pointer(&c->ca, g_bytes_unref);
+	g_clear_pointer(&c->cert, g_bytes_unref);
+	g_clear_pointer(&c->key, g_bytes_unref);
 	g_free(c);
 }
 
-static bool token_refused(const struct credentials *c, GError **error, const char *why)
+static bool secret_refused(const struct secret_file *f, GError **error, const char *why)
 {
-	g_set_error(error, FETCH_ERROR, FETCH_DENIED, "token file %s: %s", c->token_shown, why);
+	g_set_error(error, FETCH_ERROR, FETCH_DENIED, "%s file %s: %s", f->what, f->shown, why);
 	return false;
 }
 
-static bool token_check(const struct credentials *c, GByteArray *text, GError **error)
+static bool secret_check(const struct secret_file *f, GByteArray *text, GError **error)
 {
 	while (text->len > 0 && strchr(" \t\r\n", text->data[text->len - 1]) != NULL)
 		g_byte_array_set_size(text, text->len - 1);
 	if (text->len == 0)
-		return token_refused(c, error, "it is empty");
+		return secret_refused(f, error, "it is empty");
 	for (guint i = 0; i < text->len; i++)
 		if (text->data[i] <= 0x20 || text->data[i] >= 0x7f)
-			return token_refused(c, error, "a byte in it that no token has");
+			return secret_refused(f, error, "a byte in it that cannot be sent");
 	return true;
+}
+
+static char *secret_read(const struct secret_file *f, GError **error)
+{
+	g_autoptr(GByteArray) text = read_file(f->dir, f->name, TOKEN_MAX);
+	if (text == NULL) {
+		secret_refused(f, error, g_strerror(errno));
+		return NULL;
+	}
+	if (!secret_check(f, text, error))
+		return NULL;
+	return g_strndup((const char *)text->data, text->len);
 }
 
 char *credentials_token(const struct credentials *c, GError **error)
 {
-	g_autoptr(GByteArray) text = read_file(c->token_dir, c->token_name, TOKEN_MAX);
-	if (text == NULL) {
-		token_refused(c, error, g_strerror(errno));
+	return secret_read(&c->token, error);
+}
+
+char *credentials_query(const struct credentials *c, GError **error)
+{
+	g_autofree char *text = secret_read(&c->query, error);
+	if (text == NULL)
+		return NULL;
+	if (strchr(text, '#') != NULL) {
+		secret_refused(&c->query, error, "a byte in it that cannot be sent");
 		return NULL;
 	}
-	if (!token_check(c, text, error))
-		return NULL;
-	return g_strndup((const char *)text->data, text->len);
+	return g_strdup(text[0] == '?' ? text + 1 : text);
 }

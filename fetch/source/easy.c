@@ -19,6 +19,7 @@ struct easy {
 	struct exchange *exchange;
 	struct curl_slist *headers; /* owned; of this exchange only */
 	size_t head_bytes;
+	bool challenged; /* a 401 was seen that libcurl may answer by itself */
 	char cause[CURL_ERROR_SIZE];
 };
 
@@ -28,6 +29,13 @@ static void easy_progress(struct easy *e, size_t length)
 {
 	e->context->alive_ns = clock_now();
 	exchange_arrived(e->exchange, length, e->context->alive_ns);
+}
+
+static bool head_whole(struct easy *e)
+{
+	struct exchange *x = e->exchange;
+	x->head_seen = true;
+	return x->head(x, &x->error);
 }
 
 static size_t on_header(char *line, size_t one, size_t length, void *user)
@@ -45,8 +53,12 @@ static size_t on_header(char *line, size_t one, size_t length, void *user)
 	}
 	if (x->head_seen || !reply_feed(&x->reply, line, length) || x->reply.status < 200)
 		return length;
-	x->head_seen = true;
-	return x->head(x, &x->error) ? length : 0;
+	if (x->reply.status == 401 && x->trusted && e->context->credentials->digest &&
+	    !e->challenged) {
+		e->challenged = true;
+		return length;
+	}
+	return head_whole(e) ? length : 0;
 }
 
 static size_t on_body(char *data, size_t one, size_t length, void *user)
@@ -54,6 +66,9 @@ static size_t on_body(char *data, size_t one, size_t length, void *user)
 	struct easy *e = user;
 	struct exchange *x = e->exchange;
 	easy_progress(e, length);
+	/* the answer to a challenge is what is told of: it was the last word */
+	if (!x->head_seen && e->challenged && !head_whole(e))
+		return 0;
 	if (!x->head_seen) {
 		g_set_error(&x->error, FETCH_ERROR, FETCH_PROTOCOL, "a body without a head");
 		return 0;
@@ -115,13 +130,19 @@ static bool set_trusted(struct easy *e)
 	if (c->user != NULL) {
 		SET(e, CURLOPT_USERNAME, c->user);
 		SET(e, CURLOPT_PASSWORD, c->password);
-		SET(e, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
-	} else if (c->netrc >= 0 && c->token_name == NULL) {
+	} else if (c->netrc >= 0 && c->token.name == NULL) {
 		g_snprintf(netrc, sizeof(netrc), "/proc/self/fd/%d", c->netrc);
 		SET(e, CURLOPT_NETRC, (long)CURL_NETRC_OPTIONAL);
 		SET(e, CURLOPT_NETRC_FILE, netrc);
 	}
-	return true;
+	SET(e, CURLOPT_HTTPAUTH, c->digest ? CURLAUTH_DIGEST : CURLAUTH_BASIC);
+	if (e->context->options.cookies)
+		SET(e, CURLOPT_COOKIEFILE, "");
+	if (c->cert == NULL)
+		return true;
+	SET(e, CURLOPT_KEYPASSWD, ""); /* nobody is asked at a terminal */
+	return set_blob(e, CURLOPT_SSLCERT_BLOB, c->cert) &&
+	       set_blob(e, CURLOPT_SSLKEY_BLOB, c->key);
 }
 
 static bool set_callbacks(struct easy *e)
@@ -152,7 +173,7 @@ static bool set_always(struct easy *e)
 	SET(e, CURLOPT_USERAGENT, "lacunafs/" LACUNAFS_VERSION);
 	SET(e, CURLOPT_CONNECTTIMEOUT_MS, (long)c->options.connect_ms);
 	SET(e, CURLOPT_TCP_KEEPALIVE, 1L);
-	SET(e, CURLOPT_SHARE, c->share);
+	SET(e, CURLOPT_SHARE, c->share[e->exchange->trusted]);
 	return c->credentials->ca == NULL || set_blob(e, CURLOPT_CAINFO_BLOB, c->credentials->ca);
 }
 
@@ -161,7 +182,6 @@ static bool set_request(struct easy *e)
 	const struct exchange *x = e->exchange;
 	char range[48];
 	bool tls = g_str_has_prefix(x->url, "https:");
-	SET(e, CURLOPT_URL, x->url);
 	SET(e, CURLOPT_HTTP_VERSION, (long)(tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
 	if (x->head_only)
 		SET(e, CURLOPT_NOBODY, 1L);
@@ -206,7 +226,7 @@ static bool set_headers(struct easy *e, GError **error)
 {
 	const struct exchange *x = e->exchange;
 	const struct credentials *c = e->context->credentials;
-	bool token = x->trusted && c->token_name != NULL;
+	bool token = x->trusted && c->token.name != NULL;
 	bool good = true;
 	if (!token && x->accept == NULL && x->if_none_match == NULL &&
 	    x->if_modified_since == NULL) {
@@ -231,6 +251,22 @@ static bool set_headers(struct easy *e, GError **error)
 		return out_of_memory(error);
 	curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER, e->headers);
 	return true;
+}
+
+/* The secret in it is known here alone: no message shows it. */
+static bool set_url(struct easy *e, GError **error)
+{
+	const struct exchange *x = e->exchange;
+	const struct credentials *c = e->context->credentials;
+	g_autofree char *whole = NULL;
+	if (x->trusted && c->query.name != NULL && strchr(x->url, '?') == NULL) {
+		g_autofree char *query = credentials_query(c, error);
+		if (query == NULL)
+			return false;
+		whole = g_strconcat(x->url, "?", query, NULL);
+	}
+	return curl_easy_setopt(e->curl, CURLOPT_URL, whole != NULL ? whole : x->url) == CURLE_OK ||
+	       out_of_memory(error);
 }
 
 /* ---- results ---- */
@@ -273,6 +309,9 @@ GError *easy_error(struct easy *e, CURLcode result)
 	struct exchange *x = e->exchange;
 	if (x->error != NULL)
 		return g_steal_pointer(&x->error);
+	if (result == CURLE_OK && !x->head_seen && e->challenged && !head_whole(e) &&
+	    x->error != NULL)
+		return g_steal_pointer(&x->error);
 	/* libcurl takes a head for whole where the connection closes in its middle */
 	if (result == CURLE_OK && !x->head_seen)
 		return g_error_new(FETCH_ERROR, FETCH_UNREACHABLE,
@@ -302,7 +341,7 @@ struct easy *easy_new(struct easy_context *c, struct exchange *x, GError **error
 	e->exchange = x;
 	e->curl = curl_easy_init();
 	bool set = e->curl != NULL && set_callbacks(e) && set_always(e) && set_request(e);
-	if (set ? set_headers(e, error) : out_of_memory(error))
+	if (set ? set_url(e, error) && set_headers(e, error) : out_of_memory(error))
 		return e;
 	easy_free(e);
 	return NULL;
@@ -334,11 +373,17 @@ struct exchange *easy_exchange(const struct easy *e)
 
 bool easy_context_prepare(struct easy_context *c)
 {
-	c->share = curl_share_init();
-	return c->share != NULL &&
-	       curl_share_setopt(c->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) ==
-	               CURLSHE_OK &&
-	       headers_common(&c->headers[0], c->credentials, false) &&
+	for (int i = 0; i < 2; i++) {
+		c->share[i] = curl_share_init();
+		if (c->share[i] == NULL ||
+		    curl_share_setopt(c->share[i], CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) !=
+		            CURLSHE_OK)
+			return false;
+	}
+	if (c->options.cookies &&
+	    curl_share_setopt(c->share[1], CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE) != CURLSHE_OK)
+		return false;
+	return headers_common(&c->headers[0], c->credentials, false) &&
 	       headers_common(&c->headers[1], c->credentials, true);
 }
 
@@ -346,5 +391,6 @@ void easy_context_clear(struct easy_context *c)
 {
 	curl_slist_free_all(c->headers[0]);
 	curl_slist_free_all(c->headers[1]);
-	curl_share_cleanup(c->share);
+	curl_share_cleanup(c->share[0]);
+	curl_share_cleanup(c->share[1]);
 }

@@ -26,7 +26,7 @@ struct easy_context {
 	const struct credentials *credentials; /* borrowed */
 	struct transport_options options;
 	struct poller *poller;         /* owned by the transport */
-	CURLSH *share;                 /* the same */
+	CURLSH *share[2];              /* the same; by `trusted`, which alone has cookies */
 	struct curl_slist *headers[2]; /* owned; by `trusted`: what every exchange sends */
 	int64_t alive_ns;              /* when anything last arrived */
 };

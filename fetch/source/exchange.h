@@ -52,6 +52,7 @@ struct exchange {
 struct transport_options {
 	unsigned connect_ms, stall_ms, connections; /* none is 0 */
 	unsigned wait_ms; /* until a head is whole, if it is more than stall_ms */
+	bool cookies;     /* kept in memory, for exchanges that are trusted */
 };
 
 /* For the transport: */

@@ -36,17 +36,19 @@ static const struct source_ops http_ops = {
 };
 
 /* A tree's root: a directory, so its path ends in '/'. */
-static bool root_parse(const char *url, struct url *out, GError **error)
+static bool root_parse(const char *url, struct url *out, bool *slashless, GError **error)
 {
 	g_auto(url_auto) u = {0};
 	if (!url_parse(url, &u, error))
 		return false;
 	if (u.query != NULL || strchr(url, '#') != NULL) {
 		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
-		            "a source's URL has neither a query nor a fragment");
+		            "a source's URL has neither a query nor a fragment (a token that "
+		            "goes with every request: --query-file)");
 		return false;
 	}
-	if (!g_str_has_suffix(u.path, "/")) {
+	*slashless = !g_str_has_suffix(u.path, "/");
+	if (*slashless) {
 		char *path = g_strconcat(u.path, "/", NULL);
 		g_free(u.path);
 		u.path = path;
@@ -59,7 +61,8 @@ static bool root_parse(const char *url, struct url *out, GError **error)
 char *http_source_canonical(const char *url, GError **error)
 {
 	g_auto(url_auto) u = {0};
-	return root_parse(url, &u, error) ? url_text(&u) : NULL;
+	bool slashless;
+	return root_parse(url, &u, &slashless, error) ? url_text(&u) : NULL;
 }
 
 struct source *http_source_open(const char *url, const struct source_options *options,
@@ -69,10 +72,12 @@ struct source *http_source_open(const char *url, const struct source_options *op
 	        .connect_ms = options->connect_ms,
 	        .stall_ms = options->stall_ms,
 	        .wait_ms = options->wait_ms,
+	        .cookies = !options->no_cookies,
 	        .connections = options->connections,
 	};
 	g_auto(url_auto) root = {0};
-	if (!root_parse(url, &root, error))
+	bool slashless;
+	if (!root_parse(url, &root, &slashless, error))
 		return NULL;
 	struct http *h = g_new0(struct http, 1);
 	h->base.ops = &http_ops;
@@ -81,7 +86,9 @@ struct source *http_source_open(const char *url, const struct source_options *op
 	h->options = *options;
 	h->options.headers = NULL;
 	h->options.index_timezone = g_strdup(options->index_timezone);
-	h->options.token_file = h->options.ca_file = NULL;
+	h->options.token_file = h->options.query_file = h->options.ca_file = NULL;
+	h->options.cert_file = h->options.key_file = NULL;
+	h->slashless = slashless;
 	h->root_text = url_text(&root);
 	h->credentials = credentials_new(g_steal_pointer(&root.user),
 	                                 g_steal_pointer(&root.password), options, error);

@@ -23,6 +23,7 @@ struct list_op {
 	GError *error;                /* of the transfer; names the URL */
 	char *etag, *modified, *page; /* of the previous listing; NULL */
 	bool unchanged;
+	GError *refused; /* of the root, while it is asked whether that is a file; owned */
 };
 
 static uint64_t options_hash(const struct source_options *o)
@@ -97,7 +98,7 @@ static void list_more(void *user);
 static void list_parsed(void *user, struct index_parser *parser, const GError *error);
 static const struct parsing_ops list_parsing = {list_more, list_parsed};
 
-static bool list_head(struct http_op *op, GError **error)
+static bool page_head(struct http_op *op, GError **error)
 {
 	struct list_op *l = (struct list_op *)op;
 	const struct source_list *req = (const struct source_list *)op->request;
@@ -126,6 +127,34 @@ static bool list_head(struct http_op *op, GError **error)
 		index_parser_undelimited(parser);
 	hash_begin(l, base);
 	l->parsing = parsing_new(op->http->parsing, parser, &list_parsing, l);
+	return true;
+}
+
+/* A URL that was given without a slash may be a file's. */
+static bool list_head(struct http_op *op, GError **error)
+{
+	struct list_op *l = (struct list_op *)op;
+	if (l->refused != NULL) {
+		if (op->x.reply.status != 200)
+			g_propagate_error(error, g_steal_pointer(&l->refused));
+		else
+			g_set_error(error, FETCH_ERROR, FETCH_USAGE,
+			            "a file; a source is a directory: mount the one it lies in");
+		return false;
+	}
+	g_autoptr(GError) cause = NULL;
+	if (page_head(op, &cause))
+		return true;
+	if (!op->http->slashless || op->request->path[0] != '\0') {
+		g_propagate_error(error, g_steal_pointer(&cause));
+		return false;
+	}
+	l->refused = g_steal_pointer(&cause);
+	g_free(op->next_url);
+	op->next_url = g_strndup(op->http->root_text, strlen(op->http->root_text) - 1);
+	op->x.head_only = true;
+	op->x.if_none_match = op->x.if_modified_since = NULL;
+	op_again(op);
 	return true;
 }
 
@@ -171,6 +200,7 @@ static void list_done(struct list_op *l, GError *error)
 {
 	struct source_list *req = (struct source_list *)l->op.request;
 	XXH3_freeState(l->hash);
+	g_clear_error(&l->refused);
 	g_free(l->etag);
 	g_free(l->modified);
 	g_free(l->page);

@@ -63,6 +63,7 @@ void op_restart(struct http_op *op)
 	g_free(op->next_url);
 	op->next_url = g_strdup(op->first_url);
 	op->x.trusted = true;
+	op->slash = false;
 	op->hops = 0;
 	op_again(op);
 }
@@ -174,10 +175,18 @@ static bool op_redirect(struct http_op *op, GError **error)
 	size_t length = strlen(here.path);
 	if (op->file && strncmp(here.path, there.path, length) == 0 &&
 	    strcmp(there.path + length, "/") == 0) {
-		g_set_error(error, FETCH_ERROR, FETCH_DIRECTORY, "a directory at the source");
+		op->slash = true;
+		op->x.head_only = op->x.ranged = false;
+	}
+	/* a server that sends whoever is lost to its front page: its names are not this one's */
+	if (!op->file && strlen(there.path) < length &&
+	    strncmp(here.path, there.path, strlen(there.path)) == 0) {
+		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
+		            "redirected to a directory above it");
 		return false;
 	}
-	if (url_equal(&here, &there) || op->hops >= HOPS_MAX) {
+	bool cookie = r->sets_cookie && op->x.trusted && !op->http->options.no_cookies;
+	if ((url_equal(&here, &there) && !cookie) || op->hops >= HOPS_MAX) {
 		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
 		            "redirected in a loop, or more than %u times", HOPS_MAX);
 		return false;
@@ -212,11 +221,28 @@ static bool op_start(struct exchange *x, GError **error)
 	return true;
 }
 
+/* What is at a file's URL with a slash. Always false. */
+static bool op_slash(struct http_op *op, GError **error)
+{
+	const struct reply *r = &op->x.reply;
+	if (r->status != 200)
+		return op_refused(op, error);
+	if (!reply_is_html(r) && !reply_type_is(r, "application/json"))
+		return op_protocol(error, "redirected to what is neither a file nor a directory");
+	g_set_error(error, FETCH_ERROR, FETCH_DIRECTORY, "a directory at the source");
+	return false;
+}
+
 static bool op_head(struct exchange *x, GError **error)
 {
 	struct http_op *op = (struct http_op *)x;
-	bool good = is_redirect(x->reply.status) ? op_redirect(op, &op->verdict)
-	                                         : op->kind->head(op, &op->verdict);
+	bool good;
+	if (is_redirect(x->reply.status))
+		good = op_redirect(op, &op->verdict);
+	else if (op->slash)
+		good = op_slash(op, &op->verdict);
+	else
+		good = op->kind->head(op, &op->verdict);
 	if (good)
 		return true;
 	op->draining = true;

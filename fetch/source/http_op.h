@@ -9,7 +9,8 @@
  *   head() false, or a redirect too many ──▶ finish(error)
  *   op_again() in head() ──▶ the next exchange
  *
- * A file whose URL redirects to itself and "/" is FETCH_DIRECTORY.
+ * A file whose URL redirects to itself and "/", where there is a page, is FETCH_DIRECTORY: one
+ * redirect alone is not believed.
  *
  * Owns:    its URL, its reply, itself: finish() hands it to op_free()
  * Locking: the network thread's, from op_submit() on
@@ -30,6 +31,7 @@ struct http {
 	struct url root;    /* its path ends in '/'; no credentials */
 	struct quiet quiet; /* the network thread's */
 	char *root_text;
+	bool slashless; /* the user gave it without one */
 };
 
 struct http_op;
@@ -53,7 +55,8 @@ struct http_op {
 	unsigned hops, crowded;
 	uint64_t drained; /* bytes of a body nobody wants */
 	bool draining, again;
-	bool file; /* not a directory's URL */
+	bool file;  /* not a directory's URL */
+	bool slash; /* it has been redirected to itself and "/": is that a directory? */
 };
 
 /* `op` is the first member of something zeroed. `suffix`: "/" for a directory. */

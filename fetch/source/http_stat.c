@@ -3,7 +3,8 @@
 
 /* A file's size, by up to three witnesses: the listing's (rounded, or none), HEAD, and a GET of
  * the first byte. GET is what a read will be: it is asked where HEAD is refused, tells no length,
- * tells 0 (an empty file nobody would ever read again), or contradicts the listing; and it
+ * tells 0 (an empty file nobody would ever read again), tells of a page of HTML by a name that is
+ * none, or contradicts the listing; and it
  * decides, but where the other two contradict it and each other. */
 #include "fetch/source/http_op.h"
 #include <string.h>
@@ -56,6 +57,23 @@ static bool head_is_refused(unsigned status)
 	return (status >= 400 && status < 500) || status == 500 || status == 501;
 }
 
+static bool name_ends(const char *path, const char *const *suffixes)
+{
+	const char *dot = strrchr(path, '.');
+	for (; dot != NULL && *suffixes != NULL; suffixes++)
+		if (g_ascii_strcasecmp(dot, *suffixes) == 0)
+			return true;
+	return false;
+}
+
+/* A page that asks for a password, or says that all is well but nothing there. */
+static bool is_odd_page(const struct http_op *op)
+{
+	static const char *const pages[] = {".html", ".htm",  ".xhtml", ".xht", ".shtml",
+	                                    ".php",  ".aspx", ".asp",   ".jsp", NULL};
+	return reply_is_html(&op->x.reply) && !name_ends(op->request->path, pages);
+}
+
 static bool stat_by_head(struct stat_op *s, GError **error)
 {
 	struct http_op *op = &s->op;
@@ -65,7 +83,7 @@ static bool stat_by_head(struct stat_op *s, GError **error)
 	if (r->status == 200 && r->length >= 0 && !reply_is_coded(r))
 		s->head_size = (uint64_t)r->length;
 	if (s->head_size != UNTOLD && s->head_size != 0 &&
-	    !contradicts(s->head_size, listed_size(op)))
+	    !contradicts(s->head_size, listed_size(op)) && !is_odd_page(op))
 		return stat_known(op, s->head_size);
 	ask_by_get(op);
 	return true;
@@ -74,13 +92,10 @@ static bool stat_by_head(struct stat_op *s, GError **error)
 /* Files that lie coded at the server come with their coding's name, from Apache and others. */
 static bool name_is_coded(const char *path)
 {
-	static const char *const suffixes[] = {".gz",  ".tgz",  ".svgz", ".z",   ".taz", ".bz2",
-	                                       ".tbz", ".tbz2", ".xz",   ".txz", ".zst", ".br"};
-	const char *dot = strrchr(path, '.');
-	for (size_t i = 0; dot != NULL && i < G_N_ELEMENTS(suffixes); i++)
-		if (g_ascii_strcasecmp(dot, suffixes[i]) == 0)
-			return true;
-	return false;
+	static const char *const suffixes[] = {".gz",  ".tgz", ".svgz", ".z",  ".taz",
+	                                       ".bz2", ".tbz", ".tbz2", ".xz", ".txz",
+	                                       ".zst", ".br",  NULL};
+	return name_ends(path, suffixes);
 }
 
 /* The coded bytes are the file as it lies there, not made for this answer. */

@@ -105,6 +105,8 @@ static void reply_header(struct reply *r, const char *name, size_t length, const
 		r->framed = end - value >= 7 && g_ascii_strncasecmp(end - 7, "chunked", 7) == 0;
 	else if (IS("Retry-After"))
 		keep(&r->retry_after, value, end);
+	else if (IS("Set-Cookie"))
+		r->sets_cookie = true;
 	else if (IS("Date"))
 		keep(&r->date, value, end);
 #undef IS

@@ -22,6 +22,7 @@ struct reply {
 	enum reply_range range; /* Content-Range */
 	uint64_t first, last;   /* RANGE_GOOD */
 	uint64_t total;         /* RANGE_GOOD, RANGE_UNSATISFIED; UINT64_MAX = not told */
+	bool sets_cookie;
 	char *etag, *modified, *type, *location, *encoding, *retry_after, *date;
 };
 

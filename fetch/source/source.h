@@ -126,13 +126,18 @@ struct source_options {
 	uint32_t file_mode, dir_mode; /* permissions where the source has none; 0755 */
 	uint32_t uid, gid;            /* owner where the source has none */
 	bool own;                     /* and where it has one: all belongs to these */
-	char *index_timezone;  /* of times without one: as g_time_zone_new_identifier(), UTC */
-	uint64_t index_bytes;  /* of one index page, 256 MiB */
-	uint32_t index_names;  /* on one, 2,000,000 */
-	uint64_t index_memory; /* for all that are being parsed, 1 GiB */
-	char **headers;        /* NULL-terminated "Name: value" */
-	char *token_file;      /* bearer token, read again for each request */
-	char *ca_file;         /* extra trust anchors, PEM */
+	char *index_timezone;       /* of times without one: as g_time_zone_new_identifier(), UTC */
+	uint64_t index_bytes;       /* of one index page, 256 MiB */
+	uint32_t index_names;       /* on one, 2,000,000 */
+	uint64_t index_memory;      /* for all that are being parsed, 1 GiB */
+	char **headers;             /* NULL-terminated "Name: value" */
+	char *token_file;           /* bearer token, read again for each request */
+	char *query_file;           /* query of each request, read again for each */
+	char *ca_file;              /* extra trust anchors, PEM */
+	char *cert_file, *key_file; /* a client's certificate and its key, PEM; the key may
+	                             * be in the same file */
+	bool digest;                /* user and password by Digest, not Basic */
+	bool no_cookies;            /* what the source's own host sets is not sent back */
 	bool no_netrc;
 	bool no_etag; /* versions are told by Last-Modified and size, where both are told */
 };

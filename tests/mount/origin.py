@@ -36,6 +36,7 @@ class Request:
     headers: dict  # lower-case names
     peer: str
     at: float
+    query: str = ""
     sent: int = 0  # bytes of body
     status: int = 0
 
@@ -53,6 +54,10 @@ class Answer:
     cut: int | None = None  # close after so many bytes of body
     stall: int | None = None  # stop sending after so many bytes, keep the connection
     drop: bool = False  # close without any answer
+    edit_head: object = None  # bytes of the whole head → bytes to send in its place
+    end_in_head: bool = False  # close after these
+    chunked: bool = False  # the body goes in chunks; its length header is the caller's
+    twist: object = None  # bytes of body → as many bytes to send in their place
 
     def set_body(self, body, kind="text/html"):
         self.body, self.file, self.length = body, None, len(body)
@@ -129,7 +134,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         start, end = self.wanted()
         request = Request(self.command, path, start, end,
                           {k.lower(): v for k, v in self.headers.items()},
-                          self.client_address[0], time.monotonic())
+                          self.client_address[0], time.monotonic(),
+                          self.path.partition("?")[2])
         origin.requests.append(request)
         try:
             answer = origin.answer(request)
@@ -157,11 +163,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
-        self.end_headers()
+        if answer.edit_head:
+            self._headers_buffer = [answer.edit_head(b"".join(self._headers_buffer) + b"\r\n")]
+            self.flush_headers()
+        else:
+            self.end_headers()
+        if answer.end_in_head:
+            self.close_connection = True
+            return
         if self.command == "HEAD":
             return
         limit = min((n for n in (answer.length, answer.cut, answer.stall) if n is not None))
-        if answer.file is not None and not answer.rate and not self.server.origin.tls:
+        plain = not (answer.rate or answer.chunked or answer.twist or self.server.origin.tls)
+        if answer.file is not None and plain:
             self.send_file(request, answer, limit)
         else:
             self.send_pieces(request, answer, limit)
@@ -192,10 +206,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if not piece:
                 self.close_connection = True
                 return
-            self.wfile.write(piece)
+            piece = answer.twist(piece) if answer.twist else piece
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if answer.chunked else piece)
             request.sent += len(piece)
             if answer.rate and self.server.origin.stopping.wait(n / answer.rate):
                 return
+        if answer.chunked and answer.cut is None:
+            self.wfile.write(b"0\r\n\r\n")
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -210,8 +227,9 @@ class Server(http.server.ThreadingHTTPServer):
 class Origin:
     """Serves `root`. `pages` holds whole answers made by hand: path → (type, bytes)."""
 
-    def __init__(self, root, index="json", host="127.0.0.1", port=0, tls=None):
+    def __init__(self, root, index="json", host="127.0.0.1", port=0, tls=None, client_ca=None):
         self.root, self.host, self.tls = os.fspath(root), host, tls
+        self.client_ca = client_ca
         self.index = {"json": index_json, "html": index_html, "python": index_python}[index]
         self.requests, self.pages = [], {}
         self.port, self.server = port or free_port(host), None
@@ -224,6 +242,9 @@ class Origin:
         if self.tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*self.tls)
+            if self.client_ca:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(self.client_ca)
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True,
                                                      do_handshake_on_connect=False)
         self.connections = []

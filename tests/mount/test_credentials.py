@@ -178,3 +178,82 @@ def test_errors_of_mount_do_not_show_them(lacunafs, serve, tree, scratch):
         assert done.returncode != 0
         assert SECRET not in done.stderr + done.stdout
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_query_file(mount, serve, tree, lacunafs):
+    """A token in the query: each request of the source has it, and no message."""
+    server = serve(tree)
+    token = lacunafs.scratch / "query"
+    token.write_text(f"token={SECRET}\n")
+
+    def refuse(request, answer):
+        if request.query != f"token={SECRET}":
+            lying.status(403)(request, answer)
+    server.lie("*", refuse)
+    m = mount(server.url, "--query-file", token, "-o", "retries=0,wait_timeout=5s")
+    (m / "big").read_bytes()
+    server.lie("/sizes/f4096", lying.status(404))
+    with pytest.raises(OSError):
+        (m / "sizes" / "f4096").read_bytes()
+    nowhere(m, lacunafs)
+    done = lacunafs.run("mount", server.url + "?token=" + SECRET, lacunafs.scratch / "home")
+    assert done.returncode == 2 and "--query-file" in done.stderr and SECRET not in done.stderr
+
+
+def test_client_certificate(mount, serve, tree, lacunafs, tls):
+    ca, chain, key = tls
+    server = serve(tree, tls=(chain, key), client_ca=ca)
+    point = lacunafs.scratch / "m"
+    point.mkdir()
+    done = lacunafs.run("mount", server.url, point, "--store", lacunafs.scratch / "s",
+                        "--ca-file", ca, "-o", "retries=0")
+    assert done.returncode == 1
+    m = mount(server.url, "--ca-file", ca, "--cert", chain, "--key", key)
+    assert (m / "big").read_bytes() == (tree / "big").read_bytes()
+
+
+def test_certificate_that_cannot_be_used(lacunafs, tls, scratch):
+    ca, chain, key = tls
+    locked = scratch / "locked.pem"
+    subprocess.run(["openssl", "pkey", "-in", key, "-aes128", "-passout", "pass:x", "-out", locked],
+                   check=True)
+    point = scratch / "m"
+    point.mkdir()
+    for options, word in ((("--cert", chain, "--key", locked), "encrypted"),
+                          (("--cert", chain), "private key"), (("--key", key), "no certificate")):
+        done = lacunafs.run("mount", "https://127.0.0.1:1/", point, "--store", scratch / "s",
+                            "-o", "retries=0", *options)
+        assert done.returncode != 0 and word in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("user", ["url", "netrc"])
+def test_digest(mount, serve, tree, lacunafs, user):
+    """The server asks in the one way in which the secret itself is not sent."""
+    server = serve(tree)
+
+    def refuse(request, answer):
+        if not request.headers.get("authorization", "").startswith('Digest username="u"'):
+            lying.status(401, WWW_Authenticate='Digest realm="x", nonce="1", qop="auth"')(
+                request, answer)
+    server.lie("*", refuse)
+    url = server.url
+    if user == "url":
+        url = url.replace("://", f"://u:{SECRET}@")
+    else:
+        netrc = lacunafs.scratch / "home" / ".netrc"
+        netrc.write_text(f"machine {server.host} login u password {SECRET}\n")
+    m = mount(url, "-o", "auth=digest")
+    assert (m / "big").read_bytes() == (tree / "big").read_bytes()
+    nowhere(m, lacunafs, *(r.headers.get("authorization", "") for r in server.asked()))
+
+
+def test_cookie_of_a_redirect(mount, serve, tree):
+    server = serve(tree)
+
+    def gate(request, answer):
+        if "k=1" not in request.headers.get("cookie", ""):
+            lying.redirect("{path}")(request, answer)
+            answer.headers["Set-Cookie"] = "k=1; Path=/"
+    server.lie("*", gate)
+    m = mount(server.url)
+    assert (m / "big").read_bytes() == (tree / "big").read_bytes()

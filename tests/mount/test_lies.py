@@ -226,3 +226,12 @@ def test_error_of_the_root(lacunafs, serve, tree, scratch):
         assert lacunafs.run("umount", scratch / "m").returncode == 0
     else:
         assert len(done.stderr.splitlines()) == 1 and "403" in done.stderr
+        assert done.stderr.count(server.url) == 1
+
+
+def test_root_is_a_file(lacunafs, serve, tree, scratch):
+    server = serve(tree)
+    (scratch / "m").mkdir()
+    done = lacunafs.run("mount", server.url + "big", scratch / "m", "--store", scratch / "s", *QUICK)
+    assert done.returncode == 1 and "a file; a source is a directory" in done.stderr
+    assert done.stderr.count(server.url) == 1

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
-"""random_io.py for a minute; the seed is printed, and taken with --seed."""
+"""random_io.py for a minute, random_lies.py for half of one; the seed is printed, and taken with --seed."""
 import random
 
 import pytest
 
 import random_io
+import random_lies
 
 
 @pytest.mark.sanitize
@@ -17,3 +18,13 @@ def test_random(lacunafs, serve, request, variant):
     print(f"seed {seed}: random_io.py --seed {seed}")
     seconds = 60 if variant == "plain" else 20
     assert random_io.torture(lacunafs, serve, seed, seconds) >= 2
+
+
+@pytest.mark.sanitize
+@pytest.mark.patience(400)
+def test_random_lies(lacunafs, request, variant):
+    seed = request.config.getoption("seed")
+    if seed is None:
+        seed = random.SystemRandom().randrange(1 << 31)
+    print(f"seed {seed}: random_lies.py --seed {seed}")
+    assert random_lies.torture(lacunafs, seed, 25 if variant == "plain" else 15) >= 1

@@ -159,8 +159,13 @@ static void listing_done(struct source_request *request, const GError *error)
 
 struct listing *check_list(struct world *w, struct listing *previous, int code)
 {
+	return check_listing(w, "dir", previous, code);
+}
+
+struct listing *check_listing(struct world *w, const char *path, struct listing *previous, int code)
+{
 	struct listing_call x = {
-	        .l = {.base = {.path = (char *)"dir", .done = listing_done}, .previous = previous}};
+	        .l = {.base = {.path = (char *)path, .done = listing_done}, .previous = previous}};
 	source_list(w->source, &x.l);
 	outcome_wait(&x.outcome);
 	outcome_check(&x.outcome, code);

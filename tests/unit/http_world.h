@@ -60,6 +60,8 @@ void check_stat(struct world *w, int code, uint64_t size);
 /* The same of a file that the listing says is about `listed` bytes long. */
 void check_listed(struct world *w, const char *path, uint64_t listed, int code, uint64_t size);
 struct listing *check_list(struct world *w, struct listing *previous, int code);
+struct listing *check_listing(struct world *w, const char *path, struct listing *previous,
+                              int code);
 
 /* A HOME with a netrc, and no proxies in the environment. */
 char *home_make(void);

@@ -100,6 +100,13 @@ static void test_sizes(void)
 	        {HEAD("200", "Content-Length: 0|"), "HTTP/1.1 403 No|Content-Length: 0||", "f", 0,
 	         FETCH_DENIED, 0},
 	        {HEAD("200", "Content-Length: 0|"), "HTTP/1.1 200 OK||", "f", 0, FETCH_PROTOCOL, 0},
+	        /* HEAD tells of a page, be it what the file is or not */
+	        {HEAD("200", "Content-Type: text/html|Content-Length: 47|"), BYTE("229630"), "f", 0,
+	         -1, 229630},
+	        {HEAD("200", "Content-Type: text/html|Content-Length: 47|"), BYTE("47"), "f", 0, -1,
+	         47},
+	        {HEAD("200", "Content-Type: text/html|Content-Length: 47|"), NULL, "f.html", 0, -1,
+	         47},
 	        /* HEAD contradicts the listing */
 	        {HEAD("200", "Content-Length: 77|"), BYTE("229630"), "f", 229376, -1, 229630},
 	        {HEAD("200", "Content-Length: 500000|"), BYTE("500000"), "f", 229376, -1, 500000},
@@ -142,9 +149,6 @@ static void test_sizes(void)
 	         "HTTP/1.1 416 No|Content-Range: bytes */10|Content-Length: 0||", "f", 0,
 	         FETCH_PROTOCOL, 0},
 	        /* a directory */
-	        {HEAD("301", "Location: /root/f/|"), NULL, "f", 0, FETCH_DIRECTORY, 0},
-	        {HEAD("302", "Location: http://other.invalid/root/f/|"), NULL, "f", 0,
-	         FETCH_DIRECTORY, 0},
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
 		struct world *w = world_new();
@@ -158,6 +162,61 @@ static void test_sizes(void)
 		                 all[i].get != NULL);
 		world_free(w);
 	}
+}
+
+/* A file that redirects to itself and a slash is a directory, if there is one. */
+static void test_slash(void)
+{
+	static const struct {
+		const char *answer;
+		int code;
+	} all[] = {
+	        {"HTTP/1.1 200 OK|Content-Type: text/html; charset=x|Content-Length: 0||",
+	         FETCH_DIRECTORY},
+	        {"HTTP/1.1 200 OK|Content-Type: application/json||[", FETCH_DIRECTORY},
+	        {"HTTP/1.1 200 OK|Content-Length: 2||xx", FETCH_PROTOCOL},
+	        {"HTTP/1.1 404 No|Content-Length: 0||", FETCH_MISSING},
+	        {"HTTP/1.1 403 No|Content-Length: 0||", FETCH_DENIED},
+	        {"HTTP/1.1 302 No|Location: /root/f|Content-Length: 0||", FETCH_PROTOCOL},
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
+		struct world *w = world_new();
+		liar_tell(w->liar, "/root/f ", 0, LIAR_KEEP,
+		          "HTTP/1.1 301 T|Location: f/|Content-Length: 0||");
+		liar_tell(w->liar, "GET /root/f/ ", 0, LIAR_CUT, all[i].answer);
+		world_open(w, "", 0);
+		check_stat(w, all[i].code, 0);
+		world_free(w);
+	}
+}
+
+/* The root is a file: said so, and nothing else is. */
+static void test_root_is_a_file(void)
+{
+	struct world *w = world_new();
+	liar_tell(w->liar, "GET /root/ ", 2, LIAR_KEEP, "HTTP/1.1 404 No|Content-Length: 0||");
+	liar_tell(w->liar, "HEAD /root ", 1, LIAR_KEEP, HEAD("200", "Content-Length: 10|"));
+	liar_tell(w->liar, "HEAD /root ", 0, LIAR_KEEP, HEAD("500", "Content-Length: 10|"));
+	liar_tell(w->liar, "GET /root/ ", 0, LIAR_CUT, PAGE("", JSON));
+	world_open(w, "", 0);
+	g_assert_null(check_listing(w, "", NULL, FETCH_USAGE));
+	g_assert_null(check_listing(w, "", NULL, FETCH_MISSING));
+	listing_unref(check_listing(w, "", NULL, -1));
+	g_assert_cmpuint(liar_count(w->liar, ""), ==, 5);
+	world_free(w);
+}
+
+/* Lost, and sent to the front page: its names are not this directory's. */
+static void test_above(void)
+{
+	struct world *w = world_new();
+	liar_tell(w->liar, "GET /root/dir/ ", 1, LIAR_KEEP, TO("/root/"));
+	liar_tell(w->liar, "GET /root/dir/ ", 1, LIAR_KEEP, TO("/root/other/"));
+	liar_tell(w->liar, "", 0, LIAR_CUT, PAGE("", JSON));
+	world_open(w, "", 0);
+	g_assert_null(check_list(w, NULL, FETCH_PROTOCOL));
+	listing_unref(check_list(w, NULL, -1));
+	world_free(w);
 }
 
 /* A URL that was signed for HEAD is not the one for GET: the redirect is asked for again. */
@@ -389,6 +448,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/http-hard/cut-head", test_cut_head);
 	g_test_add_func("/http-hard/folded", test_folded);
 	g_test_add_func("/http-hard/sizes", test_sizes);
+	g_test_add_func("/http-hard/slash", test_slash);
+	g_test_add_func("/http-hard/root-is-a-file", test_root_is_a_file);
+	g_test_add_func("/http-hard/above", test_above);
 	g_test_add_func("/http-hard/signed", test_signed);
 	g_test_add_func("/http-hard/parts", test_parts);
 	g_test_add_func("/http-hard/unsized", test_unsized);

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Ways to be let in, and that they are told to nobody else. */
+#include "tests/unit/http_world.h"
+#include <string.h>
+
+/* printf 'me:user-secret' has been asked for in the way that Digest does */
+static void test_digest(void)
+{
+	struct world *w = world_new();
+	w->options.digest = true;
+	liar_tell(w->liar, "Authorization: Digest username=\"me\"", 1, LIAR_KEEP, PART);
+	liar_tell(w->liar, "", 0, LIAR_KEEP,
+	          "HTTP/1.1 401 Who|WWW-Authenticate: Digest realm=\"x\", nonce=\"1\", "
+	          "qop=\"auth\"|Content-Length: 4||what");
+	world_open(w, "me:user-secret@", 0);
+	check_read(w, -1, "2345");
+	g_assert_cmpuint(liar_count(w->liar, ""), ==, 2);
+	check_read(w, FETCH_DENIED, ""); /* asked twice, and refused twice */
+	g_assert_cmpuint(liar_count(w->liar, ""), ==, 4);
+	g_assert_cmpuint(liar_count(w->liar, "Basic"), ==, 0);
+	world_free(w);
+}
+
+/* Nothing of a challenge that has no answer is an answer. */
+static void test_no_digest(void)
+{
+	struct world *w = world_new();
+	w->options.digest = true;
+	liar_tell(w->liar, "", 0, LIAR_KEEP,
+	          "HTTP/1.1 401 Who|WWW-Authenticate: Basic realm=\"x\"|Content-Length: 4||what");
+	world_open(w, "me:user-secret@", 0);
+	check_read(w, FETCH_DENIED, "");
+	g_assert_null(check_list(w, NULL, FETCH_DENIED));
+	world_free(w);
+}
+
+static void test_query(void)
+{
+	g_autofree char *path = g_build_filename(g_get_home_dir(), "token", NULL);
+	struct liar *other = liar_new();
+	struct world *w = world_new();
+	g_autofree char *away = g_strdup_printf(TO("http://127.0.0.1:%u/x"), liar_port(other));
+	g_assert_true(g_file_set_contents(path, "?token=one-secret&a=b\n", -1, NULL));
+	w->options.query_file = path;
+	liar_tell(w->liar, "GET /root/dir/a%20file?token=one-secret&a=b HTTP", 1, LIAR_KEEP, PART);
+	liar_tell(w->liar, "GET /root/dir/a%20file?token=one-secret&a=b HTTP", 1, LIAR_KEEP, away);
+	liar_tell(w->liar, "GET /root/dir/?token=one-secret&a=b HTTP", 1, LIAR_CUT, PAGE("", JSON));
+	liar_tell(w->liar, "", 0, LIAR_KEEP, "HTTP/1.1 404 No|Content-Length: 0||");
+	liar_tell(other, "GET /x HTTP", 0, LIAR_KEEP, PART);
+	world_open(w, "", 0);
+	check_read(w, -1, "2345");
+	check_read(w, -1, "2345");
+	g_assert_cmpuint(liar_count(other, "secret"), ==, 0);
+	listing_unref(check_list(w, NULL, -1));
+	check_read(w, FETCH_MISSING, ""); /* the world sees to what its message holds */
+	g_assert_true(g_file_set_contents(path, "a b", -1, NULL));
+	check_read(w, FETCH_DENIED, "");
+	g_autofree char *name = source_describe(w->source, "a b");
+	g_assert_null(strchr(name, '?'));
+	world_free(w);
+	liar_free(other);
+}
+
+/* Set by a redirect, and sent back to who set it. */
+static void test_cookies(void)
+{
+	struct liar *other = liar_new();
+	for (int off = 0; off < 2; off++) {
+		struct world *w = world_new();
+		g_autofree char *away =
+		        g_strdup_printf(TO("http://127.0.0.1:%u/x"), liar_port(other));
+		w->options.no_cookies = off;
+		liar_tell(w->liar, "Cookie: k=1\r\n", 1, LIAR_KEEP, PART);
+		liar_tell(w->liar, "Cookie: k=1\r\n", 1, LIAR_KEEP, away);
+		liar_tell(w->liar, "", 0, LIAR_KEEP,
+		          "HTTP/1.1 302 T|Location: a%20file|Set-Cookie: k=1; Path=/|"
+		          "Content-Length: 0||");
+		liar_tell(other, "", 0, LIAR_KEEP, PART);
+		world_open(w, "", 0);
+		check_read(w, off ? FETCH_PROTOCOL : -1, off ? "" : "2345");
+		if (!off)
+			check_read(w, -1, "2345");
+		g_assert_cmpuint(liar_count(w->liar, ""), ==, off ? 1 : 3);
+		world_free(w);
+	}
+	g_assert_cmpuint(liar_count(other, "Cookie:"), ==, 0); /* not even on this host */
+	liar_free(other);
+}
+
+int main(int argc, char **argv)
+{
+	char *home = home_make();
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/http-auth/digest", test_digest);
+	g_test_add_func("/http-auth/no-digest", test_no_digest);
+	g_test_add_func("/http-auth/query", test_query);
+	g_test_add_func("/http-auth/cookies", test_cookies);
+	int result = g_test_run();
+	home_remove(home);
+	return result;
+}
