@@ -317,6 +317,10 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 	}
 	store_leave(s->store);
 	s->deadman = deadman_arm(s); /* a client may wait for the source */
+	/* before it is waited for: its clients may wait for the source */
+	fill_stop(s->fill);
+	lister_stop(s->lister);
+	source_stop(s->source);
 	g_clear_pointer(&s->control, control_free);
 	mounted_end(s);
 	return ok;

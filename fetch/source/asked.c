@@ -95,6 +95,12 @@ static void inner_leave(struct asked *a)
 	pthread_mutex_unlock(&a->lock);
 }
 
+/* Who asks handlers goes on asking them, until the close. */
+static void asked_stop(struct source *s)
+{
+	source_stop(((struct asked *)s)->inner);
+}
+
 static void asked_close(struct source *s)
 {
 	struct asked *a = (struct asked *)s;
@@ -125,6 +131,7 @@ static const struct source_ops asked_source_ops = {
         .list = asked_list,
         .stat = asked_stat,
         .read = asked_read,
+        .stop = asked_stop,
         .close = asked_close,
         .describe = asked_describe,
 };

@@ -18,6 +18,11 @@ static void http_close(struct source *s)
 	g_free(h);
 }
 
+static void http_stop(struct source *s)
+{
+	transport_stop(((struct http *)s)->transport);
+}
+
 static char *http_describe(struct source *s, const char *path)
 {
 	struct http *h = (struct http *)s;
@@ -31,6 +36,7 @@ static const struct source_ops http_ops = {
         .list = http_list,
         .stat = http_stat,
         .read = http_read,
+        .stop = http_stop,
         .close = http_close,
         .describe = http_describe,
 };

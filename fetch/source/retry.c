@@ -282,21 +282,37 @@ static void retry_read(struct source *s, struct source_read *req)
 
 /* ---- life ---- */
 
-static void retry_close(struct source *s)
+/* Nobody waits for another attempt any more, and nobody will. */
+static void retry_halt(struct retry *r)
 {
-	struct retry *r = (struct retry *)s;
 	pthread_mutex_lock(&r->lock);
 	r->closing = true;
+	struct alarm_clock *clock = g_steal_pointer(&r->clock);
 	pthread_mutex_unlock(&r->lock);
 	/* what is set never rings any more; what rang before is with the inner source */
-	if (r->clock != NULL)
-		alarm_clock_free(r->clock);
+	if (clock != NULL)
+		alarm_clock_free(clock);
+	pthread_mutex_lock(&r->lock);
+	struct attempt *waiting = g_steal_pointer(&r->waiting);
+	pthread_mutex_unlock(&r->lock);
 	g_autoptr(GError) cancelled =
 	        g_error_new(FETCH_ERROR, FETCH_CANCELLED, "the source is being closed");
-	for (struct attempt *next, *a = r->waiting; a != NULL; a = next) {
+	for (struct attempt *next, *a = waiting; a != NULL; a = next) {
 		next = a->next;
 		a->finish(a, cancelled);
 	}
+}
+
+static void retry_stop(struct source *s)
+{
+	retry_halt((struct retry *)s);
+	source_stop(((struct retry *)s)->inner);
+}
+
+static void retry_close(struct source *s)
+{
+	struct retry *r = (struct retry *)s;
+	retry_halt(r);
 	source_close(r->inner);
 	pthread_mutex_destroy(&r->lock);
 	g_free(r);
@@ -312,6 +328,7 @@ static const struct source_ops retry_ops = {
         .list = retry_list,
         .stat = retry_stat,
         .read = retry_read,
+        .stop = retry_stop,
         .close = retry_close,
         .describe = retry_describe,
 };

@@ -122,6 +122,12 @@ void source_read(struct source *s, struct source_read *req)
 	submitting = outer;
 }
 
+void source_stop(struct source *s)
+{
+	if (s->ops->stop != NULL)
+		s->ops->stop(s);
+}
+
 void source_close(struct source *s)
 {
 	s->ops->close(s);

@@ -100,6 +100,9 @@ struct source_ops {
 	void (*list)(struct source *s, struct source_list *req);
 	void (*stat)(struct source *s, struct source_stat *req);
 	void (*read)(struct source *s, struct source_read *req);
+	/* What is under way, and what comes later, ends with FETCH_CANCELLED, soon. May be called
+	 * more than once. NULL: it ends as it would. */
+	void (*stop)(struct source *s);
 	/* Ends everything under way with FETCH_CANCELLED, waits for the callbacks, frees. */
 	void (*close)(struct source *s);
 	/* A name for logs and status of `path`, without credentials: a URL or a path. */
@@ -153,5 +156,6 @@ char *source_canonical(const char *url, GError **error);
 void source_list(struct source *s, struct source_list *req);
 void source_stat(struct source *s, struct source_stat *req);
 void source_read(struct source *s, struct source_read *req);
+void source_stop(struct source *s);
 void source_close(struct source *s);
 char *source_describe(struct source *s, const char *path);

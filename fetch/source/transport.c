@@ -27,7 +27,7 @@ struct transport {
 
 	pthread_mutex_t lock;
 	struct exchange *queue, *queue_end; /* under lock */
-	bool sleeping, closing;             /* under lock */
+	bool sleeping, stopped, closing;    /* under lock */
 	bool resuming;                      /* under lock: some exchange is to go on */
 
 	/* the network thread's */
@@ -267,7 +267,8 @@ static struct exchange *transport_next(struct transport *t)
 {
 	pthread_mutex_lock(&t->lock);
 	struct exchange *x = t->queue;
-	if (x != NULL && (t->count < pace_allowed(&t->pace) || t->closing)) {
+	bool room = t->count < pace_allowed(&t->pace) && !t->stopped;
+	if (x != NULL && (room || t->closing)) {
 		t->queue = x->next;
 		x->next = NULL;
 	} else {
@@ -323,11 +324,36 @@ static GError *error_cancelled(void)
 	return g_error_new(FETCH_ERROR, FETCH_CANCELLED, "the source is being closed");
 }
 
+static struct exchange *queue_take(struct transport *t)
+{
+	pthread_mutex_lock(&t->lock);
+	struct exchange *x = t->queue;
+	if (x != NULL) {
+		t->queue = x->next;
+		x->next = NULL;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return x;
+}
+
+/* Callbacks may submit again: until nothing is left. */
+static void transport_cancel(struct transport *t)
+{
+	struct exchange *x;
+	do {
+		while (t->under_way != NULL)
+			exchange_end(t, t->under_way, error_cancelled());
+		x = queue_take(t);
+		if (x != NULL)
+			exchange_finish(x, error_cancelled());
+	} while (x != NULL);
+}
+
 static void *transport_run(void *arg)
 {
 	struct transport *t = arg;
 	struct exchange *x;
-	bool closing = false;
+	bool stopped = false, closing = false;
 	pthread_setname_np(pthread_self(), "network");
 	while (!closing) {
 		while ((x = transport_next(t)) != NULL)
@@ -335,17 +361,12 @@ static void *transport_run(void *arg)
 		transport_go_on(t);
 		transport_step(t);
 		pthread_mutex_lock(&t->lock);
+		stopped = t->stopped;
 		closing = t->closing;
 		pthread_mutex_unlock(&t->lock);
+		if (stopped)
+			transport_cancel(t);
 	}
-	/* callbacks may submit again: until nothing is left */
-	do {
-		while (t->under_way != NULL)
-			exchange_end(t, t->under_way, error_cancelled());
-		x = transport_next(t);
-		if (x != NULL)
-			exchange_finish(x, error_cancelled());
-	} while (x != NULL);
 	return NULL;
 }
 
@@ -436,12 +457,23 @@ void transport_resume(struct transport *t, struct exchange *x)
 		poller_wake(t->context.poller);
 }
 
-void transport_free(struct transport *t)
+static void transport_tell(struct transport *t, bool closing)
 {
 	pthread_mutex_lock(&t->lock);
-	t->closing = true;
+	t->stopped = true;
+	t->closing = closing;
 	pthread_mutex_unlock(&t->lock);
 	poller_wake(t->context.poller);
+}
+
+void transport_stop(struct transport *t)
+{
+	transport_tell(t, false);
+}
+
+void transport_free(struct transport *t)
+{
+	transport_tell(t, true);
 	pthread_join(t->thread, NULL);
 	transport_destroy(t);
 }

@@ -30,5 +30,8 @@ struct transport *transport_new(const struct credentials *credentials,
 void transport_submit(struct transport *t, struct exchange *x);
 /* The body of one that is `held` may go on. Before its done(), from any thread. */
 void transport_resume(struct transport *t, struct exchange *x);
+/* What is under way, queued, and submitted from now on ends with FETCH_CANCELLED. Returns at once.
+ */
+void transport_stop(struct transport *t);
 /* Ends what is under way and queued with FETCH_CANCELLED, waits for the callbacks, frees. */
 void transport_free(struct transport *t);

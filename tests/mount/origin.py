@@ -56,6 +56,7 @@ class Answer:
     drop: bool = False  # close without any answer
     edit_head: object = None  # bytes of the whole head → bytes to send in its place
     end_in_head: bool = False  # close after these
+    drip_head: bool = False  # instead of its end, more headers for ever
     chunked: bool = False  # the body goes in chunks; its length header is the caller's
     twist: object = None  # bytes of body → as many bytes to send in their place
 
@@ -163,6 +164,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
+        if answer.drip_head:
+            self.flush_headers()
+            while not self.server.origin.stopping.wait(0.1):
+                self.wfile.write(b"X-More: " + b"y" * 100 + b"\r\n")
         if answer.edit_head:
             self._headers_buffer = [answer.edit_head(b"".join(self._headers_buffer) + b"\r\n")]
             self.flush_headers()

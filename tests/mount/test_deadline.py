@@ -231,3 +231,36 @@ def test_many_stalled_readers_leave_room(mount, serve, tree):
         reader.kill()
     for reader in readers:
         reader.wait()
+
+
+def drip(request, answer):
+    answer.drip_head = True
+
+
+@pytest.mark.parametrize("lie", [lying.delay(3600), drip], ids=["delay", "drip"])
+def test_asking_has_a_deadline(mount, serve, tree, lacunafs, lie):
+    """`refresh` asks by a HEAD whose answer never ends."""
+    server = serve(tree)
+    m = mount(server.url, *SHORT)
+    name, truth = m / "sizes" / "f4096", (tree / "sizes" / "f4096").read_bytes()
+    assert name.read_bytes() == truth
+    server.lie("/sizes/f4096", lie, methods=("HEAD",))
+    before = time.monotonic()
+    assert lacunafs.run("refresh", name).returncode != 0
+    assert time.monotonic() - before < 4 * 3
+    assert name.read_bytes() == truth
+
+
+def test_stopping_cuts_before_it_waits(mount, serve, tree, lacunafs):
+    server = serve(tree)
+    m = mount(server.url, "-o", "wait_timeout=60s,stall_timeout=60s")
+    (m / "sizes" / "f4096").read_bytes()
+    server.lie("/sizes/f4096", lying.delay(3600), methods=("HEAD",))
+    asked = len(server.asked("/sizes/f4096", "HEAD"))
+    with lacunafs.start("refresh", m / "sizes" / "f4096", stderr=subprocess.DEVNULL) as client:
+        processes.wait_until(lambda: len(server.asked("/sizes/f4096", "HEAD")) > asked)
+        client.kill()  # it has the file open; the daemon goes on asking
+        client.wait()
+        before = time.monotonic()
+        m.umount(seconds=20)
+        assert time.monotonic() - before < 20
