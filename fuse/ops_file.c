@@ -28,8 +28,10 @@ static struct content *content_get(struct server *s, struct inode *i, bool open,
 	*err = content_open(c);
 	bool lasts = *err == 0 && content_lasts(c);
 	pthread_mutex_lock(&i->lock);
-	if (*err == 0 && content_version(c) == 0)
-		i->keep_cache = false; /* of which version is what the kernel has? */
+	/* Of which version is what the kernel has? Where somebody has it open it was dropped then,
+	 * and the kernel would wait for a page that he waits for, whatever kills the caller. */
+	if (*err == 0 && content_version(c) == 0 && i->handles == 0)
+		i->keep_cache = false;
 	bool other_version = *err == 0 && !i->local && content_size(c) != i->size;
 	if (other_version) {
 		/* What we hold counts, not what was listed since: the kernel looks it up again. */
