@@ -137,7 +137,7 @@ bool reply_feed(struct reply *r, const char *line, size_t length)
 	if (end - line >= 5 && memcmp(line, "HTTP/", 5) == 0) {
 		reply_begin(r);
 		r->status = parse_status(line, end);
-		r->framed = line[5] >= '2'; /* streams */
+		r->framed = end - line > 5 && line[5] >= '2'; /* streams */
 		return false;
 	}
 	const char *colon = memchr(line, ':', (size_t)(end - line));
