@@ -24,6 +24,8 @@ struct walk {
 	struct store *store;
 	bool bind;                /* or only look */
 	GString *path;            /* in STORE */
+	GPtrArray *pending;       /* the same of directories; a tree may be deeper than a process
+	                           * has descriptors */
 	GHashTable *seen;         /* uint64 id → struct known: files with a record */
 	uint64_t here, elsewhere; /* by the inode number that their records say */
 	uint64_t bound, linked, loose;
@@ -215,9 +217,7 @@ static int walk_entry(int fd, struct dirent *e, void *user)
 	place_at(fd, e->d_name, &p);
 	g_string_append_printf(w->path, "/%s", e->d_name);
 	if (S_ISDIR(st.st_mode))
-		err = entries_foreach(
-		        path_open(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
-		        walk_entry, w);
+		g_ptr_array_add(w->pending, g_strdup(w->path->str));
 	else if (S_ISREG(st.st_mode))
 		err = owner_mend(w->store, &p, &st);
 	if (err == 0 && S_ISREG(st.st_mode))
@@ -227,28 +227,52 @@ static int walk_entry(int fd, struct dirent *e, void *user)
 	return err;
 }
 
+static int walk_top(struct walk *w, const char *top)
+{
+	int err = 0;
+
+	g_ptr_array_add(w->pending, g_strdup(top));
+	while (err == 0 && w->pending->len > 0) {
+		g_autofree char *path = g_ptr_array_steal_index(w->pending, w->pending->len - 1);
+
+		g_string_assign(w->path, path);
+		err = entries_foreach(
+		        path_open(w->store->dir, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
+		        walk_entry, w);
+	}
+	return err;
+}
+
 /* The index of hard links first: the names in the tree are links of it. */
 static int walk(struct walk *w)
 {
-	static const char *const tops[] = {"state/links", "tree"};
+	bool links = faccessat(w->store->state, "links", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 	int err = 0;
 
 	w->seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
 	w->path = g_string_new(NULL);
-	for (size_t n = 0; n < G_N_ELEMENTS(tops) && err == 0; n++) {
-		g_string_assign(w->path, tops[n]);
-		err = entries_foreach(
-		        path_open(w->store->dir, tops[n], O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
-		        walk_entry, w);
-		if (err == -ENOENT && n == 0)
-			err = 0;
-	}
+	w->pending = g_ptr_array_new_with_free_func(g_free);
+	if (links)
+		err = walk_top(w, "state/links");
+	if (err == 0)
+		err = walk_top(w, "tree");
 	if (err)
 		g_warning("store %s: looking through it ended at %s: %s", w->store->path,
 		          w->path->str, g_strerror(-err));
+	g_ptr_array_unref(w->pending);
 	g_string_free(w->path, TRUE);
 	g_hash_table_unref(w->seen);
 	return err;
+}
+
+/* From here on some files are bound: what they tell is no use to who comes after a crash. */
+static int place_begin(struct store *s)
+{
+	const struct place_disk nowhere = {.format = GUINT32_TO_LE(PLACE_FORMAT)};
+
+	if (fsetxattr(s->lock, PLACE_XATTR, &nowhere, sizeof nowhere, 0) < 0 || fsync(s->lock) < 0)
+		return -errno;
+	return 0;
 }
 
 int identity_check(struct store *s, bool *copied)
@@ -268,6 +292,9 @@ int identity_check(struct store *s, bool *copied)
 	if (!known) {
 		err = walk(&w);
 		if (err || w.elsewhere <= w.here)
+			return err;
+		err = place_begin(s);
+		if (err)
 			return err;
 	}
 	w = (struct walk){.store = s, .bind = true};

@@ -5,6 +5,7 @@ at a store."""
 import os
 import shutil
 import stat
+import struct
 import subprocess
 
 import pytest
@@ -147,6 +148,53 @@ def test_a_store_of_an_earlier_version(world):
     m = m.again()
     assert "is a copy" in m.log()
     assert trees.differences(native, m.path) == []
+
+
+def test_a_walk_that_was_cut_short_is_done_again(world):
+    """Of a store of an earlier version most files are bound by then, and tell that it is none."""
+    m, native = world
+    m.umount()
+    os.removexattr(m.store / "state" / "lock", "user.lacuna.place")
+    copied(m, "cp -a")
+    tree = m.store / "tree"
+    recorded = [n for n in os.listdir(tree) if (tree / n).is_file()  # in the order of the walk
+                and "user.lacuna" in os.listxattr(tree / n)]
+    last = [n for n in recorded if n in ("edited", "part", "cut")][-1]
+    identity = struct.unpack_from("<Q", os.getxattr(tree / last, "user.lacuna"), 8)[0]
+    map_ = next(m.store.glob(f"state/maps/*/{identity:016x}"))
+    os.rename(map_, m.store / "map"), os.mkfifo(map_)
+    done = m.program.run("mount", m.source, m.path, "--store", m.store, *OPTIONS)
+    assert done.returncode != 0, "it is mounted though the walk failed"
+    os.rename(m.store / "map", map_)
+    others = [n for n in recorded if n != last]
+    for n in others:  # as if all of these had come before
+        value = bytearray(os.getxattr(tree / n, "user.lacuna"))
+        if value[1] & 8:  # all local: it has no map
+            struct.pack_into("<Q", value, 16, os.stat(tree / n).st_ino)
+            os.setxattr(tree / n, "user.lacuna", bytes(value))
+    m = m.again()
+    assert trees.differences(native, m.path) == []
+    assert "is a copy" in m.log() and "set aside" not in m.log()
+
+
+def test_a_deep_tree_is_bound(mount, scratch):
+    """Deeper than the daemon has descriptors."""
+    source = scratch / "source"
+    trees.put(source / "f", trees.noise(1, 5 * CHUNK), 1_600_000_000)
+    m = mount(source, *OPTIONS)
+    put(m / "f", 100, b"mine")
+    expected = (m / "f").read_bytes()
+    fd = os.open(m.path, os.O_RDONLY)
+    for _ in range(400):
+        os.mkdir("d", dir_fd=fd)
+        fd, old = os.open("d", os.O_RDONLY, dir_fd=fd), fd
+        os.close(old)
+    os.close(fd)
+    m.umount()
+    copied(m, "cp -a")
+    m = m.again(prefix=["prlimit", "--nofile=256:256"])
+    assert "is a copy" in m.log()
+    assert (m / "f").read_bytes() == expected
 
 
 def test_a_copy_within_the_tree_takes_nothing_along(world):
