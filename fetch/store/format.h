@@ -154,8 +154,11 @@ G_STATIC_ASSERT(sizeof(struct links_disk) == 8);
 #define SEALS_XATTR "user.lacuna.sealed"
 
 struct owner_disk {
-	uint32_t mode, uid, gid, rdev;
+	uint32_t mode, uid, gid;
+	uint32_t rdev; /* of a file, as root: OWNER_WHOLE, or 0 */
 };
+/* All of the mode counts, not the set-id bits alone: the object's own is being changed. */
+#define OWNER_WHOLE 1u
 G_STATIC_ASSERT(sizeof(struct owner_disk) == 16);
 
 #define MAP_MAGIC UINT64_C(0x3150414d4e43414c) /* "LACNMAP1" */

@@ -104,9 +104,38 @@ static bool xattr_read(const struct place *p, struct stat *out)
 	out->st_mode = GUINT32_FROM_LE(o.mode);
 	out->st_uid = GUINT32_FROM_LE(o.uid);
 	out->st_gid = GUINT32_FROM_LE(o.gid);
-	o.rdev = GUINT32_FROM_LE(o.rdev);
+	o.rdev = S_ISREG(out->st_mode) ? 0 : GUINT32_FROM_LE(o.rdev);
 	out->st_rdev = makedev(o.rdev >> 20, o.rdev & 0xfffff);
 	return true;
+}
+
+/* As root, of the file `is`: what the xattr says of it, and whether of the whole mode. */
+static bool bits_read(const struct place *p, const struct stat *is, struct owner_disk *out,
+                      bool *whole)
+{
+	struct owner_disk o;
+
+	if (place_getxattr(p, OWNER_XATTR, &o, sizeof o) != sizeof o)
+		return false;
+	*out = (struct owner_disk){
+	        .mode = GUINT32_FROM_LE(o.mode),
+	        .uid = GUINT32_FROM_LE(o.uid),
+	        .gid = GUINT32_FROM_LE(o.gid),
+	};
+	*whole = S_ISREG(out->mode) && GUINT32_FROM_LE(o.rdev) == OWNER_WHOLE;
+	return out->uid == is->st_uid && out->gid == is->st_gid;
+}
+
+static void bits_show(const struct place *p, struct stat *st)
+{
+	struct owner_disk o;
+	bool whole;
+
+	if (!bits_read(p, st, &o, &whole))
+		return;
+	if (whole)
+		st->st_mode &= ~07777u;
+	st->st_mode |= o.mode & (whole ? 07777u : SET_ID);
 }
 
 void owner_read(struct store *s, const struct place *p, struct stat *st)
@@ -114,9 +143,8 @@ void owner_read(struct store *s, const struct place *p, struct stat *st)
 	struct stat o;
 
 	if (s->privileged) {
-		if (S_ISREG(st->st_mode) && xattr_read(p, &o) && o.st_uid == st->st_uid &&
-		    o.st_gid == st->st_gid)
-			st->st_mode |= o.st_mode & SET_ID;
+		if (S_ISREG(st->st_mode))
+			bits_show(p, st);
 		return;
 	}
 	if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode)) {
@@ -170,9 +198,8 @@ static int owner_drop(const struct place *p)
 	return lremovexattr(p->proc, OWNER_XATTR) < 0 && errno != ENODATA ? -errno : 0;
 }
 
-/* Nothing to keep where the object says it all. */
-static int owner_keep(const struct place *p, const struct stat *is, uint32_t mode, uint32_t uid,
-                      uint32_t gid, uint32_t rdev)
+static int owner_note(const struct place *p, uint32_t mode, uint32_t uid, uint32_t gid,
+                      uint32_t rdev)
 {
 	struct owner_disk o = {
 	        .mode = GUINT32_TO_LE(mode),
@@ -181,9 +208,16 @@ static int owner_keep(const struct place *p, const struct stat *is, uint32_t mod
 	        .rdev = GUINT32_TO_LE(rdev),
 	};
 
+	return lsetxattr(p->proc, OWNER_XATTR, &o, sizeof o, 0) < 0 ? -errno : 0;
+}
+
+/* Nothing to keep where the object says it all. */
+static int owner_keep(const struct place *p, const struct stat *is, uint32_t mode, uint32_t uid,
+                      uint32_t gid, uint32_t rdev)
+{
 	if (is->st_mode == mode && is->st_uid == uid && is->st_gid == gid)
 		return owner_drop(p);
-	return lsetxattr(p->proc, OWNER_XATTR, &o, sizeof o, 0) < 0 ? -errno : 0;
+	return owner_note(p, mode, uid, gid, rdev);
 }
 
 int owner_mend(struct store *s, const struct place *p, const struct stat *st)
@@ -203,54 +237,118 @@ int owner_mend(struct store *s, const struct place *p, const struct stat *st)
 	return err;
 }
 
+static int object_chmod(const struct place *p, struct stat *st, mode_t mode)
+{
+	if (st->st_mode == mode)
+		return 0;
+	if (fchmodat(p->dir, p->name, mode & 07777, 0) < 0)
+		return -errno;
+	st->st_mode = mode;
+	return 0;
+}
+
+/* As far as the daemon may. */
+static int object_chown(const struct place *p, struct stat *st, uint32_t uid, uint32_t gid)
+{
+	if (st->st_uid == uid && st->st_gid == gid)
+		return 0;
+	if (fchownat(p->dir, p->name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+		/* EINVAL: an id that is nobody's here */
+		return errno == EPERM || errno == EINVAL ? 0 : -errno;
+	/* which of the set-id bits that took hangs on the rest of the mode */
+	return fstatat(p->dir, p->name, st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+/* As root, of a file. The xattr says the whole mode while the object's is on its way: at no step
+ * there is one that nobody set. */
+static int bits_set(const struct place *p, struct stat *st, uint32_t mode, uint32_t uid,
+                    uint32_t gid)
+{
+	mode_t own = mode & ~SET_ID;
+	struct owner_disk o = {0};
+	bool whole = false, counts = bits_read(p, st, &o, &whole);
+	int err = 0;
+
+	if (st->st_uid != uid || st->st_gid != gid) {
+		/* what it says ends with the owner that it names, and is not to come back */
+		if (counts && whole)
+			err = object_chmod(p, st, o.mode & ~SET_ID);
+		else if (!counts && o.mode)
+			err = owner_drop(p);
+		if (err == 0)
+			err = object_chown(p, st, uid, gid);
+		if (err == 0 && (st->st_uid != uid || st->st_gid != gid))
+			err = -EPERM;
+		counts = false;
+	}
+	if (err)
+		return err;
+	if (st->st_mode != own && (counts || own != mode)) {
+		err = owner_note(p, mode, uid, gid, OWNER_WHOLE);
+		if (err)
+			return err;
+	}
+	err = object_chmod(p, st, own);
+	if (err == 0)
+		err = own == mode ? owner_drop(p) : owner_note(p, mode, uid, gid, 0);
+	return err;
+}
+
+/* Of what carries an xattr, which says it all where there is one: it comes first, and goes last. */
+static int carrier_set(const struct place *p, struct stat *st, uint32_t mode, uint32_t uid,
+                       uint32_t gid, uint32_t rdev)
+{
+	/* what the object itself can be; set-id bits of a file whoever gets at the store might use,
+	 * and those of a directory are for the owner that it says */
+	mode_t own = (st->st_mode & S_IFMT) | (mode & 07777) | (S_ISDIR(st->st_mode) ? 0700 : 0600);
+	struct owner_disk before;
+	bool noted = place_getxattr(p, OWNER_XATTR, &before, sizeof before) == sizeof before;
+	int err;
+
+	if (S_ISREG(st->st_mode))
+		own &= ~SET_ID;
+	noted = noted || own != mode || (own & SET_ID) || st->st_uid != uid || st->st_gid != gid;
+	err = noted ? owner_note(p, mode, uid, gid, rdev) : 0;
+	if (err == 0)
+		err = object_chown(p, st, uid, gid);
+	if (err == 0 && (st->st_uid != uid || st->st_gid != gid))
+		own &= ~SET_ID;
+	if (err == 0)
+		err = object_chmod(p, st, own);
+	/* who is not of the group cannot have its set-id bit */
+	if (err == 0 && fstatat(p->dir, p->name, st, AT_SYMLINK_NOFOLLOW) < 0)
+		err = -errno;
+	if (err || (noted && (st->st_mode != mode || st->st_uid != uid || st->st_gid != gid)))
+		return err;
+	return owner_keep(p, st, mode, uid, gid, rdev);
+}
+
 int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t mode, uint32_t uid,
               uint32_t gid, uint32_t rdev)
 {
-	/* what the object itself can be */
 	mode_t own = (st->st_mode & S_IFMT) | (mode & 07777);
-	bool chowned = false, link = S_ISLNK(st->st_mode),
-	     carries = S_ISREG(st->st_mode) || S_ISDIR(st->st_mode);
+	bool link = S_ISLNK(st->st_mode);
 	uint64_t key;
-	int failed;
+	int err;
 
-	if (!s->privileged && carries)
-		own |= S_ISDIR(st->st_mode) ? 0700 : 0600;
-	/* a fill would take them, and whoever gets at the store might use them */
-	if (S_ISREG(st->st_mode))
-		own &= ~SET_ID;
-	if (st->st_uid != uid || st->st_gid != gid) {
-		int err = fchownat(p->dir, p->name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
-
-		if (err && err != EPERM && err != EINVAL) /* EINVAL: an id that is nobody's here */
-			return -err;
-		chowned = err == 0;
-	}
-	/* which of the set-id bits that took hangs on the rest of the mode */
-	if (chowned && fstatat(p->dir, p->name, st, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
+	if (s->privileged && S_ISREG(st->st_mode))
+		return bits_set(p, st, own, uid, gid);
+	if (!s->privileged && (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode)))
+		return carrier_set(p, st, mode, uid, gid, rdev);
+	err = object_chown(p, st, uid, gid);
+	if (err)
+		return err;
 	if (st->st_uid != uid || st->st_gid != gid)
 		own &= ~SET_ID; /* those are for the owner it says */
-	/* they go first, and come last */
-	failed = s->privileged && S_ISREG(st->st_mode) && !(mode & SET_ID) ? owner_drop(p) : 0;
-	if (failed)
-		return failed;
-	if (!link && st->st_mode != own && fchmodat(p->dir, p->name, own & 07777, 0) < 0)
-		return -errno;
-	st->st_mode = link ? st->st_mode : own;
-	/* who is not of the group cannot have its set-id bit */
-	if (!s->privileged && carries && fstatat(p->dir, p->name, st, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (!s->privileged && carries)
-		return owner_keep(p, st, mode, uid, gid, rdev);
-	if (s->privileged && (st->st_uid != uid || st->st_gid != gid))
-		return -EPERM;
+	if (!link)
+		err = object_chmod(p, st, own);
+	if (err)
+		return err;
 	if (s->privileged)
-		return S_ISREG(st->st_mode) && (mode & SET_ID)
-		               ? owner_keep(p, st, mode, uid, gid, rdev)
-		               : 0;
-	failed = origin_key(p->dir, p->name, &key);
-	if (failed)
-		return failed;
+		return st->st_uid != uid || st->st_gid != gid ? -EPERM : 0;
+	err = origin_key(p->dir, p->name, &key);
+	if (err)
+		return err;
 	if (st->st_uid != uid || st->st_gid != gid)
 		return note_write(s, key, link ? st->st_mode : mode, uid, gid);
 	owner_forget(s, key);

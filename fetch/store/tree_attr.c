@@ -296,9 +296,12 @@ int tree_setxattr(struct store *s, const char *path, const char *name, const voi
 	if (err)
 		return err;
 	g_autofree char *as = xattr_place(s, &p, name);
-	if (lsetxattr(p.proc, as, value, size, flags) < 0)
+	/* it changes the mode of the object, which a crash may have left to its xattr */
+	if (s->privileged && strcmp(name, ACL) == 0)
+		err = place_own(s, &p, UINT32_MAX, UINT32_MAX, UINT32_MAX);
+	if (err == 0 && lsetxattr(p.proc, as, value, size, flags) < 0)
 		err = -errno;
-	else if (strcmp(name, ACL) == 0)
+	if (err == 0 && strcmp(name, ACL) == 0)
 		err = acl_keep(s, &p, value, size);
 	place_close(&p);
 	return err;

@@ -210,6 +210,11 @@ def others():
         yield row(f"set-id: chown of a {name}, {state}",
                   lambda d, n=name: os.chown(f"{d}/{n}", 1, 2),
                   lambda d, n=name, s=state: (STATES[s](d), os.chmod(f"{d}/{n}", 0o6755)) and None)
+    for state in ("remote", "kept partial", "born"):
+        for before, after in ((0o640, 0o4711), (0o4755, 0o2711), (0o6711, 0o644), (0o4755, 0o755)):
+            yield row(f"set-id: chmod from {before:o} to {after:o}, {state}",
+                      lambda d, m=after: os.chmod(f"{d}/f", m),
+                      lambda d, s=state, m=before: (STATES[s](d), os.chmod(f"{d}/f", m)) and None)
     yield row("chmod of a fifo", lambda d: os.chmod(f"{d}/fifo", 0o604))
     for how, prepare in (("", lambda d: None), (" read", lambda d: read(f"{d}/h1") and None),
                          (" kept", lambda d: os.chmod(f"{d}/h1", 0o600)),

@@ -65,8 +65,8 @@ def test_made_by_somebody_else(lacunafs, scratch):
     assert tried > 2 * len(rows)
 
 
-def test_set_id_of_another_owner(lacunafs, scratch):
-    """The bits are nobody's but who had them, at no step of a chown."""
+def test_set_id_at_every_step(lacunafs, scratch):
+    """The bits are nobody's but who had them, at no step of a chown; a mode comes whole."""
     rows = crash_points.rows("set-id")
     campaign = crashing.Campaign(lacunafs, scratch, rows)
     tried, wrong = campaign.torture()
