@@ -103,6 +103,13 @@ static void readdir_listed(struct parked *p, struct listing *l)
 	parked_free(p);
 }
 
+/* readdir(3) takes ENOENT for the end of the directory, in glibc and in musl: one that the source
+ * does not have would be an empty one, without an error. */
+static void readdir_failed(struct parked *p, int error)
+{
+	fuse_reply_err(p->req, error == ENOENT ? EIO : error);
+}
+
 static void readdir_start(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
 {
 	struct server *s = fuse_req_userdata(req);
@@ -113,6 +120,7 @@ static void readdir_start(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off
 	}
 	struct parked *p = parked_new(s, req, i, NULL);
 	p->resume = readdir_listed;
+	p->fail = readdir_failed;
 	p->size = size;
 	p->offset = offset;
 	p->plus = plus;
