@@ -127,8 +127,7 @@ static bool answer_parse(const char *line, gsize length, JsonObject **answer, GE
 		return fail(error, EPROTO, "the daemon's answer makes no sense");
 	JsonObject *object = json_node_get_object(root);
 	if (json_object_get_size(object) == 1 && json_object_has_member(object, "error"))
-		return fail(error, EREMOTEIO,
-		            json_object_get_string_member_with_default(object, "error", "refused"));
+		return fail(error, EREMOTEIO, json_text(object, "error", "refused"));
 	*answer = json_object_ref(object);
 	return true;
 }

@@ -49,3 +49,34 @@ char *json_shown(JsonObject *o)
 	}
 	return g_string_free(out, FALSE);
 }
+
+static JsonNode *member(JsonObject *o, const char *name, GType type)
+{
+	JsonNode *node = json_object_get_member(o, name);
+	return node && JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == type ? node
+	                                                                                     : NULL;
+}
+
+const char *json_text(JsonObject *o, const char *name, const char *otherwise)
+{
+	JsonNode *node = member(o, name, G_TYPE_STRING);
+	return node ? json_node_get_string(node) : otherwise;
+}
+
+int64_t json_int(JsonObject *o, const char *name, int64_t otherwise)
+{
+	JsonNode *node = member(o, name, G_TYPE_INT64);
+	return node ? json_node_get_int(node) : otherwise;
+}
+
+double json_seconds(JsonObject *o, const char *name)
+{
+	JsonNode *node = member(o, name, G_TYPE_DOUBLE);
+	return node ? json_node_get_double(node) : (double)json_int(o, name, 0);
+}
+
+bool json_true(JsonObject *o, const char *name)
+{
+	JsonNode *node = member(o, name, G_TYPE_BOOLEAN);
+	return node && json_node_get_boolean(node);
+}

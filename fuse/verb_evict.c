@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 #include "fuse/batch.h"
 #include "fuse/human.h"
+#include "fuse/jsontext.h"
 #include "fuse/mounts.h"
 #include "fuse/verb.h"
 
@@ -75,12 +76,12 @@ static void walk_directory(void *user, const char *path, dev_t dev, ino_t ino)
 static void answered(void *user, const char *path, JsonObject *answer)
 {
 	struct job *job = user;
-	const char *error = json_object_get_string_member_with_default(answer, "error", NULL);
-	gint64 bytes = json_object_get_int_member_with_default(answer, "bytes", 0);
+	const char *error = json_text(answer, "error", NULL);
+	int64_t bytes = json_int(answer, "bytes", 0);
 	job->bytes += MAX(bytes, 0);
 	if (path && error)
 		complain(job, path, error);
-	else if (json_object_get_boolean_member_with_default(answer, "newer", FALSE))
+	else if (json_true(answer, "newer"))
 		job->newer++;
 }
 

@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 #include <sys/sysmacros.h>
 #include "fuse/batch.h"
+#include "fuse/jsontext.h"
 #include "fuse/mounts.h"
 #include "fuse/progress.h"
 #include "fuse/verb.h"
@@ -54,14 +55,14 @@ static bool walk_goes_on(void *user, const struct filelist *list)
 
 static uint64_t number(JsonObject *o, const char *name)
 {
-	gint64 value = json_object_get_int_member_with_default(o, name, 0);
+	gint64 value = json_int(o, name, 0);
 	return value > 0 ? (uint64_t)value : 0;
 }
 
 static void answered(void *user, const char *path, JsonObject *answer)
 {
 	struct job *job = user;
-	const char *error = json_object_get_string_member_with_default(answer, "error", NULL);
+	const char *error = json_text(answer, "error", NULL);
 	if (!json_object_has_member(answer, "ino")) {
 		job->progress.present = job->present + number(answer, "bytes");
 		job->progress.fetched = job->fetched + number(answer, "fetched");

@@ -8,6 +8,7 @@
 #include "fuse/client.h"
 #include "fuse/human.h"
 #include "fuse/json.h"
+#include "fuse/jsontext.h"
 #include "fuse/verb.h"
 
 static const char help[] =
@@ -20,8 +21,7 @@ static const char help[] =
 
 static char *shown(JsonObject *h, const char *member)
 {
-	const char *text = json_object_get_string_member_with_default(h, member, NULL);
-	return human_name(text ? text : "");
+	return human_name(json_text(h, member, ""));
 }
 
 static void print_handler(JsonArray *list, guint n, JsonNode *node, gpointer user)
@@ -33,9 +33,8 @@ static void print_handler(JsonArray *list, guint n, JsonNode *node, gpointer use
 	g_autofree char *state = shown(h, "state"), *mode = shown(h, "mode");
 	printf("%-20s  %s[%" G_GINT64_FORMAT "]  %s, mode %s, %" G_GINT64_FORMAT
 	       " marks, %" G_GINT64_FORMAT " waiting\n",
-	       *name ? name : "-", comm, json_object_get_int_member_with_default(h, "pid", 0),
-	       state, mode, json_object_get_int_member_with_default(h, "marks", 0),
-	       json_object_get_int_member_with_default(h, "waiting", 0));
+	       *name ? name : "-", comm, json_int(h, "pid", 0), state, mode,
+	       json_int(h, "marks", 0), json_int(h, "waiting", 0));
 }
 
 static JsonObject *ask(const struct mount *m, const char *verb, const char *name, GError **error)
@@ -66,7 +65,7 @@ static bool dismiss(const struct mount *m, const char *name, GError **error)
 	JsonObject *answer = ask(m, "dismiss", name, error);
 	if (!answer)
 		return false;
-	bool any = json_object_get_int_member_with_default(answer, "dismissed", 0) > 0;
+	bool any = json_int(answer, "dismissed", 0) > 0;
 	json_object_unref(answer);
 	if (!any)
 		g_set_error(error, LOCAL_ERROR, ENOENT, "no handler is called \"%s\"", name);

@@ -23,12 +23,12 @@ static const char help[] =
 
 static const char *text(JsonObject *o, const char *name)
 {
-	return json_object_get_string_member_with_default(o, name, "");
+	return json_text(o, name, "");
 }
 
 static gint64 number(JsonObject *o, const char *name)
 {
-	return json_object_get_int_member_with_default(o, name, 0);
+	return json_int(o, name, 0);
 }
 
 static void print_event(JsonObject *o)

@@ -3,30 +3,30 @@
 #include <string.h>
 #include "fuse/bar.h"
 #include "fuse/human.h"
+#include "fuse/jsontext.h"
 #include "fuse/view.h"
 
 enum { TRANSFERS_MAX = 12, WAITERS_MAX = 4, HANDLERS_MAX = 32, SLICES_MAX = 4096 };
 
 static uint64_t number(JsonObject *o, const char *name)
 {
-	gint64 value = o ? json_object_get_int_member_with_default(o, name, 0) : 0;
+	gint64 value = o ? json_int(o, name, 0) : 0;
 	return value > 0 ? (uint64_t)value : 0;
 }
 
 static double seconds(JsonObject *o, const char *name)
 {
-	return o ? json_object_get_double_member_with_default(o, name, 0) : 0;
+	return o ? json_seconds(o, name) : 0;
 }
 
 static bool truth(JsonObject *o, const char *name)
 {
-	return o && json_object_get_boolean_member_with_default(o, name, FALSE);
+	return o && json_true(o, name);
 }
 
 static char *text(JsonObject *o, const char *name)
 {
-	const char *value = o ? json_object_get_string_member_with_default(o, name, NULL) : NULL;
-	return human_name(value ? value : "");
+	return human_name(o ? json_text(o, name, "") : "");
 }
 
 static JsonObject *object(JsonObject *o, const char *name)

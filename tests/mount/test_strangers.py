@@ -88,8 +88,11 @@ def odd(text):
     (b'{"a":' * 300_000 + b"1" + b"}" * 300_000 + b"\n", "makes no sense"),
     (b'{"transfers":' + b"[" * 1_000_000, "breaks off"),
     (b" " * (5 << 20), "breaks off"),
+    (b'{"error":5}\n', "refused"),
+    (b'{"error":{}}\n', "refused"),
+    (b'{"a":"\xf0"}\n', "makes no sense"),
     (None, "does not answer"),
-], ids=["deep", "cut", "long", "silent"])
+], ids=["deep", "cut", "long", "number", "object", "bytes", "silent"])
 def test_anothers_daemon_says_anything(lacunafs, fake, answer, why):
     """Root's status neither dies of it, nor waits for long."""
     point = fake(answer)
@@ -109,6 +112,20 @@ def test_anothers_daemon_steers_no_terminal(lacunafs, fake):
         assert "name" in done.stdout
         assert not [c for c in UNSAFE if c in done.stdout]
     assert json.loads(done.stdout)["source"] == "".join(UNSAFE) + "name"
+
+
+MEMBERS = ["version", "source", "mountpoint", "pid", "uptime_s", "network", "store", "passthrough",
+           "inodes", "handlers", "transfers", "waiting_for_listings", "error"]
+
+
+@pytest.mark.sanitize
+def test_anothers_daemon_says_it_in_other_types(lacunafs, fake, scratch):
+    point = fake(b"not yet")
+    said = scratch / "answer0"
+    for value in (5, -(1 << 63), 1e300, True, None, "", {}, [], [[]], [5], [{}], {"path": []}):
+        said.write_text(json.dumps(dict.fromkeys(MEMBERS, value)) + "\n")
+        done = lacunafs.run("status", point)
+        assert done.returncode == 0 and done.stderr == "", (value, done)
 
 
 def test_silent_user_is_waited_for_once(lacunafs, fake, scratch, tree):
