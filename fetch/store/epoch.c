@@ -72,6 +72,7 @@ static int epoch_write(struct epoch *e, bool clean)
 	        .errors = GUINT32_TO_LE(e->errors),
 	        .identity = GUINT64_TO_LE(e->identity),
 	        .clean = GUINT32_TO_LE(clean),
+	        .failed = GUINT32_TO_LE(e->failed != 0),
 	};
 	ssize_t n;
 
@@ -93,7 +94,19 @@ static bool epoch_read(int fd, struct epoch_disk *out)
 	out->errors = GUINT32_FROM_LE(d.errors);
 	out->identity = GUINT64_FROM_LE(d.identity);
 	out->clean = GUINT32_FROM_LE(d.clean);
+	out->failed = GUINT32_FROM_LE(d.failed);
 	return true;
+}
+
+uint32_t epoch_left(int state)
+{
+	int fd = openat(state, "epoch", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct epoch_disk d;
+	bool left = fd >= 0 && epoch_read(fd, &d) && !d.clean && !d.failed;
+
+	if (fd >= 0)
+		close(fd);
+	return left ? d.number : 0;
 }
 
 static uint32_t next_number(uint32_t number)

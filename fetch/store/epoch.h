@@ -45,6 +45,8 @@ enum epoch_open_flags {
 
 /* `state`: its directory; also says which mount. */
 int epoch_open(struct epoch *e, int state, unsigned flags);
+/* The number of one that nobody ended, of a store that is not opened yet; 0: there is none. */
+uint32_t epoch_left(int state);
 /* -EIO: somebody removed the store. */
 int epoch_here(struct epoch *e);
 /* Before any change of the store. After the first one it is but a look whether the store is still

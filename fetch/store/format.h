@@ -196,8 +196,8 @@ struct epoch_disk {
 	uint32_t number;
 	uint32_t errors; /* write-back errors seen */
 	uint64_t identity;
-	uint32_t clean; /* 0 or 1 */
-	uint32_t reserved;
+	uint32_t clean;    /* 0 or 1 */
+	uint32_t failed;   /* 0 or 1: a sync did, and the epoch ended */
 	uint64_t checksum; /* XXH3-64 of what is before it */
 };
 G_STATIC_ASSERT(sizeof(struct epoch_disk) == 40);

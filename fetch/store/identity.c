@@ -14,6 +14,7 @@
 #include "fetch/store/shard.h"
 #include "fetch/store/stamp.h"
 #include "fetch/store/tree_private.h"
+#include "fetch/store/unsynced.h"
 
 struct known {
 	ino_t ino;
@@ -29,6 +30,7 @@ struct walk {
 	GHashTable *seen;         /* uint64 id → struct known: files with a record */
 	uint64_t here, elsewhere; /* by the inode number that their records say */
 	uint64_t bound, linked, loose;
+	struct unsynced unsynced;
 };
 
 static int place_now(struct store *s, struct place_disk *out)
@@ -177,6 +179,21 @@ static int file_link(struct walk *w, const struct place *p, const struct known *
 	return err;
 }
 
+static int file_unsynced(struct walk *w, const struct place *p, struct record *r, ino_t ino)
+{
+	int fd, err;
+
+	if (w->unsynced.epoch == 0 || record_chunks(r) < 2 || (r->flags & RECORD_LOCAL))
+		return 0;
+	fd = openat(p->dir, p->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	r->ino = ino;
+	err = unsynced_keep(w->store, fd, r, &w->unsynced);
+	close(fd);
+	return err;
+}
+
 static int walk_file(struct walk *w, const struct place *p, const struct stat *st)
 {
 	char data[sizeof(struct record_disk) + 1];
@@ -201,7 +218,8 @@ static int walk_file(struct walk *w, const struct place *p, const struct stat *s
 	k->ino = st->st_ino;
 	memcpy(k->path, w->path->str, w->path->len + 1);
 	g_hash_table_insert(w->seen, g_memdup2(&r.id, sizeof r.id), k);
-	return r.ino == st->st_ino ? 0 : file_bind(w, p, &r, st->st_ino);
+	int err = r.ino == st->st_ino ? 0 : file_bind(w, p, &r, st->st_ino);
+	return err ? err : file_unsynced(w, p, &r, st->st_ino);
 }
 
 static int walk_entry(int fd, struct dirent *e, void *user)
@@ -297,13 +315,18 @@ int identity_check(struct store *s, bool *copied)
 		if (err)
 			return err;
 	}
-	w = (struct walk){.store = s, .bind = true};
+	w = (struct walk){.store = s, .bind = true, .unsynced = {.epoch = epoch_left(s->state)}};
 	err = walk(&w);
 	*copied = err == 0;
 	if (err == 0)
 		g_message("store %s is a copy: %" PRIu64 " files are bound to it, %" PRIu64
 		          " names linked again, %" PRIu64 " files cannot be bound",
 		          s->path, w.bound, w.linked, w.loose);
+	if (err == 0 && w.unsynced.kept + w.unsynced.lost > 0)
+		g_warning("store %s was copied before its last changes were synced: %" PRIu64
+		          " chunks of them are kept, %" PRIu64
+		          " never came to the copy, and are as at the source",
+		          s->path, w.unsynced.kept, w.unsynced.lost);
 	return err;
 }
 
