@@ -144,6 +144,8 @@ static void take_attributes_locked(struct inode *i, const struct listing_entry *
 	i->uid = e->uid;
 	i->gid = e->gid;
 	i->nlink = e->nlink;
+	if (i->size != e->size)
+		i->untold = INODE_UNTOLD;
 	i->size = e->size;
 	i->mtime_ns = e->mtime_ns;
 }

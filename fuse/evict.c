@@ -95,6 +95,8 @@ static void take_version(struct server *s, struct inode *i, const struct source_
 	inode_put(s, parent);
 	pthread_mutex_lock(&i->lock);
 	i->content = NULL;
+	if (i->size != st->size)
+		i->untold = INODE_UNTOLD;
 	i->size = st->size;
 	if (st->mtime_known)
 		i->mtime_ns = st->mtime_ns;

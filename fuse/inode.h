@@ -24,6 +24,10 @@ struct server;
 
 enum iomode_kind { IOMODE_NONE, IOMODE_CACHED, IOMODE_PASSTHROUGH };
 
+/* Another size is told once more than it is noticed: the kernel throws away what it asked for
+ * before a notice. */
+#define INODE_UNTOLD 2
+
 /* Another name of the same file. */
 struct alias {
 	struct inode *parent; /* a reference */
@@ -40,6 +44,9 @@ struct inode_extra {
 	/* ctime_ns is of the last change made here: of an object that still follows the remote,
 	 * what is fetched moves the local one's. Something was changed since it was read: */
 	bool changed;
+	/* CLOCK_MONOTONIC: when it was changed last. A look at the object that began before is not
+	 * taken: who looks and who changes it are different threads. */
+	int64_t changed_ns;
 	/* A change of ours alone: while the object says the first, the second is reported */
 	int64_t hidden_ctime_ns, shown_ctime_ns;
 	uint64_t blocks; /* of 512 bytes; of a whole file */
@@ -90,6 +97,7 @@ struct inode {
 	_Atomic uint32_t opening; /* on their way to be, and other visitors (claim.h) */
 	enum claimed { UNCLAIMED, CLAIMED, CLAIMED_COUNTED } claimed; /* claim.h */
 	uint8_t iomode;                                               /* enum iomode_kind */
+	uint8_t untold;      /* answers with its attributes until the kernel is sure of its size */
 	bool complete : 1;   /* whole and trusted, also while content is NULL */
 	bool keep_cache : 1; /* the kernel's pages are of this version */
 	bool ahead : 1;      /* its bytes were fetched before anybody asked: the walk goes on */
@@ -148,6 +156,9 @@ uint64_t inode_count(struct inode_table *t);
 int inode_keep(struct server *s, struct inode *i);
 /* Something of it was changed here, after inode_keep(), which says so beforehand. */
 void inode_changed(struct inode *i);
+/* The same of bytes: it reaches to `end` at least; it ends at `size`. */
+void inode_grown(struct inode *i, uint64_t end);
+void inode_cut(struct inode *i, uint64_t size);
 /* Of a file with several remote names, with `names` written: the store has one more, or less. */
 void inode_count_links(struct server *s, struct inode *i, int change);
 /* That name of it is one of the store, too. */

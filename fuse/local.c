@@ -13,14 +13,15 @@
 #include "fuse/ops.h"
 #include "fuse/server.h"
 
-/* Under the inode's lock */
+#define LOOKS 8 /* at what is changed all the while */
+
+/* Under the inode's lock. But the size, which each change tells itself. */
 static void take_stat_locked(struct inode *i, const struct stat *st)
 {
 	struct inode_extra *x = i->extra;
 	i->mode = i->type | (st->st_mode & 07777);
 	i->uid = st->st_uid;
 	i->gid = st->st_gid;
-	i->size = st->st_size;
 	i->mtime_ns = nanoseconds(st->st_mtim);
 	x->atime_ns = nanoseconds(st->st_atim);
 	if (i->born || x->changed || !x->ctime_ns)
@@ -29,6 +30,16 @@ static void take_stat_locked(struct inode *i, const struct stat *st)
 		x->ctime_ns = x->shown_ctime_ns;
 	x->changed = false;
 	x->blocks = st->st_blocks;
+}
+
+/* Under the inode's lock. false: it has changed since `node` was looked at. */
+static bool take_node_locked(struct inode *i, const struct tree_node *node)
+{
+	if (i->extra->changed_ns && node->looked_ns <= i->extra->changed_ns)
+		return false;
+	i->size = node->st.st_size;
+	take_stat_locked(i, &node->st);
+	return true;
 }
 
 /* A directory that was listed tells how many are in it; one that was not, not yet. */
@@ -58,7 +69,7 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 	if (i->born)
 		i->complete = true;
 	i->extra->seals |= node->seals;
-	take_stat_locked(i, &node->st);
+	take_node_locked(i, node);
 	if (node->indexed)
 		i->indexed = true;
 	if (!S_ISDIR(i->type))
@@ -168,11 +179,34 @@ static int keep(struct server *s, struct inode *i)
 	return 0;
 }
 
+static void changed_locked(struct inode *i)
+{
+	if (i->local) {
+		i->extra->changed = true;
+		i->extra->changed_ns = clock_now();
+	}
+}
+
 void inode_changed(struct inode *i)
 {
 	pthread_mutex_lock(&i->lock);
-	if (i->local)
-		i->extra->changed = true;
+	changed_locked(i);
+	pthread_mutex_unlock(&i->lock);
+}
+
+void inode_grown(struct inode *i, uint64_t end)
+{
+	pthread_mutex_lock(&i->lock);
+	i->size = MAX(i->size, end);
+	changed_locked(i);
+	pthread_mutex_unlock(&i->lock);
+}
+
+void inode_cut(struct inode *i, uint64_t size)
+{
+	pthread_mutex_lock(&i->lock);
+	i->size = size;
+	changed_locked(i);
 	pthread_mutex_unlock(&i->lock);
 }
 
@@ -251,33 +285,43 @@ int inode_materialise(struct server *s, struct inode *dir, struct inode *i, cons
 	return err;
 }
 
-int inode_refresh(struct server *s, struct inode *i)
+/* false: it was changed meanwhile, and `last` was not wanted. A positive errno in *error. */
+static bool refresh_once(struct server *s, struct inode *i, bool last, int *error)
 {
-	pthread_mutex_lock(&i->lock);
-	bool local = i->local;
-	pthread_mutex_unlock(&i->lock);
-	if (!local)
-		return 0;
 	struct tree_node node = {0};
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
 	int err = tree_look(s->store, path, &node);
 	pthread_rwlock_unlock(&s->names);
-	if (err && !i->nameless)
-		return -err;
+	*error = err && !i->nameless ? -err : 0;
+	if (err)
+		return true;
 	pthread_mutex_lock(&i->lock);
-	if (!err)
+	bool taken = take_node_locked(i, &node);
+	if (!taken && last)
 		take_stat_locked(i, &node.st);
 	/* what /unlinked has of it is no name */
 	bool unlinked = i->nameless && !i->indexed && !node.indexed;
-	if (!err && !S_ISDIR(i->type))
+	if (!S_ISDIR(i->type))
 		i->nlink = node.st.st_nlink - unlinked;
 	pthread_mutex_unlock(&i->lock);
-	if (S_ISDIR(i->type) && !i->nameless)
+	tree_node_clear(&node);
+	return taken || last;
+}
+
+int inode_refresh(struct server *s, struct inode *i)
+{
+	int err = 0;
+	pthread_mutex_lock(&i->lock);
+	bool local = i->local;
+	pthread_mutex_unlock(&i->lock);
+	if (!local)
+		return 0;
+	for (int n = 1; !refresh_once(s, i, n == LOOKS, &err); n++)
+		;
+	if (err == 0 && S_ISDIR(i->type) && !i->nameless)
 		count_directories(s, i);
-	if (!err)
-		tree_node_clear(&node);
-	return 0;
+	return err;
 }
 
 /* A file with several remote names, one of which was changed: true: it is local. */

@@ -69,11 +69,19 @@ double inode_timeout(struct server *s, struct inode *i)
 	return moving ? 0 : TIMEOUT_FOREVER;
 }
 
+static void inode_tell(struct inode *i, struct stat *st)
+{
+	pthread_mutex_lock(&i->lock);
+	i->untold -= i->untold > 0;
+	pthread_mutex_unlock(&i->lock);
+	inode_stat(i, st);
+}
+
 void inode_entry(struct server *s, struct inode *i, struct fuse_entry_param *e)
 {
 	*e = (struct fuse_entry_param){.ino = inode_id(i), .entry_timeout = TIMEOUT_FOREVER};
 	e->attr_timeout = inode_timeout(s, i);
-	inode_stat(i, &e->attr);
+	inode_tell(i, &e->attr);
 }
 
 static void attr_reply(struct parked *p, struct listing *listing)
@@ -82,7 +90,7 @@ static void attr_reply(struct parked *p, struct listing *listing)
 	struct stat st;
 	if (listing && !i->counted)
 		inode_refresh(p->server, i);
-	inode_stat(i, &st);
+	inode_tell(i, &st);
 	fuse_reply_attr(p->req, &st, inode_timeout(p->server, i));
 	parked_free(p);
 }
@@ -294,10 +302,12 @@ static void truncate_then(struct parked *p, int fd)
 {
 	struct setting *set = p->data;
 	int err = fd >= 0 ? cut(p, fd, set->attr.st_size) : 0;
-	if (err)
+	if (err) {
 		fuse_reply_err(p->req, err);
-	else
-		setattr_end(p->req, p->inode, &set->attr, set->to_set);
+		return;
+	}
+	inode_cut(p->inode, set->attr.st_size);
+	setattr_end(p->req, p->inode, &set->attr, set->to_set);
 }
 
 /* An empty one says that a change of bytes is about to come. */

@@ -36,6 +36,7 @@ static struct content *content_get(struct server *s, struct inode *i, bool open,
 	if (other_version) {
 		/* What we hold counts, not what was listed since: the kernel looks it up again. */
 		i->size = content_size(c);
+		i->untold = 1; /* the look-up that follows comes after the notice */
 		i->keep_cache = false;
 		*err = -ESTALE;
 	} else if (lasts) {
@@ -78,13 +79,26 @@ static void open_fail(fuse_req_t req, struct inode *i, int flags, int err)
 	inode_put(s, i);
 }
 
+/* The kernel appends where it thinks that the file ends: of an end that it may not have heard of it
+ * looks the name up once more, after the notice. */
+static bool appends_blindly(struct inode *i, int flags)
+{
+	if (!(flags & O_APPEND) || (flags & O_ACCMODE) == O_RDONLY)
+		return false;
+	pthread_mutex_lock(&i->lock);
+	bool untold = i->untold > 0;
+	i->untold = untold;
+	pthread_mutex_unlock(&i->lock);
+	return untold;
+}
+
 /* An open that was let in; the reference is taken over. */
 static void open_run(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
 	int mode = fi->flags & O_ACCMODE, fd = -1;
 	bool write = mode == O_WRONLY || mode == O_RDWR;
-	int err = open_own(s, i, write, &fd);
+	int err = appends_blindly(i, fi->flags) ? ESTALE : open_own(s, i, write, &fd);
 	struct content *c = NULL;
 	pthread_mutex_lock(&i->lock);
 	bool complete = i->complete, ahead = i->ahead;

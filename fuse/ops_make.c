@@ -179,7 +179,7 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 	struct inode *dir = directory_for(req, parent, NULL, &err), *i = NULL;
 	g_autofree char *path = dir ? inode_path(s, dir) : NULL;
 	int fd = dir ? tree_make_nameless(s->store, path, &m, &number) : -1;
-	struct tree_node node = {.kind = TREE_LOCAL};
+	struct tree_node node = {.kind = TREE_LOCAL, .looked_ns = clock_now()};
 	if (dir && fd < 0)
 		err = -fd;
 	if (fd >= 0 && fstat(fd, &node.st) < 0)

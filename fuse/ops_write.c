@@ -9,7 +9,6 @@
 #include <unistd.h>
 #include "fuse/access.h"
 #include "fuse/handle.h"
-#include "fuse/notify.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
 #include "fuse/setid.h"
@@ -42,13 +41,6 @@ int handle_local_fd(struct server *s, struct handle *h)
 	return fd;
 }
 
-static void grown(struct inode *i, uint64_t end)
-{
-	pthread_mutex_lock(&i->lock);
-	i->size = MAX(i->size, end);
-	pthread_mutex_unlock(&i->lock);
-}
-
 static int write_permit(struct parked *p)
 {
 	struct writing *w = p->data;
@@ -73,8 +65,7 @@ static void write_answer(struct parked *p, int64_t n)
 		fuse_reply_err(p->req, -n);
 		return;
 	}
-	grown(p->inode, w->offset + n);
-	inode_changed(p->inode);
+	inode_grown(p->inode, w->offset + n);
 	fuse_reply_write(p->req, n);
 }
 
@@ -106,29 +97,6 @@ static void write_park(fuse_req_t req, struct inode *i, struct fuse_bufvec *data
 	parked_change(p);
 }
 
-static bool ends_after(struct inode *i, uint64_t offset)
-{
-	pthread_mutex_lock(&i->lock);
-	bool after = i->size > offset;
-	pthread_mutex_unlock(&i->lock);
-	return after;
-}
-
-/* The kernel appends at the end that it knows. If another version was taken on, and told, while it
- * was opening the file, that is the end of the old one: what is there is not overwritten. */
-static int append_check(struct server *s, struct inode *i, uint64_t offset,
-                        const struct fuse_file_info *fi)
-{
-	if (!(fi->flags & O_APPEND) || fi->writepage || !ends_after(i, offset))
-		return 0;
-	/* a look beside a truncation may have left the size of before */
-	int err = inode_refresh(s, i);
-	if (err || !ends_after(i, offset))
-		return err;
-	notifier_inode(s->notifier, inode_id(i), false);
-	return ESTALE;
-}
-
 void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_t offset,
                   struct fuse_file_info *fi)
 {
@@ -144,8 +112,6 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	if (err)
 		access_refused(s, i);
 	else
-		err = append_check(s, i, offset, fi);
-	if (err == 0)
 		err = setid_write(req, i, fi);
 	if (err) {
 		fuse_reply_err(req, err);
@@ -168,7 +134,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	to.buf[0].pos = offset;
 	ssize_t n = err ? -err : fuse_buf_copy(&to, data, 0);
 	if (n > 0)
-		grown(i, offset + n);
+		inode_grown(i, offset + n);
 	access_end(s);
 	if (err || allowed < fuse_buf_size(data))
 		access_refused(s, i);
@@ -194,7 +160,7 @@ static void fallocate_answer(struct parked *p, int64_t n)
 {
 	struct writing *w = p->data;
 	if (n >= 0 && !(w->mode & FALLOC_FL_KEEP_SIZE))
-		grown(p->inode, w->offset + w->length);
+		inode_grown(p->inode, w->offset + w->length);
 	inode_changed(p->inode);
 	fuse_reply_err(p->req, n < 0 ? -n : 0);
 }
@@ -290,8 +256,8 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 }
 
 struct copying {
-	struct writing w; /* of the target */
-	int in;           /* owned */
+	struct writing w;  /* of the target */
+	struct handle *in; /* lives until the request is answered */
 	off_t offset_in;
 };
 
@@ -299,18 +265,18 @@ static void copy_then(struct parked *p, int fd)
 {
 	struct copying *c = p->data;
 	off_t in = c->offset_in, out = c->w.offset;
+	int from = handle_local_fd(p->server, c->in);
 	access_begin(p->server);
-	int err = access_write(p->inode, out, c->w.length, false, &c->w.length);
-	ssize_t n = err ? -1 : copy_file_range(c->in, &in, fd, &out, c->w.length, 0);
+	int err = from < 0 ? -from : access_write(p->inode, out, c->w.length, false, &c->w.length);
+	ssize_t n = err ? -1 : copy_file_range(from, &in, fd, &out, c->w.length, 0);
 	if (n < 0 && !err)
 		err = errno;
 	access_end(p->server);
-	close(c->in);
 	if (n < 0) {
 		fuse_reply_err(p->req, err);
 		return;
 	}
-	grown(p->inode, out);
+	inode_grown(p->inode, out);
 	fuse_reply_write(p->req, n);
 }
 
@@ -337,13 +303,8 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 		fuse_reply_err(req, EXDEV);
 		return;
 	}
-	int fd = inode_open_local(s, in->inode, O_RDONLY);
-	if (fd < 0) {
-		fuse_reply_err(req, -fd);
-		return;
-	}
 	struct copying *c = g_new0(struct copying, 1);
-	c->in = fd;
+	c->in = in;
 	c->offset_in = off_in;
 	c->w.offset = off_out;
 	c->w.length = allowed;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "fetch/nanoseconds.h"
 #include "fetch/path.h"
+#include "fetch/pool.h"
 #include "fetch/store/entries.h"
 #include "fetch/store/shard.h"
 #include "fetch/store/tree_private.h"
@@ -108,7 +109,7 @@ static int look_file(struct store *s, const struct place *p, struct tree_node *n
 
 int place_look(struct store *s, const struct place *p, struct tree_node *out)
 {
-	struct tree_node n = {.kind = TREE_LOCAL};
+	struct tree_node n = {.kind = TREE_LOCAL, .looked_ns = clock_now()};
 	struct stat own;
 	uint64_t ino, key;
 	bool owned = true; /* perhaps */

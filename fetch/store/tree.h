@@ -28,11 +28,12 @@ enum tree_kind {
 
 struct tree_node {
 	enum tree_kind kind;
-	struct stat st; /* as reported: owner, mode, device, size, times; st_ino too */
-	char *remote;   /* owned; the remote path of what is kept; else NULL */
-	uint32_t seals; /* of a file; tree_seals_set() */
-	bool mixed;     /* of a file, some bytes are the remote's, others ours */
-	bool indexed;   /* a file of several remote names: /links/… is one of it */
+	struct stat st;    /* as reported: owner, mode, device, size, times; st_ino too */
+	char *remote;      /* owned; the remote path of what is kept; else NULL */
+	uint32_t seals;    /* of a file; tree_seals_set() */
+	bool mixed;        /* of a file, some bytes are the remote's, others ours */
+	bool indexed;      /* a file of several remote names: /links/… is one of it */
+	int64_t looked_ns; /* CLOCK_MONOTONIC, before it was looked at */
 };
 
 void tree_node_clear(struct tree_node *n);

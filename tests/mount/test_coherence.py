@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """What the kernel has of a file, in its page cache or mapped, is what the file has now."""
+import ctypes
+import errno
 import mmap
 import os
 import pathlib
@@ -163,6 +165,82 @@ def test_changed_while_it_is_refreshed(mount, serve, scratch, slowly, change):
     name = "f" if os.path.exists(m / "f") else "f.moved"
     assert os.stat(m / name).st_size == 60_000
     assert (m / name).read_bytes() == b"2" * 60_000
+
+
+@pytest.mark.parametrize("size", [60_000, 40_000])
+def test_append_to_a_version_that_was_just_taken(mount, serve, scratch, slowly, size):
+    """Its end is not the one that the kernel knew when it began to open the file."""
+    root = scratch / "source"
+    trees.put(root / "f", b"1" * 50_000, OLD)
+    m = mount(serve(root).url, "-o", "rw,listing_ttl=never", env=slowly)
+    (m / "f").read_bytes()
+    time.sleep(0.1)  # the RELEASE is on its way
+    trees.put(root / "f", b"2" * size, NEW)
+    refreshing = m.program.start("refresh", m / "f", stderr=subprocess.PIPE)
+    time.sleep(0.5)
+    begun = time.monotonic()
+    f = os.open(m / "f", os.O_WRONLY | os.O_APPEND)  # open() would ask for the size
+    assert time.monotonic() - begun > 0.2, "it came too late to be in the way"
+    assert os.write(f, b"end") == 3
+    os.close(f)
+    assert refreshing.wait(20) == 0, refreshing.stderr.read()
+    assert (m / "f").read_bytes() == b"2" * size + b"end"
+
+
+@pytest.fixture
+def pwritev2():
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    class Vector(ctypes.Structure):
+        _fields_ = [("base", ctypes.c_char_p), ("length", ctypes.c_size_t)]
+
+    def call(fd, data, offset, flags):
+        vector = Vector(data, len(data))
+        done = libc.pwritev2(fd, ctypes.byref(vector), 1, ctypes.c_long(offset), flags)
+        return done if done >= 0 else -ctypes.get_errno()
+    return call
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_not_every_write_appends(mount, serve, source, pwritev2, own):
+    """RWF_NOAPPEND, in the middle, of a descriptor that appends else. In passthrough the kernel
+    (6.18) appends all the same."""
+    m = mount(serve(source).url, "-o", "rw,passthrough=no")
+    if own:
+        (m / "f").read_bytes()
+    with open(m / "f", "ab", buffering=0) as f:
+        done = pwritev2(f.fileno(), b"here", 5000, 0x20)
+        if done == -errno.EOPNOTSUPP:
+            pytest.skip("a kernel without RWF_NOAPPEND")
+        assert done == 4
+        f.write(b"end")
+    assert (m / "f").read_bytes() == version(1)[:5000] + b"here" + version(1)[5004:] + b"end"
+
+
+@pytest.mark.parametrize("read_before", [False, True])
+def test_what_was_written_beside_a_look(mount, serve, scratch, source, read_before):
+    """A look that was under way tells of the file as it was before, and is overtaken."""
+    library = scratch / "slow_look.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library,
+                    pathlib.Path(__file__).with_name("slow_look.c")], check=True)
+    slow = scratch / "slow"
+    m = mount(serve(source).url, "-o", "rw,listing_ttl=never,passthrough=no",
+              env={"LD_PRELOAD": str(library), "SLOW_LOOK": str(slow)})
+    if read_before:
+        (m / "f").read_bytes()
+    with open(m / "f", "r+b", buffering=0) as f:
+        for end in (len(version(1)), len(version(1)) + 12_000):
+            os.pwrite(f.fileno(), b"changed", 5000)  # it is ours, and looked at anew
+            slow.touch()
+            look = threading.Thread(target=os.stat, args=(m / "f",))
+            look.start()
+            time.sleep(0.1)
+            slow.unlink()
+            assert os.pwrite(f.fileno(), b"more" * 3000, end) == 12_000
+            assert look.is_alive(), "it came too late to be overtaken"
+            look.join()
+            assert os.pread(f.fileno(), 20_000, end) == b"more" * 3000
+            assert os.fstat(f.fileno()).st_size == end + 12_000
 
 
 @pytest.mark.parametrize("options", MODES)
