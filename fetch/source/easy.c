@@ -11,6 +11,7 @@
 
 #define SMALL (32L * 1024) /* receive buffers */
 #define LARGE (512L * 1024)
+#define COOKIES_MAX 300u       /* libcurl sends 150 of them */
 #define HEAD_MAX (256u * 1024) /* of all heads of one exchange; libcurl ends a line at 100 KiB */
 
 struct easy {
@@ -20,6 +21,7 @@ struct easy {
 	struct curl_slist *headers; /* owned; of this exchange only */
 	size_t head_bytes;
 	bool challenged; /* a 401 was seen that libcurl may answer by itself */
+	bool unanswered; /* and no other head has begun since: it may be the last word */
 	char cause[CURL_ERROR_SIZE];
 };
 
@@ -38,6 +40,31 @@ static bool head_whole(struct easy *e)
 	return x->head(x, &x->error);
 }
 
+/* A jar that is full is emptied, for libcurl has no bound: whoever needs a cookie sets it again. */
+static void jar_check(struct easy *e)
+{
+	struct curl_slist *cookies = NULL;
+	unsigned count = 0;
+	if (e->context->cookies_set < COOKIES_MAX)
+		return;
+	e->context->cookies_set = 0;
+	curl_easy_getinfo(e->curl, CURLINFO_COOKIELIST, &cookies);
+	for (const struct curl_slist *c = cookies; c != NULL; c = c->next)
+		count++;
+	curl_slist_free_all(cookies);
+	if (count <= COOKIES_MAX)
+		return;
+	g_message("%u cookies were set, and are forgotten: no more than %u are kept", count,
+	          COOKIES_MAX);
+	curl_easy_setopt(e->curl, CURLOPT_COOKIELIST, "ALL");
+}
+
+static bool line_begins(const char *line, size_t length, const char *with)
+{
+	size_t size = strlen(with);
+	return length >= size && g_ascii_strncasecmp(line, with, size) == 0;
+}
+
 static size_t on_header(char *line, size_t one, size_t length, void *user)
 {
 	struct easy *e = user;
@@ -51,11 +78,15 @@ static size_t on_header(char *line, size_t one, size_t length, void *user)
 			            HEAD_MAX / 1024);
 		return 0;
 	}
+	if (e->context->options.cookies && x->trusted && line_begins(line, length, "Set-Cookie:"))
+		e->context->cookies_set++;
+	if (line_begins(line, length, "HTTP/"))
+		e->unanswered = false;
 	if (x->head_seen || !reply_feed(&x->reply, line, length) || x->reply.status < 200)
 		return length;
 	if (x->reply.status == 401 && x->trusted && e->context->credentials->digest &&
 	    !e->challenged) {
-		e->challenged = true;
+		e->challenged = e->unanswered = true;
 		return length;
 	}
 	return head_whole(e) ? length : 0;
@@ -67,7 +98,7 @@ static size_t on_body(char *data, size_t one, size_t length, void *user)
 	struct exchange *x = e->exchange;
 	easy_progress(e, length);
 	/* the answer to a challenge is what is told of: it was the last word */
-	if (!x->head_seen && e->challenged && !head_whole(e))
+	if (!x->head_seen && e->unanswered && !head_whole(e))
 		return 0;
 	if (!x->head_seen) {
 		g_set_error(&x->error, FETCH_ERROR, FETCH_PROTOCOL, "a body without a head");
@@ -309,7 +340,7 @@ GError *easy_error(struct easy *e, CURLcode result)
 	struct exchange *x = e->exchange;
 	if (x->error != NULL)
 		return g_steal_pointer(&x->error);
-	if (result == CURLE_OK && !x->head_seen && e->challenged && !head_whole(e) &&
+	if (result == CURLE_OK && !x->head_seen && e->unanswered && !head_whole(e) &&
 	    x->error != NULL)
 		return g_steal_pointer(&x->error);
 	/* libcurl takes a head for whole where the connection closes in its middle */
@@ -349,6 +380,8 @@ struct easy *easy_new(struct easy_context *c, struct exchange *x, GError **error
 
 void easy_free(struct easy *e)
 {
+	if (e->curl != NULL)
+		jar_check(e);
 	curl_easy_cleanup(e->curl);
 	curl_slist_free_all(e->headers);
 	g_free(e);

@@ -28,6 +28,7 @@ struct easy_context {
 	struct poller *poller;         /* owned by the transport */
 	CURLSH *share[2];              /* the same; by `trusted`, which alone has cookies */
 	struct curl_slist *headers[2]; /* owned; by `trusted`: what every exchange sends */
+	unsigned cookies_set;          /* since the jar was looked at */
 	int64_t alive_ns;              /* when anything last arrived */
 };
 

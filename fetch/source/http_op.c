@@ -284,7 +284,9 @@ static void op_note_retry(struct http_op *op, const GError *error)
 	if (seconds == 0 || !g_error_matches(error, FETCH_ERROR, FETCH_SERVER))
 		return;
 	op->request->retry_ns = clock_now() + seconds * SECOND_NS;
-	quiet_note(&op->http->quiet, op->request->path, r->status == 429, op->request->retry_ns);
+	/* a host that a redirect led to speaks for itself alone */
+	bool all = r->status == 429 && op->x.trusted;
+	quiet_note(&op->http->quiet, op->request->path, all, op->request->retry_ns);
 }
 
 /* Refused as one of too many, of whom there will be fewer: it is nobody's failure yet. */

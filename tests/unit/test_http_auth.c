@@ -36,6 +36,24 @@ static void test_no_digest(void)
 	world_free(w);
 }
 
+/* The first head was whole, and the last is what counts: nothing is told of it. */
+static void test_digest_cut(void)
+{
+	struct world *w = world_new();
+	w->options.digest = true;
+	liar_tell(w->liar, "Authorization: Digest", 0, LIAR_CUT,
+	          "HTTP/1.1 200 OK|Content-Length: 3|");
+	liar_tell(w->liar, "", 0, LIAR_KEEP,
+	          "HTTP/1.1 401 Who|WWW-Authenticate: Digest realm=\"x\", nonce=\"1\", "
+	          "qop=\"auth\"|Content-Length: 0||");
+	world_open(w, "me:user-secret@", 0);
+	check_stat(w, FETCH_UNREACHABLE, 0);
+	check_read(w, FETCH_UNREACHABLE, "");
+	g_assert_null(check_list(w, NULL, FETCH_UNREACHABLE));
+	g_assert_cmpuint(liar_count(w->liar, "Authorization: Digest"), ==, 3);
+	world_free(w);
+}
+
 static void test_query(void)
 {
 	g_autofree char *path = g_build_filename(g_get_home_dir(), "token", NULL);
@@ -89,14 +107,40 @@ static void test_cookies(void)
 	liar_free(other);
 }
 
+/* A server that sets new ones with every answer does not fill the memory. libcurl sends the one
+ * with the longest name first, of at most 150. */
+static void test_many_cookies(void)
+{
+	struct world *w = world_new();
+	for (int n = 0; n < 40; n++) {
+		g_autoptr(GString) answer = g_string_new("HTTP/1.1 206 Partial|");
+		if (n == 0)
+			g_string_append(answer, "Set-Cookie: longest-name=1; Path=/|");
+		for (int i = 0; i < 40; i++)
+			g_string_append_printf(answer, "Set-Cookie: k%d-%d=1; Path=/|", n, i);
+		g_string_append(answer, strchr(PART, '|') + 1);
+		liar_tell(w->liar, "", 1, LIAR_KEEP, answer->str);
+	}
+	liar_tell(w->liar, "", 0, LIAR_KEEP, PART);
+	world_open(w, "", 0);
+	for (int n = 0; n < 41; n++)
+		check_read(w, -1, "2345");
+	unsigned sent = liar_count(w->liar, "longest-name=1");
+	g_assert_cmpuint(sent, >, 2);
+	g_assert_cmpuint(sent, <, 20);
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	char *home = home_make();
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/http-auth/digest", test_digest);
 	g_test_add_func("/http-auth/no-digest", test_no_digest);
+	g_test_add_func("/http-auth/digest-cut", test_digest_cut);
 	g_test_add_func("/http-auth/query", test_query);
 	g_test_add_func("/http-auth/cookies", test_cookies);
+	g_test_add_func("/http-auth/many-cookies", test_many_cookies);
 	int result = g_test_run();
 	home_remove(home);
 	return result;

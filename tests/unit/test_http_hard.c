@@ -327,6 +327,25 @@ static void test_later(void)
 	world_free(w);
 }
 
+/* One of many hosts that a server sends readers to has had enough of us: that is no other's. */
+static void test_later_elsewhere(void)
+{
+	struct liar *mirror = liar_new();
+	struct world *w = world_new();
+	g_autofree char *away = g_strdup_printf(TO("http://127.0.0.1:%u/x"), liar_port(mirror));
+	liar_tell(mirror, "", 0, LIAR_KEEP,
+	          "HTTP/1.1 429 Slow|Retry-After: 60|Content-Length: 0||");
+	liar_tell(w->liar, "Range: ", 0, LIAR_KEEP, away);
+	liar_tell(w->liar, "", 0, LIAR_CUT, PAGE("", JSON));
+	world_open(w, "", 0);
+	check_read(w, FETCH_SERVER, "");
+	listing_unref(check_list(w, NULL, -1));
+	check_read(w, FETCH_SERVER, ""); /* of this file, it is asked for no more */
+	g_assert_cmpuint(liar_count(mirror, ""), ==, 1);
+	world_free(w);
+	liar_free(mirror);
+}
+
 /* Slow to answer is no stall; never answering ends with the wait. */
 static void test_slow_head(void)
 {
@@ -455,6 +474,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/http-hard/parts", test_parts);
 	g_test_add_func("/http-hard/unsized", test_unsized);
 	g_test_add_func("/http-hard/later", test_later);
+	g_test_add_func("/http-hard/later-elsewhere", test_later_elsewhere);
 	g_test_add_func("/http-hard/slow-head", test_slow_head);
 	g_test_add_func("/http-hard/crowded", test_crowded);
 	g_test_add_func("/http-hard/pace", test_pace);
