@@ -14,6 +14,7 @@
 #include "fuse/handlers.h"
 #include "fuse/json.h"
 #include "fuse/leaving.h"
+#include "fuse/numbers.h"
 #include "fuse/rendezvous.h"
 #include "fuse/report.h"
 #include "fuse/request.h"
@@ -116,13 +117,14 @@ static GByteArray *receive_line(int fd)
 	}
 }
 
-static JsonBuilder *line_begin(uint64_t ino, uint64_t bytes)
+static JsonBuilder *line_begin(const struct client *client, uint64_t ino, uint64_t bytes)
 {
 	JsonBuilder *b = json_builder_new();
 	json_builder_begin_object(b);
 	if (ino) {
 		char text[24];
-		g_snprintf(text, sizeof(text), "%" G_GUINT64_FORMAT, ino);
+		g_snprintf(text, sizeof(text), "%" G_GUINT64_FORMAT,
+		           numbers_shown(client->control->server->numbers, ino));
 		json_add_text(b, "ino", text);
 	}
 	json_add_int(b, "bytes", bytes);
@@ -141,7 +143,7 @@ static bool line_end(struct client *client, JsonBuilder *b, int error, const cha
 
 static bool fill_line(void *user, const struct filler_line *line)
 {
-	g_autoptr(JsonBuilder) b = line_begin(line->ino, line->bytes);
+	g_autoptr(JsonBuilder) b = line_begin(user, line->ino, line->bytes);
 	json_add_int(b, "fetched", line->fetched);
 	return line_end(user, b, line->error, line->cause);
 }
@@ -156,7 +158,7 @@ static bool fill_wanted(void *user)
 
 static bool leaving_line(void *user, uint64_t ino, const struct leaving *out)
 {
-	g_autoptr(JsonBuilder) b = line_begin(ino, out->bytes);
+	g_autoptr(JsonBuilder) b = line_begin(user, ino, out->bytes);
 	json_add_bool(b, "newer", out->newer);
 	return line_end(user, b, out->error, out->cause);
 }
@@ -212,6 +214,16 @@ static void attach(struct client *client, const struct request *r)
 	json_builder_end_object(b);
 	send_line(client->fd, b);
 	handler_serve(h);
+}
+
+/* Clients go by st_ino. */
+static void request_translate(struct server *s, struct request *r)
+{
+	r->ino = numbers_inner(s->numbers, r->ino);
+	for (unsigned n = 0; r->inos && n < r->inos->len; n++) {
+		uint64_t *ino = &g_array_index(r->inos, uint64_t, n);
+		*ino = numbers_inner(s->numbers, *ino);
+	}
 }
 
 static void answer(struct client *client, const struct request *r)
@@ -276,6 +288,7 @@ static void *client_main(void *data)
 	} else if (!request_parse((const char *)line->data, line->len, &request, &error)) {
 		send_error(client->fd, error->message);
 	} else {
+		request_translate(c->server, &request);
 		answer(client, &request);
 		request_clear(&request);
 	}

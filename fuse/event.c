@@ -104,13 +104,14 @@ void event_describe(struct server *s, struct event *e, uint64_t id)
 	e->link = (GList){.data = e};
 	e->since_ns = clock_now();
 	e->fd = -1;
+	e->ino = i->ino;
 	e->message = g_malloc(whole);
 	*e->message = (struct lacuna_event){
 	        .header = {.length = (uint32_t)whole, .type = LACUNA_EVENT, .id = id},
 	        .offset = e->offset,
 	        .length = e->length,
 	        .size = size,
-	        .ino = i->ino,
+	        .ino = i->shown,
 	        .operation = operation_of(e),
 	        .pid = e->cause.pid ? (uint32_t)process_of(e->cause.pid) : 0,
 	        .tid = (uint32_t)e->cause.pid,

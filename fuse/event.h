@@ -25,6 +25,7 @@ struct event { /* zeroed; embedded by who asks, who fills in the first four */
 	void (*done)(struct event *e, enum verdict verdict, int error, int fd);
 
 	struct lacuna_event *message; /* owned; with the path */
+	uint64_t ino;                 /* the inode's; the message has what stat(2) tells */
 	GArray *parents;              /* owned; of uint64_t: the directories it is in */
 	GArray *brought;              /* owned; of struct extent: when who brings none got it */
 	struct handler *with;         /* has it, or is to get it; NULL: nobody */

@@ -13,6 +13,7 @@
 #include "fetch/source/brought.h"
 #include "fuse/commits.h"
 #include "fuse/handlers_private.h"
+#include "fuse/numbers.h"
 #include "fuse/server.h"
 
 /* Many descriptors are on their way to their handlers: the kernel takes more when some are read. */
@@ -148,7 +149,7 @@ static int event_answered_locked(struct handler *h, struct event *e, const struc
 	if (e->cached && ended.verdict == VERDICT_DENY)
 		refusals_note(
 		        &all->refusals,
-		        (struct refusal){.ino = e->message->ino,
+		        (struct refusal){.ino = e->ino,
 		                         .offset = e->offset,
 		                         .end = e->offset + e->length,
 		                         .tid = e->cause.pid,
@@ -189,14 +190,14 @@ static int answer(struct handler *h, const struct lacuna_answer *a)
 /* false: what was brought before comes before, and is not there yet. */
 static bool mark_try(struct handler *h, const struct lacuna_mark *m)
 {
+	uint64_t ino = numbers_inner(h->all->server->numbers, m->ino);
 	bool fewer = !(m->flags & LACUNA_MARK_IGNORE) != !(m->flags & LACUNA_MARK_REMOVE);
-	int err =
-	        fewer && m->scope == LACUNA_MARK_FILE ? commits_state(h->all->commits, m->ino) : 0;
+	int err = fewer && m->scope == LACUNA_MARK_FILE ? commits_state(h->all->commits, ino) : 0;
 	if (err == EINPROGRESS)
 		return false;
 	if (err == 0) {
 		pthread_mutex_lock(&h->all->lock);
-		err = marks_set(h->marks, m->scope, m->flags, m->ino);
+		err = marks_set(h->marks, m->scope, m->flags, ino);
 		pthread_mutex_unlock(&h->all->lock);
 	}
 	result_send(h, m->header.id, err);

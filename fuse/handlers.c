@@ -90,8 +90,7 @@ bool event_pass_locked(struct handlers *all, struct event *e, struct ended *out)
 	e->with = NULL;
 	for (GList *l = all->list; l && !all->stopped; l = l->next) {
 		struct handler *h = l->data;
-		if (h->rank <= e->passed ||
-		    !handler_wants(h, e->every, e->message->ino, e->parents))
+		if (h->rank <= e->passed || !handler_wants(h, e->every, e->ino, e->parents))
 			continue;
 		bool lost = h->fd < 0;
 		int err = h->unsent.length + h->sent.length >= h->backlog ? EBUSY
@@ -127,7 +126,7 @@ void event_end(struct handlers *all, struct ended *ended)
 	e->error = ended->error;
 	e->commits = fd >= 0 && (e->verdict == VERDICT_ALLOW || e->verdict == VERDICT_FETCH);
 	if (e->commits)
-		commits_begin(all->commits, e->message->ino);
+		commits_begin(all->commits, e->ino);
 	e->done(e, ended->verdict, ended->error, fd);
 }
 
@@ -293,7 +292,7 @@ static void question_ended(void *user, struct question *q, int error)
 	struct asked_event *a = q->user;
 	tracers_tell(all->server->tracers, &a->event, error);
 	if (a->event.commits)
-		handlers_committed(all, a->event.message->ino, error);
+		handlers_committed(all, a->event.ino, error);
 	event_clear(&a->event);
 	g_free(a);
 }

@@ -8,6 +8,7 @@
 #include "fuse/departure.h"
 #include "fuse/ledger.h"
 #include "fuse/names.h"
+#include "fuse/numbers.h"
 #include "fuse/server.h"
 
 struct inode_table {
@@ -16,6 +17,7 @@ struct inode_table {
 	GPtrArray *slots;   /* index → struct inode (borrowed), NULL = free */
 	GArray *free_slots; /* of uint32_t */
 	struct ledger ledger;
+	struct numbers *numbers;
 	uint64_t count;
 };
 
@@ -30,9 +32,10 @@ static gboolean inode_equal(gconstpointer a, gconstpointer b)
 	return ((const struct inode *)a)->ino == ((const struct inode *)b)->ino;
 }
 
-struct inode_table *inode_table_new(void)
+struct inode_table *inode_table_new(struct numbers *numbers)
 {
 	struct inode_table *t = g_new0(struct inode_table, 1);
+	t->numbers = numbers;
 	if (ledger_open(&t->ledger) < 0) {
 		g_free(t);
 		return NULL;
@@ -125,6 +128,7 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 	i->name = g_strdup(name);
 	pthread_mutex_init(&i->lock, NULL);
 	i->ino = ino;
+	i->shown = numbers_shown(t->numbers, ino);
 	i->index = index;
 	i->generation = t->ledger.entries[index].generation;
 	i->type = e->mode & S_IFMT;

@@ -21,6 +21,7 @@
 #include "fuse/write_access.h"
 
 struct server;
+struct numbers;
 
 enum iomode_kind { IOMODE_NONE, IOMODE_CACHED, IOMODE_PASSTHROUGH };
 
@@ -61,6 +62,7 @@ struct inode_extra {
 struct inode {
 	pthread_mutex_t lock;
 	uint64_t ino;
+	uint64_t shown;       /* st_ino (numbers.h) */
 	struct inode *parent; /* a reference; NULL for the root */
 	/* owned; NULL: nothing of it. Made under `names` and read under either lock; what is in it
 	 * has its own. */
@@ -116,7 +118,8 @@ struct inode {
 
 struct inode_table;
 
-struct inode_table *inode_table_new(void);
+/* `numbers`: borrowed; NULL: st_ino is ino. */
+struct inode_table *inode_table_new(struct numbers *numbers);
 void inode_table_free(struct inode_table *t, struct server *s);
 /* Node id → inode with a reference; NULL: the kernel sent an id that is not alive. */
 struct inode *inode_get(struct inode_table *t, uint64_t nodeid);

@@ -17,7 +17,7 @@ void inode_stat(struct inode *i, struct stat *st)
 	struct timespec mtime = nanoseconds_split(i->mtime_ns);
 	uint64_t size = S_ISDIR(i->type) && i->size == 0 ? 4096 : i->size;
 	*st = (struct stat){
-	        .st_ino = i->ino,
+	        .st_ino = i->shown,
 	        .st_mode = i->mode,
 	        .st_nlink = i->nlink,
 	        .st_uid = i->uid,

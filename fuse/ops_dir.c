@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "fuse/numbers.h"
 #include "fuse/ops.h"
 #include "fuse/parked.h"
 
@@ -20,7 +21,7 @@ static void local_number(struct server *s, struct inode *dir, const char *name, 
 	pthread_rwlock_unlock(&s->names);
 	if (err)
 		return;
-	st->st_ino = node.st.st_ino;
+	st->st_ino = numbers_shown(s->numbers, node.st.st_ino);
 	st->st_mode = node.st.st_mode;
 	tree_node_clear(&node);
 }
@@ -48,7 +49,8 @@ static size_t entry_add(struct parked *p, char *buf, size_t left, struct listing
 	struct server *s = p->server;
 	off_t next = (off_t)de->position + DOTS;
 	/* a number that is not told is not 0, which means that nothing is there */
-	uint64_t ino = de->local ? UINT64_MAX : listing_at(l, de->index)->ino;
+	uint64_t ino = de->local ? s->numbers ? UINT32_MAX : UINT64_MAX
+	                         : numbers_shown(s->numbers, listing_at(l, de->index)->ino);
 	struct fuse_entry_param e = {.attr = {.st_ino = ino, .st_mode = de->type}};
 	if (!p->plus) {
 		if (de->local)
@@ -69,7 +71,7 @@ static size_t entry_add(struct parked *p, char *buf, size_t left, struct listing
 static size_t dot_add(struct parked *p, char *buf, size_t left, int n)
 {
 	struct inode *parent = n == 1 ? NULL : inode_parent(p->server, p->inode, NULL);
-	uint64_t ino = parent ? parent->ino : p->inode->ino;
+	uint64_t ino = parent ? parent->shown : p->inode->shown;
 	struct fuse_entry_param e = {.attr = {.st_ino = ino, .st_mode = S_IFDIR}};
 	inode_put(p->server, parent);
 	const char *name = n == 1 ? "." : "..";

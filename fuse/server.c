@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 
 #include "fuse/exec_writes.h"
+#include "fuse/numbers.h"
 #include "fuse/server.h"
 #include <errno.h>
 #include <poll.h>
@@ -195,7 +196,12 @@ static bool engine_start(struct server *s, int signals, GError **error)
 	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);
 	s->claims = claims_new();
 	s->flusher = flusher_new(s->store, s->disk, s->clock);
-	s->inodes = inode_table_new();
+	if (s->settings->inode32) {
+		g_autofree char *path =
+		        g_build_filename(s->settings->store, "state", "inode32", NULL);
+		s->numbers = numbers_new(path);
+	}
+	s->inodes = inode_table_new(s->numbers);
 	s->handles = handle_table_new();
 	s->mishaps = mishaps_new();
 	if (s->inodes)
@@ -239,6 +245,7 @@ static void engine_stop(struct server *s)
 		handle_table_free(s->handles, s);
 	if (s->inodes)
 		inode_table_free(s->inodes, s);
+	numbers_free(s->numbers);
 	if (s->fill)
 		fill_free(s->fill);
 	if (s->mishaps)

@@ -20,6 +20,7 @@ struct server {
 	struct alarm_clock *clock;
 	struct lister *lister;
 	struct fill *fill;
+	struct numbers *numbers; /* NULL: st_ino is ino */
 	struct inode_table *inodes;
 	pthread_mutex_t failing;  /* `failed` */
 	struct refusals failed;   /* READs that failed just now */

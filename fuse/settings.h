@@ -21,6 +21,7 @@ struct settings {
 	bool owner_named;        /* uid= or gid= was given */
 	bool passthrough;        /* auto (true) or no */
 	unsigned overlays;       /* that may lie on this mount; or OVERLAYS_AUTO */
+	bool inode32;            /* st_ino below 2^32 */
 	bool exec_writes;        /* of running programs: allow (true) or deny */
 	unsigned handler_lost;   /* enum handler_lost */
 	unsigned handler_ms;     /* how long one handler may take for one event */

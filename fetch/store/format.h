@@ -30,6 +30,8 @@
  *                                known of them
  *   STORE/state/unlinked/<n>     files that have no name any more, or none yet, and are in use;
  *                                emptied when the store is opened
+ *   STORE/state/inode32          struct number_disk, one after the other, in the order in which
+ * they were told; a cut last one is taken off. Not there: -o inode32 was never given
  *   STORE/state/reserve          nothing, in 256 KiB: room for removals on a full disk
  *   STORE/state/tmp/<n>          on their way; emptied when the store is opened
  *   STORE/state/log              the daemon's
@@ -160,6 +162,13 @@ struct owner_disk {
 /* All of the mode counts, not the set-id bits alone: the object's own is being changed. */
 #define OWNER_WHOLE 1u
 G_STATIC_ASSERT(sizeof(struct owner_disk) == 16);
+
+struct number_disk {
+	uint64_t ino;   /* 64 bits, from 2^31 on */
+	uint32_t told;  /* st_ino with -o inode32; from 2^31 on, below 2^32 - 1 */
+	uint32_t check; /* XXH3-64 of what is before it, its low half; zeros are no entry */
+};
+G_STATIC_ASSERT(sizeof(struct number_disk) == 16);
 
 #define MAP_MAGIC UINT64_C(0x3150414d4e43414c) /* "LACNMAP1" */
 
