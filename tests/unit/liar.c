@@ -122,23 +122,28 @@ static bool answer(struct visit *v, const char *head)
 	return end == LIAR_KEEP || end == LIAR_LATE;
 }
 
+/* No GString: GLib keeps their memory for other threads, which the thread sanitizer cannot see. */
 static void *visit_run(void *arg)
 {
 	struct visit *v = arg;
-	g_autoptr(GString) head = g_string_new(NULL);
-	char buffer[4096];
+	size_t room = 4096, length = 0;
+	char *head = g_malloc(room);
 	ssize_t got = 1;
 	bool more = true;
 	while (more && await(v->liar, v->fd, -1) && got > 0) {
-		got = recv(v->fd, buffer, sizeof(buffer), 0);
+		if (room - length < 4096)
+			head = g_realloc(head, room *= 2);
+		got = recv(v->fd, head + length, room - length - 1, 0);
 		if (got > 0)
-			g_string_append_len(head, buffer, got);
-		if (strstr(head->str, "\r\n\r\n") != NULL) {
-			more = answer(v, head->str);
-			g_string_truncate(head, 0);
+			length += (size_t)got;
+		head[length] = '\0';
+		if (strstr(head, "\r\n\r\n") != NULL) {
+			more = answer(v, head);
+			length = 0;
 		}
 	}
 	close(v->fd);
+	g_free(head);
 	g_free(v);
 	return NULL;
 }
