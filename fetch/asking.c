@@ -132,6 +132,9 @@ static void asking_load(struct pool_job *job)
 		loop = listing ? directory_loop_locked(d, &shape) : NULL;
 		if (d->listing == NULL && loop == NULL) {
 			d->listing = g_steal_pointer(&listing);
+			/* that of a mount with other options is asked for again */
+			d->expired |= d->listing &&
+			              !source_shape_is(l->source, listing_validator(d->listing));
 			d->shape = shape;
 		}
 		d->overlay = g_steal_pointer(&overlay);

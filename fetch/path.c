@@ -3,8 +3,10 @@
 #include "fetch/path.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <glib.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <pwd.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -160,4 +162,17 @@ int path_make_parent(int dir, const char *path, mode_t mode, const char **name)
 	int fd = path_open_parent(dir, path, name);
 
 	return fd == -ENOENT ? walk_to_parent(dir, path, true, mode, name) : fd;
+}
+
+char *path_home(void)
+{
+	const char *home = g_getenv("HOME");
+	struct passwd user, *found = NULL;
+	char text[16384];
+
+	if (home == NULL || home[0] != '/')
+		home = getpwuid_r(getuid(), &user, text, sizeof text, &found) == 0 && found
+		               ? found->pw_dir
+		               : NULL;
+	return g_strdup(home && home[0] == '/' ? home : "/");
 }

@@ -19,5 +19,8 @@ int path_open(int dir, const char *path, int flags, mode_t mode);
 int path_open_parent(int dir, const char *path, const char **name);
 /* The same, and makes what is missing of it; the times of what was there stay. */
 int path_make_parent(int dir, const char *path, mode_t mode, const char **name);
+/* What ~ is: $HOME where it is absolute, else as the user database has it, else "/". Caller
+ * frees. */
+char *path_home(void);
 /* What path_open() falls back to. */
 int path_walk(int dir, const char *path, int flags, mode_t mode);

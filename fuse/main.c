@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #define FUSE_USE_VERSION 318
 #include <fuse_lowlevel.h>
 #include "fuse/verb.h"
@@ -51,9 +53,24 @@ static int finish(int status)
 	return status ? status : EXIT_FAILED;
 }
 
+/* A pipe or a socket that got the number of a closed standard stream would be taken for it:
+ * each such number is held by what can be neither read (0) nor written (1, 2), which is what
+ * was there before; a program that we execute does not get it. */
+static bool streams_hold(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		int mode = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", mode | O_CLOEXEC) != fd)
+			return false;
+	}
+	return true;
+}
+
 int main(int argc, char **argv)
 {
-	setlocale(LC_CTYPE, ""); /* messages stay in one language, numbers in one form */
+	if (!streams_hold())
+		return EXIT_FAILED; /* nobody can be told */
+	setlocale(LC_CTYPE, "");    /* messages stay in one language, numbers in one form */
 	const char *name = argc > 1 ? argv[1] : NULL;
 	if (!name) {
 		verb_complain(

@@ -292,7 +292,12 @@ static bool one_parse(struct settings *s, const char *raw, GError **error)
 		            plain);
 		return false;
 	}
-	if (strcmp(plain, "store") == 0 && value && *value) {
+	if (strcmp(plain, "store") == 0) {
+		if (!value || !*value) {
+			g_set_error(error, FETCH_ERROR, FETCH_USAGE,
+			            "-o store=: expects a directory");
+			return false;
+		}
 		g_free(s->store);
 		s->store = g_strdup(value);
 		return true;

@@ -87,7 +87,8 @@ static bool root_list(struct server *s, struct inode *root, int signals, int rea
 	g_autofree char *cause = directory_cause(d);
 	const char *why = cause && err != EINTR ? cause : g_strerror(err);
 	/* of a URL the cause names it, or the one that it redirects to */
-	bool named = why == cause && strstr(why, "://");
+	bool named =
+	        why == cause && (strstr(why, "://") || g_str_has_prefix(why, s->settings->source));
 	g_set_error(error, LOCAL_ERROR, err, "%s%s%s", named ? "" : s->settings->source,
 	            named ? "" : ": ", why);
 	return false;

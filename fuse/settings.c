@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 #include <stdlib.h>
 #include <string.h>
+#include "fetch/path.h"
 #include "fuse/option.h"
 
 struct words { /* of the command line, as GOption hands them over; owned */
@@ -115,7 +116,8 @@ static char *resolved_file(const char *path)
 static char *default_store(const char *source)
 {
 	const char *cache = g_getenv("XDG_CACHE_HOME");
-	g_autofree char *home = g_build_filename(g_get_home_dir(), ".cache", NULL);
+	g_autofree char *user = path_home();
+	g_autofree char *home = g_build_filename(user, ".cache", NULL);
 	GString *name = g_string_new(NULL);
 	for (const char *p = source; *p && name->len < 80; p++)
 		if (g_ascii_isalnum(*p) || strchr(".-", *p))
@@ -152,6 +154,11 @@ static bool source_take(struct settings *s, const char *url, GError **error)
 	return s->source != NULL;
 }
 
+static bool is_given(const char *word, const char *what, GError **error)
+{
+	return !word || word[0] || usage(error, "mount: %s must not be empty", what);
+}
+
 static bool words_take(struct words *w, struct settings *s, GError **error)
 {
 	unsigned count = w->rest ? g_strv_length(w->rest) : 0;
@@ -166,6 +173,11 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 			return false;
 	if (!w->rest[0][0] || !w->rest[1][0])
 		return usage(error, "mount: SOURCE and MOUNTPOINT must not be empty");
+	/* "$UNSET" in a script is none of the defaults */
+	if (!is_given(w->store, "--store", error) || !is_given(w->log, "--log", error) ||
+	    !is_given(w->token_file, "--token-file", error) ||
+	    !is_given(w->ca_file, "--ca-file", error))
+		return false;
 	if (!source_take(s, w->rest[0], error))
 		return false;
 	s->source_options.wait_ms = s->wait_ms;
@@ -176,7 +188,7 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 		                    "makes all of it yours");
 	s->mountpoint = resolved(w->rest[1]);
 	g_autofree char *named = g_steal_pointer(&s->store); /* -o store= */
-	const char *store = w->store && w->store[0] ? w->store : named;
+	const char *store = w->store ? w->store : named;
 	s->store = store ? resolved(store) : default_store(s->source);
 	s->foreground = w->foreground;
 	s->ready_fd = w->ready_fd;

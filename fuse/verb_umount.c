@@ -95,6 +95,9 @@ static bool umount_one(const char *path, bool lazy)
 	int code = unmount(point, lazy, &said);
 	if (code == EBUSY)
 		complain_busy(point);
+	else if (code && geteuid() != 0 && m->uid != geteuid())
+		verb_complain("%s: mounted by user %u; only that user and root can unmount it",
+		              point, (unsigned)m->uid);
 	else if (code)
 		verb_complain("%s: %s", point, said ? said : g_strerror(code));
 	bool ok = !code;

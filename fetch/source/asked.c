@@ -141,6 +141,7 @@ struct source *asked_new(struct source *inner, const struct asked_ops *ops, void
 	struct asked *a = g_new0(struct asked, 1);
 	a->base = (struct source){.ops = &asked_source_ops,
 	                          .xattrs = inner->xattrs,
+	                          .shape = inner->shape,
 	                          .dir_mode = inner->dir_mode,
 	                          .cyclic = inner->cyclic};
 	a->inner = inner;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+#include "fetch/path.h"
 
 #define TOKEN_MAX 65536u
 #define PEM_MAX (16u << 20)
@@ -159,7 +160,8 @@ static void secret_close(struct secret_file *f)
 
 static int open_netrc(void)
 {
-	g_autofree char *path = g_build_filename(g_get_home_dir(), ".netrc", NULL);
+	g_autofree char *home = path_home();
+	g_autofree char *path = g_build_filename(home, ".netrc", NULL);
 	return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 }
 

@@ -213,6 +213,13 @@ static const struct source_ops dir_ops = {
         .describe = dir_describe,
 };
 
+static uint64_t shape_of(const struct dir_source *d)
+{
+	uint32_t made_with[3] = {d->own, d->own ? d->uid : 0, d->own ? d->gid : 0};
+
+	return XXH3_64bits(made_with, sizeof made_with);
+}
+
 struct source *dir_source_open(const char *path, const struct source_options *options,
                                GError **error)
 {
@@ -243,6 +250,7 @@ struct source *dir_source_open(const char *path, const struct source_options *op
 	d->own = options->own;
 	d->uid = options->uid;
 	d->gid = options->gid;
+	d->source.shape = shape_of(d);
 	d->pool = pool_new("source", CLAMP(options->connections, 1, THREADS_MAX));
 	return &d->source;
 }

@@ -115,12 +115,13 @@ static bool read_entries(struct reading *r, DIR *dir, GError **error)
 static bool finish(struct reading *r, struct source_list *req, GError **error)
 {
 	XXH128_hash_t hash = XXH3_128bits_digest(r->hash);
-	char validator[33];
+	char validator[64];
 	int64_t now = clock_realtime();
 
 	g_snprintf(validator, sizeof validator,
-	           "%016" G_GINT64_MODIFIER "x%016" G_GINT64_MODIFIER "x", (guint64)hash.high64,
-	           (guint64)hash.low64);
+	           "O%016" G_GINT64_MODIFIER "x\n%016" G_GINT64_MODIFIER "x%016" G_GINT64_MODIFIER
+	           "x",
+	           (guint64)r->source->source.shape, (guint64)hash.high64, (guint64)hash.low64);
 	if (r->refused > 0)
 		g_message("dir:%s/%s: %" G_GUINT64_FORMAT " names cannot be listed",
 		          r->source->root, r->path, (guint64)r->refused);

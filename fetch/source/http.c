@@ -4,6 +4,7 @@
 #include "fetch/source/http_op.h"
 #include "fetch/source/parsing.h"
 #include <string.h>
+#include <xxhash.h>
 
 static void http_close(struct source *s)
 {
@@ -71,6 +72,15 @@ char *http_source_canonical(const char *url, GError **error)
 	return root_parse(url, &u, &slashless, error) ? url_text(&u) : NULL;
 }
 
+static uint64_t shape_of(const struct source_options *o)
+{
+	uint32_t made_with[4] = {o->file_mode, o->dir_mode, o->uid, o->gid};
+	uint64_t zone = o->index_timezone == NULL
+	                        ? 0
+	                        : XXH3_64bits(o->index_timezone, strlen(o->index_timezone));
+	return XXH3_64bits_withSeed(made_with, sizeof(made_with), zone);
+}
+
 struct source *http_source_open(const char *url, const struct source_options *options,
                                 GError **error)
 {
@@ -89,6 +99,7 @@ struct source *http_source_open(const char *url, const struct source_options *op
 	h->base.ops = &http_ops;
 	h->base.cyclic = true;
 	h->base.dir_mode = options->dir_mode;
+	h->base.shape = shape_of(options);
 	h->options = *options;
 	h->options.headers = NULL;
 	h->options.index_timezone = g_strdup(options->index_timezone);

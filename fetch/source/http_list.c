@@ -26,22 +26,10 @@ struct list_op {
 	GError *refused; /* of the root, while it is asked whether that is a file; owned */
 };
 
-static uint64_t options_hash(const struct source_options *o)
-{
-	uint32_t made_with[4] = {o->file_mode, o->dir_mode, o->uid, o->gid};
-	uint64_t zone = o->index_timezone == NULL
-	                        ? 0
-	                        : XXH3_64bits(o->index_timezone, strlen(o->index_timezone));
-	return XXH3_64bits_withSeed(made_with, sizeof(made_with), zone);
-}
-
 static void validator_split(struct list_op *l, const char *validator)
 {
 	g_auto(GStrv) lines = g_strsplit(validator, "\n", 5);
-	uint64_t options = options_hash(&l->op.http->options);
-	bool same = false;
-	for (char **line = lines; *line != NULL; line++)
-		same = same || (**line == 'O' && g_ascii_strtoull(*line + 1, NULL, 16) == options);
+	bool same = source_shape_is(&l->op.http->base, validator);
 	for (char **line = lines; same && *line != NULL; line++) {
 		char **kept = **line == 'E'   ? &l->etag
 		              : **line == 'M' ? &l->modified
@@ -72,7 +60,7 @@ static char *validator_join(const struct list_op *l, const char *page)
 	if (is_plain(r->modified))
 		g_string_append_printf(out, "M%s\n", r->modified);
 	g_string_append_printf(out, "O%016" G_GINT64_MODIFIER "x\nP%s",
-	                       (guint64)options_hash(&l->op.http->options), page);
+	                       (guint64)l->op.http->base.shape, page);
 	return g_string_free(g_steal_pointer(&out), FALSE);
 }
 

@@ -338,6 +338,7 @@ struct source *retry_new(struct source *inner, unsigned retries, unsigned wait_m
 	struct retry *r = g_new0(struct retry, 1);
 	r->base.ops = &retry_ops;
 	r->base.xattrs = inner->xattrs;
+	r->base.shape = inner->shape;
 	r->base.dir_mode = inner->dir_mode;
 	r->base.cyclic = inner->cyclic;
 	r->inner = inner;

@@ -62,6 +62,16 @@ void source_list(struct source *s, struct source_list *req)
 	submitting = outer;
 }
 
+bool source_shape_is(const struct source *s, const char *validator)
+{
+	const char *line = validator;
+	while (s->shape != 0 && line != NULL && *line != 'O') {
+		line = strchr(line, '\n');
+		line += line != NULL;
+	}
+	return s->shape == 0 || (line != NULL && g_ascii_strtoull(line + 1, NULL, 16) == s->shape);
+}
+
 void source_stat(struct source *s, struct source_stat *req)
 {
 	const struct source_request *outer = guard_enter(&req->base, guard_done);

@@ -113,6 +113,9 @@ struct source_ops {
 struct source {
 	const struct source_ops *ops;
 	bool xattrs; /* listings may carry extended attributes */
+	/* Hash of the options that go into a listing; 0 = none do. The validator of each listing
+	 * has it in a line, O<16 hex digits>: see source_shape_is(). */
+	uint64_t shape;
 	/* Permissions of a directory that a listing told as a file (FETCH_DIRECTORY). */
 	uint32_t dir_mode;
 	bool cyclic; /* a directory may be shown again below itself, and tells no identity */
@@ -154,6 +157,8 @@ char *source_canonical(const char *url, GError **error);
 
 /* The only callers of the ops; they assert the contract above before and after. */
 void source_list(struct source *s, struct source_list *req);
+/* Was the listing of this validator made with the options that the source has now? */
+bool source_shape_is(const struct source *s, const char *validator);
 void source_stat(struct source *s, struct source_stat *req);
 void source_read(struct source *s, struct source_read *req);
 void source_stop(struct source *s);

@@ -103,6 +103,31 @@ def test_full_output_is_a_failure(lacunafs):
     assert done.returncode == 1 and done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.parametrize("closed", [(0,), (0, 1), (1, 2), (0, 1, 2)])
+def test_streams_that_are_closed(mount, lacunafs, tree, scratch, closed):
+    """As cron, or a service, may start it: no pipe of ours takes the number of one."""
+    def close():
+        for fd in closed:
+            os.close(fd)
+    (scratch / "m").mkdir()
+    before = processes.children()
+    status = subprocess.Popen(lacunafs.argv("mount", tree, scratch / "m", "--store",
+                                            scratch / "s"), preexec_fn=close,
+                              env=lacunafs.env).wait(60)
+    try:
+        assert status == 0
+        assert os.listdir(scratch / "m") == os.listdir(tree)
+        output = subprocess.Popen(lacunafs.argv("status", scratch / "m"), preexec_fn=close,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  env=lacunafs.env)
+        text = output.communicate(timeout=60)[0]
+        assert output.returncode == (1 if 1 in closed else 0) and bool(text) == (1 not in closed)
+    finally:
+        assert lacunafs.run("umount", scratch / "m").returncode == 0
+        for pid in processes.children() - before:
+            assert processes.reap(pid, 30) == 0
+
+
 def control(m):
     st = os.stat(m.path)
     name = f"{os.major(st.st_dev)}:{os.minor(st.st_dev)}"

@@ -136,6 +136,32 @@ def test_store_without_permission(lacunafs, tree, scratch, nobody):
            says=["Permission denied"])
 
 
+@pytest.mark.parametrize("argv", [
+    ("--store", ""), ("--store=",), ("-o", "store="), ("-o", "store"), ("--log", ""),
+    ("--token-file=",), ("--ca-file", "")])
+def test_names_that_are_empty(lacunafs, tree, point, argv):
+    """As of a script's variable that is not set; none of them is the default."""
+    refuse(lacunafs, "mount", tree, point, *argv, status=2, says=["store" if "store" in argv[-1]
+                                                                  else argv[0].strip("=")])
+
+
+def test_source_without_permission(lacunafs, scratch, nobody):
+    lacunafs.give(nobody)
+    (scratch / "closed").mkdir(mode=0o700)
+    (scratch / "m").mkdir()
+    os.chown(scratch / "m", nobody, nobody)
+    line = refuse(lacunafs, "mount", scratch / "closed", scratch / "m", user=nobody)
+    assert line == f"lacunafs: dir:{scratch}/closed: Permission denied"
+
+
+def test_umount_of_another_users_mount(mount, lacunafs, tree, nobody):
+    lacunafs.give(nobody)
+    m = mount(tree)
+    refuse(lacunafs, "umount", m.path, user=nobody, status=1,
+           says=["mounted by user 0; only that user and root can"])
+    assert os.path.ismount(m.path)
+
+
 def test_store_below_the_mountpoint(lacunafs, tree, point):
     """A mount over its own store would wait for itself."""
     refuse(lacunafs, "mount", tree, point, "--store", point / "s")

@@ -76,6 +76,45 @@ def test_owner_is_me(mount, lacunafs, roots, nobody):
     assert processes.apart(owner) == 0
 
 
+def seen_by(uid, path):
+    def look():
+        os.setgroups([]), os.setgid(uid), os.setuid(uid)
+        return [os.lstat(path / name).st_uid for name in ("f", "tool", "d", "d/deep")]
+    return processes.apart(look)
+
+
+def test_another_owner_of_the_same_store(mount, lacunafs, roots, nobody):
+    """What was listed in a mount with other options is not what counts in this one, however
+    fresh it is."""
+    lacunafs.give(nobody)
+    (roots / "d" / "deep").write_bytes(b"")
+    m = mount(roots, user=nobody)
+    assert seen_by(nobody, m.path) == [0] * 4
+    m.umount()
+    m = m.again("-o", "owner=me", "-o", "listing_ttl=never")
+    assert seen_by(nobody, m.path) == [nobody] * 4
+    m.umount()
+    m = m.again("-o", "owner=me", "-o", "listing_ttl=never")
+    assert seen_by(nobody, m.path) == [nobody] * 4
+    assert m.status()["network"]["requests"] == 0  # what has the same options is fresh
+    m.umount()
+    m = m.again("-o", "owner=source")
+    assert seen_by(nobody, m.path) == [0] * 4
+
+
+def test_other_modes_of_the_same_store(mount, serve, roots):
+    server = serve(roots)
+    m = mount(server.url)
+    assert os.lstat(m / "f").st_mode & 0o777 == 0o755
+    m.umount()
+    m = m.again("-o", "filemode=640,uid=7")
+    assert (os.lstat(m / "f").st_mode & 0o777, os.lstat(m / "f").st_uid) == (0o640, 7)
+    m.umount()
+    server.stop()
+    m = m.again("-o", "filemode=604,uid=8")  # unreachable: the listing that there is
+    assert (os.lstat(m / "f").st_mode & 0o777, os.lstat(m / "f").st_uid) == (0o640, 7)
+
+
 @pytest.mark.parametrize("options, word", [
     ("uid=5", "owner=me"), ("gid=5", "owner=me"), ("owner=me,uid=5", "excludes"),
     ("owner=you", "source or me")])

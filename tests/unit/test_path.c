@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pwd.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -205,6 +206,29 @@ static void test_name_length(void)
 	g_assert_true(path_valid(""));
 }
 
+/* A HOME that names no place must not become one below the current directory. */
+static void test_home(void)
+{
+	const char *said[] = {"", "relative", "./x", NULL};
+	g_autofree char *before = g_strdup(g_getenv("HOME"));
+	struct passwd *user = getpwuid(getuid());
+	g_autofree char *known = g_strdup(user ? user->pw_dir : "/");
+	g_autofree char *set = NULL;
+
+	for (const char **home = said; *home; home++) {
+		g_setenv("HOME", *home, TRUE);
+		g_autofree char *found = path_home();
+		g_assert_cmpstr(found, ==, known);
+	}
+	g_setenv("HOME", "/some/where", TRUE);
+	set = path_home();
+	g_assert_cmpstr(set, ==, "/some/where");
+	if (before)
+		g_setenv("HOME", before, TRUE);
+	else
+		g_unsetenv("HOME");
+}
+
 int main(int argc, char **argv)
 {
 	int status;
@@ -218,6 +242,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/path/parent", test_parent);
 	g_test_add_func("/path/long", test_long);
 	g_test_add_func("/path/name-length", test_name_length);
+	g_test_add_func("/path/home", test_home);
 	status = g_test_run();
 	tear_down();
 	return status;
