@@ -64,6 +64,8 @@ static int transfer_file(struct transfer *t, struct store_file **out)
 	struct store_file *file = c->file;
 	int err;
 
+	if (c->remote[0] == '\0') /* of no file at the source: what came is another's */
+		return -ESTALE;
 	if (pinned != 0 && t->read.version != pinned) {
 		t->changed = true;
 		return -ESTALE;

@@ -150,6 +150,15 @@ static void slot_start(struct slot *slot, uint64_t ino)
 		                                             : "not known to the mount"});
 		return;
 	}
+	if (inode->born) { /* made here: nothing of it can be absent */
+		pthread_mutex_lock(&inode->lock);
+		struct filler_line line = {.ino = ino, .bytes = inode->size};
+		pthread_mutex_unlock(&inode->lock);
+		inode_put(f->server, inode);
+		f->bytes += line.bytes;
+		tell(f, &line);
+		return;
+	}
 	slot->inode = inode;
 	slot->content = inode_open_content(f->server, inode);
 	slot->next = 0;

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -193,6 +194,32 @@ def test_control_socket_with_rude_clients(mount, serve, tree):
             return False
     assert processes.wait_until(answered)
     m.umount()
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_fill_what_was_made_here(mount, lacunafs, serve, tree, offline):
+    """It is whole, and there is nothing to ask the source for: least of all for its root's page,
+    which may well be of the same size."""
+    server = serve(tree)
+    page = len(urllib.request.urlopen(server.url).read())
+    m = mount(server.url)
+    (m / "new").mkdir()
+    made = {"new/small": b"x", "new/page": b"p" * page, "new/big": b"b" * 300_000, "made": b""}
+    for name, data in made.items():
+        (m / name).write_bytes(data)
+    for again in (False, True):
+        if again:
+            m.umount()
+            if offline:
+                server.stop()
+            m = m.again()
+        before = m.status()["network"]["bytes"]
+        done = lacunafs.run("fill", m / "new", m / "made")
+        assert done.returncode == 0 and done.stderr == "", done
+        assert done.stdout.startswith("4 of 4 files, 293 KiB, of which 0 B fetched"), done
+        assert m.status()["network"]["bytes"] == before
+        assert {name: (m / name).read_bytes() for name in made} == made
+        assert m.status("new/page")["last_error"] is None
 
 
 @pytest.mark.sanitize
