@@ -65,8 +65,7 @@ struct clearing {
 
 static int clear_directory(const struct clearing *c, const struct place *p);
 
-/* A file of which nothing can be told: its record is damaged, or what it was made from. */
-static int set_aside(struct store *s, const struct place *p)
+int place_set_aside(struct store *s, const struct place *p)
 {
 	char to[40];
 
@@ -119,7 +118,7 @@ static int clear_file(const struct clearing *c, const struct place *p, const str
 
 	last_look(p, &last);
 	if (S_ISREG(st->st_mode) && (!known || (st->st_nlink == 1 && !last.file)))
-		return set_aside(s, p);
+		return place_set_aside(s, p);
 	if (unlinkat(p->dir, p->name, 0) < 0)
 		return -errno;
 	last_forget(s, &last);

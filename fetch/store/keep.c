@@ -63,6 +63,8 @@ int store_file_keep(struct store_file *f, const char *path, const struct store_k
 	pthread_mutex_lock(&f->lock);
 	if (err == 0 && !(f->record.flags & RECORD_KEPT))
 		err = file_keep_locked(f, path, k);
+	else if (err == 0)
+		err = origin_again(f->store, f->record.id, f->link_ino, k->remote);
 	pthread_mutex_unlock(&f->lock);
 	return err;
 }

@@ -94,6 +94,13 @@ static ssize_t piece_read(struct store *s, uint64_t id, unsigned n, char text[PI
 	return length < 0 ? -errno : length > PIECE ? -ESTALE : length;
 }
 
+int origin_again(struct store *s, uint64_t id, uint64_t ino, const char *remote)
+{
+	char piece[PIECE + 1];
+
+	return piece_read(s, id, 0, piece) == -ENOENT ? origin_write(s, id, ino, remote) : 0;
+}
+
 int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote)
 {
 	g_autoptr(GString) text = g_string_new(NULL);

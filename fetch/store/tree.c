@@ -67,6 +67,9 @@ static int look_record(struct store *s, const struct record *r, struct tree_node
 		return -ENOENT;
 	n->kind = r->flags & RECORD_LOCAL ? TREE_LOCAL : TREE_KEPT;
 	err = origin_read(s, r->id, &ino, &n->remote);
+	/* all of it is here, and needs none: as what was made here */
+	if (err == -ENOENT && n->kind == TREE_LOCAL)
+		return 0;
 	if (err)
 		return err == -ENOENT ? -ESTALE : err;
 	n->st.st_ino = ino;

@@ -84,12 +84,16 @@ static bool has_default_acl(const struct place *p)
 int place_clear(struct store *s, const struct place *p, const char *path)
 {
 	struct tree_node n;
+	struct stat st;
 	int err = tree_look(s, path, &n);
 
 	if (err == 0) {
 		tree_node_clear(&n);
 		return -EEXIST;
 	}
+	if (err == -ESTALE && fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    S_ISREG(st.st_mode))
+		return place_set_aside(s, p);
 	if (err != -ENOENT && err != -ESTALE)
 		return err;
 	if (unlinkat(p->dir, p->name, 0) == 0)
@@ -349,8 +353,9 @@ static int keep_directory(struct store *s, struct place *p, const struct store_k
 
 	if (mkdirat(p->dir, p->name, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	if (mark_read(p, &mark) == 0)
-		return 0; /* it counts already */
+	if (mark_read(p, &mark) == 0) /* it counts already */
+		return mark.flags & MARK_DIR_LOCAL ? 0
+		                                   : origin_again(s, mark.id, o->ino, k->remote);
 	/* where it is by now it was not made, and inherits nothing */
 	lremovexattr(p->proc, "system.posix_acl_access");
 	lremovexattr(p->proc, "system.posix_acl_default");

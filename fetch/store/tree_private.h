@@ -53,6 +53,8 @@ void last_forget(struct store *s, const struct last *l); /* after it went */
 int clear_below(struct store *s, const struct place *p, bool remove);
 /* The directory and what is left in it; 0 where it is not there. -ENOTEMPTY as above. */
 int place_rmdir(struct store *s, const struct place *p, uint64_t dir);
+/* A file of which nothing can be told: its record is damaged, or what it was made from. */
+int place_set_aside(struct store *s, const struct place *p);
 /* Removes a leftover that does not count from the name. -EEXIST: it counts. */
 int place_clear(struct store *s, const struct place *p, const char *path);
 
@@ -77,6 +79,8 @@ int origin_key(int dir, const char *name, uint64_t *key);
 int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote);
 /* *remote: owned by the caller. -ENOENT. */
 int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote);
+/* The same, where there is none any more. */
+int origin_again(struct store *s, uint64_t id, uint64_t ino, const char *remote);
 void origin_remove(struct store *s, uint64_t id);
 
 /* links.c. Of a file whose record is about to say that it is kept: it has `nlink` names. */

@@ -178,6 +178,30 @@ def test_a_store_of_an_earlier_version(world):
     assert trees.differences(native, m.path) == []
 
 
+def test_without_their_origins(world):
+    """Of a store that was restored in part, or of a file system that lost names with the power:
+    what is all here counts, and what cannot be told is set aside by who comes in its place."""
+    m, native = world
+    m.umount()
+    edited = (m.store / "tree" / "edited").read_bytes()
+    shutil.rmtree(m.store / "state" / "origins")
+    os.unlink(m.source / "edited")
+    m = m.again()
+    for name in ("small", "rewritten", "cut"):
+        if name != "cut":  # what it was made from is known again when it is changed
+            assert (m / name).read_bytes() == (native / name).read_bytes(), name
+        put(m / name, 20, b"goes on"), put(native / name, 20, b"goes on")
+    (m / "in the root").write_bytes(b"which is kept, too")
+    assert m.program.run("refresh", m.path).returncode == 0
+    assert "edited" not in os.listdir(m.path)
+    (m / "edited").write_bytes(b"another")
+    m.umount()
+    assert edited in [p.read_bytes() for p in (m.store / "state" / "orphans").iterdir()]
+    m = m.again()
+    for name in ("small", "rewritten", "cut"):
+        assert (m / name).read_bytes() == (native / name).read_bytes(), name
+
+
 def test_a_walk_that_was_cut_short_is_done_again(world):
     """Of a store of an earlier version most files are bound by then, and tell that it is none."""
     m, native = world
