@@ -93,6 +93,8 @@ static bool place(unsigned n, uint32_t uid, char *path, size_t size, int *length
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	*length = 0;
+	if (n > 3)
+		return n < 4 + PRIVATE_MAX && private_place(n - 4, uid, path, size, length);
 	if (n == 0 && uid == 0)
 		*length = snprintf(path, size, "/run/lacunafs");
 	else if (n == 1 && uid == geteuid() && runtime && runtime[0] == '/')
@@ -101,9 +103,7 @@ static bool place(unsigned n, uint32_t uid, char *path, size_t size, int *length
 		*length = snprintf(path, size, "/run/user/%u/lacunafs", uid);
 	else if (n == 3)
 		*length = snprintf(path, size, "/tmp/lacunafs-%u", uid);
-	else if (n < 4 + PRIVATE_MAX)
-		return private_place(n - 4, uid, path, size, length);
-	return n <= 3;
+	return true;
 }
 
 static void patience_set(int fd, int ms)
