@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <time.h>
 #include <unistd.h>
+#include "fuse/mounting.h"
 
 /* A piece of a slow disk is read by then, and umount waits for six times as long. */
 #define LONGEST_S 10
@@ -21,7 +22,7 @@ static void leave(struct server *s)
 	g_warning("%s does not answer, and is left as it is: whoever asked it waits no longer",
 	          s->settings->source);
 	if (s->session)
-		fuse_session_unmount(s->session);
+		mounting_end(s);
 	if (s->store)
 		store_abandon(s->store);
 	_exit(0);

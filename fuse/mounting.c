@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include "fuse/mounting.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
+#include "fuse/mounts.h"
 #include "fuse/ops.h"
 
 /* What libfuse said, of which it prints a line in pieces; only warnings and errors. */
@@ -102,6 +106,29 @@ static char *heard(int file, int before)
 	return g_strjoinv("; ", lines);
 }
 
+static dev_t device_of(const struct mount *m)
+{
+	return makedev(m->major, m->minor);
+}
+
+/* Where fusermount3 fails with our type, libfuse tries without it: nobody would find such a mount.
+ */
+static bool identify(struct server *s, GError **error)
+{
+	const char *point = s->settings->mountpoint;
+	g_autoptr(GPtrArray) mounts = mounts_read(NULL);
+	const struct mount *m = mounts ? mounts_at(mounts, point) : NULL;
+	if (m && strcmp(m->type, "fuse") == 0) {
+		s->device = device_of(m);
+		mounting_end(s);
+		g_set_error(error, LOCAL_ERROR, EIO,
+		            "%s: could not be mounted as " MOUNT_TYPE ", only as fuse", point);
+		return false;
+	}
+	s->device = m && mount_is_ours(m) ? device_of(m) : 0;
+	return true;
+}
+
 bool mounting_do(struct server *s, GError **error)
 {
 	const char *point = s->settings->mountpoint;
@@ -123,5 +150,27 @@ bool mounting_do(struct server *s, GError **error)
 		                    : "libfuse gives no reason");
 	else if (*words)
 		g_message("while mounting: %s", words);
-	return ok;
+	return ok && identify(s, error);
+}
+
+/* libfuse unmounts whatever is topmost at the path. */
+static bool is_covered(const struct server *s)
+{
+	g_autoptr(GPtrArray) mounts = mounts_read(NULL);
+	const struct mount *m = mounts ? mounts_at(mounts, s->settings->mountpoint) : NULL;
+	return s->device && m && device_of(m) != s->device;
+}
+
+void mounting_end(struct server *s)
+{
+	if (!is_covered(s)) {
+		fuse_session_unmount(s->session);
+		return;
+	}
+	g_message("what is mounted at %s now is not ours, and stays", s->settings->mountpoint);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		return; /* it is closed at the end */
+	dup3(null, fuse_session_fd(s->session), O_CLOEXEC);
+	close(null);
 }

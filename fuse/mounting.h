@@ -8,4 +8,8 @@
 
 /* s->session, from the settings. */
 bool mounting_prepare(struct server *s, GError **error);
+/* Sets s->device. */
 bool mounting_do(struct server *s, GError **error);
+/* Closes the device, so that whoever waits gets ENOTCONN, and unmounts; but not what somebody has
+ * mounted over it or in its place. */
+void mounting_end(struct server *s);

@@ -295,7 +295,13 @@ static void mounted_end(struct server *s)
 	vigil_free(s->vigil);
 	if (s->backing)
 		backing_free(g_steal_pointer(&s->backing));
-	fuse_session_unmount(s->session); /* closes the device: whoever waits gets ENOTCONN */
+	mounting_end(s);
+}
+
+static struct control *control_start(struct server *s, const struct stat *root, GError **error)
+{
+	dev_t device = s->device ? s->device : root->st_dev;
+	return control_new(s, major(device), minor(device), error);
 }
 
 static bool mounted_run(struct server *s, int ready_fd, int signals, GError **error)
@@ -310,7 +316,7 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 		g_set_error(error, LOCAL_ERROR, errno, "%s: %s", s->settings->mountpoint,
 		            g_strerror(errno));
 	else
-		s->control = control_new(s, major(st.st_dev), minor(st.st_dev), error);
+		s->control = control_start(s, &st, error);
 	bool ok = s->served = s->control != NULL;
 	if (ok) {
 		g_message("mounted %s at %s", s->settings->source, s->settings->mountpoint);

@@ -128,3 +128,25 @@ def test_a_source_that_does_not_let_go(mount, serve, scratch):
     assert "does not answer" in m.log() and not os.path.ismount(m.path)
     again = mount(dead.path, store=scratch / "store")
     assert (again / "own").read_bytes() == b"written here"
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("how", ["over it", "in its place"])
+def test_what_others_mounted_stays(mount, tree, how):
+    """Told to stop, the daemon unmounts its own mount, not what is topmost at the path."""
+    m = mount(tree)
+    held = os.open(m / "big", os.O_RDONLY) if how == "in its place" else -1
+    if held >= 0:
+        subprocess.run(["umount", "-l", m.path], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "theirs", m.path], check=True)
+    try:
+        (m.path / "precious").write_text("data")
+        assert end(m) == 0
+        assert (m.path / "precious").read_text() == "data"
+    finally:
+        subprocess.run(["umount", m.path], check=True)
+        if held >= 0:
+            os.close(held)
+        else:  # what was covered is dead, and the next mount takes it away
+            m.again()
+            assert (m / "big").exists()

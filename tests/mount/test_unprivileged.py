@@ -33,6 +33,25 @@ def test_fusermount(mount, lacunafs, serve, tree, nobody):
     assert become("cmp", tree / "big", m / "big").returncode == 0
 
 
+def test_fusermount_that_loses_the_type(lacunafs, tree, scratch, nobody):
+    """libfuse tries again without it: nobody would find such a mount, by type or by control."""
+    lacunafs.give(nobody)
+    fake = scratch / "bin" / "fusermount3"
+    fake.parent.mkdir(mode=0o755)
+    fake.write_text(f"""#!/bin/sh
+case "$*" in *subtype=*) exit 1 ;; esac
+exec {shutil.which("fusermount3")} "$@"
+""")
+    fake.chmod(0o755)
+    point = scratch / "point"
+    point.mkdir()
+    os.chown(point, nobody, nobody)
+    done = lacunafs.run("mount", tree, point, user=nobody,
+                        env={"PATH": f"{fake.parent}:{os.environ['PATH']}"})
+    assert done.returncode == 1 and "only as fuse" in done.stderr, done
+    assert not os.path.ismount(point)
+
+
 def test_others_are_kept_out(mount, lacunafs, serve, tree, nobody):
     lacunafs.give(nobody)
     m = mount(serve(tree).url, user=nobody)
