@@ -3,6 +3,8 @@
 #include "fetch/source/index_page.h"
 #include <string.h>
 
+#define START_MAX 8192u /* as long as a URL may be */
+
 /* Length of "scheme" where `url` begins with "scheme:", else 0. */
 static size_t scheme_length(const char *url)
 {
@@ -144,6 +146,9 @@ void index_base_move(struct index_base *base, const char *href)
 	char *start = path_join(absolute ? "/" : base->directory, href + (length > 0 && absolute),
 	                        length - (length > 0 && absolute));
 	strrchr(start, '/')[1] = '\0';
+	/* each link is joined to it: a million of them to one of a megabyte would never end */
+	if (strlen(start) > START_MAX)
+		g_clear_pointer(&start, g_free);
 	base->start = start;
 }
 

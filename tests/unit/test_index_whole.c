@@ -45,6 +45,24 @@ static void test_base_moved(void)
 	}
 }
 
+/* No URL is that long: it is as one elsewhere, and not joined to every link. */
+static void test_base_long(void)
+{
+	g_autoptr(GString) base = g_string_new("/"), link = g_string_new("tree/a");
+	for (unsigned i = 0; i < 5000; i++) {
+		g_string_append(base, "d/");
+		g_string_prepend(link, "../");
+	}
+	g_autofree char *page = g_strdup_printf("<html><base href=\"%s\"><title>Index of "
+	                                        "/tree/</title><pre><a href=\"../\">../</a>\n"
+	                                        "<a href=\"%s\">x</a>\n</pre></html>",
+	                                        base->str, link->str);
+	g_autoptr(GError) error = NULL;
+	g_assert_null(parse_text("text/html", page, &error));
+	g_assert_error(error, FETCH_ERROR, FETCH_PROTOCOL);
+	g_assert_nonnull(strstr(error->message, "lead elsewhere"));
+}
+
 /* An index of which every row leads elsewhere is no empty directory; what stands around the rows of
  * an empty one is none of them. */
 static void test_elsewhere(void)
@@ -163,6 +181,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_log_set_handler("lacunafs", G_LOG_LEVEL_MESSAGE, log_drop, NULL);
 	g_test_add_func("/index/base-moved", test_base_moved);
+	g_test_add_func("/index/base-long", test_base_long);
 	g_test_add_func("/index/elsewhere", test_elsewhere);
 	g_test_add_func("/index/end", test_end);
 	g_test_add_func("/index/timezone", test_timezone);
