@@ -162,12 +162,12 @@ bool iomode_may_pass(struct server *s, struct inode *i)
 	return large && S_ISREG(i->type) && !backing_unusable(s->backing);
 }
 
-char *iomode_reason(struct server *s, struct inode *i)
+char *iomode_reason(struct server *s, struct inode *i, bool whole)
 {
 	const char *unusable = backing_unusable(s->backing);
 	pthread_mutex_lock(&i->lock);
 	enum iomode_kind mode = i->iomode;
-	bool complete = i->complete;
+	bool complete = i->complete || whole;
 	uint32_t handles = i->handles;
 	int err = i->backing_errno;
 	uint64_t size = i->size;

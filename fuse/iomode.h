@@ -21,8 +21,8 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
                              bool watched, bool exact);
 /* A RELEASE, or an open whose reply failed. */
 void iomode_release(struct server *s, struct inode *i);
-/* Why `i` is not passthrough (yet), for people; NULL: it is, or the next open will be. Caller
- * frees. */
-char *iomode_reason(struct server *s, struct inode *i);
+/* Why `i` is not passthrough (yet), for people; NULL: it is, or the next open will be. `whole`:
+ * that is known already, which an open has to find out. Caller frees. */
+char *iomode_reason(struct server *s, struct inode *i, bool whole);
 /* Whether that may change: not where passthrough is unusable, nor for a small file. */
 bool iomode_may_pass(struct server *s, struct inode *i);

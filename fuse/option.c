@@ -257,9 +257,11 @@ static bool rule_apply(struct settings *s, const struct rule *r, const char *tex
 /* What fstab(5) has for mount(8) and systemd, which hand all of it on. */
 static bool for_mount8(const char *option)
 {
-	static const char *const words[] = {
-	        "defaults", "auto",  "noauto", "nofail",   "_netdev",    "user",         "nouser",
-	        "users",    "owner", "group",  "relatime", "norelatime", "nostrictatime"};
+	static const char *const words[] = {"defaults",      "auto",       "noauto",   "nofail",
+	                                    "_netdev",       "user",       "nouser",   "users",
+	                                    "owner",         "group",      "relatime", "norelatime",
+	                                    "nostrictatime", "atime",      "diratime", "nolazytime",
+	                                    "nomand",        "noiversion", "silent",   "loud"};
 	for (unsigned i = 0; i < G_N_ELEMENTS(words); i++)
 		if (strcmp(option, words[i]) == 0)
 			return true;

@@ -242,7 +242,7 @@ static void add_content(struct server *s, struct inode *i, unsigned bar, JsonBui
 	pthread_mutex_lock(&i->lock);
 	unsigned mode = i->iomode, handles = i->handles;
 	pthread_mutex_unlock(&i->lock);
-	g_autofree char *reason = iomode_reason(s, i);
+	g_autofree char *reason = iomode_reason(s, i, !error && content_lasts(c));
 
 	json_add_int(b, "size", info.size);
 	json_add_text(b, "content",

@@ -31,7 +31,7 @@ def test_fstab(lacunafs, roots, scratch, how):
     there.mkdir()
     (there / "lacunafs").symlink_to(lacunafs.path)
     env = {**lacunafs.env, "PATH": f"{there}:{lacunafs.env['PATH']}"}
-    options = f"rw,noauto,nofail,_netdev,user,owner,defaults,relatime,x-systemd.automount," \
+    options = f"rw,noauto,nofail,_netdev,user,owner,defaults,relatime,atime,diratime,nomand,x-systemd.automount," \
         f"comment=x,store={store}"
     argv = ["mount.fuse3", f"lacunafs#{roots}"] if how == "mount.fuse3" else \
         [str(there / "lacunafs"), str(roots)]

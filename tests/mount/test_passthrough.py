@@ -56,6 +56,18 @@ def test_promotion(pmount, serve, tree):
         assert m.status()["store"]["bytes_served"] == before
 
 
+def test_whole_since_another_mount(pmount, serve, tree):
+    """No open has looked at it yet in this one; the next one will have it passed through."""
+    m = pmount(serve(tree).url)
+    m.fill("big")
+    m.umount()
+    m = m.again()
+    told = m.status("big")
+    assert told["content"] == "complete" and told["passthrough_reason"] is None
+    with open(m / "big", "rb"):
+        assert mode(m, "big") == ("passthrough", None)
+
+
 def test_reads_after_the_daemon_is_dead(pmount, serve, tree):
     """Proof that passthrough is none of the daemon's business."""
     m = pmount(serve(tree).url)
