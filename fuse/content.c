@@ -199,6 +199,29 @@ static bool same_entry(const struct listing_entry *a, const struct listing_entry
 	       a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->nlink == b->nlink;
 }
 
+/* The kernel may forget the inode before it looks the name up again, and with it goes what the
+ * listing does not say. */
+void inode_list_held(struct server *s, struct inode *i)
+{
+	g_autofree char *path = inode_path(s, i);
+	struct store_probe probe;
+	uint32_t index;
+	struct listing *l = inode_listed(s, i, &index);
+	struct inode *parent = inode_parent(s, i, NULL);
+	if (l && listing_at(l, index)->ino == i->ino &&
+	    store_probe(s->store, path, i->ino, &probe) == 0) {
+		pthread_mutex_lock(&i->lock);
+		if (!i->local && i->size == probe.size)
+			i->mtime_ns = probe.mtime_ns;
+		pthread_mutex_unlock(&i->lock);
+		directory_resolve(inode_open_directory(s, parent), l, index, probe.size, true,
+		                  probe.mtime_ns);
+	}
+	if (l)
+		listing_unref(l);
+	inode_put(s, parent);
+}
+
 /* An entry differs from what it was. A file of which something is present keeps what it
  * says of itself: the listing is made to agree, so that the next look-up does too. */
 static void entry_changed(struct server *s, struct inode *dir, struct directory *d,

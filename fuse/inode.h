@@ -194,6 +194,8 @@ enum adoption {
 	ADOPT_NEVER, /* bytes of the old version are here: the inode stays with them */
 };
 enum adoption inode_adopt(struct server *s, struct inode *i, const struct listing_entry *entry);
+/* The listing says what is held of it, of another version than it has. */
+void inode_list_held(struct server *s, struct inode *i);
 /* fill_options and lister_options callbacks; `user` is the server. */
 char *content_path_now(void *user, struct content *c);
 void content_completed(void *user, struct content *c);

@@ -351,7 +351,8 @@ struct inode *inode_listed_as(struct server *s, struct inode *dir, const char *n
 		return NULL;
 	if (i->local)
 		inode_refresh(s, i);
-	else if (!S_ISREG(entry->mode) || entry->nlink < 2 || !take_linked(s, i))
-		inode_adopt(s, i, entry);
+	else if ((!S_ISREG(entry->mode) || entry->nlink < 2 || !take_linked(s, i)) &&
+	         inode_adopt(s, i, entry) == ADOPT_NEVER)
+		inode_list_held(s, i);
 	return i;
 }

@@ -45,8 +45,10 @@ static struct content *content_get(struct server *s, struct inode *i, bool open,
 	pthread_mutex_unlock(&i->lock);
 	/* Of pages the kernel is told by a thread, and loses the attributes once more, perhaps
 	 * while those it has just asked for are on their way: it then goes on with an old size. */
-	if (other_version)
+	if (other_version) {
+		inode_list_held(s, i);
 		notifier_inode(s->notifier, inode_id(i), open);
+	}
 	if (*err == 0)
 		return c;
 	content_unref(c);

@@ -167,6 +167,24 @@ def test_changed_while_it_is_refreshed(mount, serve, scratch, slowly, change):
     assert (m / name).read_bytes() == b"2" * 60_000
 
 
+def test_what_is_held_is_listed(mount, serve, source):
+    """Something of an older version is here than the one that was listed: once it was opened, who
+    looks it up anew is told so, and does not have to open it twice."""
+    m = mount(serve(source).url, "-o", "rw,listing_ttl=50ms,readahead=0")
+    with open(m / "f", "rb", buffering=0) as f:
+        assert f.read(PAGE) == version(1)[:PAGE]
+        trees.put(source / "f", version(2, PAGES // 2), NEW)
+        (source / "g").touch()
+        assert processes.wait_until(lambda: (m / "g").exists())
+    for _ in range(2):
+        m.umount()
+        m = m.again("-o", "rw,listing_ttl=never")
+        told = os.stat(m / "f")
+        with open(m / "f", "rb", buffering=0) as f:
+            assert f.read(PAGE) == version(1)[:PAGE]
+    assert (told.st_size, told.st_mtime) == (len(version(1)), OLD)
+
+
 @pytest.mark.parametrize("size", [60_000, 40_000])
 def test_append_to_a_version_that_was_just_taken(mount, serve, scratch, slowly, size):
     """Its end is not the one that the kernel knew when it began to open the file."""
