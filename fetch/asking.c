@@ -10,6 +10,7 @@
 
 static void asking_load(struct pool_job *job);
 static void asking_done(struct source_request *r, const GError *error);
+static void asking_probed(struct source_request *r, const GError *error);
 
 struct asking *asking_new_locked(struct directory *d)
 {
@@ -20,6 +21,7 @@ struct asking *asking_new_locked(struct directory *d)
 	a->job.run = asking_load;
 	a->request.base.path = d->path;
 	a->request.base.done = asking_done;
+	a->probe.base.done = asking_probed;
 	d->lister->submitting++;
 	return a;
 }
@@ -28,6 +30,7 @@ static void asking_free(struct asking *a)
 {
 	listing_unref(a->request.previous);
 	directory_unref(a->directory);
+	g_free(a->deeper);
 	g_free(a);
 }
 
@@ -121,7 +124,6 @@ static void asking_load(struct pool_job *job)
 	struct listing *listing = d->local ? NULL : listing_load(d);
 	struct shape shape = listing ? listing_shape(listing) : (struct shape){0};
 	struct overlay *overlay = overlay_load(d, &error);
-	g_autofree char *loop = NULL;
 	GArray *answers = answers_new();
 	bool ask, waited;
 
@@ -129,8 +131,7 @@ static void asking_load(struct pool_job *job)
 	waited = d->waiters != NULL;
 	if (overlay) {
 		d->looked = true;
-		loop = listing ? directory_loop_locked(d, &shape) : NULL;
-		if (d->listing == NULL && loop == NULL) {
+		if (d->listing == NULL) {
 			d->listing = g_steal_pointer(&listing);
 			/* that of a mount with other options is asked for again */
 			d->expired |= d->listing &&
@@ -163,8 +164,7 @@ static void asking_load(struct pool_job *job)
 }
 
 /* A new listing is put in place, and what it replaces is the caller's. */
-static void asking_accept_locked(struct asking *a, const struct shape *shape,
-                                 struct listing **before)
+static void asking_accept_locked(struct asking *a, struct listing **before)
 {
 	struct directory *d = a->directory;
 	struct listing *told = a->request.listing;
@@ -180,19 +180,11 @@ static void asking_accept_locked(struct asking *a, const struct shape *shape,
 	} else {
 		*before = d->listing;
 		d->listing = told;
-		d->shape = *shape;
+		d->shape = a->shape;
 		directory_relisted_locked(d);
 		directory_unsaved_locked(d, true);
 	}
 	a->request.listing = NULL;
-}
-
-static GError *loop_error_locked(struct directory *d, const struct shape *shape)
-{
-	g_autofree char *why = directory_loop_locked(d, shape);
-	g_autofree char *where = why ? source_describe(d->lister->source, d->path) : NULL;
-
-	return why ? g_error_new(LOCAL_ERROR, ELOOP, "%s: %s", where, why) : NULL;
 }
 
 /* What counts here outlives its directory at the source, of which nothing shows through then. An
@@ -211,33 +203,22 @@ static bool asking_vanished(struct asking *a, const GError *error)
 	return a->request.listing != NULL;
 }
 
-static void asking_done(struct source_request *r, const GError *error)
+/* The last touch. */
+static void asking_end(struct asking *a, const GError *error)
 {
-	struct asking *a = (struct asking *)r;
 	struct directory *d = a->directory;
 	struct lister *l = d->lister;
-	struct listing *before = NULL, *after = NULL, *refused = NULL;
-	bool vanished = error && asking_vanished(a, error);
-	bool anew = (!error || vanished) && a->request.listing != a->request.previous;
-	struct shape shape = anew ? listing_shape(a->request.listing) : (struct shape){0};
-	g_autoptr(GError) wrong = NULL;
+	struct listing *before = NULL, *after = NULL;
 	GArray *answers = answers_new();
 	bool waited;
 
-	if (vanished)
-		error = NULL;
 	pthread_mutex_lock(&l->lock);
-	lister_reached_locked(l, error);
 	waited = d->waiters != NULL;
-	if (anew && (wrong = loop_error_locked(d, &shape))) {
-		refused = g_steal_pointer(&a->request.listing);
-		error = wrong;
-	}
 	if (error) {
 		directory_failed_locked(d, error);
 		d->expired |= a->was_expired;
 	} else {
-		asking_accept_locked(a, &shape, &before);
+		asking_accept_locked(a, &before);
 		after = listing_ref(d->listing);
 	}
 	pthread_mutex_unlock(&l->lock);
@@ -254,6 +235,58 @@ static void asking_done(struct source_request *r, const GError *error)
 	answers_give(answers);
 	listing_unref(before);
 	listing_unref(after);
-	listing_unref(refused);
+	listing_unref(a->request.listing);
 	asking_free(a);
+}
+
+/* What it looks like counts unless the same is further down, too; as long as that is not known,
+ * nothing does. */
+static void asking_probed(struct source_request *r, const GError *error)
+{
+	struct asking *a = (struct asking *)((char *)r - offsetof(struct asking, probe));
+	struct lister *l = a->directory->lister;
+	struct shape deeper =
+	        a->probe.listing ? listing_shape(a->probe.listing) : (struct shape){0};
+	g_autoptr(GError) wrong = NULL;
+
+	if (error && !directory_is_refusal(error))
+		wrong = g_error_copy(error);
+	else if (!error && shape_equal(&deeper, &a->shape))
+		ancestry_error(a->directory, &wrong);
+	listing_unref(a->probe.listing);
+	pthread_mutex_lock(&l->lock);
+	lister_reached_locked(l, error);
+	pthread_mutex_unlock(&l->lock);
+	asking_end(a, wrong);
+}
+
+static void asking_done(struct source_request *r, const GError *error)
+{
+	struct asking *a = (struct asking *)r;
+	struct lister *l = a->directory->lister;
+	bool vanished = error && asking_vanished(a, error);
+	bool anew = (!error || vanished) && a->request.listing != a->request.previous;
+	enum ancestry ancestry = ANCESTRY_NONE;
+	g_autoptr(GError) wrong = NULL;
+
+	if (vanished)
+		error = NULL;
+	if (anew)
+		a->shape = listing_shape(a->request.listing);
+	pthread_mutex_lock(&l->lock);
+	lister_reached_locked(l, error);
+	if (anew)
+		ancestry = directory_ancestry_locked(a->directory, &a->shape, &a->deeper, &wrong);
+	if (ancestry == ANCESTRY_DOUBT && l->stopped)
+		wrong = g_error_new(FETCH_ERROR, FETCH_CANCELLED, "the mount is going away");
+	else if (ancestry == ANCESTRY_DOUBT)
+		l->submitting++;
+	pthread_mutex_unlock(&l->lock);
+	if (ancestry == ANCESTRY_DOUBT && !wrong) {
+		a->probe.base.path = a->deeper;
+		source_list(l->source, &a->probe);
+		lister_submitted(l);
+	} else {
+		asking_end(a, wrong ? wrong : error);
+	}
 }

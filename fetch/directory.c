@@ -220,8 +220,7 @@ char *directory_cause(struct directory *d)
 	return cause;
 }
 
-/* Asked again it says the same: there is no index, nobody gets it, or it leads back to itself. */
-static bool is_refusal(const GError *error)
+bool directory_is_refusal(const GError *error)
 {
 	return g_error_matches(error, FETCH_ERROR, FETCH_PROTOCOL) ||
 	       g_error_matches(error, FETCH_ERROR, FETCH_DENIED) ||
@@ -237,7 +236,7 @@ void directory_failed_locked(struct directory *d, const GError *error)
 	l->errors++;
 	g_free(d->cause);
 	d->cause = g_strdup(error->message);
-	d->refused = is_refusal(error);
+	d->refused = directory_is_refusal(error);
 	d->quiet_ns = clock_now() + (int64_t)quiet_ms * 1000000;
 }
 

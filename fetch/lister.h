@@ -10,7 +10,7 @@
  * Owns:    borrows store, source, pool, clock; a directory holds its listing
  * Locking: one mutex, never held across I/O or a callback
  * Errors:  positive errno to waiters; logged once. ELOOP: a directory of a source that is
- *          `cyclic` is one above it again
+ *          `cyclic` is one above it again, for ever
  */
 #pragma once
 #include <sys/types.h>

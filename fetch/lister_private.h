@@ -33,11 +33,21 @@ struct lister {
 	uint64_t listings, listings_unchanged, attributes, errors;
 };
 
+/* All that a listing says, to be compared with another's. */
+struct shape {
+	uint64_t hash;
+	uint32_t count;
+	bool telling; /* there is the time of a file in it */
+};
+
 /* One directory being listed. */
 struct asking {
 	struct source_list request;  /* belongs to the source once submitted */
+	struct source_list probe;    /* whether its path has the same below itself; as `request` */
 	struct pool_job job;         /* looks into the store first */
 	struct directory *directory; /* a reference */
+	struct shape shape;          /* of what `request` told, where it is another */
+	char *deeper;                /* owned; of `probe`; NULL: there is none */
 	bool was_expired;
 };
 
@@ -56,13 +66,6 @@ struct attributes {
 	struct walkahead walk;
 	GList *asked;   /* of struct asking_stat, by link */
 	GList *waiters; /* of struct lister_wait, by link */
-};
-
-/* All that a listing says, to be compared with another's. */
-struct shape {
-	uint64_t hash;
-	uint32_t count;
-	bool telling; /* there is the time of a file in it */
 };
 
 struct directory {
@@ -103,15 +106,21 @@ bool directory_find_locked(struct directory *d, struct listing *l, uint32_t inde
 struct listing *directory_found_locked(struct directory *d, uint32_t index);
 /* directory_names.c: `listing` is another. */
 void directory_relisted_locked(struct directory *d);
+/* Asked again it says the same: there is no index, nobody gets it, or it leads back to itself. */
+bool directory_is_refusal(const GError *error);
 void directory_failed_locked(struct directory *d, const GError *error);
 /* The last request told whether the source can be reached. */
 void lister_reached_locked(struct lister *l, const GError *error);
 
 /* ancestry.c */
 struct shape listing_shape(struct listing *l);
-/* Why `d`, of which a listing of that shape was told, is a directory above it; NULL: it is none.
- * Caller frees. */
-char *directory_loop_locked(const struct directory *d, const struct shape *shape);
+bool shape_equal(const struct shape *a, const struct shape *b);
+/* Whether `d`, of which a listing of that shape was told, is a directory above it: no; it looks
+ * like it, and is if *deeper (the caller's) has that shape, too; yes, as *error says. */
+enum ancestry { ANCESTRY_NONE, ANCESTRY_DOUBT, ANCESTRY_LOOP };
+enum ancestry directory_ancestry_locked(const struct directory *d, const struct shape *shape,
+                                        char **deeper, GError **error);
+void ancestry_error(const struct directory *d, GError **error);
 
 /* asking.c: after asking_new_locked(), asking_submit() without the lock */
 struct asking *asking_new_locked(struct directory *d);
