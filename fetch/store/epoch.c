@@ -134,7 +134,9 @@ static int epoch_start(struct epoch *e, int state, unsigned flags)
 		return 0;
 	}
 	e->number = d.number;
-	if ((!d.clean && d.identity != e->identity) || (flags & EPOCH_NEXT)) {
+	if (flags & EPOCH_OTHER) {
+		e->number = next_number(random_number() >> 33);
+	} else if ((!d.clean && d.identity != e->identity) || (flags & EPOCH_NEXT)) {
 		e->number = next_number(d.number);
 	} else {
 		e->clean_on_disk = d.clean;

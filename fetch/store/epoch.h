@@ -41,6 +41,7 @@ struct epoch {
 enum epoch_open_flags {
 	EPOCH_FRESH = 1, /* a new store */
 	EPOCH_NEXT = 2,  /* whatever is there is dead */
+	EPOCH_OTHER = 4, /* as is what later epochs left: the file that tells is of a copy */
 };
 
 /* `state`: its directory; also says which mount. */

@@ -217,8 +217,8 @@ static bool store_start(struct store *s, struct store_settings *settings, GError
 	if (err)
 		return store_fail(error, s->path, -err);
 	err = epoch_open(&s->epoch, s->state,
-	                 (fresh ? EPOCH_FRESH : 0) |
-	                         (settings->end_epoch || copied ? EPOCH_NEXT : 0));
+	                 (fresh ? EPOCH_FRESH : 0) | (settings->end_epoch ? EPOCH_NEXT : 0) |
+	                         (copied ? EPOCH_OTHER : 0));
 	if (err)
 		return store_fail(error, s->path, -err);
 	s->epoch.tree = s->tree;

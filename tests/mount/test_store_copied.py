@@ -202,6 +202,21 @@ def test_without_their_origins(world):
         assert (m / name).read_bytes() == (native / name).read_bytes(), name
 
 
+def test_restored_over_a_later_one(world):
+    """What stayed is of an epoch that comes after the one that came back, and is not believed."""
+    m, native = world
+    m.umount()
+    earlier = (m.store / "state" / "epoch").read_bytes()
+    m = m.again(OPTIONS[0], OPTIONS[1] + ",end_epoch")
+    (m / "cold").read_bytes()
+    m.kill()
+    put(m.store / "tree" / "cold", 2 * CHUNK, bytes(CHUNK))  # never came to the disk
+    (m.store / "state" / "epoch").write_bytes(earlier)
+    copied(m, "cp -a")
+    m = m.again(*OPTIONS)
+    assert (m / "cold").read_bytes() == (native / "cold").read_bytes()
+
+
 def test_a_walk_that_was_cut_short_is_done_again(world):
     """Of a store of an earlier version most files are bound by then, and tell that it is none."""
     m, native = world
