@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include "fetch/error.h"
 #include "fuse/mounts.h"
 
@@ -97,6 +100,20 @@ const struct mount *mounts_of_device(const GPtrArray *mounts, unsigned major, un
 			return m;
 	}
 	return NULL;
+}
+
+const struct mount *mounts_of_path(const GPtrArray *mounts, const char *path)
+{
+	struct stat st;
+	g_autofree char *point = mount_point_resolve(path);
+	const struct mount *m = mounts_at(mounts, point);
+	if (m && mount_is_ours(m))
+		return m;
+	if (stat(path, &st) != 0)
+		return NULL;
+	m = mounts_of_device(mounts, major(st.st_dev), minor(st.st_dev));
+	errno = m ? 0 : ENOTTY;
+	return m;
 }
 
 bool mount_is_ours(const struct mount *m)

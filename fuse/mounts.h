@@ -27,6 +27,9 @@ GPtrArray *mounts_parse(const char *text);
 const struct mount *mounts_at(const GPtrArray *mounts, const char *point);
 /* One of ours with that st_dev. */
 const struct mount *mounts_of_device(const GPtrArray *mounts, unsigned major, unsigned minor);
+/* One of ours, that `path` is the root of, by its name, or lies in; NULL with errno, ENOTTY where
+ * it is no mount's. */
+const struct mount *mounts_of_path(const GPtrArray *mounts, const char *path);
 bool mount_is_ours(const struct mount *m);
 /* `path` absolute and without symbolic links; works for a dead mount, whose root is not
  * asked for anything. Caller frees. */

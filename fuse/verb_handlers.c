@@ -2,8 +2,6 @@
  * Copyright the lacunafs authors */
 #include <errno.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include "fetch/error.h"
 #include "fuse/client.h"
 #include "fuse/human.h"
@@ -85,14 +83,12 @@ static int run(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	g_autoptr(GPtrArray) mounts = mounts_read(&error);
-	struct stat st;
-	if (!mounts || stat(paths[0], &st) != 0) {
-		verb_complain("%s: %s", paths[0], error ? error->message : g_strerror(errno));
-		return EXIT_FAILED;
-	}
-	const struct mount *m = mounts_of_device(mounts, major(st.st_dev), minor(st.st_dev));
+	const struct mount *m = mounts ? mounts_of_path(mounts, paths[0]) : NULL;
 	if (!m) {
-		verb_complain("%s: not in a lacunafs mount", paths[0]);
+		verb_complain("%s: %s", paths[0],
+		              error             ? error->message
+		              : errno == ENOTTY ? "not in a lacunafs mount"
+		                                : g_strerror(errno));
 		return EXIT_FAILED;
 	}
 	if (name ? dismiss(m, name, &error) : list(m, &error))

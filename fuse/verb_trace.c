@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include "fetch/error.h"
 #include "fuse/client.h"
 #include "fuse/human.h"
@@ -98,14 +96,12 @@ static int run(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	g_autoptr(GPtrArray) mounts = mounts_read(&error);
-	struct stat st;
-	if (!mounts || stat(paths[0], &st) != 0) {
-		verb_complain("%s: %s", paths[0], error ? error->message : g_strerror(errno));
-		return EXIT_FAILED;
-	}
-	const struct mount *m = mounts_of_device(mounts, major(st.st_dev), minor(st.st_dev));
+	const struct mount *m = mounts ? mounts_of_path(mounts, paths[0]) : NULL;
 	if (!m) {
-		verb_complain("%s: not in a lacunafs mount", paths[0]);
+		verb_complain("%s: %s", paths[0],
+		              error             ? error->message
+		              : errno == ENOTTY ? "not in a lacunafs mount"
+		                                : g_strerror(errno));
 		return EXIT_FAILED;
 	}
 	if (trace(m, json, &error))

@@ -114,17 +114,23 @@ def test_anothers_daemon_steers_no_terminal(lacunafs, fake):
     assert json.loads(done.stdout)["source"] == "".join(UNSAFE) + "name"
 
 
-MEMBERS = ["version", "source", "mountpoint", "pid", "uptime_s", "network", "store", "passthrough",
-           "inodes", "handlers", "transfers", "waiting_for_listings", "error"]
+MEMBERS = {
+    "status": ["version", "source", "mountpoint", "pid", "uptime_s", "network", "store", "error",
+               "passthrough", "inodes", "handlers", "transfers", "waiting_for_listings"],
+    "handlers": ["handlers", "error", "source"],
+    "trace": ["time", "path", "comm", "operation", "verdict", "errno", "microseconds", "pid"]}
 
 
 @pytest.mark.sanitize
-def test_anothers_daemon_says_it_in_other_types(lacunafs, fake, scratch):
+@pytest.mark.parametrize("verb", MEMBERS)
+def test_anothers_daemon_says_it_in_other_types(lacunafs, fake, scratch, verb):
+    """The mount is found by its name: root may not look into it."""
     point = fake(b"not yet")
     said = scratch / "answer0"
-    for value in (5, -(1 << 63), 1e300, True, None, "", {}, [], [[]], [5], [{}], {"path": []}):
-        said.write_text(json.dumps(dict.fromkeys(MEMBERS, value)) + "\n")
-        done = lacunafs.run("status", point)
+    for value in (5, -(1 << 63), 1e300, True, None, "", {}, [], [[]], [5], [{}], {"path": []},
+                  [{"name": 5, "pid": "x", "marks": []}]):
+        said.write_text(json.dumps(dict.fromkeys(MEMBERS[verb], value)) + "\n")
+        done = lacunafs.run(verb, point)
         assert done.returncode == 0 and done.stderr == "", (value, done)
 
 
