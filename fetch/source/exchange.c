@@ -58,6 +58,10 @@ GError *exchange_overdue(struct exchange *x, const struct transport_options *opt
 	if (!x->sent && now - since > options->connect_ms * MS_NS + SLACK_NS)
 		return g_error_new(FETCH_ERROR, FETCH_TIMEOUT, "no connection within %u ms",
 		                   options->connect_ms);
+	if (x->whole_ms != 0 && now - x->begun_ns > x->whole_ms * MS_NS)
+		return g_error_new(FETCH_ERROR, FETCH_TIMEOUT,
+		                   "not whole within %u ms, but for %" G_GUINT64_FORMAT " bytes",
+		                   x->whole_ms, x->bytes);
 	unsigned head_ms = MAX(options->wait_ms, options->stall_ms);
 	if (x->sent && !x->head_seen) {
 		if (now - x->sent_ns <= head_ms * MS_NS)

@@ -19,6 +19,7 @@ struct exchange {
 	bool trusted;    /* credentials and the user's headers go with it */
 	bool ranged;     /* Range: bytes=first-last */
 	uint64_t first, last;
+	unsigned whole_ms;             /* the whole answer is there by then; 0 = while it goes on */
 	const char *accept;            /* NULL = any */
 	const char *if_none_match;     /* NULL = none; no control characters */
 	const char *if_modified_since; /* the same */

@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #define VALIDATOR_MAX 1024u
+#define WAITS 10u /* a page that needs longer than one reader waits is there for a later one */
 
 /* A listing's validator: up to four lines.
  *   E<ETag>            sent back as If-None-Match
@@ -236,6 +237,9 @@ void http_list(struct source *s, struct source_list *req)
 	op_init(&l->op, (struct http *)s, &kind, &req->base, "/");
 	if (req->previous != NULL)
 		validator_split(l, listing_validator(req->previous));
+	/* whoever asks meanwhile waits for this one: it must not go on for ever */
+	const struct source_options *o = &l->op.http->options;
+	l->op.x.whole_ms = MIN(MAX(o->wait_ms, o->stall_ms), UINT_MAX / WAITS) * WAITS;
 	l->op.x.accept = "application/json, text/html;q=0.9"; /* Caddy has both */
 	l->op.x.if_none_match = l->etag;
 	l->op.x.if_modified_since = l->modified;

@@ -346,6 +346,24 @@ static void test_later_elsewhere(void)
 	liar_free(mirror);
 }
 
+/* A page that goes on and on, a byte now and then: who asks later has a chance, too. */
+static void test_endless_page(void)
+{
+	struct world *w = world_new();
+	w->options.stall_ms = 200;
+	w->options.wait_ms = 100;
+	g_autofree char *many = g_strnfill(200, ' '); /* 10 s of them */
+	g_autofree char *page = g_strconcat(PAGE("", JSON), many, NULL);
+	liar_tell(w->liar, "", 1, LIAR_DRIP, page);
+	liar_tell(w->liar, "", 0, LIAR_CUT, PAGE("", JSON));
+	world_open(w, "", 0);
+	int64_t from = clock_now();
+	g_assert_null(check_list(w, NULL, FETCH_TIMEOUT));
+	g_assert_cmpuint(elapsed_ms(from), >=, 2000); /* ten times the longer of the two */
+	listing_unref(check_list(w, NULL, -1));
+	world_free(w);
+}
+
 /* Slow to answer is no stall; never answering ends with the wait. */
 static void test_slow_head(void)
 {
@@ -475,6 +493,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/http-hard/unsized", test_unsized);
 	g_test_add_func("/http-hard/later", test_later);
 	g_test_add_func("/http-hard/later-elsewhere", test_later_elsewhere);
+	g_test_add_func("/http-hard/endless-page", test_endless_page);
 	g_test_add_func("/http-hard/slow-head", test_slow_head);
 	g_test_add_func("/http-hard/crowded", test_crowded);
 	g_test_add_func("/http-hard/pace", test_pace);
