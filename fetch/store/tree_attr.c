@@ -181,6 +181,18 @@ static void acl_show(struct store *s, const struct place *p, void *value, size_t
 	e->e_perm = GUINT16_TO_LE((st.st_mode >> 6) & 7);
 }
 
+/* What the local object gets: its daemon can read and write it, and so its xattrs. NULL: the same.
+ */
+static void *acl_given(struct store *s, const void *value, size_t size)
+{
+	void *copy = s->privileged ? NULL : g_memdup2(value, size);
+	struct posix_acl_xattr_entry *e = copy ? acl_owner(copy, size) : NULL;
+
+	if (e)
+		e->e_perm |= GUINT16_TO_LE(ACL_READ | ACL_WRITE);
+	return copy;
+}
+
 /* One that was set is the mode, too. */
 static int acl_keep(struct store *s, const struct place *p, const void *value, size_t size)
 {
@@ -299,7 +311,8 @@ int tree_setxattr(struct store *s, const char *path, const char *name, const voi
 	/* it changes the mode of the object, which a crash may have left to its xattr */
 	if (s->privileged && strcmp(name, ACL) == 0)
 		err = place_own(s, &p, UINT32_MAX, UINT32_MAX, UINT32_MAX);
-	if (err == 0 && lsetxattr(p.proc, as, value, size, flags) < 0)
+	g_autofree void *given = strcmp(name, ACL) == 0 ? acl_given(s, value, size) : NULL;
+	if (err == 0 && lsetxattr(p.proc, as, given ? given : value, size, flags) < 0)
 		err = -errno;
 	if (err == 0 && strcmp(name, ACL) == 0)
 		err = acl_keep(s, &p, value, size);
