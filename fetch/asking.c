@@ -260,17 +260,13 @@ static void asking_probed(struct source_request *r, const GError *error)
 	asking_end(a, wrong);
 }
 
-static void asking_done(struct source_request *r, const GError *error)
+static void asking_told(struct asking *a, const GError *error)
 {
-	struct asking *a = (struct asking *)r;
 	struct lister *l = a->directory->lister;
-	bool vanished = error && asking_vanished(a, error);
-	bool anew = (!error || vanished) && a->request.listing != a->request.previous;
+	bool anew = !error && a->request.listing != a->request.previous;
 	enum ancestry ancestry = ANCESTRY_NONE;
 	g_autoptr(GError) wrong = NULL;
 
-	if (vanished)
-		error = NULL;
 	if (anew)
 		a->shape = listing_shape(a->request.listing);
 	pthread_mutex_lock(&l->lock);
@@ -289,4 +285,49 @@ static void asking_done(struct source_request *r, const GError *error)
 	} else {
 		asking_end(a, wrong ? wrong : error);
 	}
+}
+
+/* One answer is not believed that a directory is empty of which that was not known. */
+static bool asking_doubts(const struct asking *a)
+{
+	struct listing *told = a->request.listing, *previous = a->request.previous;
+
+	return told && told != previous && !a->doubted && listing_count(told) == 0 &&
+	       (previous == NULL || listing_count(previous) > 0);
+}
+
+/* false: nobody is asked any more. */
+static bool asking_again(struct asking *a)
+{
+	struct lister *l = a->directory->lister;
+	bool again;
+
+	a->doubted = true;
+	pthread_mutex_lock(&l->lock);
+	again = !l->stopped;
+	l->submitting += again;
+	pthread_mutex_unlock(&l->lock);
+	if (again) {
+		source_list(l->source, &a->request);
+		lister_submitted(l);
+	}
+	return again;
+}
+
+static void asking_done(struct source_request *r, const GError *error)
+{
+	struct asking *a = (struct asking *)r;
+	g_autoptr(GError) unsettled = NULL;
+
+	if (error && asking_vanished(a, error))
+		error = NULL;
+	if (asking_doubts(a)) {
+		listing_unref(g_steal_pointer(&a->request.listing));
+		if (asking_again(a))
+			return;
+		unsettled = g_error_new(FETCH_ERROR, FETCH_CANCELLED,
+		                        "/%s: not settled whether it is empty", a->directory->path);
+		error = unsettled;
+	}
+	asking_told(a, error);
 }

@@ -49,6 +49,7 @@ struct asking {
 	struct shape shape;          /* of what `request` told, where it is another */
 	char *deeper;                /* owned; of `probe`; NULL: there is none */
 	bool was_expired;
+	bool doubted; /* it came out empty, and is asked for once more */
 };
 
 /* One entry whose attributes are asked for. */

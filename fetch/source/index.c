@@ -19,7 +19,7 @@ struct index_page {
 	enum { TIMES_UNKNOWN, TIMES_SHOWN, TIMES_NONE } times;
 	GArray *held; /* of struct index_row, while TIMES_UNKNOWN */
 
-	bool recognised, undelimited, cut, bare;
+	bool recognised, undelimited, cut, bare, ended;
 	unsigned added, refused, elsewhere, lost;
 	char *refused_first, *lost_first; /* printable; NULL */
 	uint64_t names_max;
@@ -160,9 +160,10 @@ void index_page_cut(struct index_page *page)
 	page->cut = true;
 }
 
-void index_page_bare(struct index_page *page)
+void index_page_bare(struct index_page *page, bool ended)
 {
 	page->bare = true;
+	page->ended = ended;
 }
 
 void index_page_recognise(struct index_page *page)
@@ -271,12 +272,13 @@ void index_page_add(struct index_page *page, const struct index_row *row)
 /* An empty directory is one that says so: a page of which nothing is left is something else. */
 static GError *page_wrong(const struct index_page *page)
 {
-	if (!page->recognised)
+	bool bare = page->bare && page->added + page->lost == 0;
+	if (!page->recognised || (bare && page->ended))
 		return g_error_new_literal(FETCH_ERROR, FETCH_PROTOCOL,
 		                           "not a directory index; if it is an index.html in its "
 		                           "place, let the server list the directory all the same "
 		                           "(nginx: index none; Apache: DirectoryIndex disabled)");
-	if (page->cut || (page->bare && page->added + page->lost == 0))
+	if (page->cut || bare)
 		return g_error_new_literal(FETCH_ERROR, FETCH_SERVER,
 		                           "the index page was cut: its end (</html>, </pre>, "
 		                           "</table>) did not come");

@@ -11,7 +11,8 @@
  * Trust:   nothing. A link that is no direct child is no entry; what a page cannot
  *          say in a legal name is skipped, counted and reported once. No entity,
  *          no network. A page without its end is an error, and so is one of which all
- *          rows lead elsewhere: neither is an empty directory.
+ *          rows lead elsewhere: neither is an empty directory. Nor is a page without
+ *          a list, or a document that does not end: every server read here writes both
  * Units:   bytes; ns since 1970. Times without a zone are of options.index_timezone.
  * Locking: one parser, one thread at a time
  * Errors:  FETCH_PROTOCOL (not an index, malformed, too large), FETCH_SERVER (cut)

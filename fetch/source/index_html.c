@@ -23,6 +23,7 @@ struct html {
 	const char *wrong;    /* static; the parse has been stopped */
 	unsigned depth;
 	bool in_link, in_time, in_heading;
+	bool sorted; /* there is a link to the same in another order */
 
 	bool row_open;
 	struct index_row row;
@@ -209,6 +210,7 @@ static void link_begin(struct html *h, const char *href)
 		index_page_recognise(h->page);
 		break;
 	case INDEX_LINK_SORT:
+		h->sorted = true;
 		index_page_recognise(h->page);
 		break;
 	case INDEX_LINK_BAD:
@@ -402,6 +404,8 @@ static bool html_check(struct html *h, GError **error)
 	size_t waiting = input != NULL ? input->end - input->cur : 0;
 	if (h->wrong == NULL && waiting + h->input->len > BACKLOG_MAX)
 		html_stop(h, "an index page with a tag or text of more than 1 MiB");
+	else if (h->wrong == NULL && h->parser->disableSAX)
+		html_stop(h, "an index page that its parser gave up");
 	if (h->wrong == NULL)
 		return true;
 	g_set_error_literal(error, FETCH_ERROR, FETCH_PROTOCOL, h->wrong);
@@ -449,8 +453,8 @@ static bool html_end(void *state, GError **error)
 	row_end(h);
 	if (!index_end_reached(&h->end, index_page_delimited(h->page)))
 		index_page_cut(h->page);
-	if (!h->end.ended && !h->end.listed)
-		index_page_bare(h->page);
+	if (!(h->end.listed || h->sorted) || (h->end.document && !h->end.ended))
+		index_page_bare(h->page, h->end.ended);
 	return html_check(h, error);
 }
 

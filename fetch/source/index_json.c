@@ -126,6 +126,8 @@ static bool member_true(JsonObject *object, const char *name)
 	return node != NULL && json_node_get_boolean(node);
 }
 
+static const char leads_elsewhere[] = "leads elsewhere";
+
 /* By its url where there is one (Caddy's names have lost what is no UTF-8). NULL: fine,
  * else why not. */
 static const char *child_read(struct json *j, const char *name, const char *url,
@@ -135,7 +137,10 @@ static const char *child_read(struct json *j, const char *name, const char *url,
 		const char *why = "a url that is no child's";
 		enum index_link link =
 		        index_link_resolve(index_page_base(j->page), url, child, &why);
-		return link == INDEX_LINK_CHILD ? NULL : why;
+		return link == INDEX_LINK_CHILD ? NULL
+		       : link == INDEX_LINK_ELSEWHERE || link == INDEX_LINK_FOREIGN
+		               ? leads_elsewhere
+		               : why;
 	}
 	size_t length = strlen(name);
 	child->directory = length > 1 && name[length - 1] == '/';
@@ -163,10 +168,12 @@ static bool object_read(struct json *j, JsonObject *object, GError **error)
 	if (why == NULL && type != NULL && strcmp(type, "file") != 0 &&
 	    strcmp(type, "directory") != 0)
 		why = "neither a file nor a directory";
-	if (why != NULL) {
+	if (why == leads_elsewhere)
+		index_page_lost(j->page, url);
+	else if (why != NULL)
 		index_page_refuse(j->page, name, why);
+	if (why != NULL)
 		return true;
-	}
 	row.child.directory =
 	        type != NULL ? strcmp(type, "directory") == 0 : json_node_get_boolean(is_dir);
 	/* the time shown for a symlink is its own, the size perhaps */

@@ -102,8 +102,9 @@ void index_page_elsewhere(struct index_page *page);
 void index_page_lost(struct index_page *page, const char *href);
 /* The page ended before its end. */
 void index_page_cut(struct index_page *page);
-/* There is no list in it, and no end: with a name or two it may be one all the same. */
-void index_page_bare(struct index_page *page);
+/* There is no list in it, or a document without its end: with a name or two it may be an index all
+ * the same, but it is none of an empty directory. */
+void index_page_bare(struct index_page *page, bool ended);
 bool index_page_delimited(const struct index_page *page);
 /* It is a directory index, not just any document. */
 void index_page_recognise(struct index_page *page);

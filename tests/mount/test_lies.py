@@ -212,6 +212,31 @@ def test_listing(mount, serve, tree, lie):
     assert len(os.listdir(again / "many")) == 200
 
 
+@pytest.mark.parametrize("index", ["json", "html", "python"])
+def test_empty_once(mount, lacunafs, serve, scratch, index):
+    """That a directory is empty is believed when it is told twice, whether it was known or not."""
+    trees.put(scratch / "truth" / "d" / "f", b"x")
+    (scratch / "truth" / "empty").mkdir()
+    server = serve(scratch / "truth", index=index)
+    kind, body = server.index([])
+
+    def emptied(request, answer):
+        answer.status = 200
+        answer.set_body(body, kind)
+
+    m = mount(server.url, *QUICK)
+    server.lie("/d/", emptied, times=1)
+    assert os.listdir(m / "d") == ["f"]
+    server.lie("/d/", emptied, times=1)
+    assert lacunafs.run("refresh", m.path).returncode == 0
+    assert os.listdir(m / "d") == ["f"]
+    assert len(server.asked("/d/")) == 4
+    m.umount()
+    m = m.again()
+    assert os.listdir(m / "empty") == os.listdir(m / "empty") == []
+    assert len(server.asked("/empty/")) == 2
+
+
 def test_error_of_the_root(lacunafs, serve, tree, scratch):
     """A root that is refused: mounting may succeed, since the store may hold all; looking fails."""
     server = serve(tree)

@@ -154,6 +154,10 @@ static GError *fake_list(struct fake_source *s, struct source_list *r)
 	pthread_mutex_lock(&s->lock);
 	found = g_hash_table_lookup(s->directories, r->base.path);
 	d = found ? *found : (struct fake_directory){0};
+	if (s->empty_lists > 0) {
+		s->empty_lists--;
+		d = (struct fake_directory){.version = G_MAXUINT};
+	}
 	pthread_mutex_unlock(&s->lock);
 	if (found == NULL)
 		return g_error_new(FETCH_ERROR, FETCH_MISSING, "no such directory");

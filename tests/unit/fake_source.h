@@ -33,6 +33,7 @@ struct fake_source {
 	GHashTable *directories; /* path → struct fake_directory, owned */
 	GArray *reads;           /* of struct fake_read, as they arrived */
 	unsigned lists, stats, under_way;
+	unsigned empty_lists; /* as many listings come out empty */
 	bool closing;
 
 	bool gate; /* closed: no request is answered */

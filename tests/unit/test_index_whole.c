@@ -93,6 +93,29 @@ static void test_elsewhere(void)
 		g_autofree char *names = names_of("text/html", BASE, empty[i]);
 		g_assert_cmpstr(names, ==, "");
 	}
+	/* a link upwards, a title or the list of a heading alone make no empty directory */
+	static const struct {
+		const char *type, *page, *why;
+	} none[] = {
+	        {"text/html", "<html><h1>Sorry</h1><a href=\"../\">back</a></html>", "not a dir"},
+	        {"text/html", PAGE("please log in"), "not a directory"},
+	        {"text/html", PAGE("<a href=\"../\">../</a>"), "not a directory"},
+	        {"text/html", "<html><title>Index of /</title><ul><li>read me</ul>", "was cut"},
+	        {"application/json",
+	         "[{\"name\":\"a\",\"is_dir\":false,\"url\":\"/prefix/tree/a\"}]",
+	         "lead elsewhere"},
+	        {"application/json", "null", "not a directory index"},
+	        {"application/json", "[null]", "not a directory index"},
+	        {"application/json", "{}", "not a directory index"},
+	        {"application/json", "[", "too soon"},
+	        {"text/html", "[]", "not a directory index"},
+	};
+	for (unsigned i = 0; i < G_N_ELEMENTS(none); i++) {
+		g_autoptr(GError) error = NULL;
+		g_assert_null(parse_text(none[i].type, none[i].page, &error));
+		g_test_message("%s", none[i].page);
+		g_assert_nonnull(strstr(error->message, none[i].why));
+	}
 	g_autofree char *some =
 	        names_of("text/html", BASE, PAGE("<pre>" DATED("/a") DATED("b") "</pre>"));
 	g_assert_cmpstr(some, ==, "|b");

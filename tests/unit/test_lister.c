@@ -179,6 +179,38 @@ static void test_single_flight(void)
 	engine_free(e);
 }
 
+/* That a directory is empty is believed when it is told twice, and asked no more often. */
+static void test_empty(void)
+{
+	struct engine *e = engine_new(NULL);
+	struct directory *d = directory_new(e->lister, "d", 7, NULL);
+	struct directory *empty = directory_new(e->lister, "empty", 8, NULL);
+
+	fake_directory_set(e->fake, "d", 5, true);
+	fake_directory_set(e->fake, "empty", 0, true);
+	e->fake->empty_lists = 1;
+	g_assert_cmpint(list(d, NULL), ==, 5);
+	e->fake->empty_lists = 1;
+	directory_expire(d);
+	g_assert_cmpint(list(d, NULL), ==, 5);
+	g_assert_cmpuint(fake_lists(e->fake), ==, 4);
+	g_assert_cmpint(list(empty, NULL), ==, 0);
+	g_assert_cmpuint(fake_lists(e->fake), ==, 6);
+	for (unsigned version = 0; version < 2; version++) { /* it was known to be empty */
+		fake_directory_set(e->fake, "empty", 0, true);
+		directory_expire(empty);
+		g_assert_cmpint(list(empty, NULL), ==, 0);
+	}
+	g_assert_cmpuint(fake_lists(e->fake), ==, 8);
+	e->fake->empty_lists = 2;
+	directory_expire(d);
+	g_assert_cmpint(list(d, NULL), ==, 0);
+	g_assert_cmpuint(fake_lists(e->fake), ==, 10);
+	directory_unref(empty);
+	directory_unref(d);
+	engine_free(e);
+}
+
 /* A deadline is an error only where nothing is in hand. */
 static void test_deadline(void)
 {
@@ -244,6 +276,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/lister/unreachable", test_unreachable);
 	g_test_add_func("/lister/errors", test_errors);
 	g_test_add_func("/lister/single_flight", test_single_flight);
+	g_test_add_func("/lister/empty", test_empty);
 	g_test_add_func("/lister/deadline", test_deadline);
 	g_test_add_func("/lister/stop", test_stop);
 	return g_test_run();
