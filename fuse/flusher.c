@@ -4,20 +4,27 @@
 #include "fuse/flusher.h"
 #include <glib.h>
 
+enum { IDLE, SET, ENDED };
+
 struct flusher {
 	struct store *store;
 	struct pool *disk;
 	struct alarm_clock *clock;
 	struct alarm alarm;
 	struct pool_job job;
-	int set; /* atomic: the alarm is, or the job is queued */
+	int state; /* atomic: IDLE, SET: the alarm is, or the job is queued, or ENDED */
 };
+
+static bool move(struct flusher *f, int from, int to)
+{
+	return __atomic_compare_exchange_n(&f->state, &from, to, false, __ATOMIC_SEQ_CST,
+	                                   __ATOMIC_SEQ_CST);
+}
 
 static void flusher_run(struct pool_job *job)
 {
 	struct flusher *f = (struct flusher *)((char *)job - offsetof(struct flusher, job));
-	__atomic_store_n(&f->set, 0,
-	                 __ATOMIC_SEQ_CST); /* what is written from here on comes next */
+	move(f, SET, IDLE); /* what is written from here on comes next */
 	int err = store_flush(f->store);
 	if (err)
 		g_warning("what was written could not be made durable: %s", g_strerror(-err));
@@ -26,7 +33,8 @@ static void flusher_run(struct pool_job *job)
 static void flusher_ring(struct alarm *alarm)
 {
 	struct flusher *f = (struct flusher *)((char *)alarm - offsetof(struct flusher, alarm));
-	pool_submit(f->disk, &f->job);
+	if (__atomic_load_n(&f->state, __ATOMIC_SEQ_CST) != ENDED)
+		pool_submit(f->disk, &f->job);
 }
 
 struct flusher *flusher_new(struct store *store, struct pool *disk, struct alarm_clock *clock)
@@ -42,17 +50,18 @@ struct flusher *flusher_new(struct store *store, struct pool *disk, struct alarm
 
 void flusher_wake(struct flusher *f)
 {
-	if (!__atomic_exchange_n(&f->set, 1, __ATOMIC_SEQ_CST))
+	if (move(f, IDLE, SET))
 		alarm_set(f->clock, &f->alarm, clock_now() + FLUSH_SECONDS * INT64_C(1000000000));
 }
 
 void flusher_stop(struct flusher *f)
 {
-	__atomic_store_n(&f->set, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&f->state, ENDED, __ATOMIC_SEQ_CST);
 	alarm_stop(f->clock, &f->alarm);
 }
 
 void flusher_free(struct flusher *f)
 {
+	alarm_stop(f->clock, &f->alarm); /* who was about to set it when it was stopped */
 	g_free(f);
 }
