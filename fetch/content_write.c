@@ -62,6 +62,13 @@ int content_sync(struct content *c, bool datasync)
 	return file ? store_file_sync(file, datasync) : 0;
 }
 
+bool content_shared(struct content *c)
+{
+	struct store_file *file = content_file(c);
+
+	return file && store_file_shared(file);
+}
+
 int content_evict(struct content *c, uint64_t *freed)
 {
 	struct store_file *file = content_file(c);

@@ -147,9 +147,11 @@ int claim_begin(struct server *s, struct inode *i, const char **cause)
 	backing_drop(s->backing, i);
 	struct content *c = inode_open_content(s, i);
 	int err = -content_open(c);
-	bool held = !err && is_held(s, i, c);
+	/* by another inode of that name, which the source has put another file in the place of */
+	bool shared = !err && content_shared(c);
+	bool held = shared || (!err && is_held(s, i, c));
 	content_unref(c);
 	if (err || held)
 		claim_end(s, i);
-	return err ? err : held ? refuse(EBUSY, "mapped", cause) : 0;
+	return err ? err : held ? refuse(EBUSY, shared ? "open" : "mapped", cause) : 0;
 }

@@ -120,20 +120,32 @@ int file_finish_locked(struct store_file *f)
 		                         f->record.hash);
 	if (err == 0 && !f->named)
 		err = file_name(f);
-	if (f->map_fd >= 0) /* nobody writes to it any more */
-		close(f->map_fd);
-	f->map_fd = -1;
 	return err;
 }
 
-/* One chunk more is there, data and hash. */
-static void file_settled(struct store_file *f)
+/* All is present: nobody writes to it any more, but who shares the file and is just at it. */
+void file_shut_map_locked(struct store_file *f)
 {
-	if (__atomic_add_fetch(&f->settled, 1, __ATOMIC_ACQ_REL) < f->map.chunks)
+	if (f->map_fd < 0 || store_file_shared(f))
 		return;
+	close(f->map_fd);
+	f->map_fd = -1;
+}
+
+/* One chunk more is there, data and hash. Of several who brought it one counts. It is whole on disk
+ * before it is whole for others: then it is at once fit for passthrough. */
+static void file_settle(struct store_file *f, uint64_t chunk)
+{
 	pthread_mutex_lock(&f->lock);
-	if (file_finish_locked(f) < 0)
-		g_message("the store could not mark %s as whole", f->path);
+	if (!map_is_present(&f->map, chunk, chunk)) {
+		bool whole = ++f->settled == f->map.chunks;
+
+		if (whole && file_finish_locked(f) < 0)
+			g_message("the store could not mark %s as whole", f->path);
+		map_set_present(&f->map, chunk);
+		if (whole)
+			file_shut_map_locked(f);
+	}
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -290,12 +302,9 @@ static int publish_one(struct store_file *f, uint64_t chunk, uint64_t hash)
 		err = file_establish(f);
 	if (err == 0)
 		err = mapfile_write(f->map_fd, chunk, hash, MARK_REMOTE);
-	if (err)
-		return err;
-	/* whole on disk before it is whole for others: then it is at once fit for passthrough */
-	file_settled(f);
-	map_set_present(&f->map, chunk);
-	return 0;
+	if (err == 0)
+		file_settle(f, chunk);
+	return err;
 }
 
 int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash)
@@ -385,12 +394,13 @@ static int verify_settle(struct store_file *f, uint64_t chunk, bool matches, uin
 		return 0;
 	if (f->local || f->taken)
 		return -ECANCELED;
+	if (!map_is_doubtful(&f->map, chunk)) /* its bytes were given back since they were read */
+		return -ESTALE;
 	if (!matches)
 		return chunk_forget(f, chunk);
 	if (f->map.chunks == 1)
 		return publish_single(f, hash);
-	file_settled(f);
-	map_set_present(&f->map, chunk);
+	file_settle(f, chunk);
 	return 0;
 }
 

@@ -68,7 +68,19 @@ static int evict_begin_locked(struct store_file *f)
 	return err;
 }
 
-int store_file_evict(struct store_file *f, uint64_t *freed)
+/* By the kernel, for which it was opened beside us (store_open_readonly()). Of what was written
+ * here in part there are descriptors of ours, and none for the kernel. */
+static bool is_held(struct store_file *f)
+{
+	if (f->record.flags & RECORD_LIMIT)
+		return false;
+	if (fcntl(f->fd, F_SETLEASE, F_WRLCK) < 0)
+		return errno == EAGAIN; /* else a file system without leases */
+	fcntl(f->fd, F_SETLEASE, F_UNLCK);
+	return false;
+}
+
+static int file_evict(struct store_file *f, uint64_t *freed)
 {
 	struct stat before, after;
 	int err = epoch_begin(&f->store->epoch);
@@ -89,5 +101,16 @@ int store_file_evict(struct store_file *f, uint64_t *freed)
 	pthread_mutex_unlock(&f->lock);
 	pthread_rwlock_unlock(&f->writing);
 	pthread_mutex_unlock(&f->changing);
+	return err;
+}
+
+int store_file_evict(struct store_file *f, uint64_t *freed)
+{
+	int err;
+
+	if (!shared_take(f))
+		return -EBUSY;
+	err = is_held(f) ? -EBUSY : file_evict(f, freed);
+	shared_give_back(f);
 	return err;
 }

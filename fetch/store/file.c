@@ -34,6 +34,8 @@ void store_file_close(struct store_file *f)
 {
 	char name[24];
 
+	if (!shared_leave(f))
+		return;
 	if (f->fd >= 0)
 		epoch_close_file(&f->store->epoch, f->fd);
 	if (f->map_fd >= 0)
@@ -154,10 +156,14 @@ static void file_spare_atime(struct store_file *f)
 
 static int file_take(struct store_file *f, struct found *found)
 {
-	bool dead = record_is_dead(f->store, &found->record);
-	bool whole = !dead && (found->record.flags & RECORD_COMPLETE);
-	int err = 0;
+	int err = found_again(f->store,
+	                      found); /* who had it may have changed it until he closed it */
+	bool dead, whole;
 
+	if (err)
+		return err;
+	dead = record_is_dead(f->store, &found->record);
+	whole = !dead && (found->record.flags & RECORD_COMPLETE);
 	f->fd = found->fd;
 	found->fd = -1;
 	f->record = found->record;
@@ -171,8 +177,26 @@ static int file_take(struct store_file *f, struct found *found)
 	if (err == 0 && !whole && map_is_full(&f->map)) { /* all but the mark came to the disk */
 		pthread_mutex_lock(&f->lock);
 		file_finish_locked(f);
+		file_shut_map_locked(f);
 		pthread_mutex_unlock(&f->lock);
 	}
+	return err;
+}
+
+/* Somebody else's object counts as well as ours, which goes then. */
+static int file_enter(struct store_file **f, struct found *found)
+{
+	struct store_file *other = shared_enter(*f, found->st.st_ino);
+	int err;
+
+	if (other != *f) {
+		store_file_close(*f);
+		*f = other;
+		return 0;
+	}
+	err = file_take(*f, found);
+	if (err == 0)
+		shared_give_back(*f);
 	return err;
 }
 
@@ -188,7 +212,7 @@ int store_file_open(struct store *s, const char *path, uint64_t ino, struct stor
 	}
 	f = file_new(s, path, ino);
 	if (err == 0)
-		err = file_take(f, &found);
+		err = file_enter(&f, &found);
 	if (err == -ESTALE && found.path)
 		name_set_aside(s, found.dir, found.path);
 	/* of what is kept the names are counted: tree_materialise() */
@@ -271,6 +295,7 @@ static int file_make(struct store_file *f, const struct store_origin *o)
 	if (err)
 		return err;
 	f->record.ino = st.st_ino;
+	shared_add(f, st.st_ino);
 	f->limit = o->size;
 	if (f->map.chunks > 1 && ftruncate(f->fd, (off_t)o->size) < 0)
 		return -errno;

@@ -57,6 +57,11 @@ static int found_read(const struct store *s, struct found *f)
 	return err ? err : found_check(s, f);
 }
 
+int found_again(const struct store *s, struct found *f)
+{
+	return found_read(s, f);
+}
+
 static bool is_absence(int err)
 {
 	return err == -ENOENT || err == -ENOTDIR || err == -ELOOP || err == -ENXIO ||
@@ -115,6 +120,9 @@ int store_open_readonly(struct store *s, const char *path, uint64_t ino)
 	struct found f;
 	int err = find_file(s, path, ino, &f);
 
+	/* The bytes go where nobody has it open: from here on it is open. */
+	if (err == 0 && shared_wait(s, f.st.st_ino))
+		err = found_again(s, &f);
 	if (err == 0 && (!(f.record.flags & RECORD_COMPLETE) || record_is_dead(s, &f.record)))
 		err = -ENOENT;
 	if (err == 0) {

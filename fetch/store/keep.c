@@ -35,6 +35,8 @@ static int file_keep_locked(struct store_file *f, const char *path, const struct
 	/* its copy was dropped, or never had the name: what is changed in it now would be lost */
 	if (named && !f->indexed && !file_has_name(f, path))
 		return -ESTALE;
+	if (k->origin && !f->indexed) /* another inode may have opened it first */
+		f->link_ino = k->origin->ino;
 	err = origin_write(f->store, f->record.id, f->link_ino, k->remote);
 	if (err == 0)
 		err = xattrs_give(f->store, f->fd, k);

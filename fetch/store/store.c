@@ -246,6 +246,7 @@ static void store_free(struct store *s)
 	const int fds[] = {s->tmp, s->tree, s->state, s->dir, s->lock};
 
 	dirty_close(s);
+	shared_clear(&s->sharing);
 	for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -288,6 +289,7 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	s->path = g_strdup(path);
 	pthread_rwlock_init(&s->stamps, NULL);
 	dirty_init(s);
+	shared_init(&s->sharing);
 	s->dir = s->state = s->tree = s->tmp = s->lock = -1;
 	s->privileged = owner_privileged();
 	while (getrandom(&s->seed, sizeof s->seed, 0) != sizeof s->seed)

@@ -100,6 +100,8 @@ int store_file_open(struct store *s, const char *path, uint64_t ino, struct stor
 int store_file_create(struct store *s, const char *path, const struct store_origin *origin,
                       struct store_file **out);
 void store_file_close(struct store_file *f);
+/* Opened more than once: all have this one object, and each closes it. */
+bool store_file_shared(struct store_file *f);
 /* Nothing present: removes the local file, so that a new version can take the name. Closes
  * `f`, whatever comes. */
 int store_file_discard(struct store *s, const char *path, struct store_file *f);
@@ -162,7 +164,8 @@ int64_t store_file_change(struct store_file *f, uint64_t offset, uint64_t length
 int store_file_truncate(struct store_file *f, uint64_t size);
 /* What was written here is on the disk, and stays ours. Blocks. */
 int store_file_sync(struct store_file *f, bool datasync);
-/* Gives back what can be fetched again: *freed bytes. Nobody reads it meanwhile. */
+/* Gives back what can be fetched again: *freed bytes. Nobody reads it meanwhile: who opens it waits
+ * for the end of this. -EBUSY: others have it open. */
 int store_file_evict(struct store_file *f, uint64_t *freed);
 
 /* For who places remote bytes [offset, +length) itself: the descriptor, until

@@ -4,7 +4,8 @@
 /* What the files of the store share: store.c (one store, opened by one daemon), settings.c
  * (which one), epoch.c, dirs.c (listings), name.c (names in the tree), find.c (what lies
  * there), orphans.c, file.c (a local file), chunk.c (its chunks), keep.c (that it counts),
- * change.c (what is written here), dirty.c (what of that is not durable), evict.c.
+ * change.c (what is written here), dirty.c (what of that is not durable), evict.c, shared.c (who
+ * has it open).
  *
  * Shape:   a local file is nameless (O_TMPFILE) until its first chunk is published: then its
  *          record, its map and its names are made, in this order. So nothing is in the tree
@@ -29,6 +30,13 @@ struct dirty {
 	GHashTable *files;        /* uint64 id of the record → descriptor of the file + 1, or 0 */
 };
 
+/* The objects of all local files that are open: one a file. */
+struct sharing {
+	pthread_mutex_t lock; /* the last of all */
+	pthread_cond_t changed;
+	GHashTable *files; /* st_ino in the store → struct store_file, borrowed */
+};
+
 struct store {
 	char *path; /* owned */
 	int dir;    /* O_RDONLY, as state; tree and tmp are O_PATH */
@@ -37,6 +45,7 @@ struct store {
 	int lock;
 	struct epoch epoch;
 	struct dirty dirty;
+	struct sharing sharing;
 	unsigned chunk_shift;
 	bool stacked, privileged;
 	bool created, fresh; /* by this opening: the directory; the store */
@@ -61,7 +70,7 @@ struct store_file {
 	uint64_t settled;   /* atomic: chunks that are present, also on disk */
 	int named;          /* atomic: record and map are there */
 	int outdated;       /* atomic: the record's epoch is dead */
-	int map_fd;         /* set before `named`, -1 from complete on */
+	int map_fd;         /* set before `named`, -1 where nobody needs it any more */
 	uint64_t limit;     /* changed under `writing`: past it all is local */
 	bool local;         /* as is this: nothing remote comes in at all */
 	bool taken;         /* as is this: it is about to be local, or not */
@@ -73,6 +82,10 @@ struct store_file {
 	pthread_rwlock_t writing; /* after `changing` */
 	pthread_mutex_t lock;     /* after `writing` */
 	struct record record;     /* flags, epoch, hash under lock; the rest fixed */
+	ino_t shared_ino;         /* 0: it is in no table */
+	/* Under the table's lock: */
+	unsigned users; /* it is closed by the last one */
+	bool busy;      /* it is being loaded, or evicted: who opens it waits */
 };
 
 /* A number nobody else has, > 0: ids, temporary names. */
@@ -98,6 +111,8 @@ struct found {
 /* -ENOENT: nothing, or nothing of ours. -ESTALE: ours, but not bound: dir and path are set,
  * no descriptor. Clear it in any case. */
 int find_file(struct store *s, const char *path, uint64_t ino, struct found *out);
+/* The same of what it found: what it says now. */
+int found_again(const struct store *s, struct found *f);
 void found_clear(struct found *f);
 bool record_is_dead(const struct store *s, const struct record *r);
 
@@ -124,6 +139,22 @@ bool owner_privileged(void);
 /* tree_move.c: nobody has them any more. */
 void tree_unlinked_sweep(struct store *s);
 
+/* shared.c */
+void shared_init(struct sharing *h);
+void shared_clear(struct sharing *h);
+/* The object that the file `ino` has already, with a user more; else `f`, which it has from now on,
+ * busy until shared_give_back(). */
+struct store_file *shared_enter(struct store_file *f, ino_t ino);
+/* `f` was just made. */
+void shared_add(struct store_file *f, ino_t ino);
+/* One user less; true: that was the last. */
+bool shared_leave(struct store_file *f);
+/* Busy, until shared_give_back(), where the caller is its only user; false: he is not. */
+bool shared_take(struct store_file *f);
+void shared_give_back(struct store_file *f);
+/* Until nobody is busy with it; true: somebody was. */
+bool shared_wait(struct store *s, ino_t ino);
+
 /* evict.c: the descriptor is, though it was opened whole. */
 int file_writable(struct store_file *f);
 
@@ -143,6 +174,8 @@ int file_truncate_locked(struct store_file *f, uint64_t size);
 int file_stamp_locked(struct store_file *f);
 /* The last chunk is in. */
 int file_finish_locked(struct store_file *f);
+/* After that all is present for everybody. */
+void file_shut_map_locked(struct store_file *f);
 /* The record as it is with these flags and this hash, in the store's epoch. */
 int file_record_locked(struct store_file *f, uint8_t flags, uint64_t hash);
 /* The same, while chunks may be in doubt. */
