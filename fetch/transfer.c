@@ -130,9 +130,19 @@ static int transfer_begin(struct source_read *r)
 	return err;
 }
 
+/* What is placed is there before it is known to be right: not where others' bytes are. */
 static int transfer_lend(struct source_read *r, uint64_t offset, uint64_t length)
 {
-	return store_file_lend(((struct transfer *)r)->content->file, offset, length);
+	struct transfer *t = (struct transfer *)r;
+	struct content *c = t->content;
+	unsigned shift = content_shift(c);
+	bool held = length > 0;
+
+	pthread_mutex_lock(&c->fill->lock);
+	for (uint64_t k = offset >> shift; held && k <= (offset + length - 1) >> shift; k++)
+		held = transfer_holds_locked(t, k);
+	pthread_mutex_unlock(&c->fill->lock);
+	return held ? store_file_lend(c->file, offset, length) : -1;
 }
 
 static void transfer_give_back(struct source_read *r)
