@@ -4,7 +4,7 @@
 /* HTML index pages, by libxml2's push parser and SAX.
  * What it is fed is ASCII: bytes ≥ 0x80 and NUL go in as "%XX", which in a link means the
  * same byte, and leaves nothing for an encoding, declared or guessed, to change. */
-#include "fetch/source/index_page.h"
+#include "fetch/source/html_row.h"
 #include <libxml/HTMLparser.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -22,23 +22,9 @@ struct html {
 	struct index_end end; /* the same */
 	const char *wrong;    /* static; the parse has been stopped */
 	unsigned depth;
-	bool in_link, in_time, in_heading;
-	bool sorted; /* there is a link to the same in another order */
-
-	bool row_open;
-	struct index_row row;
-	bool row_symlink; /* the time shown is the link's own, the size perhaps */
-	bool row_lost;    /* its link leads elsewhere */
-	bool row_listed;  /* and is one of a list of this host */
-	char lost[72];    /* where to, cut */
-	char link[24];    /* the link's text, cut */
-	size_t link_length;
+	bool in_time, in_heading;
 	unsigned lists; /* open */
-	char text[512]; /* of the row, after its link; blanks are ' ' */
-	size_t text_length;
-	bool cell_value_known;
-	uint64_t cell_value; /* the number behind a cell's text */
-	size_t cell_start;   /* in text */
+	struct html_row row;
 
 	char heading[64];
 	size_t heading_length;
@@ -54,136 +40,6 @@ static void html_stop(struct html *h, const char *wrong)
 	xmlStopParser(h->parser);
 }
 
-static void row_text(struct html *h, const char *text, size_t length)
-{
-	if (h->row_open)
-		h->text_length =
-		        index_text_append(h->text, h->text_length, sizeof h->text, text, length);
-}
-
-/* The number in an attribute counts as the size only if the text says the same, rounded. */
-static void cell_end(struct html *h)
-{
-	struct index_size shown;
-	if (!h->row_open || !h->cell_value_known)
-		return;
-	h->cell_value_known = false;
-	const char *text = h->text + MIN(h->cell_start, h->text_length);
-	text += strspn(text, " ");
-	if (index_size_parse(text, &shown) == 0)
-		return;
-	uint64_t off = shown.bytes > h->cell_value ? shown.bytes - h->cell_value
-	                                           : h->cell_value - shown.bytes;
-	if (off > (shown.exact ? 0 : shown.step))
-		return;
-	h->row.size = h->cell_value;
-	h->row.size_known = h->row.size_exact = true;
-}
-
-/* `whole`: only if nothing else is there. */
-static void row_take_size(struct html *h, const char *text, bool whole)
-{
-	struct index_size size;
-	size_t used = h->row.size_known ? 0 : index_size_parse(text, &size);
-	if (used == 0 || (whole && text[used + strspn(text + used, " ")] != '\0'))
-		return;
-	h->row.size = size.bytes;
-	h->row.size_exact = size.exact;
-	h->row.size_known = true;
-}
-
-/* "[/] time size …", or "size time". Without a time no number is taken for a size. */
-static void row_read_text(struct html *h)
-{
-	char *text = h->text + strspn(h->text, " ");
-	if (text[0] == '/' && text[1] == ' ')
-		text += 2;
-	if (h->row.dated) {
-		row_take_size(h, text, false);
-		return;
-	}
-	for (char *at = text; *at != '\0'; at += strcspn(at, " "), at += strspn(at, " ")) {
-		int64_t ns;
-		size_t used = index_time_parse(at, index_page_zone(h->page), &ns);
-		if (used == 0)
-			continue;
-		h->row.mtime_ns = ns;
-		h->row.mtime_known = h->row.dated = true;
-		const char *after = at + used + strspn(at + used, " ");
-		row_take_size(h, after, false);
-		*at = '\0';
-		if (*after == '\0')
-			row_take_size(h, text, true);
-		return;
-	}
-}
-
-static void row_end(struct html *h)
-{
-	if (!h->row_open)
-		return;
-	cell_end(h);
-	row_read_text(h);
-	if (h->row_symlink)
-		h->row.size_exact = h->row.mtime_known = false;
-	h->row_open = false;
-	if (!h->row_lost)
-		index_page_add(h->page, &h->row);
-	else if (h->row.dated || h->row_listed)
-		index_page_lost(h->page, h->lost);
-}
-
-static void row_begin(struct html *h, const struct index_child *child)
-{
-	/* an icon that links to the same */
-	if (h->row_open && !h->row_lost && h->text[strspn(h->text, " ")] == '\0' &&
-	    h->row.child.length == child->length &&
-	    memcmp(h->row.child.name, child->name, child->length) == 0) {
-		h->row.child.directory |= child->directory;
-		return;
-	}
-	row_end(h);
-	h->row = (struct index_row){.child = *child};
-	h->row_open = true;
-	h->row_lost = false;
-	h->row_symlink = h->cell_value_known = false;
-	h->text_length = 0;
-	h->text[0] = '\0';
-}
-
-/* Of a row whose child is known the link belongs to a description. */
-static void row_begin_lost(struct html *h, const char *href, bool foreign)
-{
-	index_page_elsewhere(h->page);
-	if (h->row_open && !h->row_lost)
-		return;
-	row_end(h);
-	h->row = (struct index_row){0};
-	h->row_open = h->row_lost = true;
-	h->row_listed = h->lists > 0 && !foreign;
-	h->row_symlink = h->cell_value_known = false;
-	h->text_length = 0;
-	h->text[0] = '\0';
-	g_strlcpy(h->lost, href, sizeof h->lost);
-}
-
-/* Behind a proxy the way up may lead elsewhere, too. */
-static bool link_is_up(const struct html *h)
-{
-	const char *text = h->link + strspn(h->link, " [");
-	return g_str_has_prefix(text, "..") || g_ascii_strncasecmp(text, "parent dir", 10) == 0 ||
-	       g_ascii_strncasecmp(text, "to parent dir", 13) == 0;
-}
-
-static void link_end(struct html *h)
-{
-	if (h->in_link && h->row_lost && h->row_open && link_is_up(h)) {
-		h->row_open = false;
-		index_page_recognise(h->page);
-	}
-	h->in_link = false;
-}
-
 static const char *attribute(const xmlChar **attributes, const char *name)
 {
 	for (; attributes != NULL && attributes[0] != NULL; attributes += 2)
@@ -192,67 +48,19 @@ static const char *attribute(const xmlChar **attributes, const char *name)
 	return NULL;
 }
 
-static void link_begin(struct html *h, const char *href)
-{
-	struct index_child child;
-	const char *why = NULL;
-	h->in_link = true;
-	h->link_length = 0;
-	h->link[0] = '\0';
-	if (href == NULL)
-		return;
-	switch (index_link_resolve(index_page_base(h->page), href, &child, &why)) {
-	case INDEX_LINK_CHILD:
-		row_begin(h, &child);
-		break;
-	case INDEX_LINK_PARENT:
-		row_end(h);
-		index_page_recognise(h->page);
-		break;
-	case INDEX_LINK_SORT:
-		h->sorted = true;
-		index_page_recognise(h->page);
-		break;
-	case INDEX_LINK_BAD:
-		row_end(h);
-		index_page_refuse(h->page, href, why);
-		break;
-	case INDEX_LINK_ELSEWHERE:
-		row_begin_lost(h, href, false);
-		break;
-	case INDEX_LINK_FOREIGN:
-		row_begin_lost(h, href, true);
-		break;
-	case INDEX_LINK_HERE:
-		break;
-	}
-}
-
+/* The first of them that is a number counts. */
 static void cell_begin(struct html *h, const xmlChar **attributes)
 {
 	static const char *const names[] = {"data-order", "data-size", "data-sort",
 	                                    "data-sort-value"};
-	cell_end(h);
-	row_text(h, " ", 1);
-	for (unsigned i = 0; i < G_N_ELEMENTS(names) && !h->cell_value_known; i++) {
-		const char *value = attribute(attributes, names[i]);
-		h->cell_value_known =
-		        value != NULL && g_ascii_isdigit(value[0]) &&
-		        g_ascii_string_to_unsigned(value, 10, 0, INT64_MAX, &h->cell_value, NULL);
+	uint64_t value = 0;
+	bool known = false;
+	for (unsigned i = 0; i < G_N_ELEMENTS(names) && !known; i++) {
+		const char *text = attribute(attributes, names[i]);
+		known = text != NULL && g_ascii_isdigit(text[0]) &&
+		        g_ascii_string_to_unsigned(text, 10, 0, INT64_MAX, &value, NULL);
 	}
-	h->cell_start = h->text_length;
-}
-
-static void time_begin(struct html *h, const char *datetime)
-{
-	h->in_time = true;
-	if (datetime == NULL || !h->row_open)
-		return;
-	int64_t ns;
-	if (index_time_parse(datetime + strspn(datetime, " "), index_page_zone(h->page), &ns) > 0) {
-		h->row.mtime_ns = ns;
-		h->row.mtime_known = h->row.dated = true;
-	}
+	html_row_cell_begin(&h->row, known, value);
 }
 
 static bool name_is(const xmlChar *name, const char *const *set)
@@ -276,7 +84,7 @@ static void element_start(void *user, const xmlChar *name, const xmlChar **attri
 	}
 	h->lists += name_is(name, lists);
 	if (strcmp((const char *)name, "a") == 0) {
-		link_begin(h, attribute(attributes, "href"));
+		html_row_link_begin(&h->row, attribute(attributes, "href"), h->lists > 0);
 	} else if (strcmp((const char *)name, "base") == 0) {
 		const char *href = attribute(attributes, "href");
 		if (href != NULL)
@@ -284,20 +92,21 @@ static void element_start(void *user, const xmlChar *name, const xmlChar **attri
 	} else if (strcmp((const char *)name, "td") == 0) {
 		cell_begin(h, attributes);
 	} else if (strcmp((const char *)name, "time") == 0) {
-		time_begin(h, attribute(attributes, "datetime"));
+		h->in_time = true;
+		html_row_time(&h->row, attribute(attributes, "datetime"));
 	} else if (strcmp((const char *)name, "use") == 0) { /* Caddy's icons */
 		const char *icon = attribute(attributes, "xlink:href");
 		if (icon == NULL)
 			icon = attribute(attributes, "href");
-		h->row_symlink |= icon != NULL && g_str_has_suffix(icon, "-shortcut");
+		h->row.symlink |= icon != NULL && g_str_has_suffix(icon, "-shortcut");
 	} else if (name_is(name, headings)) {
 		h->in_heading = true;
 		h->heading_length = 0;
 		h->heading[0] = '\0';
 	} else if (name_is(name, row_ends)) {
-		row_end(h);
+		html_row_end(&h->row);
 	} else {
-		row_text(h, " ", 1);
+		html_row_text(&h->row, " ", 1);
 	}
 }
 
@@ -331,15 +140,15 @@ static void element_end(void *user, const xmlChar *name)
 		h->depth--;
 	h->lists -= h->lists > 0 && name_is(name, lists);
 	if (strcmp((const char *)name, "a") == 0)
-		link_end(h);
+		html_row_link_end(&h->row);
 	else if (strcmp((const char *)name, "time") == 0)
 		h->in_time = false;
 	else if (strcmp((const char *)name, "td") == 0)
-		cell_end(h);
+		html_row_cell_end(&h->row);
 	else if (name_is(name, headings))
 		heading_end(h);
 	else if (name_is(name, row_ends))
-		row_end(h);
+		html_row_end(&h->row);
 }
 
 static void characters(void *user, const xmlChar *text, int length)
@@ -349,11 +158,10 @@ static void characters(void *user, const xmlChar *text, int length)
 		h->heading_length =
 		        index_text_append(h->heading, h->heading_length, sizeof h->heading,
 		                          (const char *)text, length);
-	if (h->in_link)
-		h->link_length = index_text_append(h->link, h->link_length, sizeof h->link,
-		                                   (const char *)text, length);
-	if (!h->in_link && !h->in_time)
-		row_text(h, (const char *)text, length);
+	if (h->row.in_link)
+		html_row_link_text(&h->row, (const char *)text, length);
+	else if (!h->in_time)
+		html_row_text(&h->row, (const char *)text, length);
 }
 
 static void cdata_ignore(void *user, const xmlChar *text, int length)
@@ -378,7 +186,7 @@ static void *html_new(struct index_page *page)
 	        .fatalError = message_ignore,
 	};
 	struct html *h = g_new0(struct html, 1);
-	h->page = page;
+	h->page = h->row.page = page;
 	h->input = g_string_new(NULL);
 	h->parser = htmlCreatePushParserCtxt(&sax, h, NULL, 0, NULL, XML_CHAR_ENCODING_NONE);
 	if (h->parser == NULL)
@@ -450,10 +258,10 @@ static bool html_end(void *state, GError **error)
 	struct html *h = state;
 	html_parse(h, h->input->len);
 	htmlParseChunk(h->parser, NULL, 0, 1);
-	row_end(h);
+	html_row_end(&h->row);
 	if (!index_end_reached(&h->end, index_page_delimited(h->page)))
 		index_page_cut(h->page);
-	if (!(h->end.listed || h->sorted) || (h->end.document && !h->end.ended))
+	if (!(h->end.listed || h->row.sorted) || (h->end.document && !h->end.ended))
 		index_page_bare(h->page, h->end.ended);
 	return html_check(h, error);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the index parsers share; private to index*.c. */
+/* What the index parsers share; private to index*.c and html_row.c. */
 #pragma once
 #include "fetch/source/index.h"
 
