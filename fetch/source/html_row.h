@@ -10,7 +10,7 @@
 #pragma once
 #include "fetch/source/index_page.h"
 
-struct html_row { /* zeroed, but for `page` */
+struct html_row { /* zeroed, but for `page`; `sorted` is of all of it */
 	struct index_page *page;
 	bool open;
 	struct index_row told;

@@ -9,32 +9,34 @@
 #define VALIDATOR_MAX 1024u
 #define WAITS 10u /* a page that needs longer than one reader waits is there for a later one */
 
-/* A listing's validator: up to four lines.
+/* A listing's validator: up to five lines.
  *   E<ETag>            sent back as If-None-Match
  *   M<Last-Modified>   sent back as If-Modified-Since
  *   O<hex>             hash of the options that went into the listing: where they are
  *                      others now, nothing of the rest counts
  *   P<hex>             hash of the page and its URL: most servers' pages carry no
  *                      validator, and are often the same page
+ *   L<hex>             index.c: hash of what was left out of it, which was said then
  */
 struct list_op {
 	struct http_op op;       /* first */
 	struct parsing *parsing; /* NULL: no page came, or it has ended */
 	XXH3_state_t *hash;
-	GError *error;                /* of the transfer; names the URL */
-	char *etag, *modified, *page; /* of the previous listing; NULL */
+	GError *error;                       /* of the transfer; names the URL */
+	char *etag, *modified, *page, *left; /* of the previous listing; NULL */
 	bool unchanged;
 	GError *refused; /* of the root, while it is asked whether that is a file; owned */
 };
 
 static void validator_split(struct list_op *l, const char *validator)
 {
-	g_auto(GStrv) lines = g_strsplit(validator, "\n", 5);
+	g_auto(GStrv) lines = g_strsplit(validator, "\n", 6);
 	bool same = source_shape_is(&l->op.http->base, validator);
 	for (char **line = lines; same && *line != NULL; line++) {
 		char **kept = **line == 'E'   ? &l->etag
 		              : **line == 'M' ? &l->modified
 		              : **line == 'P' ? &l->page
+		              : **line == 'L' ? &l->left
 		                              : NULL;
 		if (kept != NULL && *kept == NULL)
 			*kept = g_strdup(*line + 1);
@@ -175,8 +177,10 @@ static struct listing *list_result(struct list_op *l, struct source_list *req,
 	g_autofree char *page =
 	        g_strdup_printf("%016" G_GINT64_MODIFIER "x", (guint64)XXH3_64bits_digest(l->hash));
 	g_autofree char *validator = validator_join(l, page);
+	g_autofree char *before =
+	        l->left ? g_strconcat(validator, "\nL", l->left, NULL) : g_strdup(validator);
 	if (req->previous != NULL && g_strcmp0(l->page, page) == 0 &&
-	    strcmp(listing_validator(req->previous), validator) == 0) {
+	    strcmp(listing_validator(req->previous), before) == 0) {
 		index_parser_free(parser);
 		return listing_same(req->previous);
 	}
@@ -193,6 +197,7 @@ static void list_done(struct list_op *l, GError *error)
 	g_free(l->etag);
 	g_free(l->modified);
 	g_free(l->page);
+	g_free(l->left);
 	g_clear_error(&l->error);
 	op_free(&l->op);
 	req->base.done(&req->base, error);

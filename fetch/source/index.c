@@ -330,12 +330,43 @@ static uint64_t identity_of(const char *name, size_t name_len, void *user)
 	return hash > 1 ? hash : hash + 2;
 }
 
+/* What is left out of a listing, as a line of its validator; "" for nothing. */
+static char *left_out_line(const struct index_page *page)
+{
+	if (page->lost == 0 && page->refused == 0)
+		return g_strdup("");
+	g_autofree char *text =
+	        g_strdup_printf("%u %s\n%u %s", page->lost, page->lost > 0 ? page->lost_first : "",
+	                        page->refused, page->refused > 0 ? page->refused_first : "");
+	return g_strdup_printf("\nL%016" G_GINT64_MODIFIER "x",
+	                       (guint64)XXH3_64bits(text, strlen(text)));
+}
+
+/* Once, and again where it is something else, also by a later mount. */
+static void left_out_tell(const struct index_page *page, const char *line,
+                          const struct listing *previous, const char *remote_path)
+{
+	bool told = previous != NULL && *line != '\0' &&
+	            strstr(listing_validator(previous), line) != NULL;
+	if (page->lost > 0 && !told)
+		g_message("%u rows of the index of \"%s\" lead elsewhere and are left out; the "
+		          "first: \"%s\"",
+		          page->lost, remote_path, page->lost_first);
+	if (page->refused > 0 && !told)
+		g_message("%u of the links in the index of \"%s\" are no entries; the first: %s",
+		          page->refused, remote_path, page->refused_first);
+	else if (page->elsewhere > 0)
+		g_debug("%u links in the index of \"%s\" lead elsewhere", page->elsewhere,
+		        remote_path);
+}
+
 struct listing *index_parser_finish(struct index_parser *p, const char *validator,
                                     int64_t checked_ns, const struct listing *previous,
                                     const char *remote_path, GError **error)
 {
 	struct index_page *page = &p->page;
 	struct listing *listing = NULL;
+	g_autofree char *line = NULL;
 	if (parser_end(p, error)) {
 		struct identity id = {g_string_new(remote_path), 0};
 		if (id.path->len > 0)
@@ -343,22 +374,16 @@ struct listing *index_parser_finish(struct index_parser *p, const char *validato
 		id.prefix = id.path->len;
 		listing_builder_identify(page->builder, identity_of, &id);
 		g_string_free(id.path, TRUE);
-		listing = listing_builder_finish(g_steal_pointer(&page->builder), validator,
+		line = left_out_line(page);
+		g_autofree char *with_line = g_strconcat(validator, line, NULL);
+		listing = listing_builder_finish(g_steal_pointer(&page->builder), with_line,
 		                                 checked_ns, previous);
 		if (listing == NULL)
 			g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
 			            "the index of \"%s\" is too large to be kept", remote_path);
 	}
-	if (listing != NULL && page->lost > 0)
-		g_message("%u rows of the index of \"%s\" lead elsewhere and are left out; the "
-		          "first: \"%s\"",
-		          page->lost, remote_path, page->lost_first);
-	if (listing != NULL && page->refused > 0)
-		g_message("%u of the links in the index of \"%s\" are no entries; the first: %s",
-		          page->refused, remote_path, page->refused_first);
-	else if (listing != NULL && page->elsewhere > 0)
-		g_debug("%u links in the index of \"%s\" lead elsewhere", page->elsewhere,
-		        remote_path);
+	if (listing != NULL)
+		left_out_tell(page, line, previous, remote_path);
 	index_parser_free(p);
 	return listing;
 }

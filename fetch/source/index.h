@@ -32,7 +32,8 @@ bool index_parser_feed(struct index_parser *p, const char *data, size_t length, 
 /* Bytes that the entries so far take; `finish`: and that index_parser_finish() will, too. */
 uint64_t index_parser_memory(const struct index_parser *p, bool finish);
 /* Frees the parser, also on error. `remote_path`: of the directory in the tree, "" = root:
- * an entry's ino is XXH3-64 of "remote_path/name". The others: as listing_builder_finish(). */
+ * an entry's ino is XXH3-64 of "remote_path/name". The others: as listing_builder_finish(); the
+ * validator gets a line "L<hex>" where something was left out. */
 struct listing *index_parser_finish(struct index_parser *p, const char *validator,
                                     int64_t checked_ns, const struct listing *previous,
                                     const char *remote_path, GError **error);

@@ -74,6 +74,39 @@ def test_links_elsewhere(mount, serve, many, href):
     assert os.listdir(m / "d") == []
 
 
+def test_left_out_is_told_once(mount, serve, many):
+    """And again where it is something else, not each time a directory is listed anew."""
+    server = serve(many)
+    minute = iter(range(10, 60))
+
+    def page(*away):
+        rows = "".join(f'<a href="/other/{n}">{n}</a>  17-Nov-2025 12:34  5\n' for n in away)
+        server.pages["/d/"] = ("text/html", (
+            '<html><title>Index of /d/</title><h1>Index of /d/</h1><pre><a href="../">../</a>\n'
+            f'{rows}<a href="file001">file001</a>  17-Nov-2025 12:{next(minute)}  5\n'
+            '</pre></html>').encode())
+
+    def told():
+        time.sleep(0.01)
+        assert os.listdir(m / "d") == ["file001"]
+        return m.log().count("lead elsewhere and are left out")
+
+    m = mount(server.url, "-o", QUICK + ",listing_ttl=0")
+    for count, away in enumerate(["a", "ab", "bcd"], 1):
+        for _ in range(3):
+            page(*away)
+            assert told() == count
+    page()
+    assert told() == 3
+    page("e")
+    assert told() == 4
+    m.umount()
+    m = m.again()
+    page("e")
+    asked = len(server.asked("/d/"))
+    assert told() == 4 and len(server.asked("/d/")) > asked
+
+
 def test_base(mount, serve, many):
     """Relative links start where <base> says."""
     server = serve(many)

@@ -175,7 +175,7 @@ static unsigned links_check(const struct sample *s, const struct listing *l)
 static void sample_check(const struct sample *s, const struct listing *l)
 {
 	unsigned expected = 0;
-	g_assert_cmpstr(listing_validator(l), ==, "\"etag\"");
+	g_assert_true(g_str_has_prefix(listing_validator(l), "\"etag\""));
 	g_assert_cmpint(listing_checked(l), ==, 123);
 	for (unsigned i = 0; i < G_N_ELEMENTS(plain_files); i++, expected++)
 		made_file_check(s, l, plain_files[i], 1);
