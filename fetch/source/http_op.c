@@ -173,6 +173,9 @@ static bool op_redirect(struct http_op *op, GError **error)
 		return false;
 	}
 	size_t length = strlen(here.path);
+	/* a page elsewhere (to log in, the front one) is none of the file as a directory */
+	if (op->slash && strcmp(here.path, there.path) != 0)
+		return op_protocol(error, "redirected to itself and a slash, and on from there");
 	if (op->file && strncmp(here.path, there.path, length) == 0 &&
 	    strcmp(there.path + length, "/") == 0) {
 		op->slash = true;

@@ -10,7 +10,7 @@
  *   op_again() in head() ──▶ the next exchange
  *
  * A file whose URL redirects to itself and "/", where there is a page, is FETCH_DIRECTORY: one
- * redirect alone is not believed.
+ * redirect alone is not believed, nor is a page that another leads to from there.
  *
  * Owns:    its URL, its reply, itself: finish() hands it to op_free()
  * Locking: the network thread's, from op_submit() on

@@ -178,12 +178,17 @@ static void test_slash(void)
 	        {"HTTP/1.1 404 No|Content-Length: 0||", FETCH_MISSING},
 	        {"HTTP/1.1 403 No|Content-Length: 0||", FETCH_DENIED},
 	        {"HTTP/1.1 302 No|Location: /root/f|Content-Length: 0||", FETCH_PROTOCOL},
+	        {"HTTP/1.1 302 No|Location: /login/|Content-Length: 0||", FETCH_PROTOCOL},
+	        {"HTTP/1.1 302 No|Location: http://127.0.0.1:1/root/f/x/|Content-Length: 0||",
+	         FETCH_PROTOCOL},
+	        {"HTTP/1.1 302 No|Location: /root/f/?again|Content-Length: 0||", FETCH_DIRECTORY},
 	};
 	for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
 		struct world *w = world_new();
 		liar_tell(w->liar, "/root/f ", 0, LIAR_KEEP,
 		          "HTTP/1.1 301 T|Location: f/|Content-Length: 0||");
 		liar_tell(w->liar, "GET /root/f/ ", 0, LIAR_CUT, all[i].answer);
+		liar_tell(w->liar, "", 0, LIAR_CUT, all[0].answer);
 		world_open(w, "", 0);
 		check_stat(w, all[i].code, 0);
 		world_free(w);
