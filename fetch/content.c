@@ -146,13 +146,20 @@ char *content_local_path(struct content *c)
 static int content_look(struct content *c)
 {
 	struct fill *f = c->fill;
-	g_autofree char *path = content_local_path(c);
 	int err = -ESTALE;
 
 	for (int n = 0; n < 3 && (err == 0 || err == -ESTALE); n++) {
+		g_autofree char *path = content_local_path(c), *after = NULL;
 		struct store_file *file;
 
 		err = store_file_open(f->store, path, c->origin.ino, &file);
+		after = content_local_path(c);
+		if (g_strcmp0(path, after) != 0) { /* what lay there is another's, or was its own */
+			if (err == 0)
+				store_file_close(file);
+			err = n < 2 ? 0 : -EIO;
+			continue;
+		}
 		if (err)
 			continue;
 		if (!store_file_kept(file) && file_is_blank(file)) {

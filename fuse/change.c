@@ -67,12 +67,23 @@ int inode_open_local(struct server *s, struct inode *i, int flags)
 	return fd;
 }
 
+static void local_then(struct parked *p);
+
+static void local_again(struct parked *p, struct listing *none)
+{
+	local_then(p);
+}
+
 static void local_then(struct parked *p)
 {
 	int fd = inode_open_local(p->server, p->inode, O_RDWR);
 	if (fd >= 0) {
 		p->then(p, fd);
 		close(fd);
+	} else if (parked_is_short(p, -fd)) {
+		p->resume = local_again;
+		parked_later(p, -fd);
+		return;
 	} else {
 		fuse_reply_err(p->req, -fd);
 	}
@@ -87,12 +98,12 @@ static void local_filled(struct parked *p, struct listing *none)
 		parked_local(p);
 		return;
 	}
-	if (err == 0) {
+	if (err == 0)
 		local_then(p);
-		return;
-	}
-	fuse_reply_err(p->req, err);
-	parked_free(p);
+	else if (parked_is_short(p, err))
+		parked_later(p, err);
+	else
+		parked_fail(p, err);
 }
 
 void parked_local(struct parked *p)
@@ -158,6 +169,10 @@ static void change_step(struct parked *p, struct listing *none)
 	struct changing *w = p->data;
 	if (!i->born && content_complete(p->content)) {
 		int err = inode_own_bytes(s, i);
+		if (parked_is_short(p, err)) {
+			parked_later(p, err);
+			return;
+		}
 		if (err && err != EAGAIN) { /* EAGAIN: evicted meanwhile */
 			parked_fail(p, err);
 			return;
@@ -178,8 +193,18 @@ static void change_step(struct parked *p, struct listing *none)
 		int err = change_took(s, i, p->content);
 		n = err ? -err : n;
 	}
+	if (n < 0 && parked_is_short(p, -n)) { /* the same bytes to the same place */
+		parked_later(p, -n);
+		return;
+	}
 	w->reply(p, n);
 	parked_free(p);
+}
+
+static void change_again(struct parked *p, struct listing *none)
+{
+	g_clear_pointer(&p->content, content_unref);
+	parked_change(p);
 }
 
 void parked_change(struct parked *p)
@@ -189,6 +214,11 @@ void parked_change(struct parked *p)
 	if (err == 0 && !i->born) {
 		p->content = inode_open_content(p->server, i);
 		err = -content_open(p->content);
+	}
+	if (parked_is_short(p, err)) {
+		p->resume = change_again;
+		parked_later(p, err);
+		return;
 	}
 	if (err) {
 		parked_fail(p, err);

@@ -16,55 +16,63 @@
 struct claims {
 	pthread_mutex_t lock;
 	pthread_cond_t freed;
-	GQueue waiting; /* of struct parked: opens, of any inode */
 };
 
 struct claims *claims_new(void)
 {
 	struct claims *c = g_new0(struct claims, 1);
+	pthread_condattr_t monotonic;
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_cond_init(&c->freed, NULL);
-	g_queue_init(&c->waiting);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->freed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	return c;
 }
 
 void claims_free(struct claims *c)
 {
-	g_assert(c->waiting.length == 0);
 	pthread_cond_destroy(&c->freed);
 	pthread_mutex_destroy(&c->lock);
 	g_free(c);
 }
 
-bool claims_enter(struct server *s, struct inode *i, struct parked *(*park)(void *), void *user)
+bool claims_enter(struct inode *i)
 {
-	struct claims *c = s->claims;
 	pthread_mutex_lock(&i->lock);
 	bool enters = !i->claimed;
-	if (enters) {
-		i->opening++;
-	} else {
-		pthread_mutex_lock(&c->lock);
-		g_queue_push_tail(&c->waiting, park(user));
-		pthread_mutex_unlock(&c->lock);
-	}
+	i->opening += enters;
 	pthread_mutex_unlock(&i->lock);
 	return enters;
 }
 
-void claims_enter_waiting(struct server *s, struct inode *i)
+int claims_wait(struct server *s, struct inode *i, struct room_wait *w)
+{
+	pthread_mutex_lock(&i->lock); /* what frees it calls after this */
+	int err = i->claimed ? room_enter(s->room, w) : 0;
+	bool waits = i->claimed && err == 0;
+	pthread_mutex_unlock(&i->lock);
+	return waits ? -EINPROGRESS : err;
+}
+
+int claims_enter_waiting(struct server *s, struct inode *i)
 {
 	struct claims *c = s->claims;
+	int64_t until_ns = clock_now() + (int64_t)s->settings->wait_ms * 1000000;
+	struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
+	int err = 0;
 	pthread_mutex_lock(&i->lock);
-	while (i->claimed) {
+	while (i->claimed && !err) {
 		pthread_mutex_lock(&c->lock); /* what frees it takes this after the inode's */
 		pthread_mutex_unlock(&i->lock);
-		pthread_cond_wait(&c->freed, &c->lock);
+		err = pthread_cond_timedwait(&c->freed, &c->lock, &until);
 		pthread_mutex_unlock(&c->lock);
 		pthread_mutex_lock(&i->lock);
 	}
-	i->opening++;
+	bool enters = !i->claimed;
+	i->opening += enters;
 	pthread_mutex_unlock(&i->lock);
+	return enters ? 0 : EIO;
 }
 
 void claims_leave(struct inode *i)
@@ -85,24 +93,15 @@ bool claim_try_locked(struct inode *i)
 void claim_end(struct server *s, struct inode *i)
 {
 	struct claims *c = s->claims;
-	GQueue mine = G_QUEUE_INIT;
 	pthread_mutex_lock(&i->lock);
 	if (i->claimed == CLAIMED_COUNTED)
 		write_handles_put(&i->extra->handles);
 	i->claimed = UNCLAIMED;
 	pthread_mutex_unlock(&i->lock);
 	pthread_mutex_lock(&c->lock);
-	for (GList *next, *l = c->waiting.head; l; l = next) {
-		next = l->next;
-		if (((struct parked *)l->data)->inode != i)
-			continue;
-		g_queue_unlink(&c->waiting, l);
-		g_queue_push_tail_link(&mine, l);
-	}
 	pthread_cond_broadcast(&c->freed);
 	pthread_mutex_unlock(&c->lock);
-	for (struct parked *p; (p = g_queue_pop_head(&mine));)
-		parked_to_disk(p);
+	room_call(s->room, i);
 }
 
 static int refuse(int error, const char *why, const char **cause)

@@ -7,7 +7,7 @@
  *     visitors: opens (until they are counted in inode.handles), and who makes the file count
  *     claim:    one at a time, none beside a visitor; local I/O only, and what the kernel does
  *               without us (notifier_inode_now())
- * Locking: inode.opening and inode.claimed, under the inode's lock; then the queue of waiting opens
+ * Locking: inode.opening and inode.claimed, under the inode's lock; then the room of those who wait
  * Errors:  positive errnos with a cause, static
  */
 #pragma once
@@ -17,11 +17,14 @@ struct claims;
 struct claims *claims_new(void);
 void claims_free(struct claims *c);
 
-/* An open is on its way, and ends with claims_leave(). false: it has to wait: `park` makes what is
- * resumed when the file is free, and begins anew. */
-bool claims_enter(struct server *s, struct inode *i, struct parked *(*park)(void *), void *user);
-/* The same for who may wait here. Never under a claim of one's own. */
-void claims_enter_waiting(struct server *s, struct inode *i);
+/* An open is on its way, and ends with claims_leave(). false: it has to wait, parked_claimed(), and
+ * begins anew then. */
+bool claims_enter(struct inode *i);
+/* -EINPROGRESS: `w` waits, and is called when the file is free; 0: it is; else room_enter()'s. */
+int claims_wait(struct server *s, struct inode *i, struct room_wait *w);
+/* claims_enter() for who may wait here, as long as a request may. Never under a claim of one's own.
+ */
+int claims_enter_waiting(struct server *s, struct inode *i);
 void claims_leave(struct inode *i);
 
 /* 0: the file is the caller's until claim_end(). Looks for mappings that are left of handles, too,

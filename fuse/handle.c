@@ -10,14 +10,26 @@ struct handle_table {
 	pthread_mutex_t lock;
 	GPtrArray *slots;   /* index → struct handle, owned; a free one has no inode */
 	GArray *free_slots; /* of uint32_t */
+	GQueue holding; /* of struct handle, by `held`: those that keep a descriptor, oldest first
+	                 */
+	uint64_t most;  /* of these */
 };
 
-struct handle_table *handle_table_new(void)
+/* What the daemon itself needs: the store's, the source's, what requests under way open. */
+#define OWN_MAX 1024
+/* Of the oldest, when one is to be found that can go */
+#define LOOKS 16
+/* A content has a file and a map. */
+#define DESCRIPTORS_EACH 2
+
+struct handle_table *handle_table_new(uint64_t descriptors)
 {
 	struct handle_table *t = g_new0(struct handle_table, 1);
 	pthread_mutex_init(&t->lock, NULL);
 	t->slots = g_ptr_array_new_with_free_func(g_free);
 	t->free_slots = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+	g_queue_init(&t->holding);
+	t->most = (descriptors - MIN(descriptors / 4 * 3, OWN_MAX)) / DESCRIPTORS_EACH;
 	return t;
 }
 
@@ -25,7 +37,7 @@ void handle_table_free(struct handle_table *t, struct server *s)
 {
 	for (guint n = 0; n < t->slots->len; n++) {
 		struct handle *h = t->slots->pdata[n];
-		if (h->inode)
+		if (h->inode) /* which takes it out of the queue, too */
 			handle_close(s, h);
 		pthread_mutex_destroy(&h->lock);
 	}
@@ -33,6 +45,81 @@ void handle_table_free(struct handle_table *t, struct server *s)
 	g_array_unref(t->free_slots);
 	pthread_mutex_destroy(&t->lock);
 	g_free(t);
+}
+
+static void unhold_locked(struct handle_table *t, struct handle *h)
+{
+	if (!h->held.data)
+		return;
+	g_queue_unlink(&t->holding, &h->held);
+	h->held.data = NULL;
+}
+
+/* What has no name any more may not be opened again. */
+static bool can_go_locked(const struct handle *h)
+{
+	return h->uses == 0 && !h->inode->nameless;
+}
+
+/* Takes a descriptor from one of the oldest, if there are too many. false: nobody's can go. */
+static bool take_one(struct handle_table *t, struct content **c, int *fd)
+{
+	bool found = false;
+	*c = NULL;
+	*fd = -1;
+	pthread_mutex_lock(&t->lock);
+	for (int n = 0; n < LOOKS && !found && t->holding.length > t->most; n++) {
+		struct handle *h = t->holding.head->data;
+		/* who has it may be about to wait for the table */
+		bool mine = pthread_mutex_trylock(&h->lock) == 0;
+		found = mine && can_go_locked(h);
+		unhold_locked(t, h);
+		if (found) {
+			*c = g_steal_pointer(&h->content);
+			*fd = h->fd;
+			h->fd = -1;
+		} else {
+			h->held.data = h;
+			g_queue_push_tail_link(&t->holding, &h->held);
+		}
+		if (mine)
+			pthread_mutex_unlock(&h->lock);
+	}
+	pthread_mutex_unlock(&t->lock);
+	return found;
+}
+
+static void trim(struct handle_table *t)
+{
+	struct content *c;
+	int fd;
+	while (take_one(t, &c, &fd)) {
+		if (fd >= 0)
+			close(fd);
+		if (c)
+			content_unref(c);
+	}
+}
+
+void handle_table_spare(struct handle_table *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->most = MIN(t->most, (uint64_t)t->holding.length) * 7 / 8;
+	pthread_mutex_unlock(&t->lock);
+	trim(t);
+}
+
+void handle_hold(struct handle_table *t, struct handle *h)
+{
+	pthread_mutex_lock(&t->lock);
+	if (!h->held.data) {
+		h->held.data = h;
+		g_queue_push_tail_link(&t->holding, &h->held);
+	}
+	bool many = t->holding.length > t->most;
+	pthread_mutex_unlock(&t->lock);
+	if (many)
+		trim(t);
 }
 
 uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int fd, int flags,
@@ -61,6 +148,8 @@ uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int f
 	h->write = (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;
 	uint64_t fh = ((uint64_t)h->generation << 32) | h->index;
 	pthread_mutex_unlock(&t->lock);
+	if (c || fd >= 0)
+		handle_hold(t, h);
 	return fh;
 }
 
@@ -83,6 +172,7 @@ void handle_close(struct server *s, struct handle *h)
 	pthread_mutex_lock(&t->lock);
 	struct inode *i = g_steal_pointer(&h->inode);
 	struct content *c = g_steal_pointer(&h->content);
+	unhold_locked(t, h);
 	int fd = h->fd;
 	h->fd = -1;
 	h->generation++;

@@ -220,7 +220,9 @@ static int keep_now(struct server *s, struct inode *i)
 	int err = keep_ancestors(s, i);
 	if (err)
 		return err;
-	claims_enter_waiting(s, i); /* its version stays what it is meanwhile */
+	err = claims_enter_waiting(s, i); /* its version stays what it is meanwhile */
+	if (err)
+		return err;
 	err = i->local ? 0 : keep(s, i);
 	claims_leave(i);
 	return err;

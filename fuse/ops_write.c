@@ -37,8 +37,18 @@ int handle_local_fd(struct server *s, struct handle *h)
 	int fd = h->fd;
 	if (fd < 0)
 		h->fd = -1;
+	h->uses += fd >= 0;
 	pthread_mutex_unlock(&h->lock);
+	if (fd >= 0)
+		handle_hold(s->handles, h);
 	return fd;
+}
+
+void handle_local_done(struct server *s, struct handle *h)
+{
+	pthread_mutex_lock(&h->lock);
+	h->uses--;
+	pthread_mutex_unlock(&h->lock);
 }
 
 static int write_permit(struct parked *p)
@@ -117,11 +127,11 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 		fuse_reply_err(req, err);
 		return;
 	}
-	if (!i->born) {
+	int fd = i->born ? handle_local_fd(s, h) : -EMFILE;
+	if (fd == -EMFILE || fd == -ENFILE) { /* short of descriptors: it may wait, too */
 		write_park(req, i, data, offset, fi->writepage);
 		return;
 	}
-	int fd = handle_local_fd(s, h);
 	if (fd < 0) {
 		fuse_reply_err(req, -fd);
 		return;
@@ -136,6 +146,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	if (n > 0)
 		inode_grown(i, offset + n);
 	access_end(s);
+	handle_local_done(s, h);
 	if (err || allowed < fuse_buf_size(data))
 		access_refused(s, i);
 	if (n < 0)
@@ -272,6 +283,8 @@ static void copy_then(struct parked *p, int fd)
 	if (n < 0 && !err)
 		err = errno;
 	access_end(p->server);
+	if (from >= 0)
+		handle_local_done(p->server, c->in);
 	if (n < 0) {
 		fuse_reply_err(p->req, err);
 		return;

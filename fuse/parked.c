@@ -6,12 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 #include "fuse/caller.h"
+#include "fuse/claim.h"
+#include "fuse/handle.h"
 #include "fuse/handlers.h"
 #include "fuse/trace.h"
 #include "fuse/vigil.h"
 #include "lacuna/precontent.h"
 
 #define AGAIN_NS INT64_C(1000000000)
+#define LATER_NS INT64_C(20000000)
 
 struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, const char *name)
 {
@@ -64,10 +67,16 @@ static bool withdraw_locked(struct parked *p)
 	bool mine =
 	        p->waits && (p->kind == PARKED_LIST   ? lister_cancel(s->lister, &p->list)
 	                     : p->kind == PARKED_FILL ? fill_cancel(s->fill, &p->fill)
+	                     : p->kind == PARKED_ROOM ? room_leave(s->room, &p->room)
 	                                              : handlers_withdraw(s->handlers, &p->event));
 	if (mine)
 		p->waits = false;
 	return mine;
+}
+
+static int64_t longest_ns(const struct parked *p)
+{
+	return (int64_t)p->server->settings->wait_ms * 1000000;
 }
 
 static bool dies(struct parked *p)
@@ -75,7 +84,7 @@ static bool dies(struct parked *p)
 	enum caller caller = caller_look(p->tid);
 	if (caller != CALLER_UNKNOWN)
 		return caller == CALLER_DIES;
-	int64_t longest = (int64_t)p->server->settings->wait_ms * 1000000;
+	int64_t longest = longest_ns(p);
 	pthread_mutex_lock(&p->lock);
 	int64_t since = p->interrupted_ns;
 	pthread_mutex_unlock(&p->lock);
@@ -181,8 +190,7 @@ int parked_again(struct parked *p)
 		return 0;
 	p->again = true;
 	p->began_ns = r.began_ns;
-	int64_t longest = (int64_t)s->settings->wait_ms * 1000000;
-	return clock_now() - p->began_ns >= longest ? r.error : 0;
+	return clock_now() - p->began_ns >= longest_ns(p) ? r.error : 0;
 }
 
 /* A limit of ours is none of the reader's; the log has the cause. */
@@ -195,11 +203,14 @@ static void filled(struct fill_wait *w, int error)
 {
 	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, fill));
 	release(p);
-	if (p->operation == LACUNA_READ)
+	bool goes_on = parked_is_short(p, error);
+	if (p->operation == LACUNA_READ && !goes_on)
 		error = read_errno(error);
-	if (error && p->operation == LACUNA_READ && !p->again)
+	if (error && p->operation == LACUNA_READ && !p->again && !goes_on)
 		failed_note(p, error);
-	if (error)
+	if (goes_on && p->operation != LACUNA_READ)
+		parked_later(p, error); /* which looks anew what is missing */
+	else if (error)
 		parked_fail(p, error);
 	else
 		parked_to_disk(p);
@@ -321,4 +332,44 @@ bool parked_ask(struct parked *p, uint64_t offset, uint64_t length, bool cached)
 	bool asked = handlers_ask(p->server->handlers, &p->event);
 	park_end(p, asked ? -EINPROGRESS : 0);
 	return asked;
+}
+
+bool parked_is_short(const struct parked *p, int error)
+{
+	return (error == EMFILE || error == ENFILE) && clock_now() - p->began_ns < longest_ns(p);
+}
+
+static void called(struct room_wait *w, int error)
+{
+	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, room));
+	release(p);
+	if (error)
+		parked_fail(p, error);
+	else
+		parked_to_disk(p);
+}
+
+void parked_later(struct parked *p, int error)
+{
+	handle_table_spare(p->server->handles);
+	p->kind = PARKED_ROOM;
+	p->room = (struct room_wait){.again_ns = clock_now() + LATER_NS,
+	                             .until_ns = p->began_ns + longest_ns(p),
+	                             .error = error,
+	                             .done = called};
+	park_begin(p);
+	int err = room_enter(p->server->room, &p->room);
+	park_end(p, err ? err : -EINPROGRESS);
+}
+
+void parked_claimed(struct parked *p)
+{
+	p->kind = PARKED_ROOM;
+	p->room = (struct room_wait){.what = p->inode,
+	                             .until_ns = p->began_ns + longest_ns(p),
+	                             .error = EIO,
+	                             .done = called};
+	park_begin(p);
+	if (park_end(p, claims_wait(p->server, p->inode, &p->room)))
+		parked_to_disk(p);
 }

@@ -5,7 +5,7 @@
  * them present resumes the request, on a thread of the disk pool where that may block.
  * Owns:    the request and a reference on the inode
  * Locking: `kind`, `waits` and what is waited for change under `lock`; the order is libfuse's
- *          lock of the request, `lock`, then those of lister, fill, handlers and evictions
+ *          lock of the request, `lock`, then those of lister, fill, handlers and the room
  * Errors:  EINTR if the caller dies (caller.h), at once where an interrupt tells of it, else within
  *          a tenth of a second. A signal that is caught ends no wait: no local file system gives
  *          EINTR from these calls, and programs take it for "does not exist". A caller who cannot
@@ -14,6 +14,7 @@
 #pragma once
 #include "fuse/event.h"
 #include "fuse/inode.h"
+#include "fuse/room.h"
 #include "fuse/server.h"
 
 struct parked {
@@ -35,11 +36,12 @@ struct parked {
 	bool waits;   /* for what `kind` says, and nobody has ended it */
 	bool ended;   /* by its caller's death, before it was in the queue */
 	bool watched; /* by the vigil, until it is answered */
-	enum { PARKED_FILL, PARKED_LIST, PARKED_EVENT } kind; /* which of these */
+	enum { PARKED_FILL, PARKED_LIST, PARKED_EVENT, PARKED_ROOM } kind; /* which of these */
 	union {
 		struct fill_wait fill;
 		struct lister_wait list;
 		struct event event;
+		struct room_wait room;
 	};
 	struct pool_job job;
 	pid_t tid;              /* who waits; 0: unknown */
@@ -66,6 +68,13 @@ void parked_attributes(struct parked *p, struct directory *d, struct listing *l,
  * fails it. false: nobody is to be asked. What the handler brought is in event.fd, which is the
  * caller's from then on. */
 bool parked_ask(struct parked *p, uint64_t offset, uint64_t length, bool cached);
+/* `error` says that the daemon is short of descriptors, and `p` has time left: others close some
+ * meanwhile. */
+bool parked_is_short(const struct parked *p, int error);
+/* Then: resumes `p` on a thread of the disk pool a moment later, or fails it. */
+void parked_later(struct parked *p, int error);
+/* Somebody has the inode for himself (claim.h): resumes `p` so when he is done, or fails it. */
+void parked_claimed(struct parked *p);
 /* Answers and frees. */
 void parked_fail(struct parked *p, int error);
 /* change.c. What changes bytes: first in what `data` of a request points to. */

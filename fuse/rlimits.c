@@ -36,6 +36,12 @@ static rlim_t raise_to(int resource, rlim_t most)
 	return limit.rlim_cur;
 }
 
+uint64_t rlimits_descriptors(void)
+{
+	struct rlimit limit;
+	return getrlimit(RLIMIT_NOFILE, &limit) < 0 ? 1024 : limit.rlim_cur;
+}
+
 void rlimits_raise(void)
 {
 	signal(SIGXFSZ, SIG_IGN);

@@ -196,6 +196,7 @@ static bool engine_start(struct server *s, int signals, GError **error)
 	};
 	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);
 	s->claims = claims_new();
+	s->room = room_new(s->clock);
 	s->flusher = flusher_new(s->store, s->disk, s->clock);
 	if (s->settings->inode32) {
 		g_autofree char *path =
@@ -203,7 +204,7 @@ static bool engine_start(struct server *s, int signals, GError **error)
 		s->numbers = numbers_new(path);
 	}
 	s->inodes = inode_table_new(s->numbers);
-	s->handles = handle_table_new();
+	s->handles = handle_table_new(rlimits_descriptors());
 	s->mishaps = mishaps_new();
 	if (s->inodes)
 		return true;
@@ -220,6 +221,8 @@ static void engine_cut(struct server *s)
 		fill_stop(s->fill);
 	if (s->lister)
 		lister_stop(s->lister);
+	if (s->room)
+		room_close(s->room);
 	if (s->source)
 		source_close(s->source);
 	s->source = NULL;
@@ -255,6 +258,7 @@ static void engine_stop(struct server *s)
 		lister_free(s->lister);
 	if (s->claims)
 		claims_free(s->claims);
+	room_free(s->room);
 	handlers_free(s->handlers);
 	tracers_free(s->tracers);
 	if (s->clock)

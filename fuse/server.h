@@ -33,6 +33,7 @@ struct server {
 	struct backing *backing;   /* passthrough registration */
 	struct notifier *notifier; /* kernel cache invalidation */
 	struct claims *claims;
+	struct room *room;         /* requests that wait for a file or a descriptor */
 	struct flusher *flusher;   /* makes durable what was written */
 	struct vigil *vigil;       /* requests whose process caught a signal */
 	struct handlers *handlers; /* who is asked before content is given out */

@@ -14,13 +14,15 @@
 #include "fetch/store/shard.h"
 #include "fetch/store/store_private.h"
 
-/* Files whose descriptor is kept; of more the whole file system is synced. */
+/* Files whose descriptor is kept, unless the process may have few; of more the whole file system is
+ * synced. */
 #define DESCRIPTORS_MAX 64
+#define DESCRIPTORS_PART 8
 
 struct flushing {
 	uint64_t id;
 	int fd;         /* of the file, borrowed; -1: none */
-	int map_fd;     /* -1: it has no map any more */
+	bool mapped;    /* else it has no map any more */
 	GArray *chunks; /* of uint64_t: dirty when the flush began */
 };
 
@@ -44,6 +46,7 @@ void dirty_init(struct store *s)
 {
 	struct dirty *d = &s->dirty;
 
+	d->most = MIN(s->fd_most / DESCRIPTORS_PART, DESCRIPTORS_MAX);
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_mutex_init(&d->flushing, NULL);
 	d->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
@@ -96,8 +99,8 @@ static int dirty_enter_locked(struct store_file *f)
 		return fd;
 	close(fd);
 	snprintf(proc, sizeof proc, "/proc/self/fd/%d", f->fd);
-	fd = g_hash_table_size(s->dirty.files) < DESCRIPTORS_MAX ? open(proc, O_RDONLY | O_CLOEXEC)
-	                                                         : -1;
+	fd = g_hash_table_size(s->dirty.files) < s->dirty.most ? open(proc, O_RDONLY | O_CLOEXEC)
+	                                                       : -1;
 	dirty_remember(&s->dirty, f->record.id, MAX(fd, -1));
 	return 0;
 }
@@ -132,18 +135,27 @@ static int mark_local(struct store *s, int map_fd, const GArray *chunks)
 	return chunks->len > 0 ? epoch_sync(&s->epoch, map_fd, false) : 0;
 }
 
+/* -ENOENT: it has no map any more. Of any number of files one map is open. */
+static int dirty_chunks(struct store *s, uint64_t id, GArray *chunks)
+{
+	int map_fd = shard_open(s->state, "maps", id, O_RDWR), err;
+
+	if (map_fd < 0)
+		return map_fd;
+	err = mapfile_find(map_fd, s->epoch.number, chunks);
+	close(map_fd);
+	return err;
+}
+
 static int flush_begin(struct store *s, uint64_t id, int fd, GArray *all)
 {
 	struct flushing f = {.id = id, .fd = fd, .chunks = g_array_new(FALSE, FALSE, 8)};
-	int err = 0;
+	int err;
 
-	f.map_fd = shard_open(s->state, "maps", id, O_RDWR);
-	if (f.map_fd >= 0)
-		err = mapfile_find(f.map_fd, s->epoch.number, f.chunks);
-	else if (f.map_fd != -ENOENT)
-		err = f.map_fd;
+	err = dirty_chunks(s, id, f.chunks);
+	f.mapped = err == 0;
 	g_array_append_val(all, f);
-	return err;
+	return err == -ENOENT ? 0 : err;
 }
 
 /* Nothing of it became dirty since the flush began? */
@@ -152,7 +164,7 @@ static void flush_forget(struct store *s, struct flushing *f)
 	g_autoptr(GArray) chunks = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 
 	pthread_mutex_lock(&s->dirty.lock);
-	if (f->map_fd < 0 || mapfile_find(f->map_fd, s->epoch.number, chunks) == 0) {
+	if (!f->mapped || dirty_chunks(s, f->id, chunks) == 0) {
 		if (chunks->len == 0 && shard_unlink(s->state, "dirty", f->id) == 0) {
 			g_hash_table_remove(s->dirty.files, &f->id);
 			if (f->fd >= 0)
@@ -195,6 +207,20 @@ static GArray *flush_list(struct store *s, int *err)
 	return all;
 }
 
+/* A descriptor of its own: an error of its marks is told here. */
+static int flush_mark(struct store *s, const struct flushing *f)
+{
+	int map_fd = shard_open(s->state, "maps", f->id, O_RDWR), err;
+
+	if (map_fd == -ENOENT) /* all of it became local meanwhile, or it went */
+		return 0;
+	if (map_fd < 0)
+		return map_fd;
+	err = mark_local(s, map_fd, f->chunks);
+	close(map_fd);
+	return err;
+}
+
 static int flush(struct store *s, bool whole)
 {
 	int err;
@@ -208,13 +234,11 @@ static int flush(struct store *s, bool whole)
 	for (guint n = 0; n < all->len; n++) {
 		struct flushing *f = &g_array_index(all, struct flushing, n);
 
-		if (err == 0 && f->map_fd >= 0)
-			err = mark_local(s, f->map_fd, f->chunks);
+		if (err == 0 && f->chunks->len > 0)
+			err = flush_mark(s, f);
 		if (err == 0)
 			flush_forget(s, f);
 		g_array_unref(f->chunks);
-		if (f->map_fd >= 0)
-			close(f->map_fd);
 	}
 	pthread_mutex_unlock(&s->dirty.flushing);
 	return err;

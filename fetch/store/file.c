@@ -183,6 +183,12 @@ static int file_take(struct store_file *f, struct found *found)
 	return err;
 }
 
+/* The lowest number that is free is given out, so a high one tells that few are left. */
+static int file_check_descriptors(const struct store_file *f)
+{
+	return MAX(f->fd, f->map_fd) < f->store->fd_most ? 0 : -EMFILE;
+}
+
 /* Somebody else's object counts as well as ours, which goes then. */
 static int file_enter(struct store_file **f, struct found *found)
 {
@@ -195,6 +201,8 @@ static int file_enter(struct store_file **f, struct found *found)
 		return 0;
 	}
 	err = file_take(*f, found);
+	if (err == 0)
+		err = file_check_descriptors(*f);
 	if (err == 0)
 		shared_give_back(*f);
 	return err;
@@ -321,6 +329,8 @@ int store_file_create(struct store *s, const char *path, const struct store_orig
 		return -EINVAL;
 	f = file_new(s, path, origin->ino);
 	err = file_make(f, origin);
+	if (err == 0)
+		err = file_check_descriptors(f);
 	if (err)
 		store_file_close(f);
 	else

@@ -11,17 +11,19 @@
 #include "fetch/store/shard.h"
 #include "fetch/store/tree_private.h"
 
-/* Is the file what lies there? */
-static bool file_has_name(struct store_file *f, const char *path)
+/* Is the file what lies there? 0, -ESTALE, or why it cannot be told. */
+static int file_has_name(struct store_file *f, const char *path)
 {
 	int dir = path[0] == '/' ? f->store->state : f->store->tree;
 	int fd = path_open(dir, path + (path[0] == '/'), O_PATH | O_NOFOLLOW, 0);
 	struct stat st;
-	bool same = fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == f->record.ino;
+	int err;
 
-	if (fd >= 0)
-		close(fd);
-	return same;
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? -ESTALE : fd;
+	err = fstat(fd, &st) < 0 ? -errno : st.st_ino == f->record.ino ? 0 : -ESTALE;
+	close(fd);
+	return err;
 }
 
 /* The record is last: it makes all the rest count at once. Of a file of one name the name is:
@@ -30,11 +32,13 @@ static int file_keep_locked(struct store_file *f, const char *path, const struct
 {
 	uint8_t flags = f->record.flags | RECORD_KEPT;
 	bool named = f->named;
-	int err;
+	int err = 0, at = 0;
 
 	/* its copy was dropped, or never had the name: what is changed in it now would be lost */
-	if (named && !f->indexed && !file_has_name(f, path))
-		return -ESTALE;
+	if (named && !f->indexed)
+		err = file_has_name(f, path);
+	if (err)
+		return err;
 	if (k->origin && !f->indexed) /* another inode may have opened it first */
 		f->link_ino = k->origin->ino;
 	err = origin_write(f->store, f->record.id, f->link_ino, k->remote);
@@ -46,9 +50,12 @@ static int file_keep_locked(struct store_file *f, const char *path, const struct
 		g_free(f->path);
 		f->path = g_strdup(path);
 		err = file_establish_locked(f, f->indexed ? f->record.flags : flags);
-		if (err == 0 && !file_has_name(f, path))
+		at = err == 0 ? file_has_name(f, path) : 0;
+		if (at == -ESTALE)
 			err = -EEXIST;
 	}
+	if (err == 0 && at) /* it counts by now, as far as can be told */
+		return at;
 	if (err == 0 && k->nlink > 1)
 		err = links_begin(f->fd, k->nlink);
 	if (err == 0 && !(f->record.flags & RECORD_KEPT))

@@ -4,9 +4,11 @@
 /* One store, opened by one daemon. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/random.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
@@ -278,6 +280,15 @@ static void store_undo(struct store *s)
 		rmdir(s->path);
 }
 
+/* A quarter is left to what is open for a moment: names on their way, connections. */
+static int descriptors_for_files(void)
+{
+	struct rlimit limit;
+	rlim_t all = getrlimit(RLIMIT_NOFILE, &limit) < 0 ? 1024 : MIN(limit.rlim_cur, INT_MAX);
+
+	return (int)(all - MIN(all / 4, 256));
+}
+
 struct store *store_open(const char *path, const struct store_settings *settings, GError **error)
 {
 	struct store *s = g_new0(struct store, 1);
@@ -288,6 +299,7 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	         (own.chunk_shift >= CHUNK_SHIFT_MIN && own.chunk_shift <= CHUNK_SHIFT_MAX));
 	s->path = g_strdup(path);
 	pthread_rwlock_init(&s->stamps, NULL);
+	s->fd_most = descriptors_for_files();
 	dirty_init(s);
 	shared_init(&s->sharing);
 	s->dir = s->state = s->tree = s->tmp = s->lock = -1;

@@ -25,6 +25,7 @@
 
 /* Files of which a chunk may be marked dirty in this epoch: state/dirty, and here. */
 struct dirty {
+	unsigned most;            /* descriptors that are kept */
 	pthread_mutex_t flushing; /* one at a time; before `lock` */
 	pthread_mutex_t lock;     /* also held while a chunk is marked */
 	GHashTable *files;        /* uint64 id of the record → descriptor of the file + 1, or 0 */
@@ -38,8 +39,9 @@ struct sharing {
 };
 
 struct store {
-	char *path; /* owned */
-	int dir;    /* O_RDONLY, as state; tree and tmp are O_PATH */
+	int fd_most; /* files are open by lower numbers only: short work needs descriptors, too */
+	char *path;  /* owned */
+	int dir;     /* O_RDONLY, as state; tree and tmp are O_PATH */
 	int state, tree, tmp;
 	pthread_rwlock_t stamps; /* stamp.h */
 	int lock;

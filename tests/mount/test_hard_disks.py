@@ -2,6 +2,7 @@
 # Copyright the lacunafs authors
 """Real disks that are full, over a quota or read-only, under a mount in use; servers that die
 and waits that are given up under changes."""
+import contextlib
 import errno
 import os
 import shutil
@@ -280,3 +281,48 @@ def test_a_disk_that_stalls(volume, mount, serve, scratch, threads):
         disk.thaw()
     assert [p.wait(30) for p in stuck] == [0] * len(stuck)
     assert all(os.path.exists(m / name / "new") for name in directories)
+
+
+@contextlib.contextmanager
+def evicting(m, disk, name):
+    """An eviction that has the file for itself, and waits for the disk."""
+    disk.freeze()
+    late = threading.Timer(60, disk.thaw)
+    late.start()
+    eviction = m.program.start("evict", m / name)
+    try:
+        # an open that does not wait ends before the next look
+        def opens():
+            child = subprocess.Popen(["head", "-c1", m / name], stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL)
+            try:
+                return child.wait(2) != 0
+            except subprocess.TimeoutExpired:
+                return child
+        child = processes.wait_until(opens, 20)
+        assert isinstance(child, subprocess.Popen)
+        yield child
+    finally:
+        late.cancel()
+        disk.thaw()
+    assert eviction.wait(30) == 0
+
+
+@pytest.mark.parametrize("seconds", [60, 4])
+def test_an_open_beside_an_eviction_that_stalls(volume, mount, serve, scratch, seconds):
+    """It can be killed, and ends by its deadline."""
+    truth = trees.noise(3, 300_000)
+    trees.put(scratch / "src" / "warm", truth)
+    disk = volume("ext4", 64)
+    m = mount(serve(scratch / "src").url, "-o", f"passthrough=no,wait_timeout={seconds}s",
+              store=disk.path / "store")
+    assert read(m / "warm", 0, 300_000) == truth
+    time.sleep(0.1)  # the RELEASE is on its way
+    with evicting(m, disk, "warm") as child:
+        if seconds == 60:
+            assert child.poll() is None
+            child.kill()
+        begun = time.monotonic()
+        assert child.wait(30) == (-9 if seconds == 60 else 1)
+        assert time.monotonic() - begun < 20
+    assert read(m / "warm", 0, 300_000) == truth

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """The limits of the shell that mounts are none of who uses the mount."""
+import concurrent.futures
+import contextlib
 import errno
 import os
 import pathlib
@@ -111,3 +113,61 @@ def test_what_is_passed_through_needs_no_descriptor(mount, source):
     assert descriptors(m) - before < 20
     for f in files:
         f.close()
+
+
+MANY = 300
+
+
+def bytes_of(n):
+    return b"%06d" % n * 30000
+
+
+@pytest.fixture
+def few(mount, serve, scratch):
+    """A mount of many files whose daemon may have 64 descriptors."""
+    for n in range(MANY):
+        trees.put(scratch / "src" / f"f{n}", bytes_of(n))
+    prefix = ["prlimit", "--nofile=64:64"]
+    if may_raise(None):
+        prefix += ["setpriv", "--bounding-set=-sys_resource"]
+    m = mount(serve(scratch / "src").url, "-o", "chunk_size=64k,readahead=64k", prefix=prefix)
+    assert limit_of(m.pid, "Max open files") == 64
+    return m
+
+
+def at_once(call, files):
+    """The results of call(n, file), 32 at a time, in their order."""
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        return list(pool.map(call, range(len(files)), files))
+
+
+def open_all(m, names, mode):
+    with contextlib.ExitStack() as stack:
+        files = at_once(lambda n, name: open(m / name, mode, buffering=0), names)
+        for f in files:
+            stack.callback(f.close)
+        return files, stack.pop_all()
+
+
+@pytest.mark.sanitize
+def test_more_open_files_than_the_daemon_may_have(lacunafs, few):
+    """Its limit is none of who reads and writes, one after the other or at once."""
+    names = [f"f{n}" for n in range(MANY)]
+    files, stack = open_all(few, names, "r+b")
+    with stack:
+        assert all(at_once(lambda n, f: os.pread(f.fileno(), 70000, 0) == bytes_of(n)[:70000], files))
+        assert sorted(os.listdir(few.path)) == sorted(names)
+        assert at_once(lambda n, f: os.pwrite(f.fileno(), b"here", 70000), files) == [4] * MANY
+        os.fsync(files[0].fileno())
+        for n in range(0, MANY, 10):
+            right = bytes_of(n)[:70000] + b"here" + bytes_of(n)[70004:]
+            assert os.pread(files[n].fileno(), 180000, 0) == right
+            assert (few / f"f{n}").read_bytes() == right
+    names = [f"new{n}" for n in range(100)]
+    files, stack = open_all(few, names, "w+b")
+    with stack:
+        assert at_once(lambda n, f: f.write(bytes_of(n)), files) == [180000] * 100
+        for name in names[:50]:
+            (few / name).unlink()
+        assert all(at_once(lambda n, f: os.pread(f.fileno(), 180000, 0) == bytes_of(n), files))
+    assert lacunafs.run("sync", few.path).returncode == 0
