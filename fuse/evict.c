@@ -166,6 +166,8 @@ void refresh_file(struct server *s, struct inode *i, struct leaving *out)
 	out->error = inquiry_stat(s, remote, &st);
 	if (out->error == EISDIR)
 		became_directory(s, i, out);
+	else if (out->error)
+		refuse(out, out->error, "kept: the source does not say which version it has");
 	if (out->error || st.version == version)
 		return;
 	out->newer = true;

@@ -186,6 +186,7 @@ def test_refresh_without_the_source_changes_nothing(mount, serve, own):
     data = (m / "a").read_bytes()
     server.stop()
     done = m.program.run("refresh", m / "a")
+    assert "/a: kept: the source does not say which version it has\n" in done.stderr
     assert done.returncode == 1 and str(m / "a") in done.stderr
     assert (m / "a").read_bytes() == data
     server.start()
