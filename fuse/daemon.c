@@ -22,6 +22,11 @@ static bool fail(GError **error, const char *what)
 
 bool daemon_foreground(const struct settings *s, GError **error)
 {
+	if (s->ready_fd != -1 && fcntl(s->ready_fd, F_GETFD) < 0) {
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
+		            "--ready-fd: %d is not an open descriptor", s->ready_fd);
+		return false;
+	}
 	signal(SIGXFSZ, SIG_IGN);
 	log_start(s->log, NULL);
 	bool ok = server_run(s, s->ready_fd, error) == 0;

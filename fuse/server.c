@@ -85,7 +85,9 @@ static bool root_list(struct server *s, struct inode *root, int signals, int rea
 	if (err == 0)
 		return true;
 	g_autofree char *cause = directory_cause(d);
-	const char *why = cause && err != EINTR ? cause : g_strerror(err);
+	const char *why = err == EINTR ? "interrupted before it answered"
+	                  : cause      ? cause
+	                               : g_strerror(err);
 	/* of a URL the cause names it, or the one that it redirects to */
 	bool named =
 	        why == cause && (strstr(why, "://") || g_str_has_prefix(why, s->settings->source));

@@ -3,7 +3,9 @@
 """Bad input: one clear line on stderr, a failing exit status, nothing left behind."""
 import os
 import pathlib
+import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -143,6 +145,28 @@ def test_names_that_are_empty(lacunafs, tree, point, argv):
     """As of a script's variable that is not set; none of them is the default."""
     refuse(lacunafs, "mount", tree, point, *argv, status=2, says=["store" if "store" in argv[-1]
                                                                   else argv[0].strip("=")])
+
+
+def test_mount_that_is_interrupted(lacunafs, serve, tree, point):
+    """While the source is being asked: the one who pressed Ctrl-C is told so, and nothing stays."""
+    server, asked = serve(tree), threading.Event()
+
+    def lie(request, answer):
+        asked.set()
+        return lying.stall()(request, answer)
+    server.lie("/", lie)
+    mounting = lacunafs.start("mount", server.url, point, stderr=subprocess.PIPE)
+    assert asked.wait(60)
+    mounting.send_signal(signal.SIGINT)
+    err = mounting.communicate(timeout=60)[1]
+    assert err == f"lacunafs: {server.url}: interrupted before it answered\n"
+    assert mounting.returncode == 1 and not os.path.ismount(point)
+
+
+@pytest.mark.parametrize("fd", [77, -5])
+def test_ready_fd_that_is_none(lacunafs, tree, point, fd):
+    refuse(lacunafs, "mount", tree, point, "-f", f"--ready-fd={fd}", status=2,
+           says=[f"--ready-fd: {fd} is not an open descriptor"])
 
 
 def test_source_without_permission(lacunafs, scratch, nobody):
