@@ -28,6 +28,7 @@ struct asking *asking_new_locked(struct directory *d)
 
 static void asking_free(struct asking *a)
 {
+	g_clear_error(&a->error);
 	listing_unref(a->request.previous);
 	directory_unref(a->directory);
 	g_free(a->deeper);
@@ -203,9 +204,12 @@ static bool asking_vanished(struct asking *a, const GError *error)
 	return a->request.listing != NULL;
 }
 
-/* The last touch. */
-static void asking_end(struct asking *a, const GError *error)
+/* On a thread of the disk pool: what a listing changes is looked for in the store. `asking` is set
+ * until then, so of one directory there is one. The last touch. */
+static void asking_settle(struct pool_job *job)
 {
+	struct asking *a = (struct asking *)((char *)job - offsetof(struct asking, job));
+	const GError *error = a->error;
 	struct directory *d = a->directory;
 	struct lister *l = d->lister;
 	struct listing *before = NULL, *after = NULL;
@@ -237,6 +241,13 @@ static void asking_end(struct asking *a, const GError *error)
 	listing_unref(after);
 	listing_unref(a->request.listing);
 	asking_free(a);
+}
+
+static void asking_end(struct asking *a, const GError *error)
+{
+	a->error = error ? g_error_copy(error) : NULL;
+	a->job.run = asking_settle;
+	pool_submit(a->directory->lister->disk, &a->job);
 }
 
 /* What it looks like counts unless the same is further down, too; as long as that is not known,

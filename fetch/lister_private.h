@@ -45,6 +45,7 @@ struct asking {
 	struct source_list request;  /* belongs to the source once submitted */
 	struct source_list probe;    /* whether its path has the same below itself; as `request` */
 	struct pool_job job;         /* looks into the store first */
+	GError *error;               /* owned; how it ended; NULL: a listing was told */
 	struct directory *directory; /* a reference */
 	struct shape shape;          /* of what `request` told, where it is another */
 	char *deeper;                /* owned; of `probe`; NULL: there is none */

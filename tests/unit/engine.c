@@ -30,6 +30,11 @@ static void on_released(void *user, struct content *c, void *owner)
 static void on_relisted(void *user, struct directory *d, struct listing *before,
                         struct listing *after)
 {
+	char name[16] = "";
+
+	/* it looks into the store: never on a thread of the source */
+	pthread_getname_np(pthread_self(), name, sizeof name);
+	g_assert_cmpstr(name, ==, "disk");
 	g_assert_nonnull(after);
 	__atomic_add_fetch(&((struct engine *)user)->relisted, 1, __ATOMIC_SEQ_CST);
 }
