@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
-"""page_stamps.py: what it takes for right is what a local file system does."""
+"""page_stamps.py: what it takes for right is what a local file system does, and so does a mount."""
 import random
+
+import pytest
 
 import page_stamps
 
@@ -17,3 +19,10 @@ def seed_of(request):
 def test_native(scratch, request):
     rounds, counts = page_stamps.torture(None, scratch, seed_of(request), 5, sources=("dir",))
     assert rounds and counts["pages"] > 1000 and counts["writes"] > 100
+
+
+@pytest.mark.patience(400)
+def test_campaign(lacunafs, scratch, request):
+    """A minute of everything at once; what is wrong is told with the seed."""
+    rounds, counts = page_stamps.torture(lacunafs, scratch / "stamps", seed_of(request), 60)
+    assert rounds > 1 and counts["pages"] > 1000 and counts["writes"] > 10, counts
