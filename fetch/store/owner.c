@@ -308,7 +308,10 @@ static int carrier_set(const struct place *p, struct stat *st, uint32_t mode, ui
 	if (S_ISREG(st->st_mode))
 		own &= ~SET_ID;
 	noted = noted || own != mode || (own & SET_ID) || st->st_uid != uid || st->st_gid != gid;
-	err = noted ? owner_note(p, mode, uid, gid, rdev) : 0;
+	/* a umask or an ACL may have left the daemon nothing, and a note takes write permission */
+	err = noted ? object_chmod(p, st, st->st_mode | S_IRUSR | S_IWUSR) : 0;
+	if (err == 0 && noted)
+		err = owner_note(p, mode, uid, gid, rdev);
 	if (err == 0)
 		err = object_chown(p, st, uid, gid);
 	if (err == 0 && (st->st_uid != uid || st->st_gid != gid))
