@@ -72,7 +72,7 @@ static int evict_begin_locked(struct store_file *f)
  * here in part there are descriptors of ours, and none for the kernel. */
 static bool is_held(struct store_file *f)
 {
-	if (f->record.flags & RECORD_LIMIT)
+	if (store_file_changed(f))
 		return false;
 	if (fcntl(f->fd, F_SETLEASE, F_WRLCK) < 0)
 		return errno == EAGAIN; /* else a file system without leases */
