@@ -5,6 +5,7 @@
  * counts first, so that its times are its own. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -179,16 +180,19 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 	struct inode *dir = directory_for(req, parent, NULL, &err), *i = NULL;
 	g_autofree char *path = dir ? inode_path(s, dir) : NULL;
 	int fd = dir ? tree_make_nameless(s->store, path, &m, &number) : -1;
-	struct tree_node node = {.kind = TREE_LOCAL, .looked_ns = clock_now()};
+	struct tree_node node = {0};
 	if (dir && fd < 0)
 		err = -fd;
-	if (fd >= 0 && fstat(fd, &node.st) < 0)
-		err = errno;
+	if (fd >= 0) { /* the object alone does not tell owner and set-id bits */
+		g_autofree char *at = g_strdup_printf("/unlinked/%016" PRIx64, number);
+		err = -tree_look(s->store, at, &node);
+	}
 	if (fd >= 0 && err == 0) {
 		node.st.st_nlink = 0;
 		i = inode_intern_local(s, dir, "", &node, true);
 		err = i ? 0 : ENFILE;
 	}
+	tree_node_clear(&node);
 	if (i) {
 		pthread_rwlock_wrlock(&s->names);
 		inode_extra_locked(i)->unlinked = number;

@@ -357,3 +357,33 @@ def test_not_written_in_passthrough(mount, scratch, nobody):
             os.setxattr(m / name, "security.capability", CAPABILITY)
         assert mode(name, "r+b") == ("cached" if bits or capable else "passthrough"), name
         assert mode(name, "rb") == "passthrough", name
+
+
+def test_a_file_without_a_name_is_born_with_them(mount, scratch, nobody):
+    """O_TMPFILE: the kernel knows of them, and takes them at the first write."""
+    def made(top, write):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setgroups([])
+                os.setgid(nobody)
+                os.setuid(nobody)
+                fd = os.open(top, os.O_TMPFILE | os.O_RDWR, 0o6755)
+                told = stat.S_IMODE(os.fstat(fd).st_mode)
+                if write:
+                    os.write(fd, b"x" * SIZE)
+                told = told << 12 | stat.S_IMODE(os.fstat(fd).st_mode)
+                (scratch / "told").write_text(str(told))
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        return oct(int((scratch / "told").read_text()))
+
+    for name in ("source", "native"):
+        (scratch / name).mkdir()
+        os.chown(scratch / name, nobody, nobody)
+    (scratch / "told").touch()
+    os.chown(scratch / "told", nobody, nobody)
+    m = mount(scratch / "source", "-o", "allow_other,suid")
+    for write in (False, True):
+        assert made(m.path, write) == made(scratch / "native", write)
