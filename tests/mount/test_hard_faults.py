@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 
 import pytest
 
@@ -249,6 +250,7 @@ def test_killed_between_any_two_steps(mount, scratch, faulty):
         for left in range(30):
             make_remote(world.source / name / str(left))
             d = world.mount / name / str(left)
+            time.sleep(0.002)  # the shortest time to live of a listing is 1 ms
             prepare(d)
             faulty.set(faults.KILL, 0, left)
             told = attempt(OPERATIONS[name], d)
