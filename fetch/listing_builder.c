@@ -172,9 +172,9 @@ static struct key *keys_new(const struct listing_builder *b, uint32_t *count)
 	return keys;
 }
 
-/* The same file under the same name? Then it keeps its cookie and what was resolved. */
-static bool entry_survives(struct listing *previous, const struct listing_entry *old,
-                           struct listing_entry *e)
+/* Under previous->lock. The same file under the same name? Then it keeps its cookie and what was
+ * resolved. */
+static bool entry_survives_locked(const struct listing_entry *old, struct listing_entry *e)
 {
 	bool directory =
 	        (old->flags & LISTING_DIRECTORY) != 0 && old->told == e->told && S_ISREG(e->mode);
@@ -182,13 +182,11 @@ static bool entry_survives(struct listing *previous, const struct listing_entry 
 		return false;
 	if (directory)
 		e->mode = old->mode;
-	pthread_mutex_lock(&previous->lock);
 	if ((old->flags & LISTING_RESOLVED) != 0 && old->told == e->told) {
 		e->size = old->size;
 		e->mtime_ns = old->mtime_ns;
 		e->flags = old->flags;
 	}
-	pthread_mutex_unlock(&previous->lock);
 	e->cookie = old->cookie;
 	return true;
 }
@@ -214,8 +212,10 @@ static uint32_t *survivors_new(struct listing_builder *b, const struct key *keys
 			if (order >= 0)
 				break;
 		}
+		pthread_mutex_lock(&previous->lock);
 		bool same = k < count && order == 0 &&
-		            entry_survives(previous, old, &b->entries[keys[k].entry]);
+		            entry_survives_locked(old, &b->entries[keys[k].entry]);
+		pthread_mutex_unlock(&previous->lock);
 		survivors[previous->by_name[i]] = same ? keys[k].entry : NONE;
 	}
 	return survivors;
