@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 void box_new(struct box *b)
 {
 	memset(b, 0, sizeof *b);
+	signal(SIGIO, SIG_IGN); /* as the daemon: an open beside a lease breaks it */
 	b->root = g_dir_make_tmp("lacuna-store-XXXXXX", NULL);
 	g_assert_nonnull(b->root);
 	b->path = g_build_filename(b->root, "store", NULL);
