@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
-"""random_io.py for a minute, random_lies.py for half of one; the seed is printed, and taken with --seed."""
+"""random_io.py for a minute, random_lies.py by hand (LACUNAFS_LIES=1); the seed is printed, and taken
+with --seed."""
 import os
 import random
 
