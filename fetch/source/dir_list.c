@@ -3,7 +3,6 @@
 
 /* One directory becomes a listing. A directory's own times tell nothing of the attributes of
  * what is in it, so it is always read; its validator is the hash of all that was found. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
@@ -11,13 +10,14 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include <xxhash.h>
+#include "fetch/dirents.h"
 #include "fetch/path.h"
 #include "fetch/source/dir_private.h"
 
 struct reading {
 	struct dir_source *source;
 	const char *path;
-	int fd;
+	int fd;                          /* borrowed */
 	struct listing_builder *builder; /* owned */
 	XXH3_state_t *hash;              /* owned; 128 bits */
 	uint64_t refused;
@@ -89,25 +89,19 @@ static int read_entry(struct reading *r, const char *name)
 	return 0;
 }
 
-static bool read_entries(struct reading *r, DIR *dir, GError **error)
+static bool read_entries(struct reading *r, struct dirents *dirents, GError **error)
 {
 	while (dir_goes_on(r->source, error)) {
 		struct dirent *e;
-		int err;
+		int more = dirents_next(dirents, &e);
+		int err = more > 0 ? read_entry(r, e->d_name) : -more;
 
-		errno = 0;
-		e = readdir(dir);
-		err = errno;
-		if (e == NULL && err == 0)
-			return true;
-		if (e && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0))
-			continue;
-		if (e)
-			err = read_entry(r, e->d_name);
 		if (err) {
 			dir_fail(r->source, r->path, err, error);
 			return false;
 		}
+		if (more == 0)
+			return true;
 	}
 	return false;
 }
@@ -140,29 +134,26 @@ static bool finish(struct reading *r, struct source_list *req, GError **error)
 bool dir_list(struct dir_source *d, struct source_list *req, GError **error)
 {
 	struct reading r = {.source = d, .path = req->base.path};
-	DIR *dir = NULL;
+	struct dirents *dirents;
 	bool ok = false;
 
 	r.fd = path_open(d->fd, r.path, O_RDONLY | O_DIRECTORY, 0);
-	if (r.fd >= 0 && (dir = fdopendir(r.fd)) == NULL) {
-		close(r.fd);
-		r.fd = -ENOMEM;
-	}
-	if (dir == NULL) {
+	if (r.fd < 0) {
 		dir_fail(d, r.path, -r.fd, error);
 		return false;
 	}
+	dirents = dirents_new(r.fd);
 	r.builder = listing_builder_new();
 	r.hash = XXH3_createState();
 	if (r.hash) {
 		XXH3_128bits_reset(r.hash);
-		ok = read_entries(&r, dir, error) && finish(&r, req, error);
+		ok = read_entries(&r, dirents, error) && finish(&r, req, error);
 	} else {
 		dir_fail(d, r.path, ENOMEM, error);
 	}
 	if (r.builder)
 		listing_builder_free(r.builder);
 	XXH3_freeState(r.hash);
-	closedir(dir);
+	dirents_free(dirents);
 	return ok;
 }

@@ -194,15 +194,20 @@ static int scan_fails(void)
 	return 1;
 }
 
-#define SCANS(type, name, declared, given)                                                         \
-	type *name declared                                                                        \
-	{                                                                                          \
-		static type *(*real)declared;                                                      \
-		if (!real)                                                                         \
-			real = dlsym(RTLD_NEXT, #name);                                            \
-		return scan_fails() ? NULL : real given;                                           \
-	}
+/* One entry at a time, so that it can fail between any two. */
+ssize_t getdents64(int fd, void *buffer, size_t size)
+{
+	static ssize_t (*real)(int, void *, size_t);
+	struct dirent64 *first = buffer;
 
-SCANS(DIR, fdopendir, (int fd), (fd))
-SCANS(struct dirent, readdir, (DIR * dir), (dir))
-SCANS(struct dirent64, readdir64, (DIR * dir), (dir))
+	if (!real)
+		real = dlsym(RTLD_NEXT, "getdents64");
+	if (scan_fails())
+		return -1;
+	ssize_t got = real(fd, buffer, size);
+	if (!faults || __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) != SCAN)
+		return got;
+	if (got <= first->d_reclen || lseek(fd, first->d_off, SEEK_SET) < 0)
+		return got;
+	return first->d_reclen;
+}

@@ -11,7 +11,9 @@ import faults
 import processes
 import trees
 
-CAUSES = [(errno.EMFILE, 0), (errno.EMFILE, 1), (errno.EIO, 2), (errno.ENOMEM, 3)]
+# ENOENT is the end of the directory to readdir(3)
+CAUSES = [(errno.EMFILE, 0), (errno.EMFILE, 1), (errno.EIO, 2), (errno.ENOMEM, 3),
+          (errno.ENOENT, 0), (errno.ENOENT, 2)]
 
 
 def error_of(call, *args):
@@ -88,3 +90,23 @@ def test_a_directory_that_is_read_too_slowly_is_not_empty(mount, serve, scratch,
         faulty.clear()
     assert processes.wait_until(lambda: error_of(os.listdir, m / "remote") == 0)
     check(m)
+
+
+@pytest.mark.parametrize("left", [0, 1, 4])
+def test_a_source_that_cannot_be_read_to_its_end(mount, scratch, faulty, left):
+    """A directory source on a file system that says ENOENT in the middle of a directory: an error,
+    or the listing of before; never fewer names."""
+    names = [f"f{i}" for i in range(5)]
+    for d in ("new", "known"):
+        for name in names:
+            trees.put(scratch / "source" / d / name, b"remote")
+    m = mount(scratch / "source", "-o", "rw,retries=0,listing_ttl=1ms", env=faulty.env)
+    assert sorted(os.listdir(m / "known")) == names
+    faulty.set(faults.SCAN, errno.ENOENT, left)
+    assert error_of(os.listdir, m / "new") == errno.EIO
+    assert error_of(os.stat, m / "new" / "f4") == errno.EIO
+    assert error_of(os.rmdir, m / "new") == errno.EIO
+    assert sorted(os.listdir(m / "known")) == names
+    assert error_of(os.rmdir, m / "known") == errno.ENOTEMPTY
+    assert faulty.clear()[0] > left
+    assert sorted(os.listdir(m / "new")) == names
