@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
+#include <errno.h>
 #include <stdio.h>
 #include "fuse/human.h"
 #include "fuse/log.h"
+#include "fuse/mounts.h"
 #include "fuse/verb.h"
 
 void verb_complain(const char *format, ...)
@@ -37,4 +39,23 @@ gboolean verb_options(const struct verb *v, int argc, char **argv, const GOption
 	if (!ok)
 		verb_complain("%s: %s", v->name, error->message);
 	return ok;
+}
+
+int verb_of_mount(const struct verb *v, char **paths,
+                  bool (*work)(const struct mount *, const void *user, GError **), const void *user)
+{
+	g_autoptr(GError) error = NULL;
+	if (!paths || !paths[0] || paths[1]) {
+		verb_complain("%s: expects one MOUNT", v->name);
+		return EXIT_USAGE;
+	}
+	g_autoptr(GPtrArray) mounts = mounts_read(&error);
+	const struct mount *m = mounts ? mounts_of_path(mounts, paths[0]) : NULL;
+	if (m && work(m, user, &error))
+		return EXIT_OK;
+	verb_complain("%s: %s", paths[0],
+	              error             ? error->message
+	              : errno == ENOTTY ? "not in a lacunafs mount"
+	                                : g_strerror(errno));
+	return EXIT_FAILED;
 }

@@ -5,6 +5,9 @@
  * status. Errors are one line on stderr, "lacunafs: …". */
 #pragma once
 #include <glib.h>
+#include <stdbool.h>
+
+struct mount;
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -23,3 +26,8 @@ void verb_complain(const char *format, ...) G_GNUC_PRINTF(1, 2);
  * NULL). false: it has been complained about. */
 gboolean verb_options(const struct verb *v, int argc, char **argv, const GOptionEntry *entries,
                       char ***rest);
+/* The work of a verb that takes one MOUNT, which `paths` has to name: `work(mount, user)`, whose
+ * error is complained about as all else. The exit status. */
+int verb_of_mount(const struct verb *v, char **paths,
+                  bool (*work)(const struct mount *, const void *user, GError **),
+                  const void *user);

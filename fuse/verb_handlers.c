@@ -46,7 +46,7 @@ static JsonObject *ask(const struct mount *m, const char *verb, const char *name
 	return client_ask(m, b, error);
 }
 
-static bool list(const struct mount *m, GError **error)
+static bool list(const struct mount *m, const void *unused, GError **error)
 {
 	JsonObject *answer = ask(m, "status", NULL, error);
 	if (!answer)
@@ -58,7 +58,7 @@ static bool list(const struct mount *m, GError **error)
 	return true;
 }
 
-static bool dismiss(const struct mount *m, const char *name, GError **error)
+static bool dismiss(const struct mount *m, const void *name, GError **error)
 {
 	JsonObject *answer = ask(m, "dismiss", name, error);
 	if (!answer)
@@ -66,7 +66,8 @@ static bool dismiss(const struct mount *m, const char *name, GError **error)
 	bool any = json_int(answer, "dismissed", 0) > 0;
 	json_object_unref(answer);
 	if (!any)
-		g_set_error(error, LOCAL_ERROR, ENOENT, "no handler is called \"%s\"", name);
+		g_set_error(error, LOCAL_ERROR, ENOENT, "no handler is called \"%s\"",
+		            (const char *)name);
 	return any;
 }
 
@@ -74,27 +75,10 @@ static int run(int argc, char **argv)
 {
 	g_autofree char *name = NULL;
 	g_auto(GStrv) paths = NULL;
-	g_autoptr(GError) error = NULL;
 	const GOptionEntry entries[] = {{"dismiss", 0, 0, G_OPTION_ARG_STRING, &name}, {NULL}};
 	if (!verb_options(&verb_handlers, argc, argv, entries, &paths))
 		return EXIT_USAGE;
-	if (!paths || !paths[0] || paths[1]) {
-		verb_complain("handlers: expects one MOUNT");
-		return EXIT_USAGE;
-	}
-	g_autoptr(GPtrArray) mounts = mounts_read(&error);
-	const struct mount *m = mounts ? mounts_of_path(mounts, paths[0]) : NULL;
-	if (!m) {
-		verb_complain("%s: %s", paths[0],
-		              error             ? error->message
-		              : errno == ENOTTY ? "not in a lacunafs mount"
-		                                : g_strerror(errno));
-		return EXIT_FAILED;
-	}
-	if (name ? dismiss(m, name, &error) : list(m, &error))
-		return EXIT_OK;
-	verb_complain("%s: %s", paths[0], error->message);
-	return EXIT_FAILED;
+	return verb_of_mount(&verb_handlers, paths, name ? dismiss : list, name);
 }
 
 const struct verb verb_handlers = {"handlers", run, help};

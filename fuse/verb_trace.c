@@ -50,8 +50,9 @@ static void print_event(JsonObject *o)
 	       error ? g_strerror((int)error) : "", (double)number(o, "microseconds") / 1000);
 }
 
-static bool trace(const struct mount *m, bool json, GError **error)
+static bool trace(const struct mount *m, const void *as_json, GError **error)
 {
+	const gboolean json = *(const gboolean *)as_json;
 	struct client *c = client_open(m, error);
 	JsonBuilder *b = json_builder_new();
 	json_builder_begin_object(b);
@@ -87,27 +88,10 @@ static int run(int argc, char **argv)
 {
 	gboolean json = FALSE;
 	g_auto(GStrv) paths = NULL;
-	g_autoptr(GError) error = NULL;
 	const GOptionEntry entries[] = {{"json", 0, 0, G_OPTION_ARG_NONE, &json}, {NULL}};
 	if (!verb_options(&verb_trace, argc, argv, entries, &paths))
 		return EXIT_USAGE;
-	if (!paths || !paths[0] || paths[1]) {
-		verb_complain("trace: expects one MOUNT");
-		return EXIT_USAGE;
-	}
-	g_autoptr(GPtrArray) mounts = mounts_read(&error);
-	const struct mount *m = mounts ? mounts_of_path(mounts, paths[0]) : NULL;
-	if (!m) {
-		verb_complain("%s: %s", paths[0],
-		              error             ? error->message
-		              : errno == ENOTTY ? "not in a lacunafs mount"
-		                                : g_strerror(errno));
-		return EXIT_FAILED;
-	}
-	if (trace(m, json, &error))
-		return EXIT_OK;
-	verb_complain("%s: %s", paths[0], error->message);
-	return EXIT_FAILED;
+	return verb_of_mount(&verb_trace, paths, trace, &json);
 }
 
 const struct verb verb_trace = {"trace", run, help};
