@@ -16,6 +16,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+import faults  # noqa: E402
 import lying  # noqa: E402
 import mounting  # noqa: E402
 import processes  # noqa: E402
@@ -143,6 +144,15 @@ def web(scratch):
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture
+def faulty(scratch):
+    """Faults of the disk: for a mount with `env=faulty.env`."""
+    f = faults.Faults(scratch)
+    yield f
+    f.clear()
+    f.close()
 
 
 @pytest.fixture(scope="session")

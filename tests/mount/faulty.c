@@ -20,7 +20,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS };
+enum { OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS, HOLD_SYNCS };
 
 struct faults {
 	uint32_t mode;
@@ -128,6 +128,15 @@ CALL(int, ftruncate64, 0, (int fd, off64_t size), (fd, size))
 CALL(int, fallocate, 1, (int fd, int mode, off_t at, off_t size), (fd, mode, at, size))
 CALL(int, fallocate64, 1, (int fd, int mode, off64_t at, off64_t size), (fd, mode, at, size))
 
+/* Waits while the mode is `mode`, and tells that somebody does. */
+static void hold(uint32_t mode)
+{
+	while (faults && __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) == mode) {
+		__atomic_store_n(&faults->seen, 1, __ATOMIC_RELEASE);
+		usleep(1000);
+	}
+}
+
 /* Of the syncs, is this the one that fails? The next ones do not. */
 static int fails_once(const char *call)
 {
@@ -148,6 +157,7 @@ static int fails_once(const char *call)
 		static int (*real)(int);                                                           \
 		if (!real)                                                                         \
 			real = dlsym(RTLD_NEXT, #name);                                            \
+		hold(HOLD_SYNCS);                                                                  \
 		int step = faults && (faults->mode == KILL || faults->mode == TEAR);               \
 		if ((step && fails(#name, 0)) || fails_once(#name)) {                              \
 			real(fd);                                                                  \
@@ -181,10 +191,7 @@ CALL(ssize_t, copy_file_range, 1,
 /* Directories are read: none of them to its end, or not before somebody says so. */
 static int scan_fails(void)
 {
-	while (faults && __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) == HOLD) {
-		__atomic_store_n(&faults->seen, 1, __ATOMIC_RELEASE);
-		usleep(1000);
-	}
+	hold(HOLD);
 	if (!faults || __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) != SCAN)
 		return 0;
 	__atomic_add_fetch(&faults->seen, 1, __ATOMIC_RELAXED);

@@ -10,6 +10,7 @@ import pytest
 import lying
 import processes
 import trees
+from outcomes import error_of
 
 CHUNK = trees.CHUNK
 QUICK = ("-o", "retries=0,wait_timeout=3s,readahead=0")
@@ -20,14 +21,6 @@ def source(scratch):
     root = scratch / "source"
     trees.put(root / "f", trees.noise(1, 1 << 20), 1_600_000_000)
     return root
-
-
-def error_of(call):
-    try:
-        call()
-    except OSError as e:
-        return e.errno
-    return 0
 
 
 @pytest.mark.sanitize

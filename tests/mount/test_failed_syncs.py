@@ -10,17 +10,11 @@ import time
 import pytest
 
 import faults
+from outcomes import error_of
 
 CHUNK = 4096
 OPTIONS = ("-o", "rw,chunk_size=4K,readahead=0")
 OLD, NEW = b"o" * (16 * CHUNK), b"n" * CHUNK
-
-
-@pytest.fixture
-def faulty(scratch):
-    f = faults.Faults(scratch)
-    yield f
-    f.close()
 
 
 @pytest.fixture
@@ -46,14 +40,6 @@ def write(path, offset=CHUNK, data=NEW, sync=True):
             os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def error_of(call, *args):
-    try:
-        call(*args)
-    except OSError as e:
-        return e.errno
-    return 0
 
 
 def fsync(path):

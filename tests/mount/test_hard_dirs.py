@@ -14,23 +14,11 @@ import time
 
 import pytest
 
-import processes
 import trees
+from outcomes import error_of, soon
 
 CHUNK = trees.CHUNK
 libc = ctypes.CDLL(None, use_errno=True)
-
-
-def error_of(call, *args):
-    try:
-        call(*args)
-    except OSError as e:
-        return e.errno
-    return 0
-
-
-def soon(condition):
-    assert processes.wait_until(condition)
 
 
 def many(names):

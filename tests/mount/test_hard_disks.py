@@ -18,16 +18,9 @@ import lying
 import processes
 import trees
 import volumes
+from outcomes import error_of
 
 CHUNK = trees.CHUNK
-
-
-def error_of(call, *args):
-    try:
-        call(*args)
-    except OSError as e:
-        return e.errno
-    return 0
 
 
 @pytest.fixture

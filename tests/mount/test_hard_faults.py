@@ -173,13 +173,6 @@ class World:
             return [f"{e}: {self.mount.log()[-300:]}"]
 
 
-@pytest.fixture
-def faulty(scratch):
-    f = faults.Faults(scratch)
-    yield f
-    f.close()
-
-
 def attempt(operate, d):
     try:
         operate(d)

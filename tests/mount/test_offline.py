@@ -9,14 +9,7 @@ import time
 import pytest
 
 import trees
-
-
-def error_of(call):
-    try:
-        call()
-    except OSError as e:
-        return e.errno
-    return 0
+from outcomes import error_of
 
 
 @pytest.mark.sanitize

@@ -17,6 +17,7 @@ import processes
 import trees
 from handlers import (ADD, AGAIN, ALLOW, CHILDREN, DENY, EXEC, FAULT, FETCH, FILE, FILL, FLUSH,
                       IGNORE, MOUNT, READ, REMOVE, WRITE, Handler, Serving, inverted)
+from outcomes import error_of
 
 CHUNK = 65536
 SIZE = 20 * CHUNK + 1234
@@ -40,14 +41,6 @@ def pread(path, offset, length):
         return os.pread(fd, length, offset)
     finally:
         os.close(fd)
-
-
-def error_of(call, *args):
-    try:
-        call(*args)
-    except OSError as e:
-        return e.errno
-    return 0
 
 
 def bring(event):

@@ -10,26 +10,11 @@ import pytest
 import faults
 import processes
 import trees
+from outcomes import error_of
 
 # ENOENT is the end of the directory to readdir(3)
 CAUSES = [(errno.EMFILE, 0), (errno.EMFILE, 1), (errno.EIO, 2), (errno.ENOMEM, 3),
           (errno.ENOENT, 0), (errno.ENOENT, 2)]
-
-
-def error_of(call, *args):
-    try:
-        call(*args)
-    except OSError as e:
-        return e.errno
-    return 0
-
-
-@pytest.fixture
-def faulty(scratch):
-    f = faults.Faults(scratch)
-    yield f
-    f.clear()
-    f.close()
 
 
 def mounted(mount, serve, scratch, faulty, *options):

@@ -9,23 +9,11 @@ import subprocess
 import pytest
 
 import lying
-import processes
 import servers
 import trees
+from outcomes import error_of, soon
 
 NEW = b"made here, and not there"
-
-
-def error_of(call, *args):
-    try:
-        call(*args)
-    except OSError as e:
-        return e.errno
-    return 0
-
-
-def soon(condition):
-    assert processes.wait_until(condition)
 
 
 def write(path):

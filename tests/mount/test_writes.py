@@ -13,20 +13,13 @@ import time
 import pytest
 
 import trees
+from outcomes import error_of
 
 ADD_SEALS, GET_SEALS, SYNC = 0x4004ED01, 0x8004ED02, 0xED03
 
 
 def fetched(m):
     return m.status()["network"]["bytes"]
-
-
-def error_of(call, *args):
-    try:
-        call(*args)
-    except OSError as e:
-        return e.errno
-    return 0
 
 
 @pytest.mark.sanitize
