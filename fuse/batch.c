@@ -10,7 +10,7 @@
 #include "fetch/error.h"
 #include "fuse/client.h"
 #include "fuse/mounts.h"
-#include "fuse/request.h"
+#include "fuse/jsontext.h"
 
 enum { BATCH_MAX = 1024 };
 
@@ -106,7 +106,7 @@ static void answer_take(struct batch *b, JsonObject *answer)
 {
 	const char *path = NULL;
 	uint64_t ino;
-	if (request_ino(json_object_get_member(answer, "ino"), &ino)) {
+	if (json_ino(json_object_get_member(answer, "ino"), &ino)) {
 		guint64 key = ino;
 		path = g_hash_table_lookup(b->paths, &key);
 		g_hash_table_remove(b->paths, &key);

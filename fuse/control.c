@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "fuse/control.h"
+#include "fuse/evict.h"
 #include "fuse/filler.h"
 #include "fuse/handlers.h"
 #include "fuse/json.h"
@@ -418,7 +419,7 @@ static void control_close(struct control *c)
 struct control *control_new(struct server *server, unsigned dev_major, unsigned dev_minor,
                             GError **error)
 {
-	g_autofree char *directory = control_directory(server->uid, true, error);
+	g_autofree char *directory = rendezvous_directory(server->uid, true, error);
 	if (!directory)
 		return NULL;
 	struct control *c = g_new0(struct control, 1);

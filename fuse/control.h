@@ -16,6 +16,3 @@ struct control *control_new(struct server *server, unsigned dev_major, unsigned 
                             GError **error);
 /* Stops listening, ends every client, removes the socket. */
 void control_free(struct control *c);
-/* The directory of the MAJOR:MINOR sockets of `uid`, 0700 and checked to be theirs: the first
- * that can be had of those in lacuna/control.h. Caller frees. */
-char *control_directory(unsigned uid, bool create, GError **error);

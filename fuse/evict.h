@@ -7,15 +7,7 @@
  * Errors:  positive errnos with a cause, static: why the file was left alone
  */
 #pragma once
-#include "fuse/inode.h"
-#include "fuse/server.h"
-
-struct leaving {           /* what became of one file */
-	uint64_t bytes;    /* given back */
-	bool newer;        /* the source has another version, or had */
-	int error;         /* left alone, or failed; 0: as it should be */
-	const char *cause; /* static; NULL: what the errno says */
-};
+#include "fuse/leaving.h"
 
 /* Gives back what can be fetched again; of a directory, what leftovers.h says. Blocks on disk and
  * network. */

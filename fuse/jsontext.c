@@ -80,3 +80,20 @@ bool json_true(JsonObject *o, const char *name)
 	JsonNode *node = member(o, name, G_TYPE_BOOLEAN);
 	return node && json_node_get_boolean(node);
 }
+
+bool json_ino(JsonNode *node, uint64_t *out)
+{
+	if (!node || !JSON_NODE_HOLDS_VALUE(node))
+		return false;
+	GType type = json_node_get_value_type(node);
+	if (type == G_TYPE_INT64 && json_node_get_int(node) > 0) {
+		*out = (uint64_t)json_node_get_int(node);
+		return true;
+	}
+	guint64 value;
+	if (type != G_TYPE_STRING || !g_ascii_string_to_unsigned(json_node_get_string(node), 10, 1,
+	                                                         UINT64_MAX, &value, NULL))
+		return false;
+	*out = value;
+	return true;
+}

@@ -22,3 +22,5 @@ const char *json_text(JsonObject *o, const char *name, const char *otherwise);
 int64_t json_int(JsonObject *o, const char *name, int64_t otherwise);
 double json_seconds(JsonObject *o, const char *name);
 bool json_true(JsonObject *o, const char *name);
+/* An inode number, as decimal string or as number. */
+bool json_ino(JsonNode *node, uint64_t *out);

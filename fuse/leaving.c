@@ -4,6 +4,8 @@
 #include "fuse/leaving.h"
 #include <errno.h>
 #include <pthread.h>
+#include "fuse/inode_table.h"
+#include "fuse/server.h"
 
 /* As many connections as a source has by default */
 #define THREADS 16

@@ -5,7 +5,16 @@
  * Locking: one line at a time; `leave` runs on several threads
  */
 #pragma once
-#include "fuse/evict.h"
+#include "fuse/inode.h"
+
+struct server;
+
+struct leaving {           /* what became of one file */
+	uint64_t bytes;    /* given back */
+	bool newer;        /* the source has another version, or had */
+	int error;         /* left alone, or failed; 0: as it should be */
+	const char *cause; /* static; NULL: what the errno says */
+};
 
 struct leaving_ops {
 	/* What became of one file, in any order. false: nobody reads any more. */

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "fetch/error.h"
-#include "fuse/control.h"
 #include "fuse/rendezvous.h"
 
 enum { DIRECTORIES_MAX = 8 };
@@ -89,7 +88,7 @@ static char *private_make(unsigned uid, GString *why)
 	return NULL;
 }
 
-char *control_directory(unsigned uid, bool create, GError **error)
+char *rendezvous_directory(unsigned uid, bool create, GError **error)
 {
 	g_auto(GStrv) list = rendezvous_directories(uid);
 	g_autoptr(GString) why = g_string_new(NULL);

@@ -19,3 +19,6 @@ bool rendezvous_check(const char *directory, unsigned uid, bool create, GError *
 /* false: the name is too long for a socket. */
 bool rendezvous_address(const char *directory, unsigned major, unsigned minor,
                         struct sockaddr_un *out);
+/* The directory of the MAJOR:MINOR sockets of `uid`, 0700 and checked to be theirs: the first
+ * that can be had of those in lacuna/control.h. Caller frees. */
+char *rendezvous_directory(unsigned uid, bool create, GError **error);

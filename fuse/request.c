@@ -14,26 +14,9 @@ static bool refuse(GError **error, const char *why)
 	return false;
 }
 
-bool request_ino(JsonNode *node, uint64_t *out)
-{
-	if (!node || !JSON_NODE_HOLDS_VALUE(node))
-		return false;
-	GType type = json_node_get_value_type(node);
-	if (type == G_TYPE_INT64 && json_node_get_int(node) > 0) {
-		*out = (uint64_t)json_node_get_int(node);
-		return true;
-	}
-	guint64 value;
-	if (type != G_TYPE_STRING || !g_ascii_string_to_unsigned(json_node_get_string(node), 10, 1,
-	                                                         UINT64_MAX, &value, NULL))
-		return false;
-	*out = value;
-	return true;
-}
-
 static bool file_parse(JsonObject *object, struct request *r, GError **error)
 {
-	if (!request_ino(json_object_get_member(object, "ino"), &r->ino))
+	if (!json_ino(json_object_get_member(object, "ino"), &r->ino))
 		return refuse(error, "file: expects an inode number as \"ino\"");
 	JsonNode *bar = json_object_get_member(object, "bar");
 	if (!bar)
@@ -55,7 +38,7 @@ static bool list_parse(JsonObject *object, struct request *r, GError **error)
 	g_autoptr(GArray) inos = g_array_sized_new(FALSE, FALSE, sizeof(uint64_t), count);
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t ino;
-		if (!request_ino(json_array_get_element(list, i), &ino))
+		if (!json_ino(json_array_get_element(list, i), &ino))
 			return refuse(error, "expects inode numbers in \"ino\"");
 		g_array_append_val(inos, ino);
 	}

@@ -40,5 +40,3 @@ struct request {
 /* `line` without its newline. `error`: one line; `out` untouched on failure. */
 bool request_parse(const char *line, size_t length, struct request *out, GError **error);
 void request_clear(struct request *r);
-/* An inode number, as decimal string or as number. */
-bool request_ino(JsonNode *node, uint64_t *out);
