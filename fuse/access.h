@@ -13,12 +13,16 @@
 #include "fuse/inode.h"
 #include "fuse/seal.h"
 
+struct server;
+
 /* An open with these flags is counted, until the release with the same. */
 int access_open(struct server *s, struct inode *i, int flags);
 void access_release(struct server *s, struct inode *i, int flags);
 /* A truncation by path, for as long as it takes. */
 int access_truncate(struct server *s, struct inode *i, uint64_t size);
 uint32_t access_seals(struct inode *i);
+/* `writable`: so was the descriptor opened. Local I/O. */
+int access_add_seals(struct server *s, struct inode *i, uint32_t wanted, bool writable);
 /* Around a change of bytes and what it asks of those below. Local I/O, no reply. */
 void access_begin(struct server *s);
 void access_end(struct server *s);

@@ -55,18 +55,6 @@ int inode_own_bytes(struct server *s, struct inode *i)
 	return localise(s, i, true);
 }
 
-int inode_open_local(struct server *s, struct inode *i, int flags)
-{
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	int fd = tree_open(s->store, path, flags);
-	/* replaced between its look-up and this: the kernel looks again */
-	if (fd == -ENOENT && i->nameless)
-		fd = -ESTALE;
-	pthread_rwlock_unlock(&s->names);
-	return fd;
-}
-
 static void local_then(struct parked *p);
 
 static void local_again(struct parked *p, struct listing *none)

@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <unistd.h>
 #include "fuse/backing.h"
+#include "fuse/inode_content.h"
 #include "fuse/lease.h"
-#include "fuse/ops.h"
+#include "fuse/server.h"
 
 /* The kernel lets go of a backing file a little after it tells of the RELEASE: tries, and µs
  * between them. */

@@ -11,7 +11,10 @@
  * Errors:  positive errnos with a cause, static
  */
 #pragma once
-#include "fuse/parked.h"
+#include "fuse/inode.h"
+#include "fuse/room.h"
+
+struct server;
 
 struct claims;
 struct claims *claims_new(void);

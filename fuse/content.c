@@ -1,52 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Where the inode table meets fetch/: the content of a file, the listing of a directory,
- * and what becomes of an inode when the source tells something new. */
+#include "fuse/adoption.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "fetch/nanoseconds.h"
 #include "fuse/claim.h"
-#include "fuse/inode.h"
+#include "fuse/inode_content.h"
+#include "fuse/inode_table.h"
 #include "fuse/mishap.h"
+#include "fuse/names.h"
 #include "fuse/notify.h"
-#include "fuse/ops.h"
 #include "fuse/server.h"
-
-struct content *inode_open_content(struct server *s, struct inode *i)
-{
-	pthread_mutex_lock(&i->lock);
-	struct content *c = i->content;
-	if (!c || !content_try_ref(c)) {
-		g_autofree char *path = inode_path(s, i);
-		struct store_origin origin = {
-		        .ino = i->ino,
-		        .size = i->size,
-		        .mtime_ns = i->mtime_ns,
-		        .mode = i->mode,
-		        .uid = i->uid,
-		        .gid = i->gid,
-		        .nlink = i->nlink,
-		};
-		g_autofree char *remote = inode_remote(s, i);
-		c = i->content = content_new(s->fill, path, remote ? remote : "", &origin,
-		                             inode_ref(s->inodes, i));
-	}
-	pthread_mutex_unlock(&i->lock);
-	return c;
-}
-
-source_version inode_version(struct server *s, struct inode *i, int *error)
-{
-	struct content *c = inode_open_content(s, i);
-	source_version version = 0;
-	*error = -content_open(c);
-	if (*error == 0)
-		version = content_version(c);
-	content_unref(c);
-	return version;
-}
 
 void content_released(void *user, struct content *c, void *owner)
 {
@@ -106,30 +72,6 @@ void content_is_directory(void *user, struct content *c)
 		notifier_inode(s->notifier, inode_id(parent), true);
 	}
 	inode_put(s, parent);
-}
-
-struct directory *inode_open_directory(struct server *s, struct inode *i)
-{
-	pthread_mutex_lock(&i->lock);
-	struct directory *known = i->directory;
-	pthread_mutex_unlock(&i->lock);
-	if (known)
-		return known;
-	struct inode *parent = inode_parent(s, i, NULL);
-	struct directory *above = parent ? inode_open_directory(s, parent) : NULL;
-	pthread_mutex_lock(&i->lock);
-	if (!i->directory) {
-		g_autofree char *path = inode_remote(s, i);
-		/* A listing under way may outlive the inode: it is told the number. */
-		void *owner = (void *)(uintptr_t)i->ino;
-		i->directory = path ? directory_new(s->lister, path, i->ino, owner)
-		                    : directory_new_local(s->lister, i->ino, false, owner);
-		directory_set_parent(i->directory, above);
-	}
-	struct directory *d = i->directory;
-	pthread_mutex_unlock(&i->lock);
-	inode_put(s, parent);
-	return d;
 }
 
 static bool same_attributes(const struct inode *i, const struct listing_entry *e)

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "fuse/daemon.h"
 #include "fuse/log.h"
-#include "fuse/server.h"
+#include "fuse/serve.h"
 #include "fuse/verb.h"
 
 static bool fail(GError **error, const char *what)

@@ -4,9 +4,9 @@
 #include "fuse/departure.h"
 #include <errno.h>
 #include <sys/stat.h>
-#include "fuse/handlers.h"
+#include "fuse/local.h"
 #include "fuse/names.h"
-#include "fuse/ops.h"
+#include "fuse/server.h"
 
 /* Nobody tells who has a fifo open, or the descriptor of a symlink; it is not worth a local object
  * that a symlink may be remembered. */
@@ -69,7 +69,7 @@ void departure_end(struct server *s, struct departure *d)
 	if (d->number)
 		tree_orphan_drop(s->store, d->number);
 	if (d->gone)
-		handlers_forget(s->handlers, d->gone);
+		s->inode_gone(s, d->gone);
 }
 
 bool inode_is_gone(struct server *s, const struct inode *i)
@@ -78,35 +78,4 @@ bool inode_is_gone(struct server *s, const struct inode *i)
 	bool gone = i->nameless && !i->indexed && !(i->extra && i->extra->unlinked);
 	pthread_rwlock_unlock(&s->names);
 	return gone;
-}
-
-struct dropping {
-	struct pool_job job;
-	struct store *store;
-	GArray *orphans;
-};
-
-static void dropping_run(struct pool_job *job)
-{
-	struct dropping *d = (struct dropping *)((char *)job - offsetof(struct dropping, job));
-	for (guint n = 0; n < d->orphans->len; n++)
-		tree_orphan_drop(d->store, g_array_index(d->orphans, struct orphan, n).number);
-	g_array_unref(d->orphans);
-	g_free(d);
-}
-
-void orphans_drop(struct server *s, GArray *orphans)
-{
-	if (!orphans)
-		return;
-	for (guint n = 0; n < orphans->len; n++) /* before the store gives the number out again */
-		handlers_forget(s->handlers, g_array_index(orphans, struct orphan, n).ino);
-	struct dropping *d = g_new0(struct dropping, 1);
-	d->job.run = dropping_run;
-	d->store = s->store;
-	d->orphans = orphans;
-	if (s->disk)
-		pool_submit(s->disk, &d->job);
-	else
-		dropping_run(&d->job);
 }

@@ -16,6 +16,8 @@
 #pragma once
 #include "fuse/inode.h"
 
+struct server;
+
 struct departure {
 	bool last;       /* no other name of it is left, known or not */
 	uint64_t number; /* it is /unlinked/`number` once the name went; 0: it is not */
@@ -34,11 +36,3 @@ struct inode *departure_done_locked(struct inode *i, struct inode *dir, const ch
 void departure_end(struct server *s, struct departure *d);
 /* Nothing of it is left for who opens it now. */
 bool inode_is_gone(struct server *s, const struct inode *i);
-
-/* /unlinked/… of objects that nobody has any more: dropped without any lock, which may take the
- * disk as long as the file was large. */
-struct orphan {
-	uint64_t number;
-	uint64_t ino; /* whose marks go with it; 0: it has another name */
-};
-void orphans_drop(struct server *s, GArray *orphans); /* of struct orphan, freed; NULL: none */

@@ -5,6 +5,8 @@
 #include <time.h>
 #include "fuse/filler.h"
 #include "fuse/inode.h"
+#include "fuse/inode_content.h"
+#include "fuse/inode_table.h"
 #include "fuse/server.h"
 
 enum {

@@ -4,6 +4,8 @@
 #include "fuse/handle.h"
 #include <fcntl.h>
 #include <unistd.h>
+#include "fuse/inode_table.h"
+#include "fuse/names.h"
 #include "fuse/server.h"
 
 struct handle_table {

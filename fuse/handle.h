@@ -14,6 +14,8 @@
 #include "fetch/readahead.h"
 #include "fuse/inode.h"
 
+struct server;
+
 struct handle {
 	struct inode *inode;
 	struct content *content; /* cached mode; NULL until a READ wants it. Under lock */
@@ -43,10 +45,5 @@ GHashTable *handle_table_paths(struct handle_table *t, struct server *s);
 void handle_hold(struct handle_table *t, struct handle *h);
 /* The daemon is out of descriptors: handles keep fewer from now on. */
 void handle_table_spare(struct handle_table *t);
-/* ops_write.c: its local file, opened if it is not, until handle_local_done(); -errno. */
-int handle_local_fd(struct server *s, struct handle *h);
-void handle_local_done(struct server *s, struct handle *h);
-/* ops_file.c: closed, as the kernel has it: handle_close() and what hangs on it. */
-void handle_release(struct server *s, struct handle *h);
 /* The handle is gone; its references are dropped. */
 void handle_close(struct server *s, struct handle *h);

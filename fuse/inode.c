@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/inode.h"
+#include "fuse/inode_table.h"
 #include <string.h>
 #include <sys/stat.h>
 #include "fuse/backing.h"
-#include "fuse/departure.h"
 #include "fuse/ledger.h"
 #include "fuse/names.h"
 #include "fuse/numbers.h"
 #include "fuse/server.h"
+#include "fuse/unlinked.h"
 
 struct inode_table {
 	pthread_mutex_t lock;
@@ -155,25 +155,25 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 }
 
 /* `ino`: nothing of it is left */
-static void orphan_collect(struct inode *i, uint64_t ino, GArray **orphans)
+static void unlinked_collect(struct inode *i, uint64_t ino, GArray **unlinked)
 {
 	if (!i->extra || !i->extra->unlinked)
 		return;
-	struct orphan orphan = {i->extra->unlinked, ino};
-	if (!*orphans)
-		*orphans = g_array_new(FALSE, FALSE, sizeof(struct orphan));
-	g_array_append_val(*orphans, orphan);
+	struct unlinked one = {i->extra->unlinked, ino};
+	if (!*unlinked)
+		*unlinked = g_array_new(FALSE, FALSE, sizeof(struct unlinked));
+	g_array_append_val(*unlinked, one);
 	i->extra->unlinked = 0;
 }
 
 /* The file is known by another name. */
 static void intern_alias_locked(struct server *s, struct inode *i, struct inode *parent,
-                                const char *name, GArray **orphans)
+                                const char *name, GArray **unlinked)
 {
 	parent->refs++;
 	pthread_rwlock_wrlock(&s->names);
 	if (i->nameless)
-		orphan_collect(i, 0, orphans);
+		unlinked_collect(i, 0, unlinked);
 	struct inode *before = names_add_locked(i, parent, name);
 	pthread_rwlock_unlock(&s->names);
 	if (before)
@@ -184,7 +184,7 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
                            const struct listing_entry *e, bool lookup)
 {
 	struct inode_table *t = s->inodes;
-	GArray *orphans = NULL;
+	GArray *unlinked = NULL;
 	uint64_t ino = e->ino;
 	pthread_mutex_lock(&t->lock);
 	struct inode *i;
@@ -208,20 +208,20 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 	if (!i)
 		i = insert_locked(t, parent, name, e, ino);
 	else if (parent && !names_has(s, i, parent, name))
-		intern_alias_locked(s, i, parent, name, &orphans);
+		intern_alias_locked(s, i, parent, name, &unlinked);
 	if (i) {
 		i->refs++;
 		if (lookup)
 			t->ledger.entries[i->index].nlookup++;
 	}
 	pthread_mutex_unlock(&t->lock);
-	orphans_drop(s, orphans);
+	unlinked_remove(s, unlinked);
 	return i;
 }
 
-static void release_locked(struct server *s, struct inode *i, GArray **orphans);
+static void release_locked(struct server *s, struct inode *i, GArray **unlinked);
 
-static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **orphans)
+static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **unlinked)
 {
 	if (!x)
 		return;
@@ -232,7 +232,7 @@ static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **
 	while (x->aliases && g_hash_table_iter_next(&iter, &next, NULL)) {
 		const struct alias *a = next;
 		a->parent->refs--;
-		release_locked(s, a->parent, orphans);
+		release_locked(s, a->parent, unlinked);
 	}
 	g_clear_pointer(&x->aliases, g_hash_table_unref);
 	g_free(x->remote);
@@ -240,7 +240,7 @@ static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **
 }
 
 /* Frees `i` if nothing holds it, and then perhaps its parents. */
-static void release_locked(struct server *s, struct inode *i, GArray **orphans)
+static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
 {
 	struct inode_table *t = s->inodes;
 	while (i && i->refs == 0 && t->ledger.entries[i->index].nlookup == 0) {
@@ -252,13 +252,13 @@ static void release_locked(struct server *s, struct inode *i, GArray **orphans)
 		t->count--;
 		g_array_append_val(t->free_slots, i->index);
 		/* Out of the table: nobody can find it, and its lock is free. Leaving it for
-		 * after the table's lock would need a list; all that follows is short. */
+		 * after the table's lock would need a unlinked; all that follows is short. */
 		if (s->backing && S_ISREG(i->type) && i->backing_id)
 			backing_drop(s->backing, i);
 		if (S_ISDIR(i->type) && i->directory)
 			directory_unref(i->directory);
-		orphan_collect(i, i->nlink == 0 ? i->ino : 0, orphans);
-		extra_free_locked(s, i->extra, orphans);
+		unlinked_collect(i, i->nlink == 0 ? i->ino : 0, unlinked);
+		extra_free_locked(s, i->extra, unlinked);
 		pthread_mutex_destroy(&i->lock);
 		g_free(i->name);
 		g_free(i);
@@ -273,28 +273,28 @@ void inode_put(struct server *s, struct inode *i)
 	struct inode_table *t = s->inodes;
 	if (!i)
 		return;
-	GArray *orphans = NULL;
+	GArray *unlinked = NULL;
 	pthread_mutex_lock(&t->lock);
 	g_assert(i->refs > 0);
 	i->refs--;
-	release_locked(s, i, &orphans);
+	release_locked(s, i, &unlinked);
 	pthread_mutex_unlock(&t->lock);
-	orphans_drop(s, orphans);
+	unlinked_remove(s, unlinked);
 }
 
 void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup)
 {
 	struct inode_table *t = s->inodes;
-	GArray *orphans = NULL;
+	GArray *unlinked = NULL;
 	pthread_mutex_lock(&t->lock);
 	struct inode *i = slot_locked(t, nodeid);
 	if (i && i->index != 0) {
 		uint64_t *held = &t->ledger.entries[i->index].nlookup;
 		*held -= MIN(*held, nlookup);
-		release_locked(s, i, &orphans);
+		release_locked(s, i, &unlinked);
 	}
 	pthread_mutex_unlock(&t->lock);
-	orphans_drop(s, orphans);
+	unlinked_remove(s, unlinked);
 }
 
 void inode_unhash(struct inode_table *t, struct inode *i)
@@ -325,16 +325,16 @@ uint64_t inode_count(struct inode_table *t)
 /* The session is over: the kernel holds nothing any more, whatever it forgot to say. */
 void inode_table_free(struct inode_table *t, struct server *s)
 {
-	GArray *orphans = NULL;
+	GArray *unlinked = NULL;
 	pthread_mutex_lock(&t->lock);
 	for (uint32_t index = 0; index < t->slots->len; index++) {
 		struct inode *i = t->slots->pdata[index];
 		t->ledger.entries[index].nlookup = 0;
 		if (i)
-			release_locked(s, i, &orphans);
+			release_locked(s, i, &unlinked);
 	}
 	pthread_mutex_unlock(&t->lock);
-	orphans_drop(s, orphans);
+	unlinked_remove(s, unlinked);
 	ledger_close(&t->ledger);
 	g_hash_table_unref(t->by_ino);
 	g_ptr_array_unref(t->slots);

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The inode table: one node per file (hard links share it), found by node id or by
- * st_ino. A node id is index + generation, never a pointer.
- * Shape:   an array of slots; a hash set by st_ino (borrowed)
- * Owns:    an inode lives while the kernel's lookup count (untrusted, in the ledger)
- *          or our own references are above zero; it holds a reference on its parent
- * Locking: one inode's mutex, then the table's, then `names`, which covers every name,
- *          parent and alias: read by who needs a path, written by who moves one, who also
- *          moves it in the store meanwhile. Find-or-insert is one critical section
+/* One file as the kernel knows it: hard links share one inode. inode_table.h finds, makes and drops
+ * them; names.h, inode_content.h, local.h and adoption.h are what is done with one.
+ * Owns:    a reference on its parent
+ * Locking: the inode's mutex, then the table's, then `names` of the server, which covers every
+ *          name, parent and alias: read by who needs a path, written by who moves one, who also
+ *          moves it in the store meanwhile
  * Units:   bytes; ns since 1970
  * Memory:  ≤ 400 bytes an inode, listing entry included (tests/bench)
  */
@@ -19,9 +17,6 @@
 #include "fetch/readahead.h"
 #include "fetch/store/tree.h"
 #include "fuse/write_access.h"
-
-struct server;
-struct numbers;
 
 enum iomode_kind { IOMODE_NONE, IOMODE_CACHED, IOMODE_PASSTHROUGH };
 
@@ -115,94 +110,3 @@ struct inode {
 	_Atomic bool counted;  /* nlink of a directory tells what is in it */
 	_Atomic bool indexed;  /* has remote names that the store may not have: found by st_ino */
 };
-
-struct inode_table;
-
-/* `numbers`: borrowed; NULL: st_ino is ino. */
-struct inode_table *inode_table_new(struct numbers *numbers);
-void inode_table_free(struct inode_table *t, struct server *s);
-/* Node id → inode with a reference; NULL: the kernel sent an id that is not alive. */
-struct inode *inode_get(struct inode_table *t, uint64_t nodeid);
-uint64_t inode_id(const struct inode *i);
-struct inode *inode_ref(struct inode_table *t, struct inode *i);
-void inode_put(struct server *s, struct inode *i);
-/* Where it is, while somebody may move it: the directory, a reference, NULL of the root; *name
- * (NULL: not asked for), owned by the caller, also of one that has none any more. */
-struct inode *inode_parent(struct server *s, const struct inode *i, char **name);
-/* By st_ino, with a reference; NULL: not known. */
-struct inode *inode_find(struct inode_table *t, uint64_t ino);
-/* Finds or makes the inode of `entry`, with a reference of ours. `lookup`: one kernel lookup
- * is counted, in the ledger, before this returns. */
-struct inode *inode_intern(struct server *s, struct inode *parent, const char *name,
-                           const struct listing_entry *entry, bool lookup);
-/* The same of what counts locally. */
-struct inode *inode_intern_local(struct server *s, struct inode *parent, const char *name,
-                                 const struct tree_node *node, bool lookup);
-/* Its last name is about to go: it is not found by its number any more, which the store may give
- * out again from then on. inode_rehash(): it did not go. */
-void inode_unhash(struct inode_table *t, struct inode *i);
-void inode_rehash(struct inode_table *t, struct inode *i);
-void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup);
-/* The path in the store: from the root, no leading '/', or /unlinked/N; caller frees. */
-char *inode_path(struct server *s, const struct inode *i);
-/* In the mount, by one of its names, no leading '/'; "": it has none any more. Caller frees. */
-char *inode_visible_path(struct server *s, const struct inode *i);
-/* With `names` read or written; the path of `name` in a directory. */
-char *inode_path_locked(const struct inode *i);
-char *inode_child_path_locked(const struct inode *i, const char *name);
-/* Where it comes from; NULL: nothing remote. */
-char *inode_remote(struct server *s, const struct inode *i);
-uint64_t inode_count(struct inode_table *t);
-
-/* fuse/local.c: what counts locally. Positive errnos. */
-/* Makes the local object count. Local I/O, in the order that format.h wants. */
-int inode_keep(struct server *s, struct inode *i);
-/* Something of it was changed here, after inode_keep(), which says so beforehand. */
-void inode_changed(struct inode *i);
-/* The same of bytes: it reaches to `end` at least; it ends at `size`. */
-void inode_grown(struct inode *i, uint64_t end);
-void inode_cut(struct inode *i, uint64_t size);
-/* Of a file with several remote names, with `names` written: the store has one more, or less. */
-void inode_count_links(struct server *s, struct inode *i, int change);
-/* That name of it is one of the store, too. */
-int inode_materialise(struct server *s, struct inode *dir, struct inode *i, const char *name);
-/* The same where nobody changes anything yet: its ctime stays as it was. */
-int inode_keep_quietly(struct server *s, struct inode *i);
-int64_t inode_ctime(struct inode *i);
-void inode_hide_ctime(struct inode *i, int64_t shown_ns);
-/* Attributes from the local object, if that counts. */
-int inode_refresh(struct server *s, struct inode *i);
-void inode_take(struct server *s, struct inode *i, const struct tree_node *node);
-
-/* The inode of a name that its listing tells of: a reference, as it is now. */
-struct inode *inode_listed_as(struct server *s, struct inode *dir, const char *name,
-                              const struct listing_entry *entry, bool lookup);
-
-/* fuse/content.c: the open side of a regular file and the listed side of a directory */
-
-/* The content of `i`, made where there is none yet; a reference. No I/O. */
-struct content *inode_open_content(struct server *s, struct inode *i);
-/* The version that what is here of `i` follows; 0: nothing is, or none. Local I/O; a positive errno
- * in *error. */
-source_version inode_version(struct server *s, struct inode *i, int *error);
-/* The directory of `i`, borrowed: lives as long as the inode. No I/O. */
-struct directory *inode_open_directory(struct server *s, struct inode *i);
-/* `entry` is what the listing says now. */
-enum adoption {
-	ADOPTED,     /* the inode says the same */
-	ADOPT_LATER, /* the old version is open: `outdated` until it is closed */
-	ADOPT_NEVER, /* bytes of the old version are here: the inode stays with them */
-};
-enum adoption inode_adopt(struct server *s, struct inode *i, const struct listing_entry *entry);
-/* The listing says what is held of it, of another version than it has. */
-void inode_list_held(struct server *s, struct inode *i);
-/* fill_options and lister_options callbacks; `user` is the server. */
-char *content_path_now(void *user, struct content *c);
-void content_completed(void *user, struct content *c);
-void content_changed(void *user, struct content *c);
-void content_is_directory(void *user, struct content *c);
-void content_released(void *user, struct content *c, void *owner);
-char *directory_local_path(void *user, struct directory *d);
-bool directory_vanished(void *user, struct directory *d, bool missing, bool unlisted);
-void directory_changed(void *user, struct directory *d, struct listing *before,
-                       struct listing *after);

@@ -7,7 +7,8 @@
 #include <unistd.h>
 #include "fuse/backing.h"
 #include "fuse/lease.h"
-#include "fuse/ops.h"
+#include "fuse/local.h"
+#include "fuse/names.h"
 #include "fuse/seal.h"
 
 /* What one READ brings. The kernel opens the backing file with each open, 8 µs of 30 here (an

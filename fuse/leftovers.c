@@ -4,6 +4,9 @@
 #include "fuse/leftovers.h"
 #include <sys/stat.h>
 #include "fuse/handle.h"
+#include "fuse/inode_content.h"
+#include "fuse/names.h"
+#include "fuse/server.h"
 
 struct seen {
 	struct server *server;

@@ -2,15 +2,18 @@
  * Copyright the lacunafs authors */
 
 /* Inodes whose local object counts: made or changed here. */
+#include "fuse/local.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include "fetch/nanoseconds.h"
+#include "fuse/adoption.h"
 #include "fuse/claim.h"
+#include "fuse/inode_content.h"
+#include "fuse/inode_table.h"
 #include "fuse/names.h"
-#include "fuse/ops.h"
 #include "fuse/server.h"
 
 #define LOOKS 8 /* at what is changed all the while */
@@ -285,6 +288,18 @@ int inode_materialise(struct server *s, struct inode *dir, struct inode *i, cons
 	if (err == 0)
 		directory_local_add(d, name, i->type);
 	return err;
+}
+
+int inode_open_local(struct server *s, struct inode *i, int flags)
+{
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	int fd = tree_open(s->store, path, flags);
+	/* replaced between its look-up and this: the kernel looks again */
+	if (fd == -ENOENT && i->nameless)
+		fd = -ESTALE;
+	pthread_rwlock_unlock(&s->names);
+	return fd;
 }
 
 /* false: it was changed meanwhile, and `last` was not wanted. A positive errno in *error. */

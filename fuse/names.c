@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "fuse/inode.h"
+#include "fuse/names.h"
 #include "fuse/server.h"
 
 struct inode_extra *inode_extra_locked(struct inode *i)

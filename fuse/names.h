@@ -10,6 +10,18 @@
 #pragma once
 #include "fuse/inode.h"
 
+struct server;
+
+/* The path in the store: from the root, no leading '/', or /unlinked/N; caller frees. */
+char *inode_path(struct server *s, const struct inode *i);
+/* In the mount, by one of its names, no leading '/'; "": it has none any more. Caller frees. */
+char *inode_visible_path(struct server *s, const struct inode *i);
+/* With `names` read or written; the path of `name` in a directory. */
+char *inode_path_locked(const struct inode *i);
+char *inode_child_path_locked(const struct inode *i, const char *name);
+/* Where it comes from; NULL: nothing remote. */
+char *inode_remote(struct server *s, const struct inode *i);
+
 struct inode_extra *inode_extra_locked(struct inode *i);
 bool names_has(struct server *s, const struct inode *i, const struct inode *parent,
                const char *name);

@@ -4,7 +4,10 @@
 /* The operations, by what they are about; ops.c puts them into one table. Each replies once,
  * holding nothing. */
 #pragma once
-#include "fuse/inode.h"
+#include "fuse/inode_content.h"
+#include "fuse/inode_table.h"
+#include "fuse/local.h"
+#include "fuse/names.h"
 #include "fuse/server.h"
 
 extern const struct fuse_lowlevel_ops server_ops;
@@ -44,7 +47,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
                         struct fuse_file_info *fi_out, size_t length, int flags);
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
-/* access.c */
+/* ops_ioctl.c */
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
               struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
               size_t out_size);
@@ -80,13 +83,19 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
 
+struct handle;
+/* ops_write.c: its local file, opened if it is not, until handle_local_done(); -errno. */
+int handle_local_fd(struct server *s, struct handle *h);
+void handle_local_done(struct server *s, struct handle *h);
+/* ops_file.c: closed, as the kernel has it: handle_close() and what hangs on it. */
+void handle_release(struct server *s, struct handle *h);
+
 /* Names and attributes are cached until we say otherwise (notify.h) */
 #define TIMEOUT_FOREVER (365.0 * 86400)
 /* How long the kernel may go without asking about a directory: until its listing is due. */
 double directory_timeout(struct server *s, struct inode *i);
 /* How long the kernel may go without asking about attributes. */
 double inode_timeout(struct server *s, struct inode *i);
-void inode_stat(struct inode *i, struct stat *st);
 void inode_entry(struct server *s, struct inode *i, struct fuse_entry_param *e);
 /* Replies with an entry that was looked up; the reference is taken over. */
 void entry_reply(struct server *s, fuse_req_t req, struct inode *i);
@@ -97,14 +106,10 @@ struct inode *child_local(struct server *s, struct inode *dir, const char *name,
  * second wants all of them present, and is durable. Blocks. */
 int inode_discard_bytes(struct server *s, struct inode *i);
 int inode_own_bytes(struct server *s, struct inode *i);
-/* A descriptor of the local file; -errno. */
-int inode_open_local(struct server *s, struct inode *i, int flags);
 /* What has the name, local or remote, of a directory that was listed: a reference, or NULL and
  * a positive errno. */
 struct inode *child_known(struct server *s, struct inode *dir, const char *name, int *err);
 /* Marks the name as gone, if it is a remote one. A positive errno. */
 int name_hide(struct server *s, struct inode *dir, const char *name);
-/* The listing of `i`'s parent, referenced, and the entry of `i` in it. NULL: not there. */
-struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index);
 /* prefetch.c: a small file is being read from its start: fetch what comes next, too. */
 void prefetch_siblings(struct server *s, struct inode *i);

@@ -11,35 +11,6 @@
 #include "fuse/parked.h"
 #include "fuse/setid.h"
 
-void inode_stat(struct inode *i, struct stat *st)
-{
-	pthread_mutex_lock(&i->lock);
-	struct timespec mtime = nanoseconds_split(i->mtime_ns);
-	uint64_t size = S_ISDIR(i->type) && i->size == 0 ? 4096 : i->size;
-	*st = (struct stat){
-	        .st_ino = i->shown,
-	        .st_mode = i->mode,
-	        .st_nlink = i->nlink,
-	        .st_uid = i->uid,
-	        .st_gid = i->gid,
-	        .st_rdev = makedev(i->rdev >> 20, i->rdev & 0xfffff),
-	        .st_size = size,
-	        .st_blksize = 4096,
-	        /* Absence is no hole: GNU tar -S takes 0 blocks for an empty file */
-	        .st_blocks = (size + 511) / 512,
-	        .st_atim = mtime,
-	        .st_mtim = mtime,
-	        .st_ctim = mtime,
-	};
-	if (i->local) {
-		st->st_atim = nanoseconds_split(i->extra->atime_ns);
-		st->st_ctim = nanoseconds_split(i->extra->ctime_ns);
-		if (i->born)
-			st->st_blocks = i->extra->blocks;
-	}
-	pthread_mutex_unlock(&i->lock);
-}
-
 double directory_timeout(struct server *s, struct inode *i)
 {
 	if (s->settings->listing_ttl_ms == UINT_MAX)

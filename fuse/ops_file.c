@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 #include "fuse/access.h"
+#include "fuse/adoption.h"
 #include "fuse/claim.h"
 #include "fuse/departure.h"
 #include "fuse/handle.h"

@@ -164,21 +164,6 @@ void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
 	fuse_reply_none(req);
 }
 
-struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index)
-{
-	g_autofree char *name = NULL;
-	struct inode *parent = inode_parent(s, i, &name);
-	if (!parent)
-		return NULL;
-	struct listing *l = directory_listing(inode_open_directory(s, parent), NULL);
-	inode_put(s, parent);
-	if (l && listing_find(l, name, index) && (listing_at(l, *index)->mode & S_IFMT) == i->type)
-		return l;
-	if (l)
-		listing_unref(l);
-	return NULL;
-}
-
 static void local_readlink(struct server *s, fuse_req_t req, struct inode *i)
 {
 	char target[PATH_MAX];

@@ -9,6 +9,8 @@
 #include "fuse/claim.h"
 #include "fuse/handle.h"
 #include "fuse/handlers.h"
+#include "fuse/inode_table.h"
+#include "fuse/refusals.h"
 #include "fuse/trace.h"
 #include "fuse/vigil.h"
 #include "lacuna/precontent.h"
@@ -175,7 +177,7 @@ static void failed_note(struct parked *p, int error)
 	        .began_ns = p->began_ns,
 	};
 	pthread_mutex_lock(&s->failing);
-	refusals_note(&s->failed, r, AGAIN_NS);
+	refusals_note(s->failed, r, AGAIN_NS);
 	pthread_mutex_unlock(&s->failing);
 }
 
@@ -184,7 +186,7 @@ int parked_again(struct parked *p)
 	struct server *s = p->server;
 	struct refusal r;
 	pthread_mutex_lock(&s->failing);
-	bool again = refusals_take(&s->failed, p->inode->ino, p->tid, p->offset, &r);
+	bool again = refusals_take(s->failed, p->inode->ino, p->tid, p->offset, &r);
 	pthread_mutex_unlock(&s->failing);
 	if (!again)
 		return 0;

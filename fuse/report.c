@@ -5,12 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "fuse/backing.h"
-#include "fuse/inode.h"
 #include "fuse/handlers.h"
+#include "fuse/inode.h"
+#include "fuse/inode_content.h"
+#include "fuse/inode_table.h"
 #include "fuse/iomode.h"
 #include "fuse/json.h"
 #include "fuse/mishap.h"
-#include "fuse/report.h"
+#include "fuse/names.h"
 #include "fuse/server.h"
 
 struct scope {

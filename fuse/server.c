@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/exec_writes.h"
-#include "fuse/numbers.h"
-#include "fuse/server.h"
+#include "fuse/serve.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,21 +13,29 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "fetch/nanoseconds.h"
+#include "fuse/adoption.h"
 #include "fuse/backing.h"
 #include "fuse/claim.h"
 #include "fuse/control.h"
 #include "fuse/deadman.h"
+#include "fuse/exec_writes.h"
+#include "fuse/flusher.h"
 #include "fuse/handle.h"
 #include "fuse/handlers.h"
-#include "fuse/inode.h"
-#include "fuse/rlimits.h"
+#include "fuse/inode_content.h"
+#include "fuse/inode_table.h"
+#include "fuse/local.h"
 #include "fuse/mishap.h"
 #include "fuse/mounting.h"
 #include "fuse/notify.h"
+#include "fuse/numbers.h"
 #include "fuse/ops.h"
+#include "fuse/parked.h"
+#include "fuse/refusals.h"
+#include "fuse/rlimits.h"
+#include "fuse/server.h"
 #include "fuse/session.h"
 #include "fuse/trace.h"
-#include "fuse/flusher.h"
 #include "fuse/vigil.h"
 
 #define DISK_THREADS 4
@@ -149,6 +155,11 @@ static struct store *store_take_over(const char *path, const struct store_settin
 	}
 }
 
+static void inode_gone(struct server *s, uint64_t ino)
+{
+	handlers_forget(s->handlers, ino);
+}
+
 static bool engine_start(struct server *s, int signals, GError **error)
 {
 	const struct settings *settings = s->settings;
@@ -161,6 +172,8 @@ static bool engine_start(struct server *s, int signals, GError **error)
 	if (!source)
 		return false;
 	s->handlers = handlers_new(s);
+	s->inode_gone = inode_gone;
+	s->failed = g_new0(struct refusals, 1);
 	s->tracers = tracers_new();
 	s->source = asked_new(source, &handlers_asked, s->handlers);
 	s->xattrs = s->source->xattrs || !s->read_only;
@@ -262,6 +275,7 @@ static void engine_stop(struct server *s)
 		claims_free(s->claims);
 	room_free(s->room);
 	handlers_free(s->handlers);
+	g_free(s->failed);
 	tracers_free(s->tracers);
 	if (s->clock)
 		alarm_clock_free(s->clock);
@@ -313,7 +327,7 @@ static struct control *control_start(struct server *s, const struct stat *root, 
 static bool mounted_run(struct server *s, int ready_fd, int signals, GError **error)
 {
 	s->notifier = notifier_new(s->session);
-	s->vigil = vigil_new(s->clock);
+	s->vigil = vigil_new(s->clock, parked_end_dying, parked_unref);
 	session_start(s);
 	struct stat st;
 	if (!session_wait_connected(s->loop))

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* One mount: everything the worker holds, in the order it is made and unmade. */
+/* One mount: everything the worker holds, in the order it is made and unmade (serve.h). */
 #pragma once
 #define FUSE_USE_VERSION 318
 #include <fuse_lowlevel.h>
 #include <pthread.h>
 #include "fetch/fill.h"
 #include "fetch/lister.h"
-#include "fuse/refusals.h"
 #include "fuse/settings.h"
 #include "fuse/write_access.h"
 
@@ -23,7 +22,7 @@ struct server {
 	struct numbers *numbers; /* NULL: st_ino is ino */
 	struct inode_table *inodes;
 	pthread_mutex_t failing;  /* `failed` */
-	struct refusals failed;   /* READs that failed just now */
+	struct refusals *failed;  /* READs that failed just now */
 	pthread_rwlock_t names;   /* inode.h */
 	pthread_rwlock_t sealing; /* access.h */
 	pthread_mutex_t sealers;  /* access.h */
@@ -37,6 +36,8 @@ struct server {
 	struct flusher *flusher;   /* makes durable what was written */
 	struct vigil *vigil;       /* requests whose process caught a signal */
 	struct handlers *handlers; /* who is asked before content is given out */
+	/* Nothing has this inode number any more: marks go with it. No lock is held */
+	void (*inode_gone)(struct server *s, uint64_t ino);
 	struct tracers *tracers;
 	struct control *control;
 	struct session *loop;
@@ -52,8 +53,3 @@ struct server {
 	uint64_t bytes_from_store;    /* answered READs; atomic */
 	int64_t walked_ns; /* CLOCK_MONOTONIC: somebody read a directory to its end; atomic */
 };
-
-/* Mounts, writes one byte to `ready_fd` (or closes it with nothing on failure) when
- * the mount answers, serves until unmounted or SIGINT/SIGTERM/SIGHUP. 0, or 1 with
- * `error`, one line. */
-int server_run(const struct settings *settings, int ready_fd, GError **error);

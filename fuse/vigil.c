@@ -2,11 +2,16 @@
  * Copyright the lacunafs authors */
 
 #include "fuse/vigil.h"
+#include <glib.h>
+#include <pthread.h>
+#include <stddef.h>
 
 #define LOOK_NS INT64_C(100000000)
 
 struct vigil {
 	struct alarm_clock *clock; /* borrowed */
+	bool (*end_dying)(struct parked *p);
+	void (*unref)(struct parked *p);
 	struct alarm alarm;
 	pthread_mutex_t lock;
 	GQueue kept; /* of struct parked, references */
@@ -21,17 +26,20 @@ static void vigil_look(struct alarm *alarm)
 	g_queue_init(&v->kept);
 	pthread_mutex_unlock(&v->lock);
 	for (struct parked *p; (p = g_queue_pop_head(&now));) {
-		if (parked_end_dying(p))
-			parked_unref(p);
+		if (v->end_dying(p))
+			v->unref(p);
 		else
 			vigil_keep(v, p);
 	}
 }
 
-struct vigil *vigil_new(struct alarm_clock *clock)
+struct vigil *vigil_new(struct alarm_clock *clock, bool (*end_dying)(struct parked *p),
+                        void (*unref)(struct parked *p))
 {
 	struct vigil *v = g_new0(struct vigil, 1);
 	v->clock = clock;
+	v->end_dying = end_dying;
+	v->unref = unref;
 	v->alarm.ring = vigil_look;
 	pthread_mutex_init(&v->lock, NULL);
 	g_queue_init(&v->kept);
@@ -53,7 +61,7 @@ void vigil_free(struct vigil *v)
 	v->ended = true;
 	pthread_mutex_unlock(&v->lock);
 	alarm_stop(v->clock, &v->alarm);
-	g_queue_clear_full(&v->kept, (GDestroyNotify)parked_unref);
+	g_queue_clear_full(&v->kept, (GDestroyNotify)v->unref);
 	pthread_mutex_destroy(&v->lock);
 	g_free(v);
 }

@@ -7,11 +7,16 @@
  * Locking: its own mutex; any function from any thread
  */
 #pragma once
-#include "fuse/parked.h"
+#include <stdbool.h>
+#include "fetch/pool.h"
 
 struct vigil;
+struct parked;
 
-struct vigil *vigil_new(struct alarm_clock *clock);
+/* `end_dying` ends the wait of a request if its caller dies; true: it is answered, or about to be.
+ * `unref` drops a reference. */
+struct vigil *vigil_new(struct alarm_clock *clock, bool (*end_dying)(struct parked *p),
+                        void (*unref)(struct parked *p));
 /* Takes over a reference. */
 void vigil_keep(struct vigil *v, struct parked *p);
 /* Nobody is parked any more. */
