@@ -7,11 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 #include "fetch/pool.h"
+#include "fetch/source/excess.h"
+#include "fetch/source/jar.h"
 #include "fetch/source/poller.h"
 
 #define SMALL (32L * 1024) /* receive buffers */
 #define LARGE (512L * 1024)
-#define COOKIES_MAX 300u       /* libcurl sends 150 of them */
 #define HEAD_MAX (256u * 1024) /* of all heads of one exchange; libcurl ends a line at 100 KiB */
 
 struct easy {
@@ -19,6 +20,7 @@ struct easy {
 	struct easy_context *context;
 	struct exchange *exchange;
 	struct curl_slist *headers; /* owned; of this exchange only */
+	struct excess excess;
 	size_t head_bytes;
 	bool challenged; /* a 401 was seen that libcurl may answer by itself */
 	bool unanswered; /* and no other head has begun since: it may be the last word */
@@ -37,26 +39,9 @@ static bool head_whole(struct easy *e)
 {
 	struct exchange *x = e->exchange;
 	x->head_seen = true;
+	if (!x->head_only && excess_expect(&e->excess, &x->reply))
+		curl_easy_setopt(e->curl, CURLOPT_VERBOSE, 1L);
 	return x->head(x, &x->error);
-}
-
-/* A jar that is full is emptied, for libcurl has no bound: whoever needs a cookie sets it again. */
-static void jar_check(struct easy *e)
-{
-	struct curl_slist *cookies = NULL;
-	unsigned count = 0;
-	if (e->context->cookies_set < COOKIES_MAX)
-		return;
-	e->context->cookies_set = 0;
-	curl_easy_getinfo(e->curl, CURLINFO_COOKIELIST, &cookies);
-	for (const struct curl_slist *c = cookies; c != NULL; c = c->next)
-		count++;
-	curl_slist_free_all(cookies);
-	if (count <= COOKIES_MAX)
-		return;
-	g_message("%u cookies were set, and are forgotten: no more than %u are kept", count,
-	          COOKIES_MAX);
-	curl_easy_setopt(e->curl, CURLOPT_COOKIELIST, "ALL");
 }
 
 static bool line_begins(const char *line, size_t length, const char *with)
@@ -104,11 +89,21 @@ static size_t on_body(char *data, size_t one, size_t length, void *user)
 		g_set_error(&x->error, FETCH_ERROR, FETCH_PROTOCOL, "a body without a head");
 		return 0;
 	}
+	if (!excess_body(&e->excess, length, &x->error))
+		return 0;
 	if (length > 0 && !x->body(x, data, length, &x->error))
 		return 0;
 	if (x->held)
 		curl_easy_pause(e->curl, CURLPAUSE_RECV);
 	return length;
+}
+
+static int on_told(CURL *curl, curl_infotype type, char *text, size_t length, void *user)
+{
+	struct easy *e = user;
+	if (type == CURLINFO_TEXT)
+		excess_said(&e->excess, text, length);
+	return 0;
 }
 
 static int on_sent(void *user, char *ip, char *local, int port, int local_port)
@@ -190,6 +185,8 @@ static bool set_callbacks(struct easy *e)
 	SET(e, CURLOPT_SOCKOPTDATA, e->context);
 	SET(e, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close);
 	SET(e, CURLOPT_CLOSESOCKETDATA, e->context);
+	SET(e, CURLOPT_DEBUGFUNCTION, on_told);
+	SET(e, CURLOPT_DEBUGDATA, e);
 	return true;
 }
 
@@ -347,8 +344,10 @@ GError *easy_error(struct easy *e, CURLcode result)
 	if (result == CURLE_OK && !x->head_seen)
 		return g_error_new(FETCH_ERROR, FETCH_UNREACHABLE,
 		                   "the connection was closed within the head of the answer");
-	if (result == CURLE_OK)
-		return NULL;
+	if (result == CURLE_OK) {
+		excess_over(&e->excess, &x->error);
+		return g_steal_pointer(&x->error);
+	}
 	/* its answer to a line of more than 100 KiB, too, of which it hands nothing on */
 	if (result == CURLE_OUT_OF_MEMORY && x->sent && !x->head_seen)
 		return g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
@@ -370,6 +369,7 @@ struct easy *easy_new(struct easy_context *c, struct exchange *x, GError **error
 	struct easy *e = g_new0(struct easy, 1);
 	e->context = c;
 	e->exchange = x;
+	e->excess.fd = -1;
 	e->curl = curl_easy_init();
 	bool set = e->curl != NULL && set_callbacks(e) && set_always(e) && set_request(e);
 	if (set ? set_url(e, error) && set_headers(e, error) : out_of_memory(error))
@@ -381,10 +381,18 @@ struct easy *easy_new(struct easy_context *c, struct exchange *x, GError **error
 void easy_free(struct easy *e)
 {
 	if (e->curl != NULL)
-		jar_check(e);
+		jar_check(e->context, e->curl);
 	curl_easy_cleanup(e->curl);
 	curl_slist_free_all(e->headers);
 	g_free(e);
+}
+
+void easy_socket(CURL *handle, int fd)
+{
+	struct easy *e = easy_of(handle);
+	/* what is encrypted has messages between its answers, too */
+	if (e != NULL && !g_str_has_prefix(e->exchange->url, "https:"))
+		e->excess.fd = fd;
 }
 
 CURL *easy_handle(const struct easy *e)

@@ -43,5 +43,7 @@ void easy_free(struct easy *e);
 CURL *easy_handle(const struct easy *e);
 struct easy *easy_of(CURL *handle);
 struct exchange *easy_exchange(const struct easy *e);
+/* The connection that it has. */
+void easy_socket(CURL *handle, int fd);
 /* Of a transfer that ended with `result`; NULL: the whole answer came. */
 GError *easy_error(struct easy *e, CURLcode result);

@@ -48,6 +48,8 @@ static int on_socket_watch(CURL *curl, curl_socket_t fd, int what, void *user, v
 		events |= EPOLLIN;
 	if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
 		events |= EPOLLOUT;
+	if (what != CURL_POLL_REMOVE)
+		easy_socket(curl, fd);
 	poller_watch(t->context.poller, fd, events);
 	return 0;
 }

@@ -122,9 +122,11 @@ class Mutator:
         def edit(head):
             lines = head.split(b"\r\n")
             where = 1 + int(at * (len(lines) - 2))
+            # not the empty one: the body would begin early, by an answer that is right in all
+            twice = lines[1 + int(at * (len(lines) - 3))]
             inserted = {"fold": b"\tfolded", "fold first": b" X: y", "nul": b"X: a\0b",
                         "long": b"X: " + b"y" * 120_000, "no colon": b"nonsense",
-                        "twice": lines[where]}
+                        "twice": twice}
             if kind == "cut":
                 return head[:int(at * (len(head) - 4))]
             if kind == "fold first":

@@ -167,6 +167,21 @@ def test_more_or_less_than_asked(mount, serve, tree, lie):
     store_is_true(m, tree)
 
 
+def test_a_body_that_begins_early(mount, serve, tree):
+    """The end of the file comes behind the end of the answer. (What of a long one was given out by
+    then was.)"""
+    server = serve(tree)
+    server.lie("/sizes/f*", lying.shifted, methods=("GET",))
+    m = mount(server.url, "-o", "retries=0,wait_timeout=5s")
+    small = [p.name for p in (tree / "sizes").iterdir() if 2 < p.stat().st_size <= CHUNK]
+    assert len(small) > 3
+    for name in small:
+        assert read_all(m / "sizes" / name) == errno.EIO, name
+    server.honest()
+    for name in small:
+        assert (m / "sizes" / name).read_bytes() == (tree / "sizes" / name).read_bytes()
+
+
 def test_lies_now_and_then(mount, serve, tree):
     """Each kind for one request in turn; retries make up for all of them."""
     server = serve(tree)

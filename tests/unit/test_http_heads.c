@@ -88,6 +88,50 @@ static void test_long_head(void)
 	world_free(w);
 }
 
+/* More than the length that was told: an empty line too many after the head, or another length. In
+ * one piece with the head, which libcurl drops, or behind a body that is longer than what libcurl
+ * reads at a time. */
+static void test_excess(void)
+{
+#define P "HTTP/1.1 206 P|Content-Range: bytes 2-5/10|Content-Length: 4||"
+#define W "HTTP/1.1 200 OK|Content-Length: 10||"
+	static const char *const all[] = {
+	        P "|2345", P "23456", P "\n2345", P "2345|", W "|0123456789", W "0123456789a",
+	};
+	for (size_t i = 0; i < G_N_ELEMENTS(all); i++)
+		for (enum liar_end end = LIAR_KEEP; end <= LIAR_CUT; end++) {
+			struct world *w = world_new();
+			g_test_message("case %zu", i);
+			liar_tell(w->liar, "", 1, end, all[i]);
+			liar_tell(w->liar, "", 1, LIAR_KEEP, PART);
+			world_open(w, "", 0);
+			check_read(w, FETCH_PROTOCOL, "");
+			check_read(w, -1, "2345");
+			world_free(w);
+		}
+#undef P
+#undef W
+}
+
+/* The same where nobody has use for the body. */
+static void test_excess_of_nothing(void)
+{
+	struct world *w = world_new();
+	liar_tell(w->liar, "HEAD ", 1, LIAR_KEEP,
+	          "HTTP/1.1 200 OK|Content-Length: 10|ETag: \"a\"||0123456789");
+	liar_tell(w->liar, "HEAD ", 1, LIAR_KEEP, "HTTP/1.1 405 No|Content-Length: 2||no!");
+	liar_tell(w->liar, "bytes=0-0\r\n", 1, LIAR_KEEP,
+	          "HTTP/1.1 206 P|Content-Range: bytes 0-0/10|Content-Length: 1||0123");
+	liar_tell(w->liar, "bytes=2-5\r\n", 1, LIAR_KEEP, "HTTP/1.1 404 No|Content-Length: 2||no!");
+	liar_tell(w->liar, "bytes=2-5\r\n", 1, LIAR_KEEP, PART);
+	world_open(w, "", 0);
+	check_stat(w, -1, 10);
+	check_stat(w, -1, 10);
+	check_read(w, FETCH_MISSING, "");
+	check_read(w, -1, "2345");
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	char *home = home_make();
@@ -95,6 +139,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/http-heads/cut-head", test_cut_head);
 	g_test_add_func("/http-heads/folded", test_folded);
 	g_test_add_func("/http-heads/long-head", test_long_head);
+	g_test_add_func("/http-heads/excess", test_excess);
+	g_test_add_func("/http-heads/excess-of-nothing", test_excess_of_nothing);
 	int result = g_test_run();
 	home_remove(home);
 	return result;
