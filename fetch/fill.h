@@ -21,7 +21,7 @@
 #include <sys/types.h>
 #include "fetch/pool.h"
 #include "fetch/source/source.h"
-#include "fetch/store/store.h"
+#include "fetch/store/store_file.h"
 
 struct fill;
 struct content;

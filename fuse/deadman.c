@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <time.h>
 #include <unistd.h>
+#include "fetch/store/opening.h"
 #include "fuse/mounting.h"
 
 /* A piece of a slow disk is read by then, and umount waits for six times as long. */

@@ -7,7 +7,7 @@
  */
 #pragma once
 #include "fetch/pool.h"
-#include "fetch/store/store.h"
+#include "fetch/store/dirty.h"
 
 #define FLUSH_SECONDS 5
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <string.h>
+#include "fetch/store/dirty.h"
 #include "fuse/access.h"
 #include "fuse/handle.h"
 #include "fuse/ops.h"

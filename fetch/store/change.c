@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include "fetch/pool.h"
 #include "fetch/store/mapfile.h"
-#include "fetch/store/store_private.h"
+#include "fetch/store/file_private.h"
 
 /* The chunks of [offset, end) that follow the remote; false: none. */
 static bool span_of(const struct store_file *f, uint64_t offset, uint64_t end, uint64_t *first,

@@ -8,7 +8,7 @@
 #include "fetch/nanoseconds.h"
 #include "fetch/store/mapfile.h"
 #include "fetch/store/shard.h"
-#include "fetch/store/store_private.h"
+#include "fetch/store/file_private.h"
 
 #define VERIFY_BYTES 262144
 

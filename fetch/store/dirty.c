@@ -9,10 +9,11 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "fetch/path.h"
+#include "fetch/store/dirty.h"
 #include "fetch/store/entries.h"
+#include "fetch/store/file_private.h"
 #include "fetch/store/mapfile.h"
 #include "fetch/store/shard.h"
-#include "fetch/store/store_private.h"
 
 /* Files whose descriptor is kept, unless the process may have few; of more the whole file system is
  * synced. */

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "fetch/store/mapfile.h"
-#include "fetch/store/store_private.h"
+#include "fetch/store/file_private.h"
 
 int file_writable(struct store_file *f)
 {

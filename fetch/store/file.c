@@ -10,7 +10,7 @@
 #include "fetch/path.h"
 #include "fetch/store/mapfile.h"
 #include "fetch/store/shard.h"
-#include "fetch/store/store_private.h"
+#include "fetch/store/file_private.h"
 
 static struct store_file *file_new(struct store *s, const char *path, uint64_t ino)
 {

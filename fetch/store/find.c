@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include "fetch/path.h"
 #include "fetch/store/shard.h"
-#include "fetch/store/store_private.h"
+#include "fetch/store/object_private.h"
 
 /* O_NONBLOCK: a fifo, put here by somebody, must not make us wait. */
 static const int LOOK = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;

@@ -13,7 +13,7 @@
 #include "fetch/store/mapfile.h"
 #include "fetch/store/shard.h"
 #include "fetch/store/stamp.h"
-#include "fetch/store/tree_private.h"
+#include "fetch/store/object_private.h"
 #include "fetch/store/unsynced.h"
 
 struct known {

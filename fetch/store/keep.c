@@ -9,7 +9,7 @@
 #include "fetch/path.h"
 #include "fetch/store/mapfile.h"
 #include "fetch/store/shard.h"
-#include "fetch/store/tree_private.h"
+#include "fetch/store/file_private.h"
 
 /* Is the file what lies there? 0, -ESTALE, or why it cannot be told. */
 static int file_has_name(struct store_file *f, const char *path)

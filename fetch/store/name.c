@@ -11,7 +11,7 @@
 #include "fetch/path.h"
 #include "fetch/store/shard.h"
 #include "fetch/store/stamp.h"
-#include "fetch/store/store_private.h"
+#include "fetch/store/object_private.h"
 
 /* Under STORE, which is 0700. */
 #define TREE_MODE 0755

@@ -12,7 +12,7 @@
 #include <xxhash.h>
 #include "fetch/path.h"
 #include "fetch/store/shard.h"
-#include "fetch/store/tree_private.h"
+#include "fetch/store/object_private.h"
 
 #define INO_DIGITS 16
 /* Of one symlink: XFS takes 1023 bytes. */

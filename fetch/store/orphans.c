@@ -8,7 +8,7 @@
 #include "fetch/path.h"
 #include "fetch/store/entries.h"
 #include "fetch/store/shard.h"
-#include "fetch/store/store_private.h"
+#include "fetch/store/object_private.h"
 
 static bool is_ours_alone(int dir, const char *name, struct record *r, nlink_t *links)
 {

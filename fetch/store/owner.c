@@ -17,7 +17,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include "fetch/store/shard.h"
-#include "fetch/store/tree_private.h"
+#include "fetch/store/object_private.h"
 
 /* Enough to make local objects what they are reported as? Root of a user namespace, or with fewer
  * capabilities, is not. */

@@ -10,7 +10,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include "fetch/path.h"
-#include "fetch/store/tree_private.h"
+#include "fetch/store/object_private.h"
 
 #ifndef SYS_getxattrat
 #define SYS_getxattrat 464

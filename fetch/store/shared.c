@@ -3,7 +3,7 @@
 
 /* Two inodes may have one local file: at the source another file came by its name, and the old one
  * is still open. They have one object of it, since map and locks are in the object. */
-#include "fetch/store/store_private.h"
+#include "fetch/store/object_private.h"
 
 static void *key_of(ino_t ino)
 {

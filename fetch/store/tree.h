@@ -18,7 +18,7 @@
  */
 #pragma once
 #include <sys/stat.h>
-#include "fetch/store/store.h"
+#include "fetch/store/object.h"
 
 enum tree_kind {
 	TREE_CACHE, /* nothing, or nothing that counts */

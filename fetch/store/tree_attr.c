@@ -17,31 +17,11 @@
 #include "fetch/store/stamp.h"
 #include "fetch/store/tree_private.h"
 
-/* Ours: neither shown nor touched. */
-static bool xattr_is_own(const char *name)
-{
-	return g_str_has_prefix(name, RECORD_XATTR) &&
-	       (name[sizeof RECORD_XATTR - 1] == '\0' || name[sizeof RECORD_XATTR - 1] == '.');
-}
-
 static int place_change(struct store *s, const char *path, struct place *p)
 {
 	int err = epoch_begin(&s->epoch);
 
 	return err ? err : place_open(s, path, p);
-}
-
-/* Only root may set these. */
-static bool xattr_is_rooted(const char *name)
-{
-	return g_str_has_prefix(name, "security.") || g_str_has_prefix(name, "trusted.");
-}
-
-/* Where the daemon may not. */
-static char *xattr_hidden(const char *name)
-{
-	return strcmp(name, "security.capability") == 0 ? g_strdup(CAPABILITY_XATTR)
-	                                                : g_strconcat(HIDDEN_XATTR, name, NULL);
 }
 
 /* Every write takes a capability away, that of the filler too: until a file is all local it is
@@ -80,47 +60,6 @@ int tree_capability_own(struct store *s, const char *path)
 		lremovexattr(p.proc, CAPABILITY_XATTR);
 	place_close(&p);
 	return err;
-}
-
-/* Together they may be more than a file system keeps of one file, which then says that it is full:
- * ext4 has one block. */
-#define XATTRS_SURE 2048
-
-#define ACL "system.posix_acl_access"
-
-static char *xattr_kept_as(struct store *s, const char *name, bool regular)
-{
-	bool hidden = (regular && strcmp(name, "security.capability") == 0) ||
-	              (!s->privileged && xattr_is_rooted(name));
-
-	return hidden ? xattr_hidden(name) : g_strdup(name);
-}
-
-/* An ACL is last: it may leave nothing for the daemon. */
-int xattrs_give(struct store *s, int fd, const struct store_kept *k)
-{
-	const struct listing_entry *e = k->listing ? listing_at(k->listing, k->index) : NULL;
-	size_t length = 0, size, sum = 0;
-	const char *names = e ? listing_xattr_names(k->listing, e, &length) : NULL;
-	bool regular = e && S_ISREG(e->mode);
-
-	for (size_t at = 0; names && at < 2 * length; at += strlen(names + at % length) + 1) {
-		const char *name = names + at % length;
-		const void *value = listing_xattr(k->listing, e, name, &size);
-		g_autofree char *as = xattr_kept_as(s, name, regular);
-
-		if (value == NULL || xattr_is_own(name) ||
-		    (strcmp(name, ACL) == 0) != (at >= length))
-			continue;
-		sum += size + strlen(as);
-		if (fsetxattr(fd, as, value, size, 0) == 0)
-			continue;
-		if (errno == EROFS || errno == EDQUOT || errno == EIO ||
-		    (errno == ENOSPC && sum <= XATTRS_SURE))
-			return -errno;
-		g_message("%s loses its xattr %s: %s", k->remote, name, g_strerror(errno));
-	}
-	return 0;
 }
 
 /* `mode` of UINT32_MAX, `uid`, `gid` of UINT32_MAX: as it is. */
@@ -248,7 +187,7 @@ ssize_t tree_getxattr(struct store *s, const char *path, const char *name, void 
 	n = as ? place_getxattr(&p, as, value, size) : -1;
 	if (n < 0)
 		n = as ? -errno : -ENODATA;
-	else if (size > 0 && strcmp(name, ACL) == 0)
+	else if (size > 0 && strcmp(name, ACL_XATTR) == 0)
 		acl_show(s, &p, value, (size_t)n);
 	place_close(&p);
 	return n;
@@ -309,12 +248,12 @@ int tree_setxattr(struct store *s, const char *path, const char *name, const voi
 		return err;
 	g_autofree char *as = xattr_place(s, &p, name);
 	/* it changes the mode of the object, which a crash may have left to its xattr */
-	if (s->privileged && strcmp(name, ACL) == 0)
+	if (s->privileged && strcmp(name, ACL_XATTR) == 0)
 		err = place_own(s, &p, UINT32_MAX, UINT32_MAX, UINT32_MAX);
-	g_autofree void *given = strcmp(name, ACL) == 0 ? acl_given(s, value, size) : NULL;
+	g_autofree void *given = strcmp(name, ACL_XATTR) == 0 ? acl_given(s, value, size) : NULL;
 	if (err == 0 && lsetxattr(p.proc, as, given ? given : value, size, flags) < 0)
 		err = -errno;
-	if (err == 0 && strcmp(name, ACL) == 0)
+	if (err == 0 && strcmp(name, ACL_XATTR) == 0)
 		err = acl_keep(s, &p, value, size);
 	place_close(&p);
 	return err;

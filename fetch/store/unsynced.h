@@ -6,7 +6,7 @@
  * was fetched are local from here on. A hole says that the bytes never came: such a chunk is
  * absent. */
 #pragma once
-#include "fetch/store/store_private.h"
+#include "fetch/store/object_private.h"
 
 struct unsynced {
 	uint32_t epoch; /* 0: none was alive */

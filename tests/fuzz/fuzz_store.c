@@ -4,7 +4,7 @@
 /* What a store finds on its disk: a file's record, its map, the store's settings. What is
  * taken is within bounds and says the same when it is written again. */
 #include "fetch/store/mapfile.h"
-#include "fetch/store/store_private.h"
+#include "fetch/store/store_settings.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "fetch/store/opening.h"
 
 static void on_changed(void *user, struct content *c)
 {

@@ -7,7 +7,8 @@
  */
 #pragma once
 #include "fetch/store/store.h"
-#include "fetch/store/store_private.h"
+#include "fetch/store/file_private.h"
+#include "fetch/store/opening.h"
 
 struct box {
 	char *root; /* owned; a temporary directory */

@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include "fetch/error.h"
 #include "fetch/store/format.h"
-#include "fetch/store/store_private.h"
+#include "fetch/store/store_settings.h"
 
 #define GROUP "store"
 #define SETTINGS_MAX 65536

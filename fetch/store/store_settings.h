@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Which store it is: STORE/state/settings. */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+
+struct store_settings {
+	const char *source;   /* canonical, without credentials */
+	unsigned chunk_shift; /* of new files: log2 of bytes; 0 = 16 (64 KiB) */
+	bool end_epoch;       /* tests: treat the last session's epoch as dead */
+};
+
+/* `state`/settings. ENOENT in `error`: there is none. */
+bool store_settings_load(int state, const char *store, struct store_settings *s, GError **error);
+/* The same, of its text. */
+bool store_settings_parse(const char *store, const char *text, size_t length,
+                          struct store_settings *s, GError **error);
+bool store_settings_save(int state, const char *store, const struct store_settings *s,
+                         GError **error);
