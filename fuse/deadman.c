@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "fetch/store/opening.h"
 #include "fuse/mounting.h"
+#include "fuse/notify.h"
 
 /* A piece of a slow disk is read by then, and umount waits for six times as long. */
 #define LONGEST_S 10
@@ -22,6 +23,8 @@ static void leave(struct server *s)
 {
 	g_warning("%s does not answer, and is left as it is: whoever asked it waits no longer",
 	          s->settings->source);
+	if (s->notifier)
+		notifier_leave(s->notifier); /* it has the device open, too */
 	if (s->session)
 		mounting_end(s);
 	if (s->store)

@@ -133,6 +133,7 @@ bool mounting_do(struct server *s, GError **error)
 {
 	const char *point = s->settings->mountpoint;
 	int before = dup(STDERR_FILENO), file = memfd_create("said", MFD_CLOEXEC);
+	s->second_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	said[0] = '\0';
 	if (before >= 0 && file >= 0)
 		dup2(file, STDERR_FILENO);
@@ -150,7 +151,10 @@ bool mounting_do(struct server *s, GError **error)
 		                    : "libfuse gives no reason");
 	else if (*words)
 		g_message("while mounting: %s", words);
-	return ok && identify(s, error);
+	ok = ok && identify(s, error);
+	if (!ok && s->second_fd >= 0)
+		close(s->second_fd);
+	return ok;
 }
 
 /* libfuse unmounts whatever is topmost at the path. */

@@ -8,7 +8,7 @@
 
 /* s->session, from the settings. */
 bool mounting_prepare(struct server *s, GError **error);
-/* Sets s->device. */
+/* Sets s->device, and s->second_fd. */
 bool mounting_do(struct server *s, GError **error);
 /* Closes the device, so that whoever waits gets ENOTCONN, and unmounts; but not what somebody has
  * mounted over it or in its place. */

@@ -3,10 +3,16 @@
 
 #include "fuse/notify.h"
 #define FUSE_USE_VERSION 318
+#include <errno.h>
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <glib.h>
+#include <linux/fuse.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 /* As many lanes may be stuck at a time before others have to wait for them. */
 #define THREADS_MAX 64
@@ -24,6 +30,7 @@ struct lane {
 
 struct notifier {
 	struct fuse_session *session;
+	int device; /* owned: a second one of the session's; -1: there is none */
 	pthread_t threads[THREADS_MAX];
 	unsigned started, idle;
 	pthread_mutex_t lock;
@@ -49,10 +56,25 @@ static void notice_send(struct notifier *n, const struct notice *e)
 		fuse_lowlevel_notify_inval_inode(n->session, e->nodeid, 0, 0);
 }
 
+/* A thread that is stuck in the kernel outlives a daemon that is killed, and what it has open stays
+ * open with it: that is the second device alone. The kernel closes the first one, and tells whoever
+ * waits for an answer that none will come, which frees the thread. */
+static void descriptors_leave_locked(struct notifier *n)
+{
+	int fd = fuse_session_fd(n->session);
+	if (n->stop || n->device < 0 || unshare(CLONE_FILES) < 0)
+		return;
+	dup3(n->device, fd, O_CLOEXEC);
+	if (fd > 0)
+		close_range(0, (unsigned)fd - 1, 0);
+	close_range((unsigned)fd + 1, ~0U, 0);
+}
+
 static void *notifier_run(void *arg)
 {
 	struct notifier *n = arg;
 	pthread_mutex_lock(&n->lock);
+	descriptors_leave_locked(n);
 	while (!n->stop) {
 		struct lane *lane = g_queue_pop_head(&n->ready);
 		if (!lane) {
@@ -84,10 +106,22 @@ static void thread_start_locked(struct notifier *n)
 		g_error("cannot start a thread: %s", g_strerror(err));
 }
 
-struct notifier *notifier_new(struct fuse_session *se)
+/* `fd` is taken over. */
+static int device_clone(int fd, struct fuse_session *se)
+{
+	uint32_t first = (uint32_t)fuse_session_fd(se);
+	if (fd < 0 || ioctl(fd, FUSE_DEV_IOC_CLONE, &first) == 0)
+		return fd;
+	g_message("no second descriptor of the device: %s", g_strerror(errno));
+	close(fd);
+	return -1;
+}
+
+struct notifier *notifier_new(struct fuse_session *se, int device)
 {
 	struct notifier *n = g_new0(struct notifier, 1);
 	n->session = se;
+	n->device = device_clone(device, se);
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_cond_init(&n->wake, NULL);
 	n->lanes = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, lane_free);
@@ -98,14 +132,22 @@ struct notifier *notifier_new(struct fuse_session *se)
 	return n;
 }
 
-void notifier_stop(struct notifier *n)
+void notifier_leave(struct notifier *n)
 {
 	pthread_mutex_lock(&n->lock);
 	n->stop = true;
 	pthread_cond_broadcast(&n->wake);
-	unsigned started = n->started;
+	int device = n->device;
+	n->device = -1;
 	pthread_mutex_unlock(&n->lock);
-	for (unsigned k = 0; k < started; k++)
+	if (device >= 0)
+		close(device);
+}
+
+void notifier_stop(struct notifier *n)
+{
+	notifier_leave(n);
+	for (unsigned k = 0; k < n->started; k++)
 		pthread_join(n->threads[k], NULL);
 }
 

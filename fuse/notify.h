@@ -13,6 +13,9 @@
  *
  * Shape:   the notices for one inode, or for names in one directory, go out one after the other,
  *          by a thread that nothing else waits for: what is stuck holds up its own kind alone
+ * Killed:  the threads have a device of their own, and nothing else that is open. One that waits
+ *          for a request that was read ends with the daemon, as that request does. Left: one that
+ *          waits for a request that nobody has read, until that is given up (SIGKILL does)
  * Refused: FUSE_NOTIFY_INC_EPOCH (Linux 6.16), which waits for nothing: it drops each dentry of
  *          the mount at its next use, and with it what is mounted below and the path of every
  *          working directory
@@ -26,8 +29,11 @@
 struct notifier;
 struct fuse_session;
 
-struct notifier *notifier_new(struct fuse_session *se);
-void notifier_stop(struct notifier *n); /* what is queued, and what comes, is dropped */
+/* `device`: /dev/fuse, opened before the mount, which may cover it; taken over. -1: none. */
+struct notifier *notifier_new(struct fuse_session *se, int device);
+/* What is queued, and what comes, is dropped; what is with the kernel is not waited for. */
+void notifier_leave(struct notifier *n);
+void notifier_stop(struct notifier *n); /* and waited for */
 void notifier_free(struct notifier *n); /* after notifier_stop() */
 /* The name: positive or negative, it is looked up again. */
 void notifier_entry(struct notifier *n, uint64_t parent, const char *name);

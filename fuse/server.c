@@ -327,7 +327,7 @@ static struct control *control_start(struct server *s, const struct stat *root, 
 
 static bool mounted_run(struct server *s, int ready_fd, int signals, GError **error)
 {
-	s->notifier = notifier_new(s->session);
+	s->notifier = notifier_new(s->session, s->second_fd);
 	s->vigil = vigil_new(s->clock, parked_end_dying, parked_unref);
 	session_start(s);
 	struct stat st;

@@ -43,6 +43,7 @@ struct server {
 	struct session *loop;
 	struct deadman *deadman;      /* while it ends: until the source has let us go */
 	struct fuse_session *session; /* NULL until mounted */
+	int second_fd;                /* /dev/fuse, for the notifier; -1: none */
 	dev_t device;                 /* of the mount; 0 = not known */
 	int64_t started_ns;           /* CLOCK_REALTIME */
 	uint32_t uid, gid;            /* who mounted */
