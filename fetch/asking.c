@@ -11,6 +11,7 @@
 static void asking_load(struct pool_job *job);
 static void asking_done(struct source_request *r, const GError *error);
 static void asking_probed(struct source_request *r, const GError *error);
+static void asking_witnessed(struct source_request *r, const GError *error);
 
 struct asking *asking_new_locked(struct directory *d)
 {
@@ -22,6 +23,8 @@ struct asking *asking_new_locked(struct directory *d)
 	a->request.base.path = d->path;
 	a->request.base.done = asking_done;
 	a->probe.base.done = asking_probed;
+	a->witness.base.path = d->path;
+	a->witness.base.done = asking_witnessed;
 	d->lister->submitting++;
 	return a;
 }
@@ -229,6 +232,8 @@ static void asking_settle(struct pool_job *job)
 
 	if (error)
 		lister_tell(error, waited, "listing", d->path);
+	if (a->refuted)
+		finding_refute(d);
 	if (after != a->request.previous && after && l->options.changed)
 		l->options.changed(l->options.user, d, before, after);
 
@@ -248,6 +253,33 @@ static void asking_end(struct asking *a, const GError *error)
 	a->error = error ? g_error_copy(error) : NULL;
 	a->job.run = asking_settle;
 	pool_submit(a->directory->lister->disk, &a->job);
+}
+
+static void asking_witnessed(struct source_request *r, const GError *error)
+{
+	struct asking *a = (struct asking *)((char *)r - offsetof(struct asking, witness));
+	g_autoptr(GError) refusal = g_steal_pointer(&a->error);
+
+	a->refuted = error == NULL;
+	asking_end(a, refusal);
+}
+
+/* false: there is nothing to be asked. */
+static bool asking_refuted(struct asking *a, const GError *error)
+{
+	struct lister *l = a->directory->lister;
+	bool asks;
+
+	pthread_mutex_lock(&l->lock);
+	asks = !l->stopped && finding_doubtful_locked(a->directory, error);
+	l->submitting += asks;
+	pthread_mutex_unlock(&l->lock);
+	if (asks) {
+		a->error = g_error_copy(error);
+		source_stat(l->source, &a->witness);
+		lister_submitted(l);
+	}
+	return asks;
 }
 
 /* What it looks like counts unless the same is further down, too; as long as that is not known,
@@ -293,7 +325,7 @@ static void asking_told(struct asking *a, const GError *error)
 		a->probe.base.path = a->deeper;
 		source_list(l->source, &a->probe);
 		lister_submitted(l);
-	} else {
+	} else if (!asking_refuted(a, error)) {
 		asking_end(a, wrong ? wrong : error);
 	}
 }

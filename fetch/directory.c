@@ -175,33 +175,6 @@ void directory_doubt(struct directory *d, const char *name)
 	pthread_mutex_unlock(&d->lister->lock);
 }
 
-struct listing *directory_found_locked(struct directory *d, uint32_t index)
-{
-	struct listing *before = d->listing, *after;
-
-	after = listing_with_directory(before, index, d->lister->source->dir_mode);
-	if (after == NULL)
-		return NULL;
-	d->listing = after;
-	directory_relisted_locked(d);
-	directory_unsaved_locked(d, false);
-	return before;
-}
-
-bool directory_found(struct directory *d, const char *name)
-{
-	struct listing *before = NULL;
-	uint32_t index;
-
-	pthread_mutex_lock(&d->lister->lock);
-	if (d->listing && listing_find(d->listing, name, &index) &&
-	    S_ISREG(listing_at(d->listing, index)->mode))
-		before = directory_found_locked(d, index);
-	pthread_mutex_unlock(&d->lister->lock);
-	listing_unref(before);
-	return before != NULL;
-}
-
 void directory_expire(struct directory *d)
 {
 	pthread_mutex_lock(&d->lister->lock);

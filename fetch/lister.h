@@ -116,8 +116,8 @@ bool lister_cancel(struct lister *l, struct lister_wait *w);
 char *directory_cause(struct directory *d);
 /* The file `name` is not what was told: if its size came one by one, it is asked for again. */
 void directory_doubt(struct directory *d, const char *name);
-/* The source says that the file `name` is a directory: it is one from now on. false: it is none of
- * its listing. */
+/* The source says that the file `name` is a directory: it is one from now on, or, where listings
+ * know one from the other, the listing is stale. false: it is none of its listing. */
 bool directory_found(struct directory *d, const char *name);
 /* Marks it stale: the next want asks the source. */
 void directory_expire(struct directory *d);

@@ -2,8 +2,9 @@
  * Copyright the lacunafs authors */
 
 /* What the files of the lister share: lister.c (who wants what), asking.c (one directory's
- * listing from store or source), ancestry.c (directories below themselves), attributes.c (one
- * entry's), directory.c, lister_wait.c (who is answered), lister_save.c.
+ * listing from store or source), finding.c (files that are directories), ancestry.c (directories
+ * below themselves), attributes.c (one entry's), directory.c, lister_wait.c (who is answered),
+ * lister_save.c.
  *
  * Locking: lister.lock covers all that is not fixed after creation; `_locked` wants it held.
  *          Order: lister.lock, then the clock's, the pool's or a listing's own
@@ -44,6 +45,7 @@ struct shape {
 struct asking {
 	struct source_list request;  /* belongs to the source once submitted */
 	struct source_list probe;    /* whether its path has the same below itself; as `request` */
+	struct source_stat witness;  /* whether it is a file; as `request` */
 	struct pool_job job;         /* looks into the store first */
 	GError *error;               /* owned; how it ended; NULL: a listing was told */
 	struct directory *directory; /* a reference */
@@ -51,6 +53,7 @@ struct asking {
 	char *deeper;                /* owned; of `probe`; NULL: there is none */
 	bool was_expired;
 	bool doubted; /* it came out empty, and is asked for once more */
+	bool refuted; /* it is a file */
 };
 
 /* One entry whose attributes are asked for. */
@@ -103,9 +106,6 @@ bool directory_fresh_locked(struct directory *d);
 /* What became of entry `index` of `l` in the listing that is held now; false: it went, or
  * is another by now. */
 bool directory_find_locked(struct directory *d, struct listing *l, uint32_t index, uint32_t *now);
-/* Entry `index` is a directory. What the listing was before, to be dropped without the lock; NULL:
- * no memory. */
-struct listing *directory_found_locked(struct directory *d, uint32_t index);
 /* directory_names.c: `listing` is another. */
 void directory_relisted_locked(struct directory *d);
 /* Asked again it says the same: there is no index, nobody gets it, or it leads back to itself. */
@@ -113,6 +113,14 @@ bool directory_is_refusal(const GError *error);
 void directory_failed_locked(struct directory *d, const GError *error);
 /* The last request told whether the source can be reached. */
 void lister_reached_locked(struct lister *l, const GError *error);
+
+/* finding.c. Entry `index` is a directory. What the listing was before, to be dropped without the
+ * lock; NULL: no memory. */
+struct listing *directory_found_locked(struct directory *d, uint32_t index);
+/* `d` was found out to be a directory, and cannot be listed: is it one? */
+bool finding_doubtful_locked(const struct directory *d, const GError *error);
+/* It is a file. On a thread of the disk pool: changed() is called for the directory above. */
+void finding_refute(struct directory *d);
 
 /* ancestry.c */
 struct shape listing_shape(struct listing *l);

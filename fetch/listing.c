@@ -123,20 +123,40 @@ void listing_resolve(struct listing *l, uint32_t index, uint64_t size, bool mtim
 	pthread_mutex_unlock(&l->lock);
 }
 
-struct listing *listing_with_directory(struct listing *l, uint32_t index, uint32_t permissions)
+static struct listing *listing_copy(struct listing *l)
 {
-	g_assert(index < l->header->count);
 	char *blob = g_try_malloc(l->header->length);
 	if (blob == NULL)
 		return NULL;
 	pthread_mutex_lock(&l->lock);
 	memcpy(blob, l->blob, l->header->length);
 	pthread_mutex_unlock(&l->lock);
-	struct listing *copy = listing_wrap(blob);
+	return listing_wrap(blob);
+}
+
+struct listing *listing_with_directory(struct listing *l, uint32_t index, uint32_t permissions)
+{
+	g_assert(index < l->header->count);
+	struct listing *copy = listing_copy(l);
+	if (copy == NULL)
+		return NULL;
 	struct listing_entry *e = &copy->entries[index];
 	e->mode = S_IFDIR | (permissions & 07777);
 	e->size = 0;
 	e->flags |= LISTING_SIZE_EXACT | LISTING_RESOLVED | LISTING_DIRECTORY;
+	return copy;
+}
+
+struct listing *listing_with_file(struct listing *l, uint32_t index, uint32_t permissions)
+{
+	g_assert(index < l->header->count);
+	struct listing *copy = listing_copy(l);
+	if (copy == NULL)
+		return NULL;
+	struct listing_entry *e = &copy->entries[index];
+	g_assert((e->flags & LISTING_DIRECTORY) != 0);
+	e->mode = S_IFREG | (permissions & 07777);
+	e->flags &= ~(LISTING_SIZE_EXACT | LISTING_RESOLVED | LISTING_DIRECTORY);
 	return copy;
 }
 

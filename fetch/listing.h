@@ -76,6 +76,9 @@ void listing_resolve(struct listing *l, uint32_t index, uint64_t size, bool mtim
 
 /* A copy, in which entry `index` is a directory. NULL: no memory. */
 struct listing *listing_with_directory(struct listing *l, uint32_t index, uint32_t permissions);
+/* A copy, in which entry `index`, which was found out to be a directory, is a file again, of which
+ * no more is known than was told. */
+struct listing *listing_with_file(struct listing *l, uint32_t index, uint32_t permissions);
 
 /* The xattrs of one entry, for listing_builder_add(). NULL: none, or beyond Linux's limits. */
 GBytes *listing_xattrs_pack(unsigned count, const char *const *names, const void *const *values,

@@ -143,6 +143,7 @@ struct source *asked_new(struct source *inner, const struct asked_ops *ops, void
 	                          .xattrs = inner->xattrs,
 	                          .shape = inner->shape,
 	                          .dir_mode = inner->dir_mode,
+	                          .file_mode = inner->file_mode,
 	                          .cyclic = inner->cyclic};
 	a->inner = inner;
 	a->ops = ops;

@@ -99,6 +99,7 @@ struct source *http_source_open(const char *url, const struct source_options *op
 	h->base.ops = &http_ops;
 	h->base.cyclic = true;
 	h->base.dir_mode = options->dir_mode;
+	h->base.file_mode = options->file_mode;
 	h->base.shape = shape_of(options);
 	h->options = *options;
 	h->options.headers = NULL;

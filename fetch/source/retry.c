@@ -340,6 +340,7 @@ struct source *retry_new(struct source *inner, unsigned retries, unsigned wait_m
 	r->base.xattrs = inner->xattrs;
 	r->base.shape = inner->shape;
 	r->base.dir_mode = inner->dir_mode;
+	r->base.file_mode = inner->file_mode;
 	r->base.cyclic = inner->cyclic;
 	r->inner = inner;
 	r->retries = retries;

@@ -116,8 +116,9 @@ struct source {
 	/* Hash of the options that go into a listing; 0 = none do. The validator of each listing
 	 * has it in a line, O<16 hex digits>: see source_shape_is(). */
 	uint64_t shape;
-	/* Permissions of a directory that a listing told as a file (FETCH_DIRECTORY). */
-	uint32_t dir_mode;
+	/* Permissions of a directory that a listing told as a file (FETCH_DIRECTORY), and of what
+	 * is a file after all; 0: a listing knows one from the other, or is an older one. */
+	uint32_t dir_mode, file_mode;
 	bool cyclic; /* a directory may be shown again below itself, and tells no identity */
 };
 

@@ -274,6 +274,39 @@ def test_directory_without_a_slash_is_listed_anew(lacunafs, mount, serve, many):
     assert not server.asked("/d")
 
 
+def eventually(call, seconds=10):
+    """What `call` is true of: the kernel is told by a thread of its own."""
+    until = time.monotonic() + seconds
+    while not (found := call()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize("later", ["404", "no index"])
+def test_directory_for_a_moment(mount, serve, scratch, later):
+    """The name was a directory when it was read, and is a file again, as the listing says that was
+    fetched in between: what cannot be listed is asked for once more."""
+    (scratch / "few").mkdir()
+    (scratch / "few" / "f").write_bytes(b"12345")
+    server = serve(scratch / "few")
+    server.pages["/"] = page_without_slashes([("f", "5")])
+    server.pages["/f/"] = page_without_slashes([])
+    m = mount(server.url, "-o", QUICK)
+    server.lie("/f", lying.redirect("{path}/", 301))
+    assert refused(lambda: (m / "f").read_bytes()) in (errno.EIO, errno.EISDIR)
+    assert eventually(lambda: os.path.isdir(m / "f"))
+    server.honest()
+    server.pages["/f/"] = ("text/html", b"12345")
+    if later == "404":
+        server.lie("/f/", lying.status(404))
+    assert refused(lambda: os.listdir(m / "f")) == errno.EIO
+    assert eventually(lambda: os.path.isfile(m / "f"))
+    assert (m / "f").read_bytes() == b"12345"
+    assert {e.name: e.is_file() for e in os.scandir(m.path)} == {"f": True}
+    m.umount()
+    assert (m.again() / "f").read_bytes() == b"12345"
+
+
 def rows(count):
     return "".join(f'<a href="{n:06x}">x</a> 01-Jan-2026 00:00 5\n' for n in range(count))
 
