@@ -55,6 +55,7 @@ static void asking_source(struct asking *a)
 	a->request.previous = d->listing ? listing_ref(d->listing) : NULL;
 	a->was_expired = d->expired;
 	d->expired = false;
+	d->refused = false; /* what it said before is not what it says now */
 	pthread_mutex_unlock(&l->lock);
 	source_list(l->source, &a->request);
 }
@@ -330,13 +331,19 @@ static void asking_told(struct asking *a, const GError *error)
 	}
 }
 
-/* One answer is not believed that a directory is empty of which that was not known. */
-static bool asking_doubts(const struct asking *a)
+/* Answers that names go by, for one of which a server may be wrong: that a directory is empty of
+ * which that was not known, and that it is not listed, which it may be removed by. */
+static enum doubt asking_doubt(const struct asking *a, const GError *error)
 {
 	struct listing *told = a->request.listing, *previous = a->request.previous;
 
-	return told && told != previous && !a->doubted && listing_count(told) == 0 &&
-	       (previous == NULL || listing_count(previous) > 0);
+	if (g_error_matches(error, FETCH_ERROR, FETCH_MISSING))
+		return DOUBT_MISSING;
+	if (error)
+		return directory_is_refusal(error) ? DOUBT_REFUSED : DOUBT_NONE;
+	if (told == previous || listing_count(told) > 0)
+		return DOUBT_NONE;
+	return previous == NULL || listing_count(previous) > 0 ? DOUBT_EMPTY : DOUBT_NONE;
 }
 
 /* false: nobody is asked any more. */
@@ -345,7 +352,6 @@ static bool asking_again(struct asking *a)
 	struct lister *l = a->directory->lister;
 	bool again;
 
-	a->doubted = true;
 	pthread_mutex_lock(&l->lock);
 	again = !l->stopped;
 	l->submitting += again;
@@ -360,17 +366,20 @@ static bool asking_again(struct asking *a)
 static void asking_done(struct source_request *r, const GError *error)
 {
 	struct asking *a = (struct asking *)r;
+	enum doubt doubt = asking_doubt(a, error);
 	g_autoptr(GError) unsettled = NULL;
 
-	if (error && asking_vanished(a, error))
-		error = NULL;
-	if (asking_doubts(a)) {
+	if (doubt & ~a->doubted) {
+		a->doubted |= doubt;
 		listing_unref(g_steal_pointer(&a->request.listing));
 		if (asking_again(a))
 			return;
 		unsettled = g_error_new(FETCH_ERROR, FETCH_CANCELLED,
-		                        "/%s: not settled whether it is empty", a->directory->path);
+		                        "/%s: not settled whether there is anything in it",
+		                        a->directory->path);
 		error = unsettled;
+	} else if (error && asking_vanished(a, error)) {
+		error = NULL;
 	}
 	asking_told(a, error);
 }

@@ -7,7 +7,8 @@
  *            └──────ask the source───────┘               └─ unreachable: stays, and is
  *                                                           asked again after a while
  * Shape:   one request per directory at a time; listings are replaced whole. That a directory is
- *          empty which was not known to be is believed when it is told twice
+ *          empty which was not known to be, or is none that is listed, is believed when it
+ *          is told twice
  * Owns:    borrows store, source, pool, clock; a directory holds its listing
  * Locking: one mutex, never held across I/O or a callback
  * Errors:  positive errno to waiters; logged once. ELOOP: a directory of a source that is

@@ -41,6 +41,9 @@ struct shape {
 	bool telling; /* there is the time of a file in it */
 };
 
+/* What is believed when it is told twice. */
+enum doubt { DOUBT_NONE, DOUBT_EMPTY = 1, DOUBT_MISSING = 2, DOUBT_REFUSED = 4 };
+
 /* One directory being listed. */
 struct asking {
 	struct source_list request;  /* belongs to the source once submitted */
@@ -52,8 +55,8 @@ struct asking {
 	struct shape shape;          /* of what `request` told, where it is another */
 	char *deeper;                /* owned; of `probe`; NULL: there is none */
 	bool was_expired;
-	bool doubted; /* it came out empty, and is asked for once more */
-	bool refuted; /* it is a file */
+	bool refuted;     /* it is a file */
+	unsigned doubted; /* enum doubt: what was told once */
 };
 
 /* One entry whose attributes are asked for. */

@@ -252,6 +252,21 @@ def test_empty_once(mount, lacunafs, serve, scratch, index):
     assert len(server.asked("/empty/")) == 2
 
 
+@pytest.mark.parametrize("lie", [lying.status(403), lying.status(404), lying.page])
+def test_refused_once(mount, serve, scratch, lie):
+    """That a directory is not to be had, by which rmdir(2) takes it for empty, is believed when it
+    is told twice."""
+    trees.put(scratch / "truth" / "d" / "f", b"x")
+    server = serve(scratch / "truth")
+    m = mount(server.url, *QUICK)
+    server.lie("/d/", lie, times=1)
+    with pytest.raises(OSError) as e:
+        os.rmdir(m / "d")
+    assert e.value.errno == errno.ENOTEMPTY
+    assert len(server.asked("/d/")) == 2
+    assert (m / "d" / "f").read_bytes() == b"x"
+
+
 def test_error_of_the_root(lacunafs, serve, tree, scratch):
     """A root that is refused: mounting may succeed, since the store may hold all; looking fails."""
     server = serve(tree)

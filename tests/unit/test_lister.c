@@ -134,9 +134,11 @@ static void test_errors(void)
 	struct directory *d = directory_new(e->lister, "d", 7, NULL);
 
 	g_assert_cmpint(list(d, NULL), ==, -ENOENT);
-	fake_fail(e->fake, FETCH_DENIED, 1);
+	fake_fail(e->fake, FETCH_DENIED, 2);
 	g_assert_cmpint(list(d, NULL), ==, -EACCES);
-	fake_fail(e->fake, FETCH_PROTOCOL, 1);
+	fake_fail(e->fake, FETCH_PROTOCOL, 2);
+	g_assert_cmpint(list(d, NULL), ==, -EIO);
+	fake_fail(e->fake, FETCH_SERVER, 1);
 	g_assert_cmpint(list(d, NULL), ==, -EIO);
 	fake_directory_set(e->fake, "d", 1, true);
 	g_assert_cmpint(list(d, NULL), ==, 1); /* tried again */
@@ -211,6 +213,39 @@ static void test_empty(void)
 	engine_free(e);
 }
 
+/* The same of one that is not there or is not listed, by which it can be removed; and never while
+ * it is being asked for, or where that failed. */
+static void test_refused(void)
+{
+	static const enum fetch_error refusals[] = {FETCH_MISSING, FETCH_DENIED, FETCH_PROTOCOL};
+	struct engine *e = engine_new(NULL);
+	struct list_waiter wait;
+	struct listing *l;
+
+	fake_directory_set(e->fake, "d", 5, true);
+	for (size_t n = 0; n < G_N_ELEMENTS(refusals); n++) {
+		struct directory *d = directory_new(e->lister, "d", 7 + 2 * n, NULL);
+
+		fake_fail(e->fake, (int)refusals[n], 1);
+		g_assert_cmpint(list(d, NULL), ==, 5);
+		directory_unref(d);
+		d = directory_new(e->lister, "d", 8 + 2 * n, NULL);
+		fake_fail(e->fake, (int)refusals[n], 2);
+		g_assert_cmpint(list(d, NULL), <, 0);
+		g_assert_cmpint(directory_empty(d), ==, 0);
+		fake_gate(e->fake, true);
+		list_init(&wait);
+		g_assert_cmpint(lister_want(d, &wait.wait, &l), ==, -EINPROGRESS);
+		g_assert_cmpint(directory_empty(d), ==, EIO);
+		fake_fail(e->fake, FETCH_SERVER, 1);
+		fake_gate(e->fake, false);
+		g_assert_cmpint(list_wait(&wait), ==, EIO);
+		g_assert_cmpint(directory_empty(d), ==, EIO);
+		directory_unref(d);
+	}
+	engine_free(e);
+}
+
 /* A deadline is an error only where nothing is in hand. */
 static void test_deadline(void)
 {
@@ -277,6 +312,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/lister/errors", test_errors);
 	g_test_add_func("/lister/single_flight", test_single_flight);
 	g_test_add_func("/lister/empty", test_empty);
+	g_test_add_func("/lister/refused", test_refused);
 	g_test_add_func("/lister/deadline", test_deadline);
 	g_test_add_func("/lister/stop", test_stop);
 	return g_test_run();
