@@ -11,6 +11,7 @@
 #include "fuse/daemon.h"
 #include "fuse/log.h"
 #include "fuse/serve.h"
+#include "fuse/streams.h"
 #include "fuse/verb.h"
 
 static bool fail(GError **error, const char *what)
@@ -52,7 +53,7 @@ static int child_run(const struct settings *s, int ready_fd, int cause_fd)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* the log may be as long as the limit */
 	log_start(file, s->log ? NULL : s->store);
-	log_take_stderr();
+	streams_follow();
 	g_autoptr(GError) error = NULL;
 	int status = server_run(s, ready_fd, &error);
 	if (status) {

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "fetch/store/opening.h"
+#include "fuse/log.h"
 #include "fuse/mounting.h"
 #include "fuse/notify.h"
 
@@ -29,6 +30,7 @@ static void leave(struct server *s)
 		mounting_end(s);
 	if (s->store)
 		store_abandon(s->store);
+	log_end();
 	_exit(0);
 }
 

@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include <fcntl.h>
+#include "fuse/log.h"
 #include <glib.h>
 #include <pthread.h>
-#include <stdio.h>
+#include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 #include "fetch/pool.h"
 #include "fuse/human.h"
-#include "fuse/log.h"
+#include "fuse/logfile.h"
+#include "fuse/logqueue.h"
 #include "fuse/repeats.h"
 
-enum { PENDING_MAX = 65536, FILE_MAX = 4 << 20 };
+enum { FLUSH_MS = 2000 };
 
 static struct {
+	bool to_file; /* else to stderr */
 	pthread_mutex_t lock;
-	char *file, *store; /* owned; file NULL: stderr */
-	int fd;             /* -1: not open yet */
-	GString *pending;   /* lines from before the file was there */
-	bool take_stderr;
-	struct repeats *repeats;
-} writer = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
+	struct repeats *repeats; /* under lock */
+	struct logqueue *queue;
+	struct logfile *file; /* the queue's thread's, as the next */
+	uint64_t untold;      /* lines that were lost, of which the log does not say so yet */
+	uint64_t lost;        /* atomic: all of them */
+} writer = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void log_redact(char *text)
 {
@@ -61,84 +61,33 @@ static char *format_line(GLogLevelFlags level, const char *message)
 	                       level_name(level), clean);
 }
 
-static void write_all(int fd, const char *text, size_t length)
+/* On the queue's thread. */
+static void lines_write(void *user, const char *text, size_t length, uint64_t lost)
 {
-	while (length) {
-		ssize_t n = write(fd, text, length);
-		if (n <= 0)
-			return; /* a full disk must not stop what is being logged about */
-		text += n;
-		length -= (size_t)n;
-	}
+	lost += logfile_write(writer.file, text, length);
+	__atomic_add_fetch(&writer.lost, lost, __ATOMIC_RELAXED);
+	writer.untold += lost;
+	if (!writer.untold)
+		return;
+	g_autofree char *note = g_strdup_printf(
+	        "%" G_GUINT64_FORMAT
+	        " messages were lost: the log could not be written, or not as fast as they came",
+	        writer.untold);
+	g_autofree char *line = format_line(G_LOG_LEVEL_WARNING, note);
+	if (logfile_write(writer.file, line, strlen(line)) == 0)
+		writer.untold = 0;
 }
 
-static bool store_is_there(void)
-{
-	if (!writer.store)
-		return true;
-	g_autofree char *tree = g_build_filename(writer.store, "tree", NULL);
-	g_autofree char *state = g_build_filename(writer.store, "state", NULL);
-	return access(tree, F_OK) == 0 && access(state, F_OK) == 0;
-}
-
-static void stderr_take_locked(void)
-{
-	if (!writer.take_stderr)
-		return;
-	dup2(writer.fd, STDOUT_FILENO);
-	dup2(writer.fd, STDERR_FILENO);
-}
-
-static int file_open(void)
-{
-	int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY;
-	return open(writer.file, writer.store ? flags | O_NOFOLLOW : flags, 0600);
-}
-
-/* What is full becomes FILE.1, of which there is one; a device or a pipe is never full. */
-static void rotate_locked(void)
-{
-	struct stat st, named;
-	if (fstat(writer.fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < FILE_MAX)
-		return;
-	g_autofree char *old = g_strconcat(writer.file, ".1", NULL);
-	bool ours = lstat(writer.file, &named) == 0 && named.st_dev == st.st_dev &&
-	            named.st_ino == st.st_ino;
-	if (ours && rename(writer.file, old) != 0 && ftruncate(writer.fd, 0) != 0)
-		return;
-	int fd = file_open();
-	if (fd < 0)
-		return;
-	close(writer.fd);
-	writer.fd = fd;
-	stderr_take_locked();
-}
-
-static void open_locked(void)
-{
-	if (writer.fd >= 0 || !writer.file || !store_is_there())
-		return;
-	writer.fd = file_open();
-	if (writer.fd < 0)
-		return;
-	write_all(writer.fd, writer.pending->str, writer.pending->len);
-	g_string_truncate(writer.pending, 0);
-	stderr_take_locked();
-}
-
-static void write_locked(GLogLevelFlags level, const char *message)
+static void line_add(GLogLevelFlags level, const char *message)
 {
 	g_autofree char *line = format_line(level, message);
-	size_t length = strlen(line);
-	open_locked();
-	if (writer.fd >= 0)
-		rotate_locked();
-	if (!writer.file)
-		write_all(STDERR_FILENO, line, length);
-	else if (writer.fd >= 0)
-		write_all(writer.fd, line, length);
-	else if (writer.pending->len + length <= PENDING_MAX)
-		g_string_append_len(writer.pending, line, (gssize)length);
+	logqueue_add(writer.queue, line, strlen(line));
+}
+
+static void lines_add(const GPtrArray *messages)
+{
+	for (guint n = 0; n < messages->len; n++)
+		line_add(G_LOG_LEVEL_MESSAGE, messages->pdata[n]);
 }
 
 /* What is critical is not to be missed, and details come only where they were asked for. */
@@ -148,11 +97,15 @@ static void message_write(GLogLevelFlags level, const char *message)
 	g_autoptr(GPtrArray) before = g_ptr_array_new_with_free_func(g_free);
 	pthread_mutex_lock(&writer.lock);
 	bool pass = always || repeats_pass(writer.repeats, message, clock_now(), before);
-	for (guint n = 0; n < before->len; n++)
-		write_locked(G_LOG_LEVEL_MESSAGE, before->pdata[n]);
+	lines_add(before);
 	if (pass)
-		write_locked(level, message);
+		line_add(level, message);
 	pthread_mutex_unlock(&writer.lock);
+}
+
+bool log_flush(void)
+{
+	return logqueue_flush(writer.queue, FLUSH_MS);
 }
 
 void log_end(void)
@@ -160,16 +113,41 @@ void log_end(void)
 	g_autoptr(GPtrArray) before = g_ptr_array_new_with_free_func(g_free);
 	pthread_mutex_lock(&writer.lock);
 	repeats_end(writer.repeats, before);
-	for (guint n = 0; n < before->len; n++)
-		write_locked(G_LOG_LEVEL_MESSAGE, before->pdata[n]);
+	lines_add(before);
 	pthread_mutex_unlock(&writer.lock);
+	log_flush();
+}
+
+void log_state(uint64_t *waiting, uint64_t *lost)
+{
+	*waiting = writer.queue ? logqueue_waiting(writer.queue) : 0;
+	*lost = __atomic_load_n(&writer.lost, __ATOMIC_RELAXED);
+}
+
+/* abort(), a failed assertion or a fault: what was logged before is the cause. */
+static void crashed(int signal_number)
+{
+	log_flush();
+	signal(signal_number, SIG_DFL);
+	raise(signal_number);
+}
+
+/* A sanitizer's handlers stay; what they say goes to standard error. */
+static void crashes_catch(void)
+{
+	static const int numbers[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+	const struct sigaction action = {.sa_handler = crashed, .sa_flags = (int)SA_RESETHAND};
+	struct sigaction before;
+	for (unsigned n = 0; n < G_N_ELEMENTS(numbers); n++)
+		if (sigaction(numbers[n], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+			sigaction(numbers[n], &action, NULL);
 }
 
 static bool dropped(GLogLevelFlags level, const char *domain)
 {
 	if (level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING))
 		return false;
-	if ((level & G_LOG_LEVEL_MESSAGE) && writer.file)
+	if ((level & G_LOG_LEVEL_MESSAGE) && writer.to_file)
 		return false;
 	if (level & G_LOG_LEVEL_MESSAGE) /* stderr: as talkative as for an info */
 		level = G_LOG_LEVEL_INFO;
@@ -194,21 +172,10 @@ static GLogWriterOutput write_fields(GLogLevelFlags level, const GLogField *fiel
 
 void log_start(const char *file, const char *store)
 {
-	writer.file = g_strdup(file);
-	writer.store = g_strdup(store);
-	writer.pending = g_string_new(NULL);
+	writer.to_file = file != NULL;
+	writer.file = logfile_new(file, store);
 	writer.repeats = repeats_new();
-	pthread_mutex_lock(&writer.lock);
-	open_locked();
-	pthread_mutex_unlock(&writer.lock);
+	writer.queue = logqueue_new(lines_write, NULL);
+	crashes_catch();
 	g_log_set_writer_func(write_fields, NULL, NULL);
-}
-
-void log_take_stderr(void)
-{
-	pthread_mutex_lock(&writer.lock);
-	writer.take_stderr = true;
-	if (writer.fd >= 0)
-		stderr_take_locked();
-	pthread_mutex_unlock(&writer.lock);
 }

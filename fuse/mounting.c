@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "fuse/mounts.h"
 #include "fuse/ops.h"
+#include "fuse/streams.h"
 
 /* What libfuse said, of which it prints a line in pieces; only warnings and errors. */
 static __thread char said[1024];
@@ -89,15 +90,12 @@ bool mounting_prepare(struct server *s, GError **error)
 	return false;
 }
 
-/* What a program that libfuse starts writes to standard error, which nobody else writes to
- * meanwhile but the log of a mount in the foreground: `file` instead of `before`. */
-static char *heard(int file, int before)
+/* What a program that libfuse starts wrote to standard error, which was `file` meanwhile. */
+static char *heard(int file)
 {
 	char text[2048];
 	ssize_t n = file < 0 ? 0 : pread(file, text, sizeof(text) - 1, 0);
 	text[MAX(n, 0)] = '\0';
-	if (before >= 0)
-		dup2(before, STDERR_FILENO);
 	g_autofree char *words = g_strstrip(g_strdup(text));
 	g_auto(GStrv) lines = g_strsplit(words, "\n", -1);
 	for (char **line = lines; *line; line++)
@@ -132,17 +130,16 @@ static bool identify(struct server *s, GError **error)
 bool mounting_do(struct server *s, GError **error)
 {
 	const char *point = s->settings->mountpoint;
-	int before = dup(STDERR_FILENO), file = memfd_create("said", MFD_CLOEXEC);
+	int file = memfd_create("said", MFD_CLOEXEC);
+	bool lent = file >= 0 && streams_lend(file);
 	s->second_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	said[0] = '\0';
-	if (before >= 0 && file >= 0)
-		dup2(file, STDERR_FILENO);
 	bool ok = fuse_session_mount(s->session, point) == 0;
-	g_autofree char *words = heard(file, before);
+	if (lent)
+		streams_return();
+	g_autofree char *words = heard(file);
 	if (file >= 0)
 		close(file);
-	if (before >= 0)
-		close(before);
 	g_strchomp(said);
 	if (!ok)
 		g_set_error(error, LOCAL_ERROR, EIO, "%s: %s", point,

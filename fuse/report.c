@@ -11,6 +11,7 @@
 #include "fuse/inode_table.h"
 #include "fuse/iomode.h"
 #include "fuse/json.h"
+#include "fuse/log.h"
 #include "fuse/mishap.h"
 #include "fuse/names.h"
 #include "fuse/server.h"
@@ -121,6 +122,17 @@ static void add_store(struct server *s, JsonBuilder *b)
 	json_builder_end_object(b);
 }
 
+static void add_log(JsonBuilder *b)
+{
+	uint64_t waiting, lost;
+	log_state(&waiting, &lost);
+	json_builder_set_member_name(b, "log");
+	json_builder_begin_object(b);
+	json_add_int(b, "waiting", waiting);
+	json_add_int(b, "lost", lost);
+	json_builder_end_object(b);
+}
+
 static void add_handler(const struct handler_info *h, void *user)
 {
 	JsonBuilder *b = user;
@@ -158,6 +170,7 @@ void report_mount(struct server *s, JsonBuilder *b)
 	json_add_text(b, "reason", unusable);
 	json_builder_end_object(b);
 	add_store(s, b);
+	add_log(b);
 	add_network(b, &fill, &lister);
 	add_transfers(s, NULL, b);
 	struct scope scope = {.server = s, .builder = b, .now = clock_now()};

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "fuse/daemon.h"
 #include "fuse/log.h"
+#include "fuse/logfile.h"
 #include "fuse/mounts.h"
 #include "fuse/server.h"
 #include "fuse/unmounting.h"
@@ -146,11 +147,10 @@ static bool places_check(const struct settings *s, GError **error)
 		return fail(error, errno, parent, g_strerror(errno));
 	if (!s->log)
 		return true;
-	int fd = open(s->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return fail(error, errno, s->log, g_strerror(errno));
-	close(fd);
-	return true;
+	int fd = logfile_open(s->log, error);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
 }
 
 /* ps(1) shows argv to everybody. */

@@ -139,6 +139,15 @@ static void view_passthrough(JsonObject *answer, GString *out)
 		row(out, "passthrough", "no: %s", reason);
 }
 
+static void view_log(JsonObject *answer, GString *out)
+{
+	JsonObject *o = object(answer, "log");
+	g_autofree char *waiting = human_count(number(o, "waiting"));
+	g_autofree char *lost = human_count(number(o, "lost"));
+	if (number(o, "waiting") || number(o, "lost"))
+		row(out, "log", "%s messages wait to be written, %s were lost", waiting, lost);
+}
+
 static void view_handlers(JsonObject *answer, GString *out)
 {
 	JsonArray *list = array(answer, "handlers");
@@ -172,6 +181,7 @@ void view_mount(JsonObject *answer, GString *out)
 	    truth(store, "failed") ? "  (failed to write; mount again)" : "");
 	if (number(store, "set_aside") > 0)
 		row(out, "set aside", "%u in state/orphans", (unsigned)number(store, "set_aside"));
+	view_log(answer, out);
 	row(out, "network", "%s in %s requests, %s errors", fetched, requests, errors);
 	row(out, "served", "%s by the daemon", served);
 	view_passthrough(answer, out);

@@ -7,6 +7,7 @@ Insists:   that umount succeeds, that the daemon ends with 0, and that neither i
            sanitizer complained
 Users:     `user` is a uid; commands then run as it, without privileges
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -141,7 +142,18 @@ class Mount:
     def __truediv__(self, name):
         return self.path / name
 
+    def log_settle(self, seconds=5):
+        """Until what was logged has been written, by a daemon that answers."""
+        def waits():
+            done = self.program.run("status", "--json", self.path, user=self.user, env=self.env,
+                                    timeout=seconds)
+            return done.returncode == 0 and json.loads(done.stdout)["log"]["waiting"]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            processes.wait_until(lambda: not waits(), seconds)
+
     def log(self):
+        if self.pid is not None:
+            self.log_settle()
         text = ""
         for name in ("log.1", "log"):
             try:

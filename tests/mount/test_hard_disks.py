@@ -276,6 +276,50 @@ def test_a_disk_that_stalls(volume, mount, serve, scratch, threads):
     assert all(os.path.exists(m / name / "new") for name in directories)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_log_that_stalls(volume, mount, serve, scratch, threads):
+    """The disk of the store and the log stands still, and the clock, the network's thread and those
+    that serve have something to log: each deadline is kept, data that is present is read, the mount
+    answers, and afterwards the log has it all."""
+    truth = trees.noise(3, 300_000)
+    for name in ("warm", "late", "broken", "gone"):
+        trees.put(scratch / "src" / name, truth)
+    disk = volume("ext4", 64)
+    server = serve(scratch / "src")
+    m = mount(server.url, "-o", f"threads={threads},passthrough=no,wait_timeout=500ms,retries=0,"
+              "stall_timeout=60s,readahead=0", store=disk.path / "store")
+    assert read(m / "warm", 0, 300_000) == truth
+    files = {name: open(m / name, "rb", buffering=0) for name in ("late", "broken", "gone")}
+    server.lie("/late", lying.stall(0))
+    server.lie("/broken", lying.status(500))
+    server.lie("/gone", lying.status(403))
+    m.log_settle()
+    disk.freeze()
+    late = threading.Timer(60, disk.thaw)
+    late.start()
+    try:
+        begun = time.monotonic()
+        for n in range(2):
+            for name, f in files.items():
+                assert error_of(os.pread, f.fileno(), 10, n << 16) == errno.EIO, name
+            with open(m / "warm", "rb", buffering=0) as f:
+                os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                assert f.read(300_000) == truth
+            state = m.status()
+            assert state["log"]["waiting"] > 0 and state["log"]["lost"] == 0
+        assert time.monotonic() - begun < 30  # a few deadlines of half a second
+        assert "/broken" not in (m.store / "state" / "log").read_text()
+    finally:
+        late.cancel()
+        disk.thaw()
+        for f in files.values():
+            f.close()
+    log = m.log()
+    assert "messages were lost" not in log
+    for name in files:
+        assert f"/{name}" in log, name
+
+
 @contextlib.contextmanager
 def evicting(m, disk, name):
     """An eviction that has the file for itself, and waits for the disk."""

@@ -140,6 +140,32 @@ def test_a_source_that_does_not_let_go(mount, serve, scratch):
     assert (again / "own").read_bytes() == b"written here"
 
 
+def test_a_log_that_nobody_reads(lacunafs, mount, tree, scratch):
+    """A FIFO: without a reader it is refused; with one that stands still the mount works, and ends."""
+    fifo = scratch / "fifo"
+    os.mkfifo(fifo)
+    (scratch / "none").mkdir()
+    refused = lacunafs.run("mount", tree, scratch / "none", "--store", scratch / "s", "--log", fifo,
+                           timeout=20)
+    assert refused.returncode == 1 and f"{fifo}: a FIFO that nobody reads" in refused.stderr
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    full = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        for size in (4096, 1):
+            try:
+                while os.write(full, bytes(size)):
+                    pass
+            except BlockingIOError:
+                pass
+        m = mount(tree, "--log", fifo)
+        assert (m / "big").read_bytes() == (tree / "big").read_bytes()
+        assert m.status()["log"]["waiting"] > 0
+        m.umount()
+    finally:
+        os.close(full)
+        os.close(reader)
+
+
 @pytest.mark.sanitize
 @pytest.mark.parametrize("how", ["over it", "in its place"])
 def test_what_others_mounted_stays(mount, tree, how):

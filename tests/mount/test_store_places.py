@@ -82,6 +82,7 @@ def test_a_store_that_is_removed_while_it_is_mounted(mount, source, gone):
             assert e.value.errno == errno.EIO
         assert f.read() == b"f" * 300_000
         assert sorted(os.listdir(m.path)) == ["d", "f", "small"]
+    m.log_settle()
     said = source.with_name("log").read_text()
     assert said.count("the store was removed while it was mounted") == 1
     m.umount()
