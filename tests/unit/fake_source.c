@@ -31,13 +31,20 @@ static GError *fake_admit(struct fake_source *s)
 	return error;
 }
 
-static int fake_place(struct source_read *r, uint64_t offset, const void *buffer, size_t length)
+static bool fake_put(struct source_read *r, uint64_t offset, const void *buffer, size_t length)
 {
 	int fd = r->lend(r, offset, length);
 	bool placed = fd >= 0 && pwrite(fd, buffer, length, offset) == (ssize_t)length;
 
 	if (fd >= 0)
 		r->give_back(r);
+	return placed;
+}
+
+static int fake_place(struct source_read *r, uint64_t offset, const void *buffer, size_t length)
+{
+	bool placed = fake_put(r, offset, buffer, length);
+
 	return r->data(r, offset, placed ? NULL : buffer, length);
 }
 
@@ -77,6 +84,11 @@ static GError *fake_deliver(struct fake_source *s, struct source_read *r, struct
 			g_usleep(s->delay_us);
 		if (!fake_go_on(s, at - r->offset))
 			return g_error_new(FETCH_ERROR, FETCH_CANCELLED, "closing");
+		if (s->overtaken >= at && s->overtaken - at < n && s->overtaken != 0) {
+			fake_bytes(r->base.path, file->version + 1, at, buffer, n);
+			fake_put(r, at, buffer, n);
+			return g_error_new(FETCH_ERROR, FETCH_CHANGED, "has changed");
+		}
 		fake_bytes(r->base.path, file->version, at, buffer, n);
 		err = s->places ? fake_place(r, at, buffer, n) : r->data(r, at, buffer, n);
 		at += n;

@@ -39,6 +39,8 @@ struct fake_source {
 	bool gate; /* closed: no request is answered */
 	bool ignore_range;
 	bool places;        /* puts bytes into `fd` itself */
+	uint64_t overtaken; /* the piece with this byte is of the next version, which is seen
+	                     * once it has been placed; 0 = none */
 	size_t piece;       /* bytes per data(), odd sizes welcome; 0 = 16 KiB */
 	unsigned delay_us;  /* before each piece */
 	uint64_t cut_after; /* bytes, then FETCH_PROTOCOL; 0 = never */

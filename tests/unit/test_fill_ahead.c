@@ -130,6 +130,37 @@ static void test_split(void)
 	engine_free(e);
 }
 
+/* The last piece of a transfer that was split reaches into what the rest of it has brought: a
+ * source that places it, and sees then that the file is another, leaves those bytes as they are. */
+static void test_split_and_placed(void)
+{
+	struct engine *e = engine_new(NULL);
+	struct waiter far;
+	struct content *c;
+
+	fake_file_add(e->fake, "f", 200 * CHUNK);
+	e->fake->places = true;
+	e->fake->piece = 3 * CHUNK;
+	c = engine_content(e, "f");
+	fake_stall(e->fake, true, CHUNK);
+	g_assert_cmpint(content_read(c, 0, CHUNK, 150 * CHUNK), ==, 0);
+	g_usleep(50000); /* slow */
+	waiter_init(&far);
+	g_assert_cmpint(waiter_want(&far, c, 101 * CHUNK, CHUNK, 0), ==, -EINPROGRESS);
+	fake_wait_reads(e->fake, 2);
+	g_assert_cmpint(waiter_wait(&far), ==, 0);
+	g_assert_cmpuint(fake_read_at(e->fake, 1).offset, ==, 101 * CHUNK);
+	e->fake->overtaken = 101 * CHUNK; /* in the piece from 99 to 102 */
+	fake_stall(e->fake, false, 0);
+	fake_wait_idle(e->fake);
+	g_assert_true(content_present(c, 98 * CHUNK, CHUNK));
+	g_assert_false(content_present(c, 99 * CHUNK, CHUNK));
+	g_assert_true(content_present(c, 101 * CHUNK, CHUNK));
+	content_check(c, 0, 101 * CHUNK, CHUNK);
+	content_unref(c);
+	engine_free(e);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -138,5 +169,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/fill/ahead_slow", test_ahead_slow);
 	g_test_add_func("/fill/prefetch", test_prefetch);
 	g_test_add_func("/fill/split", test_split);
+	g_test_add_func("/fill/split_and_placed", test_split_and_placed);
 	return g_test_run();
 }
