@@ -86,10 +86,3 @@ bool content_local(struct content *c)
 
 	return file && store_file_local(file);
 }
-
-bool content_own(struct content *c)
-{
-	struct store_file *file = content_file(c);
-
-	return file && store_file_changed(file);
-}

@@ -83,8 +83,6 @@ bool content_shared(struct content *c);
 int content_evict(struct content *c, uint64_t *freed);
 /* Nothing remote is left of it. */
 bool content_local(struct content *c);
-/* Not all of it is the remote's. */
-bool content_own(struct content *c);
 /* The local file's O_RDWR descriptor, -1 while there is none. Stays open as long as the
  * caller's reference. */
 int content_fd(struct content *c);

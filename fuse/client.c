@@ -93,11 +93,6 @@ pid_t client_peer(const struct client *c)
 	return c->peer.pid;
 }
 
-int client_fd(const struct client *c)
-{
-	return c->fd;
-}
-
 bool client_send(struct client *c, JsonBuilder *request, GError **error)
 {
 	gsize length;

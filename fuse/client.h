@@ -20,7 +20,6 @@ struct client;
 struct client *client_open(const struct mount *m, GError **error);
 void client_close(struct client *c);
 pid_t client_peer(const struct client *c); /* the daemon's */
-int client_fd(const struct client *c);     /* for poll */
 /* Takes over `request`. */
 bool client_send(struct client *c, JsonBuilder *request, GError **error);
 /* The next line, within `timeout_ms`. *answer NULL: end of file. An answer of the form

@@ -92,10 +92,6 @@ void handle_release(struct server *s, struct handle *h);
 
 /* Names and attributes are cached until we say otherwise (notify.h) */
 #define TIMEOUT_FOREVER (365.0 * 86400)
-/* How long the kernel may go without asking about a directory: until its listing is due. */
-double directory_timeout(struct server *s, struct inode *i);
-/* How long the kernel may go without asking about attributes. */
-double inode_timeout(struct server *s, struct inode *i);
 void inode_entry(struct server *s, struct inode *i, struct fuse_entry_param *e);
 /* Replies with an entry that was looked up; the reference is taken over. */
 void entry_reply(struct server *s, fuse_req_t req, struct inode *i);

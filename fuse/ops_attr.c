@@ -11,7 +11,8 @@
 #include "fuse/parked.h"
 #include "fuse/setid.h"
 
-double directory_timeout(struct server *s, struct inode *i)
+/* How long the kernel may go without asking about a directory: until its listing is due. */
+static double directory_timeout(struct server *s, struct inode *i)
 {
 	if (s->settings->listing_ttl_ms == UINT_MAX)
 		return TIMEOUT_FOREVER;
@@ -28,7 +29,7 @@ double directory_timeout(struct server *s, struct inode *i)
 	return CLAMP(left, MIN(ttl, 1.0), ttl);
 }
 
-double inode_timeout(struct server *s, struct inode *i)
+static double inode_timeout(struct server *s, struct inode *i)
 {
 	if (S_ISDIR(i->type)) /* how many links it has, its listing tells */
 		return i->local && !i->born && !i->counted ? 0 : directory_timeout(s, i);

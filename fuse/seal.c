@@ -52,11 +52,6 @@ int seal_check_open(uint32_t seals, int open_flags)
 	return (seals & SEAL_WRITES) && (open_flags & O_ACCMODE) == O_RDWR ? -EPERM : 0;
 }
 
-int seal_check_map(uint32_t seals, bool shared, bool writable)
-{
-	return (seals & SEAL_WRITES) && shared && writable ? -EPERM : 0;
-}
-
 int seal_check_write(uint32_t seals, uint64_t offset, uint64_t length, uint64_t size,
                      bool writeback, uint64_t *allowed)
 {
@@ -127,11 +122,6 @@ bool seal_needs_writes(uint32_t seals)
 bool seal_refuses_writes(uint32_t seals)
 {
 	return seals & SEAL_WRITES;
-}
-
-bool seal_fixes_version(uint32_t seals)
-{
-	return seals != 0;
 }
 
 bool seal_parse(const char *text, uint32_t *seals, GError **error)

@@ -10,7 +10,7 @@
  * Source:  memfd_create(2), fcntl(2), mm/memfd.c and mm/shmem.c of Linux 6.18
  *
  * The filler is let through: what it writes is the sealed content. A sealed file keeps the
- * version it has (seal_fixes_version), and stays lazy.
+ * version it has, and stays lazy.
  *
  * mmap(2) sends no request, so where memfd looks at the mappings, opening has to do:
  *   - O_RDWR is refused on a file sealed with WRITE or FUTURE_WRITE, where memfd refuses
@@ -49,9 +49,6 @@ bool seal_flags_writable(int open_flags);
 
 /* May it be opened so? (O_TRUNC is a truncation, which comes by itself.) */
 int seal_check_open(uint32_t seals, int open_flags);
-/* May it be mapped so? For who sees mappings; from what seal_check_open() lets pass the
- * kernel makes no other. */
-int seal_check_map(uint32_t seals, bool shared, bool writable);
 /* How much of a write is allowed: all of it, or what lies before the last page boundary within
  * the file. `writeback`: the pages of a mapping, which FUTURE_WRITE does not concern. Also for
  * the destination of copy_file_range(2). 0 bytes are always allowed. */
@@ -70,8 +67,6 @@ bool seal_needs_writes(uint32_t seals);
 /* None of them is allowed: the descriptor had best be DIRECT_IO, else the kernel changes its page
  * cache first, and mappings show what was refused. (O_RDWR is refused by itself.) */
 bool seal_refuses_writes(uint32_t seals);
-/* No other version may take the place of this one. */
-bool seal_fixes_version(uint32_t seals);
 
 /* "write,shrink", in any order, at least one. FETCH_USAGE. */
 bool seal_parse(const char *text, uint32_t *seals, GError **error);

@@ -75,16 +75,6 @@ bool write_access_ok(const struct write_access *w, enum write_access_level level
 	return w->count[level] >= 0;
 }
 
-bool write_access_deniable(const struct write_access *w, enum write_access_level level)
-{
-	return w->count[level] <= 0;
-}
-
-bool write_access_is_open_for_write(const struct write_access *w)
-{
-	return w->count[WRITE_ACCESS_ALL] > 0;
-}
-
 static bool is_writer(int flags)
 {
 	return (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;

@@ -39,11 +39,6 @@ void write_access_allow(struct write_access *w, enum write_access_level level);
 
 /* Nobody denies writing at `level`. */
 bool write_access_ok(const struct write_access *w, enum write_access_level level);
-/* Nobody writes who did not skip `level`: a deny would succeed. */
-bool write_access_deniable(const struct write_access *w, enum write_access_level level);
-/* Somebody writes, the filler included. */
-bool write_access_is_open_for_write(const struct write_access *w);
-
 /* `-o exec_writes=`, and what the kernel does by itself: the VFS refuses to write a running
  * program, and to run what is written, on the FUSE inode before a request is sent, but in
  * 6.11 and the first of 6.12. So probe for it. */

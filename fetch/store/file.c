@@ -376,11 +376,6 @@ uint64_t store_file_version(const struct store_file *f)
 	return f->record.version;
 }
 
-int64_t store_file_mtime(const struct store_file *f)
-{
-	return f->record.mtime_ns;
-}
-
 unsigned store_file_chunk_shift(const struct store_file *f)
 {
 	return f->record.chunk_shift;

@@ -26,7 +26,6 @@ int store_file_discard(struct store *s, const char *path, struct store_file *f);
 int store_file_fd(const struct store_file *f); /* borrowed; O_RDWR, or O_RDONLY if opened whole */
 uint64_t store_file_size(const struct store_file *f);
 uint64_t store_file_version(const struct store_file *f);
-int64_t store_file_mtime(const struct store_file *f);
 unsigned store_file_chunk_shift(const struct store_file *f);
 uint64_t store_file_chunks(const struct store_file *f);         /* 0 for an empty file */
 uint64_t store_file_chunks_present(const struct store_file *f); /* trusted ones */

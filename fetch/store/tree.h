@@ -39,8 +39,6 @@ struct tree_node {
 void tree_node_clear(struct tree_node *n);
 /* -ENOENT: nothing that counts. */
 int tree_look(struct store *s, const char *path, struct tree_node *out);
-/* The same of an open file. */
-int tree_look_fd(struct store *s, int fd, struct tree_node *out);
 
 /* Every name of a directory that counts, and every one that is gone. `dir`: its st_ino. */
 int tree_scan(struct store *s, const char *path, uint64_t dir,
