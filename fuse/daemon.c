@@ -9,10 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "fuse/daemon.h"
+#include "fuse/exit_status.h"
 #include "fuse/log.h"
 #include "fuse/serve.h"
 #include "fuse/streams.h"
-#include "fuse/verb.h"
 
 static bool fail(GError **error, const char *what)
 {

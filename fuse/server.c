@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "fetch/nanoseconds.h"
+#include "fetch/source/source_open.h"
 #include "fetch/store/opening.h"
 #include "fuse/adoption.h"
 #include "fuse/backing.h"

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "fetch/path.h"
+#include "fetch/source/source_open.h"
+#include "fuse/arguments.h"
 #include "fuse/option.h"
 
 struct words { /* of the command line, as GOption hands them over; owned */

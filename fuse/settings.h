@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What `lacunafs mount` was told. Filled by settings_parse(), then read-only.
+/* What `lacunafs mount` was told. Filled by settings_parse() (arguments.h), then read-only.
  * Units: ms, bytes; 0/NULL = default unless said otherwise
  * Owns:  every string
  */
@@ -41,8 +41,3 @@ struct settings {
 
 /* One, or none where the store lies on one itself. */
 #define OVERLAYS_AUTO 3
-
-/* argv after the verb. NULL: one line in `error` (FETCH_USAGE; LOCAL_ERROR: a source that is not
- * there). */
-struct settings *settings_parse(int argc, char **argv, GError **error);
-void settings_free(struct settings *s);

@@ -5,11 +5,10 @@
  * status. Errors are one line on stderr, "lacunafs: …". */
 #pragma once
 #include <glib.h>
+#include "fuse/exit_status.h"
 #include <stdbool.h>
 
 struct mount;
-
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 struct verb {
 	const char *name;

@@ -8,11 +8,11 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include "fuse/arguments.h"
 #include "fuse/daemon.h"
 #include "fuse/log.h"
 #include "fuse/logfile.h"
 #include "fuse/mounts.h"
-#include "fuse/server.h"
 #include "fuse/unmounting.h"
 #include "fuse/verb.h"
 

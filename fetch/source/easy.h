@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* One libcurl handle, which carries one exchange and is then freed. For transport.c alone;
- * the only file that includes libcurl's header.
+/* One libcurl handle, which carries one exchange and is then freed. For transport.c alone.
  *
  * A handle is never used again: libcurl 7.88.1 (curl issue 11101) keeps a pointer to the last
  * header of the transfer before, which it has freed, and appends to it when the next answer
@@ -15,22 +14,7 @@
  *          OK without the head of an answer is one
  */
 #pragma once
-#include <curl/curl.h>
-#include "fetch/source/credentials.h"
-#include "fetch/source/exchange.h"
-
-struct poller;
-
-/* What the handles of one transport have in common. */
-struct easy_context {
-	const struct credentials *credentials; /* borrowed */
-	struct transport_options options;
-	struct poller *poller;         /* owned by the transport */
-	CURLSH *share[2];              /* the same; by `trusted`, which alone has cookies */
-	struct curl_slist *headers[2]; /* owned; by `trusted`: what every exchange sends */
-	unsigned cookies_set;          /* since the jar was looked at */
-	int64_t alive_ns;              /* when anything last arrived */
-};
+#include "fetch/source/easy_context.h"
 
 struct easy;
 

@@ -3,7 +3,7 @@
 
 /* The cookies of a transport, which libcurl keeps, without a bound. */
 #pragma once
-#include "fetch/source/easy.h"
+#include "fetch/source/easy_context.h"
 
 /* A jar that is full is emptied: whoever needs a cookie sets it again. `curl` shares the jar. */
 void jar_check(struct easy_context *c, CURL *curl);

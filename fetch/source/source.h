@@ -149,13 +149,6 @@ struct source_options {
 	bool no_etag; /* versions are told by Last-Modified and size, where both are told */
 };
 
-/* `url`: a path, dir:PATH, http://…, https://…; anything else is FETCH_USAGE.
- * Credentials in the URL are taken out of it. No network is touched. The result
- * is already wrapped in retries. */
-struct source *source_open(const char *url, const struct source_options *options, GError **error);
-/* The same URL in one canonical form without credentials: the store's identity. */
-char *source_canonical(const char *url, GError **error);
-
 /* The only callers of the ops; they assert the contract above before and after. */
 void source_list(struct source *s, struct source_list *req);
 /* Was the listing of this validator made with the options that the source has now? */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include "fetch/source/source.h"
+#include "fetch/source/source_open.h"
 #include "fetch/source/dir.h"
 #include "fetch/source/http.h"
 #include "fetch/source/retry.h"

@@ -27,6 +27,9 @@ struct store_kept {
 	const struct store_origin
 	        *origin; /* of a file: its owner and mode; NULL: as the daemon made it */
 };
+/* How many files of it could not be told from damage, and were set aside: state/orphans. */
+uint64_t store_set_aside(struct store *s);
+
 /* What is on disk at `path` (else, by hard-link index, at `ino`): one look, no
  * descriptor kept. -ENOENT: nothing local. */
 struct store_probe {

@@ -34,8 +34,6 @@ const char *store_path(const struct store *s);
 unsigned store_chunk_shift(const struct store *s); /* of new files: log2 of bytes */
 /* Does the store lie on a stacking file system (overlayfs)? */
 bool store_stacked(const struct store *s);
-/* How many files of it could not be told from damage, and were set aside: state/orphans. */
-uint64_t store_set_aside(struct store *s);
 /* The disk failed to write: store_sync_fd(). */
 bool store_failed(const struct store *s);
 /* Bytes used by tree and state; free bytes: for statfs and status */

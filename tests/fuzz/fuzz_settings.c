@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 #include <stdlib.h>
 #include <string.h>
+#include "fuse/arguments.h"
 #include "fuse/log.h"
 #include "fuse/mounts.h"
 #include "fuse/settings.h"

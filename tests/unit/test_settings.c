@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "fuse/arguments.h"
 #include "fuse/option.h"
 
 static struct settings *parse(const char *first, ...)
