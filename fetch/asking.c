@@ -111,11 +111,8 @@ static struct overlay *overlay_load(struct directory *d, GError **error)
 
 	if (err == 0)
 		return overlay;
-	g_set_error(error, LOCAL_ERROR,
-	            err == -ENOMEM   ? ENOMEM
-	            : err == -ESTALE ? ESTALE
-	                             : EIO,
-	            "in the store: %s", g_strerror(-err));
+	bool told = err == -ENOMEM || err == -ESTALE || err == -EMFILE || err == -ENFILE;
+	g_set_error(error, LOCAL_ERROR, told ? -err : EIO, "in the store: %s", g_strerror(-err));
 	overlay_free(overlay);
 	return NULL;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include "fetch/pool.h"
+#include <errno.h>
 #include <glib.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 
 struct pool {
@@ -20,6 +22,9 @@ static void *pool_work(void *arg)
 	struct pool *p = arg;
 
 	pthread_setname_np(pthread_self(), p->name);
+	/* an umask of its own: a job may make files as somebody else would */
+	if (unshare(CLONE_FS) < 0)
+		g_error("unshare: %s", g_strerror(errno));
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		struct pool_job *job = p->head;

@@ -24,6 +24,8 @@
 
 static pthread_once_t proc_once = PTHREAD_ONCE_INIT;
 static int proc_fd = -1; /* stays open */
+static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
+static int spare_fd = -1; /* given up for a look when there is no other; under the lock */
 
 static bool exists(pid_t tid)
 {
@@ -81,15 +83,71 @@ static void proc_find(void)
 		close(fd);
 }
 
+/* Who was killed while the daemon is short of descriptors is told all the same. */
+static void spare_keep(void)
+{
+	pthread_mutex_lock(&spare_lock);
+	if (spare_fd < 0 && proc_fd >= 0)
+		spare_fd = fcntl(proc_fd, F_DUPFD_CLOEXEC, 0);
+	pthread_mutex_unlock(&spare_lock);
+}
+
+static void proc_begin(void)
+{
+	proc_find();
+	spare_keep();
+}
+
+void caller_begin(void)
+{
+	pthread_once(&proc_once, proc_begin);
+}
+
 int caller_open(pid_t tid, const char *file)
 {
 	char path[64];
-	pthread_once(&proc_once, proc_find);
+	caller_begin();
 	snprintf(path, sizeof(path), "%d/%s", (int)tid, file);
-	if (proc_fd >= 0 && tid > 0)
-		return openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
 	errno = EBADF;
-	return -1;
+	return proc_fd >= 0 && tid > 0 ? openat(proc_fd, path, O_RDONLY | O_CLOEXEC) : -1;
+}
+
+/* To its end; caller frees. */
+static char *text_read(int fd)
+{
+	GString *text = g_string_new(NULL);
+	char piece[2048];
+	ssize_t n;
+	while ((n = read(fd, piece, sizeof(piece))) > 0 && text->len < TEXT_MAX)
+		g_string_append_len(text, piece, n);
+	return g_string_free(text, n != 0);
+}
+
+/* Between the two another thread may take it: then there is none, until descriptors are free. */
+static char *text_by_spare(pid_t tid, const char *file)
+{
+	char *text = NULL;
+	pthread_mutex_lock(&spare_lock);
+	if (spare_fd >= 0) {
+		close(spare_fd);
+		spare_fd = caller_open(tid, file);
+		text = spare_fd < 0 ? NULL : text_read(spare_fd);
+		if (spare_fd >= 0)
+			dup3(proc_fd, spare_fd, O_CLOEXEC); /* it is never free */
+	}
+	pthread_mutex_unlock(&spare_lock);
+	return text;
+}
+
+char *caller_text(pid_t tid, const char *file)
+{
+	int fd = caller_open(tid, file);
+	if (fd < 0)
+		return errno == EMFILE ? text_by_spare(tid, file) : NULL;
+	char *text = text_read(fd);
+	close(fd);
+	spare_keep();
+	return text;
 }
 
 struct signals {
@@ -120,19 +178,14 @@ static bool dies(const struct signals *s)
 
 static bool status_read(pid_t tid, struct signals *s)
 {
-	char line[256];
-	int fd = caller_open(tid, "status");
-	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
-	if (!f) {
-		if (fd >= 0)
-			close(fd);
-		return false;
+	g_autofree char *text = caller_text(tid, "status"); /* NULL also: it went meanwhile */
+	for (const char *line = text, *end; line && *line; line = *end ? end + 1 : end) {
+		char one[256]; /* sscanf() looks at all of what it is given */
+		end = strchrnul(line, '\n');
+		g_strlcpy(one, line, MIN((size_t)(end - line) + 1, sizeof(one)));
+		line_take(one, s);
 	}
-	while (fgets(line, sizeof(line), f))
-		line_take(line, s);
-	bool all = !ferror(f); /* ESRCH: it went meanwhile */
-	fclose(f);
-	return all;
+	return text;
 }
 
 enum caller caller_look(pid_t tid)
@@ -143,18 +196,4 @@ enum caller caller_look(pid_t tid)
 	if (!status_read(tid, &s))
 		return exists(tid) ? CALLER_UNKNOWN : CALLER_DIES;
 	return dies(&s) ? CALLER_DIES : CALLER_LIVES;
-}
-
-char *caller_text(pid_t tid, const char *file)
-{
-	int fd = caller_open(tid, file);
-	if (fd < 0)
-		return NULL;
-	GString *text = g_string_new(NULL);
-	char piece[2048];
-	ssize_t n;
-	while ((n = read(fd, piece, sizeof(piece))) > 0 && text->len < TEXT_MAX)
-		g_string_append_len(text, piece, n);
-	close(fd);
-	return g_string_free(text, n != 0);
 }

@@ -13,6 +13,8 @@
 
 enum caller { CALLER_LIVES, CALLER_DIES, CALLER_UNKNOWN };
 
+/* Opens what the others need; once, while there are descriptors. Whoever is first does it, too. */
+void caller_begin(void);
 /* tid 0: of another pid namespace, unknown. A thread that is gone dies. */
 enum caller caller_look(pid_t tid);
 /* Opens a file of its directory in /proc, O_RDONLY; -1. */

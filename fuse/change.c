@@ -55,25 +55,14 @@ int inode_own_bytes(struct server *s, struct inode *i)
 	return localise(s, i, true);
 }
 
-static void local_then(struct parked *p);
-
-static void local_again(struct parked *p, struct listing *none)
-{
-	local_then(p);
-}
-
 static void local_then(struct parked *p)
 {
 	int fd = inode_open_local(p->server, p->inode, O_RDWR);
 	if (fd >= 0) {
 		p->then(p, fd);
 		close(fd);
-	} else if (parked_is_short(p, -fd)) {
-		p->resume = local_again;
-		parked_later(p, -fd);
-		return;
 	} else {
-		fuse_reply_err(p->req, -fd);
+		replay_fail(p->req, -fd);
 	}
 	parked_free(p);
 }
@@ -88,8 +77,6 @@ static void local_filled(struct parked *p, struct listing *none)
 	}
 	if (err == 0)
 		local_then(p);
-	else if (parked_is_short(p, err))
-		parked_later(p, err);
 	else
 		parked_fail(p, err);
 }
@@ -108,7 +95,7 @@ void parked_local(struct parked *p)
 		err = -content_open(p->content);
 	}
 	if (err) {
-		fuse_reply_err(p->req, err);
+		replay_fail(p->req, err);
 		parked_free(p);
 		return;
 	}
@@ -157,7 +144,7 @@ static void change_step(struct parked *p, struct listing *none)
 	struct changing *w = p->data;
 	if (!i->born && content_complete(p->content)) {
 		int err = inode_own_bytes(s, i);
-		if (parked_is_short(p, err)) {
+		if (replay_waits_for(err)) {
 			parked_later(p, err);
 			return;
 		}
@@ -181,7 +168,7 @@ static void change_step(struct parked *p, struct listing *none)
 		int err = change_took(s, i, p->content);
 		n = err ? -err : n;
 	}
-	if (n < 0 && parked_is_short(p, -n)) { /* the same bytes to the same place */
+	if (n < 0 && replay_waits_for(-n)) { /* the same bytes to the same place */
 		parked_later(p, -n);
 		return;
 	}
@@ -203,7 +190,7 @@ void parked_change(struct parked *p)
 		p->content = inode_open_content(p->server, i);
 		err = -content_open(p->content);
 	}
-	if (parked_is_short(p, err)) {
+	if (replay_waits_for(err)) {
 		p->resume = change_again;
 		parked_later(p, err);
 		return;
@@ -232,7 +219,7 @@ static void truncate_step(struct parked *p, struct listing *none)
 	if (err == 0)
 		err = -change_took(p->server, p->inode, p->content);
 	if (err)
-		fuse_reply_err(p->req, -err);
+		replay_fail(p->req, -err);
 	else
 		p->then(p, -1);
 	parked_free(p);

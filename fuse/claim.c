@@ -14,30 +14,6 @@
 #define LEASE_TRIES 20
 #define LEASE_PAUSE 1000
 
-struct claims {
-	pthread_mutex_t lock;
-	pthread_cond_t freed;
-};
-
-struct claims *claims_new(void)
-{
-	struct claims *c = g_new0(struct claims, 1);
-	pthread_condattr_t monotonic;
-	pthread_mutex_init(&c->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->freed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
-	return c;
-}
-
-void claims_free(struct claims *c)
-{
-	pthread_cond_destroy(&c->freed);
-	pthread_mutex_destroy(&c->lock);
-	g_free(c);
-}
-
 bool claims_enter(struct inode *i)
 {
 	pthread_mutex_lock(&i->lock);
@@ -54,26 +30,6 @@ int claims_wait(struct server *s, struct inode *i, struct room_wait *w)
 	bool waits = i->claimed && err == 0;
 	pthread_mutex_unlock(&i->lock);
 	return waits ? -EINPROGRESS : err;
-}
-
-int claims_enter_waiting(struct server *s, struct inode *i)
-{
-	struct claims *c = s->claims;
-	int64_t until_ns = clock_now() + (int64_t)s->settings->wait_ms * 1000000;
-	struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
-	int err = 0;
-	pthread_mutex_lock(&i->lock);
-	while (i->claimed && !err) {
-		pthread_mutex_lock(&c->lock); /* what frees it takes this after the inode's */
-		pthread_mutex_unlock(&i->lock);
-		err = pthread_cond_timedwait(&c->freed, &c->lock, &until);
-		pthread_mutex_unlock(&c->lock);
-		pthread_mutex_lock(&i->lock);
-	}
-	bool enters = !i->claimed;
-	i->opening += enters;
-	pthread_mutex_unlock(&i->lock);
-	return enters ? 0 : EIO;
 }
 
 void claims_leave(struct inode *i)
@@ -93,15 +49,11 @@ bool claim_try_locked(struct inode *i)
 
 void claim_end(struct server *s, struct inode *i)
 {
-	struct claims *c = s->claims;
 	pthread_mutex_lock(&i->lock);
 	if (i->claimed == CLAIMED_COUNTED)
 		write_handles_put(&i->extra->handles);
 	i->claimed = UNCLAIMED;
 	pthread_mutex_unlock(&i->lock);
-	pthread_mutex_lock(&c->lock);
-	pthread_cond_broadcast(&c->freed);
-	pthread_mutex_unlock(&c->lock);
 	room_call(s->room, i);
 }
 

@@ -16,18 +16,13 @@
 
 struct server;
 
-struct claims;
-struct claims *claims_new(void);
-void claims_free(struct claims *c);
+#define CLAIM_BUSY ERESTART /* told to nobody but replay.h, which waits for its end */
 
-/* An open is on its way, and ends with claims_leave(). false: it has to wait, parked_claimed(), and
- * begins anew then. */
+/* A visit, which ends with claims_leave(). false: it has to wait: an open parked_claimed(),
+ * anything else fails with CLAIM_BUSY. Never under a claim of one's own. */
 bool claims_enter(struct inode *i);
 /* -EINPROGRESS: `w` waits, and is called when the file is free; 0: it is; else room_enter()'s. */
 int claims_wait(struct server *s, struct inode *i, struct room_wait *w);
-/* claims_enter() for who may wait here, as long as a request may. Never under a claim of one's own.
- */
-int claims_enter_waiting(struct server *s, struct inode *i);
 void claims_leave(struct inode *i);
 
 /* 0: the file is the caller's until claim_end(). Looks for mappings that are left of handles, too,

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "fuse/inode_table.h"
 #include "fuse/names.h"
+#include "fuse/quota.h"
 #include "fuse/server.h"
 
 struct handle_table {
@@ -14,7 +15,7 @@ struct handle_table {
 	GArray *free_slots; /* of uint32_t */
 	GQueue holding; /* of struct handle, by `held`: those that keep a descriptor, oldest first
 	                 */
-	uint64_t most;  /* of these */
+	struct quota quota; /* of these; under lock */
 };
 
 /* What the daemon itself needs: the store's, the source's, what requests under way open. */
@@ -31,7 +32,7 @@ struct handle_table *handle_table_new(uint64_t descriptors)
 	t->slots = g_ptr_array_new_with_free_func(g_free);
 	t->free_slots = g_array_new(FALSE, FALSE, sizeof(uint32_t));
 	g_queue_init(&t->holding);
-	t->most = (descriptors - MIN(descriptors / 4 * 3, OWN_MAX)) / DESCRIPTORS_EACH;
+	t->quota.normal = (descriptors - MIN(descriptors / 4 * 3, OWN_MAX)) / DESCRIPTORS_EACH;
 	return t;
 }
 
@@ -67,10 +68,12 @@ static bool can_go_locked(const struct handle *h)
 static bool take_one(struct handle_table *t, struct content **c, int *fd)
 {
 	bool found = false;
+	int64_t now = clock_now();
 	*c = NULL;
 	*fd = -1;
 	pthread_mutex_lock(&t->lock);
-	for (int n = 0; n < LOOKS && !found && t->holding.length > t->most; n++) {
+	uint64_t most = quota_most(&t->quota, now);
+	for (int n = 0; n < LOOKS && !found && t->holding.length > most; n++) {
 		struct handle *h = t->holding.head->data;
 		/* who has it may be about to wait for the table */
 		bool mine = pthread_mutex_trylock(&h->lock) == 0;
@@ -106,7 +109,7 @@ static void trim(struct handle_table *t)
 void handle_table_spare(struct handle_table *t)
 {
 	pthread_mutex_lock(&t->lock);
-	t->most = MIN(t->most, (uint64_t)t->holding.length) * 7 / 8;
+	quota_lessen(&t->quota, t->holding.length, clock_now());
 	pthread_mutex_unlock(&t->lock);
 	trim(t);
 }
@@ -118,7 +121,7 @@ void handle_hold(struct handle_table *t, struct handle *h)
 		h->held.data = h;
 		g_queue_push_tail_link(&t->holding, &h->held);
 	}
-	bool many = t->holding.length > t->most;
+	bool many = t->holding.length > quota_most(&t->quota, clock_now());
 	pthread_mutex_unlock(&t->lock);
 	if (many)
 		trim(t);

@@ -43,7 +43,7 @@ struct handle *handle_get(struct handle_table *t, uint64_t fh); /* NULL: not ali
 GHashTable *handle_table_paths(struct handle_table *t, struct server *s);
 /* It keeps a descriptor since just now: another may lose its own. With no lock. */
 void handle_hold(struct handle_table *t, struct handle *h);
-/* The daemon is out of descriptors: handles keep fewer from now on. */
+/* The daemon is out of descriptors: handles keep fewer, for a while (quota.h). */
 void handle_table_spare(struct handle_table *t);
 /* The handle is gone; its references are dropped. */
 void handle_close(struct server *s, struct handle *h);

@@ -223,9 +223,8 @@ static int keep_now(struct server *s, struct inode *i)
 	int err = keep_ancestors(s, i);
 	if (err)
 		return err;
-	err = claims_enter_waiting(s, i); /* its version stays what it is meanwhile */
-	if (err)
-		return err;
+	if (!claims_enter(i)) /* its version stays what it is meanwhile */
+		return CLAIM_BUSY;
 	err = i->local ? 0 : keep(s, i);
 	claims_leave(i);
 	return err;
@@ -341,35 +340,46 @@ int inode_refresh(struct server *s, struct inode *i)
 	return err;
 }
 
-/* A file with several remote names, one of which was changed: true: it is local. */
-static bool take_linked(struct server *s, struct inode *i)
+/* A file with several remote names, one of which was changed: 0: it is local. A positive errno;
+ * ENOENT: it is not. */
+static int take_linked(struct server *s, struct inode *i)
 {
 	struct tree_node node;
 	g_autofree char *path =
 	        g_strdup_printf("/links/%02x/%016" PRIx64, (unsigned)(i->ino & 0xff), i->ino);
-	if (tree_look(s->store, path, &node) != 0)
-		return false;
+	int err = -tree_look(s->store, path, &node);
+	if (err)
+		return err == ESTALE ? ENOENT : err;
 	if (node.st.st_nlink == 0) { /* its last name went, and then the daemon */
 		tree_index_drop(s->store, i->ino);
 		tree_node_clear(&node);
-		return false;
+		return ENOENT;
 	}
 	i->indexed = true;
 	inode_take(s, i, &node);
 	tree_node_clear(&node);
-	return true;
+	return 0;
 }
 
 struct inode *inode_listed_as(struct server *s, struct inode *dir, const char *name,
-                              const struct listing_entry *entry, bool lookup)
+                              const struct listing_entry *entry, bool lookup, int *err)
 {
 	struct inode *i = inode_intern(s, dir, name, entry, lookup);
+	*err = i ? 0 : ENOMEM;
 	if (!i)
 		return NULL;
-	if (i->local)
+	if (i->local) {
 		inode_refresh(s, i);
-	else if ((!S_ISREG(entry->mode) || entry->nlink < 2 || !take_linked(s, i)) &&
-	         inode_adopt(s, i, entry) == ADOPT_NEVER)
+		return i;
+	}
+	int linked = S_ISREG(entry->mode) && entry->nlink > 1 ? take_linked(s, i) : ENOENT;
+	if (linked == ENOENT && inode_adopt(s, i, entry) == ADOPT_NEVER)
 		inode_list_held(s, i);
-	return i;
+	if (linked == 0 || linked == ENOENT)
+		return i;
+	if (lookup)
+		inode_forget(s, inode_id(i), 1);
+	inode_put(s, i);
+	*err = linked;
+	return NULL;
 }

@@ -34,6 +34,7 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 /* The same of what counts locally, as inode_intern(). */
 struct inode *inode_intern_local(struct server *s, struct inode *parent, const char *name,
                                  const struct tree_node *node, bool lookup);
-/* The inode of a name that its listing tells of: a reference, as it is now. */
+/* The inode of a name that its listing tells of: a reference, as it is now. NULL and a positive
+ * errno. */
 struct inode *inode_listed_as(struct server *s, struct inode *dir, const char *name,
-                              const struct listing_entry *entry, bool lookup);
+                              const struct listing_entry *entry, bool lookup, int *err);

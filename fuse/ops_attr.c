@@ -90,7 +90,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	int err = inode_refresh(s, i);
 	if (err) {
-		fuse_reply_err(req, err);
+		replay_fail(req, err);
 		inode_put(s, i);
 		return;
 	}
@@ -142,7 +142,7 @@ void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_f
 	struct inode *i = inode_get(s->inodes, ino);
 	int err = i ? inode_refresh(s, i) : ESTALE;
 	if (err) {
-		fuse_reply_err(req, err);
+		replay_fail(req, err);
 		inode_put(s, i);
 		return;
 	}
@@ -234,7 +234,7 @@ static void setattr_end(fuse_req_t req, struct inode *i, const struct stat *attr
 	if (err == 0)
 		err = inode_refresh(s, i);
 	if (err) {
-		fuse_reply_err(req, err);
+		replay_fail(req, err);
 		return;
 	}
 	struct stat st;
@@ -275,7 +275,7 @@ static void truncate_then(struct parked *p, int fd)
 	struct setting *set = p->data;
 	int err = fd >= 0 ? cut(p, fd, set->attr.st_size) : 0;
 	if (err) {
-		fuse_reply_err(p->req, err);
+		replay_fail(p->req, err);
 		return;
 	}
 	inode_cut(p->inode, set->attr.st_size);
@@ -341,7 +341,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		return;
 	}
 	if (err)
-		fuse_reply_err(req, err);
+		replay_fail(req, err);
 	else
 		setattr_end(req, i, attr, to_set);
 	inode_put(s, i);

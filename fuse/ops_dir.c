@@ -11,8 +11,8 @@
 /* Offsets: 1 is past ".", 2 past "..", cookie + 2 past an entry */
 #define DOTS 2
 
-/* st_ino and type of what counts locally. */
-static void local_number(struct server *s, struct inode *dir, const char *name, struct stat *st)
+/* st_ino and type of what counts locally; a positive errno that is waited for (replay.h). */
+static int local_number(struct server *s, struct inode *dir, const char *name, struct stat *st)
 {
 	struct tree_node node;
 	pthread_rwlock_rdlock(&s->names);
@@ -20,10 +20,11 @@ static void local_number(struct server *s, struct inode *dir, const char *name, 
 	int err = tree_look(s->store, path, &node);
 	pthread_rwlock_unlock(&s->names);
 	if (err)
-		return;
+		return replay_waits_for(-err) ? -err : 0;
 	st->st_ino = numbers_shown(s->numbers, node.st.st_ino);
 	st->st_mode = node.st.st_mode;
 	tree_node_clear(&node);
+	return 0;
 }
 
 /* The inode of an entry, with a kernel lookup; NULL: the kernel asks when it wants to know. */
@@ -38,13 +39,13 @@ static struct inode *entry_inode(struct parked *p, struct listing *l,
 	directory_entry(inode_open_directory(s, p->inode), l, de->index, &entry);
 	if (S_ISREG(entry.mode) && !(entry.flags & LISTING_SIZE_EXACT))
 		return NULL;
-	return inode_listed_as(s, p->inode, de->name, &entry, true);
+	return inode_listed_as(s, p->inode, de->name, &entry, true, &err);
 }
 
 /* One entry into the buffer; its size, which may be more than is left. An entry without an
  * inode leaves the kernel to ask for its attributes when somebody wants them. */
 static size_t entry_add(struct parked *p, char *buf, size_t left, struct listing *l,
-                        const struct directory_entry *de)
+                        const struct directory_entry *de, int *err)
 {
 	struct server *s = p->server;
 	off_t next = (off_t)de->position + DOTS;
@@ -54,7 +55,7 @@ static size_t entry_add(struct parked *p, char *buf, size_t left, struct listing
 	struct fuse_entry_param e = {.attr = {.st_ino = ino, .st_mode = de->type}};
 	if (!p->plus) {
 		if (de->local)
-			local_number(s, p->inode, de->name, &e.attr);
+			*err = local_number(s, p->inode, de->name, &e.attr);
 		return fuse_add_direntry(p->req, buf, left, de->name, &e.attr, next);
 	}
 	size_t size = fuse_add_direntry_plus(p->req, NULL, 0, de->name, &e, next);
@@ -96,12 +97,16 @@ static void readdir_listed(struct parked *p, struct listing *l)
 	}
 	struct directory *d = inode_open_directory(p->server, p->inode);
 	struct directory_entry de = {.position = p->offset > DOTS ? p->offset - DOTS : 0};
+	int err = 0;
 	while (!full && directory_next(d, l, de.position, &de)) {
-		size_t size = entry_add(p, buf + used, p->size - used, l, &de);
-		full = size > p->size - used;
+		size_t size = entry_add(p, buf + used, p->size - used, l, &de, &err);
+		full = err || size > p->size - used;
 		used += full ? 0 : size;
 	}
-	fuse_reply_buf(p->req, buf, used);
+	if (err && used == 0)
+		replay_fail(p->req, err);
+	else
+		fuse_reply_buf(p->req, buf, used);
 	parked_free(p);
 }
 
@@ -109,7 +114,7 @@ static void readdir_listed(struct parked *p, struct listing *l)
  * does not have would be an empty one, without an error. */
 static void readdir_failed(struct parked *p, int error)
 {
-	fuse_reply_err(p->req, error == ENOENT ? EIO : error);
+	replay_fail(p->req, error == ENOENT ? EIO : error);
 }
 
 static void readdir_start(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)

@@ -94,11 +94,7 @@ static void open_fail(const struct opening *o, int err)
 	struct server *s = fuse_req_userdata(o->req);
 	claims_leave(i);
 	access_release(s, i, o->fi->flags);
-	struct parked *p = open_park(o);
-	if (parked_is_short(p, err))
-		parked_later(p, err);
-	else
-		parked_fail(p, err);
+	replay_fail(o->req, err);
 	inode_put(s, i);
 }
 
@@ -190,7 +186,7 @@ static void open_begin(const struct opening *o)
 	int err = inode_is_gone(s, i) ? ESTALE : access_open(s, i, flags);
 	if (err) {
 		claims_leave(i);
-		fuse_reply_err(o->req, err);
+		replay_fail(o->req, err);
 		inode_put(s, i);
 		return;
 	}
@@ -227,7 +223,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		open_begin(&(struct opening){req, i, fi, 0});
 		return;
 	}
-	fuse_reply_err(req, err);
+	replay_fail(req, err);
 	inode_put(s, i);
 }
 

@@ -23,7 +23,7 @@ static void add_run(struct parked *p, struct listing *none)
 	                  ? EROFS
 	                  : access_add_seals(p->server, p->inode, a->seals, a->writable);
 	if (err)
-		fuse_reply_err(p->req, err);
+		replay_fail(p->req, err);
 	else
 		fuse_reply_ioctl(p->req, 0, NULL, 0);
 	parked_free(p);
@@ -33,7 +33,7 @@ static void sync_run(struct parked *p, struct listing *none)
 {
 	int err = -store_sync(p->server->store);
 	if (err)
-		fuse_reply_err(p->req, err);
+		replay_fail(p->req, err);
 	else
 		fuse_reply_ioctl(p->req, 0, NULL, 0);
 	parked_free(p);

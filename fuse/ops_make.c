@@ -16,6 +16,7 @@
 #include "fuse/iomode.h"
 #include "fuse/names.h"
 #include "fuse/ops.h"
+#include "fuse/replay.h"
 #include "fuse/setid.h"
 
 /* The directory of a new name, with a reference; NULL and a positive errno. */
@@ -47,13 +48,15 @@ static struct tree_maker maker(fuse_req_t req, uint32_t mode, dev_t rdev, const 
 	};
 }
 
-/* The new name, looked up: a reference. */
+/* The new name, looked up: a reference. It is there, whatever comes of that. */
 static struct inode *made(struct server *s, struct inode *dir, const char *name, uint32_t type,
                           int *err)
 {
 	struct inode *i = child_local(s, dir, name, true, err);
-	if (!i)
+	if (!i) {
+		replay_set_done();
 		return NULL;
+	}
 	if (type == S_IFDIR) {
 		pthread_mutex_lock(&i->lock);
 		if (!i->directory)
@@ -66,16 +69,24 @@ static struct inode *made(struct server *s, struct inode *dir, const char *name,
 	return i;
 }
 
+static int name_make(struct server *s, struct inode *dir, const char *name,
+                     const struct tree_maker *m)
+{
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	int err = -tree_make(s->store, path, m);
+	pthread_rwlock_unlock(&s->names);
+	return err;
+}
+
 static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const struct tree_maker *m)
 {
 	struct server *s = fuse_req_userdata(req);
 	int err;
 	struct inode *dir = directory_for(req, parent, name, &err), *i = NULL;
 	if (dir) {
-		pthread_rwlock_rdlock(&s->names);
-		g_autofree char *path = inode_child_path_locked(dir, name);
-		err = -tree_make(s->store, path, m);
-		pthread_rwlock_unlock(&s->names);
+		if (!replay_is_done())
+			err = name_make(s, dir, name, m);
 		if (err == 0)
 			i = made(s, dir, name, m->mode & S_IFMT, &err);
 		inode_put(s, dir);
@@ -83,7 +94,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const stru
 	if (i)
 		entry_reply(s, req, i);
 	else
-		fuse_reply_err(req, err);
+		replay_fail(req, err);
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -103,7 +114,8 @@ static int file_make(struct server *s, struct inode *dir, const char *name,
 {
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_child_path_locked(dir, name);
-	int fd = tree_make_file(s->store, path, m);
+	int fd = replay_is_done() ? tree_open(s->store, path, O_RDWR)
+	                          : tree_make_file(s->store, path, m);
 	pthread_rwlock_unlock(&s->names);
 	return fd;
 }
@@ -130,7 +142,7 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 	if (i)
 		entry_reply(s, req, i);
 	else
-		fuse_reply_err(req, err);
+		replay_fail(req, err);
 }
 
 /* `fd` is taken over. */
@@ -168,7 +180,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	}
 	if (fd >= 0)
 		close(fd);
-	fuse_reply_err(req, err);
+	replay_fail(req, err);
 }
 
 void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi)
@@ -190,7 +202,7 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 	if (fd >= 0 && err == 0) {
 		node.st.st_nlink = 0;
 		i = inode_intern_local(s, dir, "", &node, true);
-		err = i ? 0 : ENFILE;
+		err = i ? 0 : ENOMEM;
 	}
 	tree_node_clear(&node);
 	if (i) {
@@ -208,7 +220,7 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 		close(fd);
 		tree_orphan_drop(s->store, number);
 	}
-	fuse_reply_err(req, err);
+	replay_fail(req, err);
 }
 
 /* Of a file without a name, its number in the store goes with the first one. */
@@ -238,7 +250,7 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 	struct inode *i = dir ? inode_get(s->inodes, ino) : NULL;
 	if (dir)
 		err = i ? inode_keep(s, i) : ESTALE;
-	if (dir && err == 0) {
+	if (dir && err == 0 && !replay_is_done()) {
 		inode_ref(s->inodes, dir); /* of the name */
 		pthread_rwlock_wrlock(&s->names);
 		err = link_locked(s, i, dir, newname, &dropped);
@@ -252,5 +264,5 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 	if (i)
 		entry_reply(s, req, i);
 	else
-		fuse_reply_err(req, err);
+		replay_fail(req, err);
 }

@@ -38,7 +38,7 @@ struct inode *child_local(struct server *s, struct inode *dir, const char *name,
 	struct inode *i = inode_intern_local(s, dir, name, &node, lookup);
 	tree_node_clear(&node);
 	if (!i)
-		*err = ENFILE;
+		*err = ENOMEM;
 	/* put there by hand, or by a version that did not keep the way to what it kept */
 	if (!dir->local && inode_id(dir) != FUSE_ROOT_ID && !s->read_only)
 		inode_keep_quietly(s, dir);
@@ -54,7 +54,7 @@ static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const
 	if (child)
 		entry_reply(s, req, child);
 	else
-		fuse_reply_err(req, err == ENOENT ? EIO : err);
+		replay_fail(req, err == ENOENT ? EIO : err);
 }
 
 static void lookup_resolved(struct parked *p, struct listing *none);
@@ -85,13 +85,13 @@ static void lookup_answer(struct server *s, fuse_req_t req, struct inode *i, str
 		parked_attributes(p, d, l, index);
 		return;
 	}
-	struct inode *child = inode_listed_as(s, i, name, &entry, true);
+	int err;
+	struct inode *child = inode_listed_as(s, i, name, &entry, true, &err);
 	inode_put(s, i);
-	if (!child) {
-		fuse_reply_err(req, ENFILE);
-		return;
-	}
-	entry_reply(s, req, child);
+	if (child)
+		entry_reply(s, req, child);
+	else
+		replay_fail(req, err);
 }
 
 static void lookup_listed(struct parked *p, struct listing *l)
@@ -174,7 +174,7 @@ static void local_readlink(struct server *s, fuse_req_t req, struct inode *i)
 	if (n >= 0)
 		target[n] = '\0';
 	if (n < 0)
-		fuse_reply_err(req, -n);
+		replay_fail(req, -n);
 	else
 		fuse_reply_readlink(req, target);
 	inode_put(s, i);

@@ -37,7 +37,7 @@ static void read_opened(struct parked *p, struct listing *none)
 	struct handle *h = handle_get(s->handles, fi->fh);
 	int fd = h && !p->content ? handle_local_fd(s, h) : -1;
 	int err = p->content ? -content_open(p->content) : fd < 0 ? -fd : 0;
-	if (h && parked_is_short(p, err)) {
+	if (h && replay_waits_for(err)) {
 		parked_later(p, EIO);
 		return;
 	}
@@ -52,12 +52,12 @@ static void read_local(struct server *s, fuse_req_t req, struct handle *h, size_
                        off_t offset, const struct fuse_file_info *fi)
 {
 	int fd = handle_local_fd(s, h);
-	if (fd == -EMFILE || fd == -ENFILE) {
+	if (replay_waits_for(-fd)) {
 		read_later(s, req, h->inode, size, offset, fi);
 		return;
 	}
 	if (fd < 0) {
-		fuse_reply_err(req, -fd);
+		replay_fail(req, -fd);
 		return;
 	}
 	struct fuse_bufvec data = FUSE_BUFVEC_INIT(size);
@@ -139,7 +139,7 @@ static void read_anew(struct parked *p, struct listing *none)
  * name has another file, and the one that was opened is no more at the source. */
 static void read_fail(struct parked *p, int error)
 {
-	bool later = parked_is_short(p, error);
+	bool later = replay_waits_for(error);
 	if (error != ECANCELED && !later) {
 		fuse_reply_err(p->req, error == ESTALE ? EIO : error);
 		return;
@@ -229,10 +229,10 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	if (!c || (uint64_t)offset >= total) {
 		if (c)
 			fuse_reply_buf(req, NULL, 0);
-		else if (err == -EMFILE || err == -ENFILE)
+		else if (replay_waits_for(-err))
 			read_later(s, req, i, size, offset, fi);
 		else
-			fuse_reply_err(req, -err);
+			replay_fail(req, -err);
 		g_clear_pointer(&c, content_unref);
 		return;
 	}
@@ -267,7 +267,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 		if (fd >= 0)
 			handle_local_done(s, h);
 		if (at < 0)
-			fuse_reply_err(req, err);
+			replay_fail(req, err);
 		else
 			fuse_reply_lseek(req, at);
 		return;

@@ -22,8 +22,7 @@ struct inode *child_known(struct server *s, struct inode *dir, const char *name,
 	} else if (kind == CHILD_REMOTE) {
 		struct listing_entry e;
 		directory_entry(d, l, index, &e);
-		i = inode_listed_as(s, dir, name, &e, false);
-		*err = i ? 0 : ENFILE;
+		i = inode_listed_as(s, dir, name, &e, false, err);
 	}
 	if (l)
 		listing_unref(l);
@@ -187,7 +186,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 		err = unlink_once(s, parent, name);
 	if (err == 0)
 		store_reserve(s->store);
-	fuse_reply_err(req, err);
+	replay_fail(req, err);
 }
 
 static int rmdir_once(struct parked *p)
@@ -206,14 +205,14 @@ static int rmdir_once(struct parked *p)
 /* Whether it is empty its listing says. */
 static void rmdir_listed(struct parked *p, struct listing *l)
 {
-	fuse_reply_err(p->req, rmdir_once(p));
+	replay_fail(p->req, rmdir_once(p));
 	parked_free(p);
 }
 
 static void rmdir_refused(struct parked *p, struct listing *none)
 {
 	int err = rmdir_once(p);
-	fuse_reply_err(p->req, err == EIO ? (int)p->offset : err);
+	replay_fail(p->req, err == EIO ? (int)p->offset : err);
 	parked_free(p);
 }
 
@@ -222,8 +221,8 @@ static void rmdir_refused(struct parked *p, struct listing *none)
 static void rmdir_unlisted(struct parked *p, int error)
 {
 	struct server *s = p->server;
-	if (error == EINTR) {
-		fuse_reply_err(p->req, error);
+	if (error == EINTR || replay_waits_for(error)) { /* it was not asked */
+		replay_fail(p->req, error);
 		return;
 	}
 	struct parked *q = parked_new(s, p->req, inode_ref(s->inodes, p->inode), p->name);
@@ -245,7 +244,7 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 		p->fail = rmdir_unlisted;
 		parked_list(p, inode_open_directory(s, i));
 	} else {
-		fuse_reply_err(req, err);
+		replay_fail(req, err);
 	}
 	inode_put(s, i);
 	inode_put(s, dir);

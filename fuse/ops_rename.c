@@ -194,7 +194,7 @@ static void rename_listed(struct parked *p, struct listing *l)
 	int err = r.to ? rename_begin(s, &r) : ESTALE;
 	if (err == 0)
 		err = rename_run(s, &r);
-	fuse_reply_err(p->req, err);
+	replay_fail(p->req, err);
 	rename_end(s, &r);
 	parked_free(p);
 }
@@ -229,7 +229,7 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	} else {
 		if (err == 0)
 			err = rename_run(s, &r);
-		fuse_reply_err(req, err);
+		replay_fail(req, err);
 	}
 	rename_end(s, &r);
 }

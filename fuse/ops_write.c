@@ -72,7 +72,7 @@ static void write_answer(struct parked *p, int64_t n)
 	if (n == -EPERM || (n >= 0 && n < (int64_t)w->wanted))
 		access_refused(p->server, p->inode);
 	if (n < 0) {
-		fuse_reply_err(p->req, -n);
+		replay_fail(p->req, -n);
 		return;
 	}
 	inode_grown(p->inode, w->offset + n);
@@ -91,7 +91,7 @@ static void write_park(fuse_req_t req, struct inode *i, struct fuse_bufvec *data
 	ssize_t n = fuse_buf_copy(&to, data, 0);
 	if (n < 0) {
 		g_free(w);
-		fuse_reply_err(req, -n);
+		replay_fail(req, -n);
 		return;
 	}
 	w->offset = offset;
@@ -124,16 +124,17 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	else
 		err = setid_write(req, i, fi);
 	if (err) {
-		fuse_reply_err(req, err);
+		replay_fail(req, err);
 		return;
 	}
-	int fd = i->born ? handle_local_fd(s, h) : -EMFILE;
-	if (fd == -EMFILE || fd == -ENFILE) { /* short of descriptors: it may wait, too */
+	bool born = i->born;
+	int fd = born ? handle_local_fd(s, h) : -1;
+	if (!born || replay_waits_for(-fd)) {
 		write_park(req, i, data, offset, fi->writepage);
 		return;
 	}
 	if (fd < 0) {
-		fuse_reply_err(req, -fd);
+		replay_fail(req, -fd);
 		return;
 	}
 	access_begin(s);
@@ -150,7 +151,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	if (err || allowed < fuse_buf_size(data))
 		access_refused(s, i);
 	if (n < 0)
-		fuse_reply_err(req, -n);
+		replay_fail(req, -n);
 	else
 		fuse_reply_write(req, n);
 }
@@ -186,7 +187,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	if (!err && (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
 		err = EOPNOTSUPP;
 	if (err) {
-		fuse_reply_err(req, err);
+		replay_fail(req, err);
 		inode_put(s, i);
 		return;
 	}
@@ -220,7 +221,7 @@ static void fsync_run(struct parked *p, struct listing *none)
 		if (failed == 0)
 			failed = content_sync(c, w->datasync);
 		content_unref(c);
-		fuse_reply_err(p->req, -failed);
+		replay_fail(p->req, -failed);
 		parked_free(p);
 		return;
 	}
@@ -234,7 +235,7 @@ static void fsync_run(struct parked *p, struct listing *none)
 	} else if (fd != -ENOENT && fd != -ESTALE) { /* nothing local: nothing to sync */
 		err = -fd;
 	}
-	fuse_reply_err(p->req, err);
+	replay_fail(p->req, err);
 	parked_free(p);
 }
 
@@ -286,7 +287,7 @@ static void copy_then(struct parked *p, int fd)
 	if (from >= 0)
 		handle_local_done(p->server, c->in);
 	if (n < 0) {
-		fuse_reply_err(p->req, err);
+		replay_fail(p->req, err);
 		return;
 	}
 	inode_grown(p->inode, out);
@@ -309,7 +310,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	uint64_t allowed;
 	int err = access_write(out->inode, off_out, length, false, &allowed);
 	if (err) {
-		fuse_reply_err(req, err);
+		replay_fail(req, err);
 		return;
 	}
 	if (!in->inode->born || !out->inode->born) {

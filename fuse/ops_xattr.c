@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 #include "fuse/access.h"
 #include "fuse/ops.h"
+#include "fuse/replay.h"
 #include "fuse/setid.h"
 
 /* size 0 asks how much there is */
@@ -50,7 +51,7 @@ static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const
 	                 : tree_listxattr(s->store, path, value, size);
 	pthread_rwlock_unlock(&s->names);
 	if (n < 0)
-		fuse_reply_err(req, -n);
+		replay_fail(req, -n);
 	else if (size == 0)
 		fuse_reply_xattr(req, n);
 	else
@@ -120,7 +121,7 @@ static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const
 		err = EPERM;
 	if (err == 0)
 		err = inode_keep(s, i);
-	if (err == 0) {
+	if (err == 0 && !replay_is_done()) {
 		pthread_rwlock_rdlock(&s->names);
 		g_autofree char *path = inode_path_locked(i);
 		err = value ? -tree_setxattr(s->store, path, name, value, size, flags)
@@ -133,9 +134,12 @@ static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const
 		setid_capability_went(req, i);
 	if (err == 0 && g_str_has_prefix(name, "system.posix_acl_"))
 		inode_refresh(s, i); /* it is the mode, too */
-	if (err == 0 && value && strcmp(name, "system.posix_acl_access") == 0)
+	if (err == 0 && value && strcmp(name, "system.posix_acl_access") == 0) {
 		err = setid_acl(req, i);
-	fuse_reply_err(req, err);
+		if (err)
+			replay_set_done();
+	}
+	replay_fail(req, err);
 	inode_put(s, i);
 }
 

@@ -30,6 +30,7 @@ struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, con
 	p->began_ns = clock_now();
 	pthread_mutex_init(&p->lock, NULL);
 	p->operation = LACUNA_WRITE;
+	p->replay = replay_get();
 	if (name)
 		memcpy(p->name, name, len);
 	return p;
@@ -42,6 +43,7 @@ void parked_unref(struct parked *p)
 	if (p->content)
 		content_unref(p->content);
 	inode_put(p->server, p->inode);
+	replay_put(p->replay);
 	pthread_mutex_destroy(&p->lock);
 	g_free(p->data);
 	g_free(p);
@@ -55,11 +57,20 @@ void parked_free(struct parked *p)
 
 void parked_fail(struct parked *p, int error)
 {
+	struct replay_hand before = replay_switch(p->replay);
 	if (p->fail)
 		p->fail(p, error);
 	else
-		fuse_reply_err(p->req, error);
+		replay_fail(p->req, error);
 	parked_free(p);
+	replay_switch_back(before);
+}
+
+static void resume(struct parked *p, struct listing *listing)
+{
+	struct replay_hand before = replay_switch(p->replay);
+	p->resume(p, listing);
+	replay_switch_back(before);
 }
 
 /* true: nobody else will answer `p`. */
@@ -153,7 +164,7 @@ bool parked_end_dying(struct parked *p)
 static void filled_job(struct pool_job *job)
 {
 	struct parked *p = (struct parked *)((char *)job - offsetof(struct parked, job));
-	p->resume(p, NULL);
+	resume(p, NULL);
 }
 
 void parked_to_disk(struct parked *p)
@@ -198,14 +209,14 @@ int parked_again(struct parked *p)
 /* A limit of ours is none of the reader's; the log has the cause. */
 static int read_errno(int error)
 {
-	return error == EFBIG || error == EMFILE || error == ENFILE ? EIO : error;
+	return error == EFBIG || replay_waits_for(error) ? EIO : error;
 }
 
 static void filled(struct fill_wait *w, int error)
 {
 	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, fill));
 	release(p);
-	bool goes_on = parked_is_short(p, error);
+	bool goes_on = replay_waits_for(error);
 	if (p->operation == LACUNA_READ && !goes_on)
 		error = read_errno(error);
 	if (error && p->operation == LACUNA_READ && !p->again && !goes_on)
@@ -225,7 +236,7 @@ static void listed(struct lister_wait *w, struct listing *listing, int error)
 	if (error)
 		parked_fail(p, error);
 	else
-		p->resume(p, listing);
+		resume(p, listing);
 }
 
 /* An interrupt may come before the wait is queued, and then finds nothing to withdraw: hence
@@ -287,7 +298,7 @@ void parked_list(struct parked *p, struct directory *d)
 	struct listing *listing = NULL;
 	park_list_begin(p);
 	if (park_end(p, lister_want(d, &p->list, &listing))) {
-		p->resume(p, listing);
+		resume(p, listing);
 		listing_unref(listing);
 	}
 }
@@ -296,7 +307,7 @@ void parked_attributes(struct parked *p, struct directory *d, struct listing *l,
 {
 	park_list_begin(p);
 	if (park_end(p, lister_want_attributes(d, l, index, &p->list)))
-		p->resume(p, NULL);
+		resume(p, NULL);
 }
 
 static void judged(struct event *e, enum verdict verdict, int error, int fd)
@@ -310,7 +321,7 @@ static void judged(struct event *e, enum verdict verdict, int error, int fd)
 	if (!passes && fd >= 0)
 		close(fd);
 	if (passes)
-		p->resume(p, NULL);
+		resume(p, NULL);
 	else
 		parked_fail(p, verdict == VERDICT_DENY ? error : EIO);
 }
@@ -336,11 +347,6 @@ bool parked_ask(struct parked *p, uint64_t offset, uint64_t length, bool cached)
 	return asked;
 }
 
-bool parked_is_short(const struct parked *p, int error)
-{
-	return (error == EMFILE || error == ENFILE) && clock_now() - p->began_ns < longest_ns(p);
-}
-
 static void called(struct room_wait *w, int error)
 {
 	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, room));
@@ -353,11 +359,12 @@ static void called(struct room_wait *w, int error)
 
 void parked_later(struct parked *p, int error)
 {
-	handle_table_spare(p->server->handles);
+	if (error != CLAIM_BUSY)
+		handle_table_spare(p->server->handles);
 	p->kind = PARKED_ROOM;
 	p->room = (struct room_wait){.again_ns = clock_now() + LATER_NS,
 	                             .until_ns = p->began_ns + longest_ns(p),
-	                             .error = error,
+	                             .error = EIO, /* none of these is a limit of the caller's */
 	                             .done = called};
 	park_begin(p);
 	int err = room_enter(p->server->room, &p->room);

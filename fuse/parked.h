@@ -14,6 +14,7 @@
 #pragma once
 #include "fuse/event.h"
 #include "fuse/inode.h"
+#include "fuse/replay.h"
 #include "fuse/room.h"
 #include "fuse/server.h"
 
@@ -22,9 +23,10 @@ struct parked {
 	fuse_req_t req;
 	struct inode *inode;
 	struct content *content; /* what a READ waits for: a reference */
+	struct replay *replay;   /* a reference; NULL: it cannot begin anew */
 	/* What was wanted is there: answer, then parked_free(). `listing` is borrowed. */
 	void (*resume)(struct parked *p, struct listing *listing);
-	/* Waited in vain: answers; NULL: the errno. */
+	/* Waited in vain: answers; NULL: replay_fail(). Whatever runs has its request at hand. */
 	void (*fail)(struct parked *p, int error);
 	uint64_t offset, size;
 	void *data; /* owned: g_free() */
@@ -68,14 +70,12 @@ void parked_attributes(struct parked *p, struct directory *d, struct listing *l,
  * fails it. false: nobody is to be asked. What the handler brought is in event.fd, which is the
  * caller's from then on. */
 bool parked_ask(struct parked *p, uint64_t offset, uint64_t length, bool cached);
-/* `error` says that the daemon is short of descriptors, and `p` has time left: others close some
- * meanwhile. */
-bool parked_is_short(const struct parked *p, int error);
-/* Then: resumes `p` on a thread of the disk pool a moment later, or fails it. */
+/* replay_waits_for(error), of what need not or cannot begin anew: resumes `p` on a thread of the
+ * disk pool a moment later, or fails it. */
 void parked_later(struct parked *p, int error);
 /* Somebody has the inode for himself (claim.h): resumes `p` so when he is done, or fails it. */
 void parked_claimed(struct parked *p);
-/* Answers and frees. */
+/* Answers, or lets it begin anew (replay.h), and frees. */
 void parked_fail(struct parked *p, int error);
 /* change.c. What changes bytes: first in what `data` of a request points to. */
 struct changing {

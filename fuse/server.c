@@ -17,6 +17,7 @@
 #include "fetch/store/opening.h"
 #include "fuse/adoption.h"
 #include "fuse/backing.h"
+#include "fuse/caller.h"
 #include "fuse/claim.h"
 #include "fuse/control.h"
 #include "fuse/deadman.h"
@@ -173,6 +174,7 @@ static bool engine_start(struct server *s, int signals, GError **error)
 	struct source *source = source_open(settings->url, &settings->source_options, error);
 	if (!source)
 		return false;
+	caller_begin();
 	s->handlers = handlers_new(s);
 	s->inode_gone = inode_gone;
 	s->failed = g_new0(struct refusals, 1);
@@ -212,7 +214,6 @@ static bool engine_start(struct server *s, int signals, GError **error)
 	        .user = s,
 	};
 	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);
-	s->claims = claims_new();
 	s->room = room_new(s->clock);
 	s->flusher = flusher_new(s->store, s->disk, s->clock);
 	if (s->settings->inode32) {
@@ -273,8 +274,6 @@ static void engine_stop(struct server *s)
 		mishaps_free(s->mishaps);
 	if (s->lister)
 		lister_free(s->lister);
-	if (s->claims)
-		claims_free(s->claims);
 	room_free(s->room);
 	handlers_free(s->handlers);
 	g_free(s->failed);

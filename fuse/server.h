@@ -31,7 +31,6 @@ struct server {
 	bool served;               /* it was mounted */
 	struct backing *backing;   /* passthrough registration */
 	struct notifier *notifier; /* kernel cache invalidation */
-	struct claims *claims;
 	struct room *room;         /* requests that wait for a file or a descriptor */
 	struct flusher *flusher;   /* makes durable what was written */
 	struct vigil *vigil;       /* requests whose process caught a signal */

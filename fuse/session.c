@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "fuse/backing.h"
 #include "fuse/handlers.h"
+#include "fuse/replay.h"
 
 #define BUFFER_SIZE ((1u << 20) + 8192) /* max_write, and room for the header */
 #define SPIN_FROM 32
@@ -238,7 +239,6 @@ static void session_look(struct alarm *alarm)
 static void *session_run(void *arg)
 {
 	struct session *se = arg;
-	struct fuse_session *fuse = se->server->session;
 	struct fuse_buf buf = {.mem = g_malloc(BUFFER_SIZE)};
 	/* an umask of its own, which is that of whoever makes something (tree_make.c) */
 	if (unshare(CLONE_FS) < 0)
@@ -249,7 +249,7 @@ static void *session_run(void *arg)
 		        se->threads > 1 && takes_long(((struct fuse_in_header *)buf.mem)->opcode);
 		bool first = !__atomic_load_n(&se->agreed, __ATOMIC_ACQUIRE);
 		int64_t since = work_begin(se, away);
-		fuse_session_process_buf(fuse, &buf);
+		replay_process(se->server, &buf);
 		if (first)
 			session_answered(se);
 		if (!work_end(se, since))

@@ -234,7 +234,7 @@ class Round:
 
     def scan_fails(self):
         """A directory cannot be read: an error, and nothing that is taken for empty later."""
-        self.fault.set(faults.SCAN, errno.EMFILE, self.choose.randrange(6))
+        self.fault.set(faults.SCAN, errno.EIO, self.choose.randrange(6))
         try:
             crashing.snapshot(self.mounted, self.since)
         except OSError:

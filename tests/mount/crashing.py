@@ -260,7 +260,7 @@ class Campaign:
         kept, done = row.prepare(d), 0
         if epoch and self.program.run("sync", d, env=self.faults.env).returncode != 0:
             raise Wrong("sync failed")
-        mode, error = {SYNC: (faults.SYNCS, errno.EIO), SCAN: (faults.SCAN, errno.EMFILE),
+        mode, error = {SYNC: (faults.SYNCS, errno.EIO), SCAN: (faults.SCAN, errno.EIO),
                        VANISH: (faults.OFF, 0)}.get(
             self.event, (faults.TEAR if torn else faults.KILL, 0))
         self.faults.set(mode, error, left=at - 1)
