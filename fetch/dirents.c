@@ -3,6 +3,7 @@
 #include "fetch/dirents.h"
 #include <errno.h>
 #include <glib.h>
+#include <linux/limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -36,13 +37,24 @@ void dirents_free(struct dirents *d)
 	g_free(d);
 }
 
+/* The file system may not know how many links there are; the kernel knows what it has removed. */
+static bool is_removed(int fd)
+{
+	static const char mark[] = " (deleted)";
+	const ssize_t size = sizeof mark - 1;
+	char link[32], path[PATH_MAX];
+	struct stat st;
+	ssize_t length;
+
+	g_snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	length = readlink(link, path, sizeof path);
+	return length > size && memcmp(path + length - size, mark, (size_t)size) == 0 &&
+	       fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
 static int dirents_failed(const struct dirents *d, int err)
 {
-	struct stat st;
-
-	if (err != ENOENT || (fstat(d->fd, &st) == 0 && st.st_nlink == 0))
-		return -err;
-	return -EIO;
+	return err == ENOENT && !is_removed(d->fd) ? -EIO : -err;
 }
 
 static bool is_dots(const char *name)
