@@ -33,6 +33,15 @@ bool transfer_holds_any_locked(const struct transfer *t, uint64_t first, uint64_
 	return false;
 }
 
+static void transfer_scatter_locked(struct transfer *t)
+{
+	if (t->held)
+		return;
+	t->held = g_malloc0(content_chunks(t->content) / 8 + 1);
+	for (uint64_t k = t->first; k <= t->last; k++)
+		bit_set(t->held, k);
+}
+
 static void transfer_uncharge_locked(struct transfer *t, uint64_t bytes)
 {
 	bytes = MIN(bytes, t->charge);
@@ -95,7 +104,8 @@ bool transfer_give_locked(struct transfer *t)
 	for (GList *l = c->transfers; l; l = l->next) {
 		struct transfer *other = l->data;
 
-		if (other == t || other->held == NULL || other->ended || other->cursor > t->first ||
+		if (other == t || other->held == NULL || other->began_ns == 0 || other->ended ||
+		    other->cursor > t->first ||
 		    !delivery_chunks(c, other->offset, other->length, &first, &last) ||
 		    t->first < first || t->last > last)
 			continue;
@@ -110,19 +120,30 @@ bool transfer_give_locked(struct transfer *t)
 	return false;
 }
 
+/* Of a transfer that may find out yet that the source is to be read, whatever was brought. */
+static bool chunk_take_over_locked(struct transfer *holder, uint64_t chunk)
+{
+	if (holder->kind != TRANSFER_FETCH || holder->began_ns != 0 || holder->ended)
+		return false;
+	transfer_scatter_locked(holder);
+	transfer_release_locked(holder, chunk);
+	return true;
+}
+
 void transfer_widen_locked(struct transfer *t, uint64_t offset, uint64_t length)
 {
 	struct content *c = t->content;
+	struct transfer *holder;
 	uint64_t first, last;
 
-	t->held = g_malloc0(content_chunks(c) / 8 + 1);
-	for (uint64_t k = t->first; k <= t->last; k++)
-		bit_set(t->held, k);
+	transfer_scatter_locked(t);
 	if (!delivery_chunks(c, offset, length, &first, &last))
 		return;
 	for (uint64_t k = first; k <= last; k++) {
-		enum chunk_state state = chunk_state_locked(c, k, NULL);
+		enum chunk_state state = chunk_state_locked(c, k, &holder);
 
+		if (holder && holder != t && t->read.brought && chunk_take_over_locked(holder, k))
+			state = CHUNK_ABSENT;
 		if (state == CHUNK_ABSENT || state == CHUNK_DOUBTFUL)
 			transfer_hold_locked(t, k);
 	}

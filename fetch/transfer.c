@@ -111,10 +111,14 @@ static int transfer_begin(struct source_read *r)
 	if (err == 0) {
 		bool wider = r->offset != t->offset || r->length != t->length;
 
-		if (wider && transfer_give_locked(t))
+		if (wider && !r->brought && transfer_give_locked(t))
 			err = -ECANCELED;
 		else if (wider)
 			transfer_widen_locked(t, r->offset, r->length);
+		if (t->first > t->last) /* others brought it meanwhile */
+			err = -ECANCELED;
+	}
+	if (err == 0) {
 		t->offset = r->offset;
 		t->length = r->length;
 		t->began_ns = clock_now();

@@ -14,6 +14,7 @@ struct commit {
 struct commits {
 	pthread_mutex_t lock;
 	GHashTable *by_ino; /* uint64 ino → struct commit, owned: under way, or failed */
+	unsigned under_way;
 };
 
 struct commits *commits_new(void)
@@ -41,6 +42,7 @@ void commits_begin(struct commits *c, uint64_t ino)
 		g_hash_table_insert(c->by_ino, &commit->ino, commit);
 	}
 	commit->under_way++;
+	c->under_way++;
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -49,6 +51,7 @@ void commits_end(struct commits *c, uint64_t ino, int error)
 	pthread_mutex_lock(&c->lock);
 	struct commit *commit = g_hash_table_lookup(c->by_ino, &ino);
 	commit->error = error;
+	c->under_way--;
 	if (--commit->under_way == 0 && error == 0)
 		g_hash_table_remove(c->by_ino, &ino);
 	pthread_mutex_unlock(&c->lock);
@@ -61,4 +64,12 @@ int commits_state(struct commits *c, uint64_t ino)
 	int error = !commit ? 0 : commit->under_way > 0 ? EINPROGRESS : EIO;
 	pthread_mutex_unlock(&c->lock);
 	return error;
+}
+
+bool commits_any(struct commits *c)
+{
+	pthread_mutex_lock(&c->lock);
+	bool any = c->under_way > 0;
+	pthread_mutex_unlock(&c->lock);
+	return any;
 }

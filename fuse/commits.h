@@ -2,10 +2,12 @@
  * Copyright the lacunafs authors */
 
 /* What handlers brought and is on its way into files: a mark by which a handler is not asked for a
- * file any more waits for it, or who reads meanwhile would get what the source has.
+ * file any more waits for it, and so does a handler that leaves, or a concurrent reader would get
+ * what the source has.
  * Locking: a mutex of its own
  */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 struct commits;
@@ -16,3 +18,5 @@ void commits_begin(struct commits *c, uint64_t ino);
 void commits_end(struct commits *c, uint64_t ino, int error);
 /* 0; EINPROGRESS: some are under way; EIO: the last one failed. */
 int commits_state(struct commits *c, uint64_t ino);
+/* Is one under way, of whatever file? */
+bool commits_any(struct commits *c);

@@ -30,6 +30,7 @@ struct event { /* zeroed; embedded by who asks, who fills in the first four */
 	GArray *brought;              /* owned; of struct extent: when who brings none got it */
 	struct handler *with;         /* has it, or is to get it; NULL: nobody */
 	GList link;                   /* in a queue of that handler's */
+	struct handler *by;           /* whose answer was the last: it stays while `commits` */
 	uint64_t passed;              /* rank of the last handler who let it pass; 0: none */
 	int64_t since_ns, until_ns;   /* asked; the answer is due */
 	int fd;                       /* owned; the scratch file; -1: none yet */

@@ -130,6 +130,7 @@ static int event_answered_locked(struct handler *h, struct event *e, const struc
 	h->answered++;
 	h->denied += a->verdict == LACUNA_DENY;
 	e->passed = h->rank;
+	e->by = h;
 	if (e->brought)
 		brought_limit(e->fd, e->message->size, e->brought);
 	if (a->verdict != LACUNA_DENY) {
@@ -191,8 +192,12 @@ static int answer(struct handler *h, const struct lacuna_answer *a)
 static bool mark_try(struct handler *h, const struct lacuna_mark *m)
 {
 	uint64_t ino = numbers_inner(h->all->server->numbers, m->ino);
-	bool fewer = !(m->flags & LACUNA_MARK_IGNORE) != !(m->flags & LACUNA_MARK_REMOVE);
-	int err = fewer && m->scope == LACUNA_MARK_FILE ? commits_state(h->all->commits, ino) : 0;
+	bool fewer = m->flags == LACUNA_MARK_FLUSH ||
+	             !(m->flags & LACUNA_MARK_IGNORE) != !(m->flags & LACUNA_MARK_REMOVE);
+	int err = !fewer                         ? 0
+	          : m->scope == LACUNA_MARK_FILE ? commits_state(h->all->commits, ino)
+	          : commits_any(h->all->commits) ? EINPROGRESS
+	                                         : 0;
 	if (err == EINPROGRESS)
 		return false;
 	if (err == 0) {
@@ -366,6 +371,8 @@ static void handler_stop(struct handler *h)
 	bool leaves = h->leaves || h->dismissed;
 	bool stays = !leaves && policy != HANDLER_LOST_SOURCE && marks_count(h->marks) > 0;
 	h->serving = h->postpones = false;
+	shutdown(h->fd, SHUT_RDWR); /* it is told now; leaving may take a moment */
+	h->draining = !stays;
 	h->fd = -1;
 	if (h->wake >= 0)
 		close(h->wake);
@@ -377,11 +384,11 @@ static void handler_stop(struct handler *h)
 		          policy == HANDLER_LOST_WAIT   ? "waits for the next of that name"
 		          : policy == HANDLER_LOST_DENY ? "is denied"
 		                                        : "comes from the source");
-	g_autoptr(GArray) over = handler_unload_locked(h, stays);
+	g_autoptr(GArray) over = stays ? handler_unload_locked(h, true) : NULL;
 	pthread_mutex_unlock(&all->lock);
-	for (guint n = 0; n < over->len; n++)
+	for (guint n = 0; over && n < over->len; n++)
 		event_end(all, &g_array_index(over, struct ended, n));
-	if (!stays)
+	if (!stays && handler_leave(h))
 		handler_free(h);
 }
 

@@ -27,6 +27,7 @@ struct handlers *handlers_new(struct server *s)
 void handler_free(struct handler *h)
 {
 	marks_free(h->marks);
+	commits_free(h->commits);
 	if (h->wake >= 0)
 		close(h->wake);
 	g_free(h->name);
@@ -46,7 +47,9 @@ void handlers_free(struct handlers *all)
 
 static bool handler_wants(const struct handler *h, bool every, uint64_t ino, const GArray *parents)
 {
-	return h->every == every && marks_want(h->marks, ino, parents);
+	return h->every == every &&
+	       (!h->draining || commits_state(h->commits, ino) == EINPROGRESS) &&
+	       marks_want(h->marks, ino, parents);
 }
 
 bool handlers_any(const struct handlers *all)
@@ -92,10 +95,10 @@ bool event_pass_locked(struct handlers *all, struct event *e, struct ended *out)
 		struct handler *h = l->data;
 		if (h->rank <= e->passed || !handler_wants(h, e->every, e->ino, e->parents))
 			continue;
-		bool lost = h->fd < 0;
+		bool there = h->fd >= 0, lost = !there && !h->draining;
 		int err = h->unsent.length + h->sent.length >= h->backlog ? EBUSY
 		          : lost && policy == HANDLER_LOST_DENY           ? EIO
-		          : !lost && event_deadlocks(e, h->pid)           ? EDEADLK
+		          : there && event_deadlocks(e, h->pid)           ? EDEADLK
 		                                                          : 0;
 		if (err) {
 			*out = (struct ended){e, VERDICT_DENY, err};
@@ -125,32 +128,25 @@ void event_end(struct handlers *all, struct ended *ended)
 	e->verdict = ended->verdict;
 	e->error = ended->error;
 	e->commits = fd >= 0 && (e->verdict == VERDICT_ALLOW || e->verdict == VERDICT_FETCH);
-	if (e->commits)
+	if (e->commits) {
 		commits_begin(all->commits, e->ino);
+		commits_begin(e->by->commits, e->ino);
+	}
 	e->done(e, ended->verdict, ended->error, fd);
 }
 
-void handlers_committed(struct handlers *all, uint64_t ino, int error)
+void handlers_committed(struct handlers *all, const struct event *e, int error)
 {
-	commits_end(all->commits, ino, error);
+	commits_end(all->commits, e->ino, error);
 	pthread_mutex_lock(&all->lock);
+	commits_end(e->by->commits, e->ino, error);
+	pthread_cond_broadcast(&all->changed);
 	for (GList *l = all->list; l; l = l->next) {
 		struct handler *h = l->data;
 		if (h->postpones)
 			handler_wake(h);
 	}
 	pthread_mutex_unlock(&all->lock);
-}
-
-void event_restart_locked(struct event *e)
-{
-	if (e->fd >= 0)
-		close(e->fd);
-	e->fd = -1;
-	g_clear_pointer(&e->brought, g_array_unref);
-	e->passed = 0;
-	e->fetch = e->allowed = false;
-	e->message->flags |= LACUNA_EVENT_AGAIN;
 }
 
 /* Its end may not come within the call that asked. */
@@ -227,6 +223,14 @@ void handlers_forget(struct handlers *all, uint64_t ino)
 	pthread_mutex_unlock(&all->lock);
 }
 
+void handlers_hurry(struct handlers *all)
+{
+	pthread_mutex_lock(&all->lock);
+	all->hurried = true;
+	pthread_cond_broadcast(&all->changed);
+	pthread_mutex_unlock(&all->lock);
+}
+
 void handlers_stop(struct handlers *all)
 {
 	GQueue over = G_QUEUE_INIT;
@@ -292,7 +296,7 @@ static void question_ended(void *user, struct question *q, int error)
 	struct asked_event *a = q->user;
 	tracers_tell(all->server->tracers, &a->event, error);
 	if (a->event.commits)
-		handlers_committed(all, a->event.ino, error);
+		handlers_committed(all, &a->event, error);
 	event_clear(&a->event);
 	g_free(a);
 }
@@ -308,127 +312,14 @@ const struct asked_ops handlers_asked = {
         .stop = questions_stop,
 };
 
-static gint by_rank(gconstpointer a, gconstpointer b)
-{
-	const struct handler *x = a, *y = b;
-	return x->rank < y->rank ? -1 : x->rank > y->rank;
-}
-
-/* The one of that name: lost ones first. */
-static struct handler *handler_named_locked(struct handlers *all, const struct handler_options *o)
-{
-	struct handler *found = NULL;
-	for (GList *l = all->list; l && !(found && found->fd < 0); l = l->next) {
-		struct handler *h = l->data;
-		if (strcmp(h->name, o->name) == 0 && h->content == o->content)
-			found = h;
-	}
-	return found;
-}
-
-static bool hung_up(int fd)
-{
-	struct pollfd p = {.fd = fd};
-	return fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
-}
-
-struct handler *handlers_attach(struct handlers *all, const struct handler_options *o, int fd,
-                                bool *inherited)
-{
-	struct ucred peer = {0};
-	socklen_t size = sizeof peer;
-	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
-	pthread_mutex_lock(&all->lock);
-	struct handler *h;
-	/* who has just died is about to be found out */
-	while ((h = handler_named_locked(all, o)) && o->name[0] && hung_up(h->fd))
-		pthread_cond_wait(&all->changed, &all->lock);
-	bool busy = all->stopped || (h && h->fd >= 0 && o->name[0]);
-	*inherited = h && h->fd < 0;
-	if (!busy && !*inherited) {
-		h = g_new0(struct handler, 1);
-		h->all = all;
-		h->rank = ++all->attached + (o->content ? UINT64_C(1) << 63 : 0);
-		h->name = g_strdup(o->name);
-		h->content = o->content;
-		h->marks = marks_new();
-		all->list = g_list_insert_sorted(all->list, h, by_rank);
-		__atomic_add_fetch(&all->count, 1, __ATOMIC_RELEASE);
-	}
-	if (!busy) {
-		h->every = o->every;
-		h->backlog = o->backlog ? o->backlog : LACUNA_BACKLOG;
-		h->pid = peer.pid;
-		h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		h->fd = fd;
-	}
-	pthread_mutex_unlock(&all->lock);
-	return busy ? NULL : h;
-}
-
-GArray *handler_unload_locked(struct handler *h, bool stays)
-{
-	struct handlers *all = h->all;
-	GArray *over = g_array_new(FALSE, FALSE, sizeof(struct ended));
-	GQueue had = h->unsent;
-	GList *link;
-	if (!stays) {
-		all->list = g_list_remove(all->list, h);
-		__atomic_sub_fetch(&all->count, 1, __ATOMIC_RELEASE);
-	}
-	g_queue_init(&h->unsent);
-	while ((link = g_queue_pop_tail_link(&h->sent)))
-		g_queue_push_head_link(&had, link);
-	while ((link = g_queue_pop_head_link(&had))) {
-		struct ended ended;
-		event_restart_locked(link->data);
-		if (!event_pass_locked(all, link->data, &ended))
-			g_array_append_val(over, ended);
-	}
-	return over;
-}
-
-/* The next that is lost leaves; those that are attached are told. */
-static struct handler *dismiss_locked(struct handlers *all, const char *name, unsigned *count)
-{
-	struct handler *lost = NULL;
-	for (GList *l = all->list; l; l = l->next) {
-		struct handler *h = l->data;
-		if (strcmp(h->name, name) != 0 || h->dismissed)
-			continue;
-		h->dismissed = true;
-		(*count)++;
-		if (h->fd < 0) {
-			lost = h;
-			break;
-		}
-		shutdown(h->fd, SHUT_RDWR); /* its thread sees it go */
-	}
-	return lost;
-}
-
-unsigned handlers_dismiss(struct handlers *all, const char *name)
-{
-	unsigned count = 0;
-	for (;;) {
-		pthread_mutex_lock(&all->lock);
-		struct handler *lost = dismiss_locked(all, name, &count);
-		g_autoptr(GArray) over = lost ? handler_unload_locked(lost, false) : NULL;
-		pthread_mutex_unlock(&all->lock);
-		if (!lost)
-			return count;
-		for (guint n = 0; n < over->len; n++)
-			event_end(all, &g_array_index(over, struct ended, n));
-		handler_free(lost);
-	}
-}
-
 void handlers_foreach(struct handlers *all, void (*fn)(const struct handler_info *, void *),
                       void *user)
 {
 	pthread_mutex_lock(&all->lock);
 	for (GList *l = all->list; l; l = l->next) {
 		const struct handler *h = l->data;
+		if (h->draining)
+			continue;
 		const struct handler_info info = {
 		        .name = h->name,
 		        .every = h->every,

@@ -21,6 +21,8 @@
 struct handlers;
 
 struct handlers *handlers_new(struct server *s);
+/* What is on its way into files delays no handler that leaves any more: the mount ends. */
+void handlers_hurry(struct handlers *all);
 /* Nobody is asked from here on; who waits gets VERDICT_CANCEL. */
 void handlers_stop(struct handlers *all);
 void handlers_free(struct handlers *all); /* once no handler is served any more */
@@ -40,8 +42,8 @@ bool handlers_withdraw(struct handlers *all, struct event *e);
 /* Nothing has this inode number any more: as in the kernel, marks go with what they are on. */
 void handlers_forget(struct handlers *all, uint64_t ino);
 
-/* Of an event of mode every that was allowed: what was brought is in the file, or is not. */
-void handlers_committed(struct handlers *all, uint64_t ino, int error);
+/* Of an event that `commits`: what was brought is in the file, or is not (a positive errno). */
+void handlers_committed(struct handlers *all, const struct event *e, int error);
 
 struct handler_options {
 	bool every, content;

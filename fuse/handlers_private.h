@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What handlers.c (which event goes to whom) and handler.c (the connection of one) share.
+/* What handlers.c (which event goes to whom), attachment.c (who comes and goes) and handler.c (the
+ * connection of one) share.
  * Locking: all of it under handlers.lock; `_locked` wants it held */
 #pragma once
 #include <pthread.h>
@@ -19,7 +20,7 @@ struct handlers {
 	GList *list;            /* of struct handler, by rank */
 	unsigned count;         /* atomic: of these */
 	uint64_t attached, events;
-	bool stopped;
+	bool hurried, stopped;
 	struct commits *commits;  /* owned */
 	struct refusals refusals; /* of mode holes */
 };
@@ -30,13 +31,15 @@ struct handler {
 	char *name; /* owned */
 	bool every, content;
 	pid_t pid;
-	int fd;           /* borrowed; -1: lost */
-	int wake;         /* eventfd: there is something to do; -1: lost */
-	bool serving;     /* events may be sent */
-	bool leaves;      /* it said so */
-	bool dismissed;   /* somebody else did; under lock */
-	bool postpones;   /* marks wait for commits: it is woken as these end */
-	GQueue postponed; /* of struct lacuna_mark, owned: its thread's alone */
+	int fd;         /* borrowed; -1: lost */
+	int wake;       /* eventfd: there is something to do; -1: lost */
+	bool serving;   /* events may be sent */
+	bool leaves;    /* it said so */
+	bool dismissed; /* somebody else did; under lock */
+	bool draining;  /* it leaves, and is asked only for files that its commits are of */
+	struct commits *commits; /* owned: of events whose last answer was its own */
+	bool postpones;          /* marks wait for commits: it is woken as these end */
+	GQueue postponed;        /* of struct lacuna_mark, owned: its thread's alone */
 	struct marks *marks;
 	int64_t lacks_ns; /* since then no scratch file can be made; 0: it can */
 	int lacks_error;
@@ -59,8 +62,9 @@ void event_end(struct handlers *all, struct ended *ended);
 /* Nothing is asked of it any more: what it has not answered begins anew, with the others, and with
  * itself if it `stays`. Of struct ended: to be ended without the lock. */
 GArray *handler_unload_locked(struct handler *h, bool stays);
-/* As if no handler had seen it. */
-void event_restart_locked(struct event *e);
+/* Takes it out of the list, once what it brought is in the files: a chunk that somebody waits for
+ * may be on its way. Locking: not held. false: it stays in the list, for the mount ends. */
+bool handler_leave(struct handler *h);
 /* Sends what can be sent. false: not all. */
 bool handler_flush_locked(struct handler *h);
 void handler_wake(struct handler *h);

@@ -97,6 +97,7 @@ struct inode {
 	uint8_t untold;      /* answers with its attributes until the kernel is sure of its size */
 	bool complete : 1;   /* whole and trusted, also while content is NULL */
 	bool keep_cache : 1; /* the kernel's pages are of this version */
+	bool cached : 1;     /* it was opened in the page cache: the kernel may have pages */
 	bool ahead : 1;      /* its bytes were fetched before anybody asked: the walk goes on */
 	bool behind : 1;     /* mappings for writing may live in passthrough, without a handle */
 	bool outdated : 1;   /* the listing tells of a newer version */

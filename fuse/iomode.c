@@ -135,7 +135,7 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 		 * beside it */
 		fi->direct_io = exact || seal_refuses_writes(seals) || c.mapped;
 		fi->keep_cache = i->keep_cache;
-		i->keep_cache = true;
+		i->keep_cache = i->cached = true;
 	}
 	pthread_mutex_unlock(&i->lock);
 	if (c.fd >= 0)

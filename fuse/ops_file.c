@@ -26,8 +26,10 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
 	bool lasts = *err == 0 && content_lasts(c);
 	pthread_mutex_lock(&i->lock);
 	/* Of which version is what the kernel has? Where somebody has it open it was dropped then,
-	 * and the kernel would wait for a page that he waits for, whatever kills the caller. */
-	if (*err == 0 && content_version(c) == 0 && i->handles == 0)
+	 * and the kernel would wait for a page that he waits for, whatever kills the caller. Of
+	 * first opens at one time, one may be told to drop what another already reads: there is
+	 * nothing to drop. */
+	if (*err == 0 && content_version(c) == 0 && i->handles == 0 && i->cached)
 		i->keep_cache = false;
 	bool other_version = *err == 0 && !i->local && content_size(c) != i->size;
 	if (other_version) {

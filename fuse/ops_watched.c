@@ -74,7 +74,7 @@ static int64_t bring_change(int fd, void *user)
 static void watched_fail(struct parked *p, int error)
 {
 	close(watched_of(p)->fd);
-	handlers_committed(p->server->handlers, p->inode->ino, error);
+	handlers_committed(p->server->handlers, &p->event, error);
 	parked_fail(p, error);
 }
 
@@ -97,7 +97,7 @@ static void watched_go(struct parked *p)
 	struct watched *w = p->data;
 	int fd = w->fd;
 	if (fd >= 0)
-		handlers_committed(p->server->handlers, p->inode->ino, 0);
+		handlers_committed(p->server->handlers, &p->event, 0);
 	w->run(p);
 	if (fd >= 0) /* nobody waits for this */
 		close(fd);

@@ -356,6 +356,7 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 	fill_stop(s->fill);
 	lister_stop(s->lister);
 	source_stop(s->source);
+	handlers_hurry(s->handlers);
 	g_clear_pointer(&s->control, control_free);
 	mounted_end(s);
 	return ok;

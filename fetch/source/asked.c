@@ -33,6 +33,7 @@ struct asking {
 	struct source_read *outer;
 	struct extent wanted; /* what the inner source is to fetch */
 	bool enough;          /* all of that has come */
+	bool unneeded;        /* the rest of it is there already */
 	int fd;               /* owned; -1: none */
 };
 
@@ -158,7 +159,8 @@ static void asking_end(struct asking *q, const GError *error)
 	struct asked *a = q->source;
 	struct source_request *outer = &q->outer->base;
 	outer->done(outer, error);
-	a->ops->ended(a->user, &q->question, fetch_error_errno(error, false));
+	a->ops->ended(a->user, &q->question,
+	              error && !q->unneeded ? fetch_error_errno(error, false) : 0);
 	if (q->fd >= 0)
 		close(q->fd);
 	g_free(q);
@@ -214,10 +216,12 @@ static void brought_deliver(struct asking *q, source_version version)
 	outer->offset = e.offset;
 	outer->length = e.end - e.offset;
 	outer->version = version;
+	outer->brought = true;
 	if (err == 0)
 		err = -outer->begin(outer);
 	if (err == 0)
 		err = hand_out(q, e);
+	q->unneeded = err == ECANCELED;
 	if (err)
 		g_set_error(&error, LOCAL_ERROR, err, "%s: what a handler brought: %s",
 		            outer->base.path, g_strerror(err));
@@ -257,7 +261,10 @@ static int fetched_begin(struct source_read *req)
 	outer->offset = e.offset;
 	outer->length = e.end - e.offset;
 	outer->version = req->version;
-	return outer->begin(outer);
+	outer->brought = q->fd >= 0;
+	int err = outer->begin(outer);
+	q->unneeded = err == -ECANCELED;
+	return err;
 }
 
 /* What was brought lies over what was fetched. */
@@ -287,6 +294,7 @@ static int fetched_data(struct source_read *req, uint64_t offset, const void *bu
 	                  : 0;
 	uint64_t rest = req->offset + req->length - (offset + length);
 	q->enough = err == 0 && offset + length >= q->wanted.end;
+	q->unneeded = err == -ECANCELED;
 	return q->enough && rest >= DRAIN ? -ECANCELED : err;
 }
 

@@ -74,7 +74,9 @@ struct source_read {
 	uint64_t grain; /* in: what is delivered beyond the range is of use from one multiple
 	                 * of this to another; a power of two, 0: as 1 */
 	struct source_cause cause;
-	bool asking; /* out, atomic: somebody is being asked, and takes the time it takes */
+	bool asking;  /* out, atomic: somebody is being asked, and takes the time it takes */
+	bool brought; /* out, valid from begin() on: what is delivered beyond the range is what
+	               * somebody brought, and no other read that has no answer yet gets better */
 	/* For sources that can place bytes themselves, between begin() and data(): a descriptor
 	 * to put [offset, +length) into, -1: not this time; give_back() follows, at once, by the
 	 * same thread. NULL: never. */

@@ -28,7 +28,9 @@
  *              such files are opened for direct I/O
  * Descriptor:  a scratch file, sparse, of the file's size. What was written there by the time of
  *              the answer is the file's, by whole pages; also beyond the event's range. What was
- *              not written was not brought. Neither reading nor writing it causes an event
+ *              not written was not brought. Neither reading nor writing it causes an event. A read
+ *              that waits for the answer to another event gets it, too, unless its own bytes are
+ *              on their way by then
  * Order:       of several handlers those of class pre-content come first, in the order in which
  *              they attached, then those of class content, who bring nothing. The first that
  *              denies ends it

@@ -398,6 +398,38 @@ def test_a_mark_does_not_overtake_what_was_brought(source, mount):
     serving.stop()
 
 
+@pytest.mark.sanitize
+@pytest.mark.parametrize("leaves", ["detach", "flush", "remove"])
+def test_what_was_brought_counts_for_all_who_wait(leaves, source, mount):
+    """Whole at the first event, and the handler leaves without an answer to the others."""
+    for n in range(20):
+        trees.put(source / f"n{n}", DATA, 1_600_000_000)
+    m = mount(source)
+    for n in range(20):
+        handler = Handler(m)
+        handler.mark(MOUNT)
+        readers = [Reader(m / f"n{n}", k * CHUNK, 10) for k in (0, 7, 13, 20)]
+        events = []
+        while not all(any(e.offset <= r.args[1] < e.end for e in events) for r in readers):
+            event = handler.next()
+            if event.path == f"n{n}":
+                events.append(event)
+            else:  # of the round before, whose data is here
+                handler.answer(event, FETCH)
+        first, *rest = events
+        os.pwrite(first.fd, OTHER, 0)
+        handler.answer(first, ALLOW)
+        if leaves != "detach":
+            flags = FLUSH if leaves == "flush" else REMOVE
+            handler.send(handlers.MARK, 1, handlers.struct.pack("=IIQ", MOUNT, flags, 0))
+        for event in rest:
+            event.close()
+        handler.detach()
+        for r in readers:
+            assert r.wait() == OTHER[r.args[1]:][:10]
+    assert m.status()["handlers"] == []
+
+
 def test_a_slow_handler_delays_only_who_waits_for_it(source, mount):
     m = mount(source)
     slow, quick = Handler(m, name="slow"), Handler(m, name="quick")

@@ -117,6 +117,26 @@ def test_unmounting_does_not_wait_for_a_mark(source, mount):
     every.close()
 
 
+def test_a_handler_that_leaves_is_told_at_once(source, mount, serve):
+    """What it brought waits for the source: others do not, nor does unmounting."""
+    web = serve(source)
+    m = mount(web.url)
+    for name in ("f", "g"):
+        os.stat(m / name)
+    handler = Handler(m)
+    handler.mark(MOUNT)
+    web.lie("/f", lying.stall())
+    stalled = Reader(m / "f", 0, 10)
+    event = handler.next()
+    os.pwrite(event.fd, OTHER[:PAGE], 0)
+    handler.answer(event, FETCH)
+    handler.detach()
+    assert m.status()["handlers"] == []
+    assert pread(m / "g", 0, 10) == DATA[:10]
+    assert end(m) == 0
+    assert stalled.wait(60) in (errno.EIO, errno.ENOTCONN, errno.ECONNABORTED)
+
+
 def test_an_answer_in_time_counts_whatever_is_in_the_way(source, mount, serve):
     """A mark waits for what the source does not deliver."""
     web = serve(source)

@@ -38,6 +38,8 @@ struct fake_source {
 
 	bool gate; /* closed: no request is answered */
 	bool ignore_range;
+	uint64_t brought;   /* the read from here passes the gate and delivers the whole file, of
+	                     * the next version's bytes, as what somebody brought; 0: none */
 	bool places;        /* puts bytes into `fd` itself */
 	uint64_t overtaken; /* the piece with this byte is of the next version, which is seen
 	                     * once it has been placed; 0 = none */

@@ -68,6 +68,34 @@ static void test_runs(void)
 	engine_free(e);
 }
 
+/* It counts also where a read of the source waits for its answer, which then is not needed. */
+static void test_brought(void)
+{
+	struct engine *e = engine_new(NULL);
+	struct content *c;
+	struct waiter some, rest;
+
+	fake_file_add(e->fake, "f", 40 * CHUNK + 5);
+	e->fake->brought = 10 * CHUNK;
+	fake_gate(e->fake, true);
+	c = engine_content(e, "f");
+	waiter_init(&some);
+	g_assert_cmpint(waiter_want(&some, c, 2 * CHUNK, 3 * CHUNK, 0), ==, -EINPROGRESS);
+	fake_wait_reads(e->fake, 1);
+	g_assert_cmpint(content_read(c, 10 * CHUNK, 1, 0), ==, 0);
+	g_assert_cmpint(waiter_wait(&some), ==, 0);
+	waiter_init(&rest);
+	if (waiter_want(&rest, c, 0, UINT64_MAX, 0) != 0)
+		g_assert_cmpint(waiter_wait(&rest), ==, 0);
+	content_check(c, 1, 0, 40 * CHUNK + 5);
+	fake_gate(e->fake, false);
+	fake_wait_idle(e->fake);
+	content_check(c, 1, 0, 40 * CHUNK + 5);
+	g_assert_cmpuint(fake_reads(e->fake), ==, 2);
+	content_unref(c);
+	engine_free(e);
+}
+
 static void *want_one(void *user)
 {
 	return GINT_TO_POINTER(content_read(user, 3 * CHUNK + 5, 10, 0));
@@ -274,6 +302,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	engine_quiet();
 	g_test_add_func("/fill/read", test_read);
+	g_test_add_func("/fill/brought", test_brought);
 	g_test_add_func("/fill/runs", test_runs);
 	g_test_add_func("/fill/single_flight", test_single_flight);
 	g_test_add_func("/fill/overlap", test_overlap);
