@@ -7,11 +7,12 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <glib.h>
+#include <linux/close_range.h>
 #include <linux/fuse.h>
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* As many lanes may be stuck at a time before others have to wait for them. */
@@ -61,13 +62,16 @@ static void notice_send(struct notifier *n, const struct notice *e)
  * waits for an answer that none will come, which frees the thread. */
 static void descriptors_leave_locked(struct notifier *n)
 {
-	int fd = fuse_session_fd(n->session);
-	if (n->stop || n->device < 0 || unshare(CLONE_FILES) < 0)
+	unsigned fd = (unsigned)fuse_session_fd(n->session), top = MAX(fd, (unsigned)n->device);
+	/* of files of the store, which are opened later, there is no second descriptor even for a
+	 * moment: leases tell of those (lease.h) */
+	if (n->stop || n->device < 0 || close_range(top + 1, ~0U, CLOSE_RANGE_UNSHARE) < 0)
 		return;
-	dup3(n->device, fd, O_CLOEXEC);
+	syscall(SYS_dup3, n->device, fd, O_CLOEXEC); /* not as if it were everybody's */
 	if (fd > 0)
-		close_range(0, (unsigned)fd - 1, 0);
-	close_range((unsigned)fd + 1, ~0U, 0);
+		close_range(0, fd - 1, 0);
+	if (fd < top)
+		close_range(fd + 1, top, 0);
 }
 
 static void *notifier_run(void *arg)
