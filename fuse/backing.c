@@ -116,6 +116,26 @@ void backing_release(struct backing *b, struct inode *i)
 		id_close(b, surplus);
 }
 
+static int32_t kept_take(struct backing *b)
+{
+	int32_t id = 0;
+	pthread_mutex_lock(&b->lock);
+	struct inode *i = g_queue_pop_head(&b->kept);
+	if (i) {
+		i->backing_link = NULL;
+		id = i->backing_id;
+		i->backing_id = 0;
+	}
+	pthread_mutex_unlock(&b->lock);
+	return id;
+}
+
+void backing_spare(struct backing *b)
+{
+	for (int32_t id; (id = kept_take(b)) != 0;)
+		id_close(b, id);
+}
+
 void backing_drop(struct backing *b, struct inode *i)
 {
 	pthread_mutex_lock(&b->lock);

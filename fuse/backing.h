@@ -26,5 +26,7 @@ bool backing_kept(struct backing *b, struct inode *i);
 int backing_acquire(struct backing *b, struct inode *i, int fd);
 /* The last handle is gone: the id is kept, perhaps at the expense of the oldest. */
 void backing_release(struct backing *b, struct inode *i);
+/* Gives up all ids that no handle uses: the local file of one may be another inode's, too. */
+void backing_spare(struct backing *b);
 /* Gives the id up now: the inode is going, or its local file will change. */
 void backing_drop(struct backing *b, struct inode *i);

@@ -70,6 +70,8 @@ static bool is_held(struct server *s, struct inode *i, struct content *c)
 {
 	int fd = i->mixed ? -1 : content_fd(c);
 	enum lease lease = fd < 0 ? LEASE_FREE : lease_probe(fd, true);
+	if (lease == LEASE_HELD)
+		backing_spare(s->backing);
 	for (int n = 0; lease == LEASE_HELD && n < LEASE_TRIES; n++) {
 		usleep(LEASE_PAUSE);
 		lease = lease_probe(fd, true);
