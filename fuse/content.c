@@ -40,6 +40,7 @@ void content_completed(void *user, struct content *c)
 	bool lasts = content_lasts(c);
 	pthread_mutex_lock(&i->lock);
 	i->complete = lasts;
+	i->version = content_version(c);
 	i->behind = false; /* what was not whole was not in passthrough */
 	pthread_mutex_unlock(&i->lock);
 }
@@ -104,6 +105,7 @@ static enum adoption adopt_claimed(struct server *s, struct inode *i, const stru
 	if (!busy) {
 		take_attributes_locked(i, e);
 		i->complete = e->size == 0;
+		i->version = 0;
 		i->keep_cache = false;
 	}
 	pthread_mutex_unlock(&i->lock);

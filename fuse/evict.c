@@ -31,6 +31,7 @@ static int evict_bytes(struct server *s, struct inode *i, uint64_t *freed)
 		err = content_evict(c, freed);
 	pthread_mutex_lock(&i->lock);
 	i->complete = err == 0 && content_lasts(c);
+	i->version = 0;
 	pthread_mutex_unlock(&i->lock);
 	content_unref(c);
 	int failed;
@@ -101,6 +102,7 @@ static void take_version(struct server *s, struct inode *i, const struct source_
 	if (st->mtime_known)
 		i->mtime_ns = st->mtime_ns;
 	i->complete = st->size == 0;
+	i->version = 0;
 	i->outdated = false;
 	pthread_mutex_unlock(&i->lock);
 	notifier_inode_now(s->notifier, inode_id(i));

@@ -81,6 +81,7 @@ static bool take_one(struct handle_table *t, struct content **c, int *fd)
 		unhold_locked(t, h);
 		if (found) {
 			*c = g_steal_pointer(&h->content);
+			h->version = *c ? content_version(*c) : h->version;
 			*fd = h->fd;
 			h->fd = -1;
 		} else {
@@ -132,6 +133,9 @@ uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int f
 {
 	struct handle_table *t = s->handles;
 	struct handle *h;
+	pthread_mutex_lock(&i->lock);
+	uint64_t version = i->complete && !c ? i->version : 0;
+	pthread_mutex_unlock(&i->lock);
 	pthread_mutex_lock(&t->lock);
 	if (t->free_slots->len > 0) {
 		uint32_t index = g_array_index(t->free_slots, uint32_t, t->free_slots->len - 1);
@@ -145,6 +149,7 @@ uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int f
 	}
 	h->inode = i;
 	h->content = c;
+	h->version = version;
 	h->ra = (struct readahead){0};
 	h->fd = fd;
 	h->flags = flags;

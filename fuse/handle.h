@@ -19,6 +19,8 @@ struct server;
 struct handle {
 	struct inode *inode;
 	struct content *content; /* cached mode; NULL until a READ wants it. Under lock */
+	uint64_t version;        /* source_version of the bytes it had, while content is NULL; 0:
+	                          * of none. Under lock */
 	struct readahead ra;
 	pthread_mutex_t lock;
 	int fd; /* owned; of the local file, whose bytes are all ours; -1: none. Under lock */

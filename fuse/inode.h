@@ -73,6 +73,8 @@ struct inode {
 	_Atomic uint32_t nlink;
 	uint64_t size;
 	int64_t mtime_ns;
+	uint64_t version; /* source_version of the bytes that it had when it was opened last, or was
+	                   * complete; 0: not known. Under `lock` */
 
 	/* Made when first needed; under `lock`. */
 	union {

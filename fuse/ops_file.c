@@ -24,17 +24,24 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
 	struct content *c = inode_open_content(s, i);
 	*err = content_open(c);
 	bool lasts = *err == 0 && content_lasts(c);
+	source_version version = *err == 0 ? content_version(c) : 0;
 	pthread_mutex_lock(&i->lock);
 	/* Of which version is what the kernel has? Where somebody has it open it was dropped then,
 	 * and the kernel would wait for a page that he waits for, whatever kills the caller. Of
 	 * first opens at one time, one may be told to drop what another already reads: there is
 	 * nothing to drop. */
-	if (*err == 0 && content_version(c) == 0 && i->handles == 0 && i->cached)
-		i->keep_cache = false;
-	bool other_version = *err == 0 && !i->local && content_size(c) != i->size;
+	if (*err == 0 && version == 0 && i->handles == 0) {
+		i->keep_cache &= !i->cached;
+		i->version = 0;
+	}
+	bool other_bytes = version && i->version && version != i->version;
+	bool other_version = *err == 0 && !i->local && (content_size(c) != i->size || other_bytes);
+	if (version && (i->handles == 0 || i->version == 0)) /* who has it open has one version */
+		i->version = version;
 	if (other_version) {
 		/* What we hold counts, not what was listed since: the kernel looks it up again. */
-		i->size = content_size(c);
+		if (!other_bytes || i->handles == 0)
+			i->size = content_size(c);
 		i->untold = 1; /* the look-up that follows comes after the notice */
 		i->keep_cache = false;
 		*err = -ESTALE;

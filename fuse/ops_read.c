@@ -166,7 +166,8 @@ static uint64_t file_size(struct inode *i, struct content *c)
 	return size;
 }
 
-/* The content of a handle, a reference: opened again, where its descriptors went. */
+/* The content of a handle, a reference: opened again, where its descriptors went. By the name of a
+ * file that another one has replaced at the source there may be that one's bytes by now. */
 static struct content *read_content(struct server *s, struct handle *h, int *err)
 {
 	pthread_mutex_lock(&h->lock);
@@ -174,6 +175,12 @@ static struct content *read_content(struct server *s, struct handle *h, int *err
 	*err = 0;
 	if (opens)
 		h->content = inode_content(s, h->inode, true, err);
+	if (opens && h->content && h->version && content_version(h->content) != h->version) {
+		content_unref(g_steal_pointer(&h->content));
+		*err = -ESTALE;
+	}
+	if (*err == -ESTALE)
+		*err = -EIO;
 	struct content *c = h->content ? content_ref(h->content) : NULL;
 	pthread_mutex_unlock(&h->lock);
 	if (c && opens)

@@ -2,7 +2,9 @@
 # Copyright the lacunafs authors
 """A file that changes at the source: the old version or the new one, never a mixture."""
 import errno
+import mmap
 import os
+import pathlib
 import time
 
 import pytest
@@ -84,6 +86,65 @@ def test_replaced_by_a_rename(mount, source):
     time.sleep(0.4)
     assert processes.wait_until(lambda: os.stat(m / "f").st_size == len(new))
     assert (m / "f").read_bytes() == new
+
+
+def replace(source, data):
+    (source / "new").write_bytes(data)
+    os.rename(source / "new", source / "file")
+
+
+@pytest.mark.parametrize("size", [60000, 400000])
+@pytest.mark.parametrize("longer", [0, 5000])
+def test_an_open_file_is_of_one_version(mount, lacunafs, source, size, longer):
+    """Of a file that was replaced at the source the old one is still open, or is opened by what is
+    left of it: it is not given the bytes of the file that has its name and its place in the store
+    now."""
+    replace(source, b"1" * size)
+    m = mount(source, "-o", "listing_ttl=300s,passthrough=no")
+    assert (m / "file").read_bytes() == b"1" * size
+    path = os.open(m / "file", os.O_PATH)
+    direct = os.open(m / "file", os.O_RDONLY | os.O_DIRECT)
+    cached = os.open(m / "file", os.O_RDONLY)
+    os.posix_fadvise(cached, size // 2, 0, os.POSIX_FADV_DONTNEED)
+    replace(source, b"2" * (size + longer))
+    assert lacunafs.run("refresh", m.path).returncode in (0, 1)
+    os.listdir(m.path)
+    assert processes.wait_until(lambda: os.stat(m / "file").st_ino != os.fstat(cached).st_ino)
+    lacunafs.run("refresh", m / "file")
+    now = (m / "file").read_bytes()
+    assert now in (b"1" * size, b"2" * (size + longer))
+    buffer = mmap.mmap(-1, 4096)
+    reads = [lambda: os.preadv(direct, [buffer], 0) and bytes(buffer),
+             lambda: os.pread(cached, 1, 0), lambda: os.pread(cached, size, 0),
+             lambda: pathlib.Path(f"/proc/self/fd/{path}").read_bytes()]
+    try:
+        for read in reads:
+            try:
+                assert set(read()) == set(b"1")
+            except OSError as e:
+                assert e.errno in (errno.EIO, errno.ESTALE)
+    finally:
+        for fd in (path, direct, cached):
+            os.close(fd)
+
+
+def test_refresh_of_what_had_another_number(mount, lacunafs, source):
+    """Of a file that was replaced at the source the kernel still knows the old one, which nobody has
+    open: what the daemon keeps for its next open is in nobody's way."""
+    replace(source, b"1" * 400_000)
+    m = mount(source, "-o", "listing_ttl=300s")
+    for _ in range(2):  # the second one in passthrough
+        assert (m / "file").read_bytes() == b"1" * 400_000
+    path = os.open(m / "file", os.O_PATH)
+    try:
+        replace(source, b"2" * 500_000)
+        lacunafs.run("refresh", m.path)
+        assert processes.wait_until(lambda: os.stat(m / "file").st_ino != os.fstat(path).st_ino)
+        done = lacunafs.run("refresh", m / "file")
+        assert done.returncode == 0, done.stderr
+        assert (m / "file").read_bytes() == b"2" * 500_000
+    finally:
+        os.close(path)
 
 
 def test_new_version_behind_the_listing(mount, serve, source):
