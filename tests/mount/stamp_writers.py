@@ -391,13 +391,21 @@ class Writer:
         if len(self.handles) > HELD:
             self.handles.pop(self.choose.randrange(HELD)).close()
 
+    def close_all(self, dead):
+        """Of what a mapping stored, and the daemon never had, close tells that it is lost."""
+        for h in self.handles:
+            try:
+                h.close()
+            except OSError as e:
+                if not dead or e.errno != errno.EIO:
+                    raise
+        self.handles.clear()
+
     # After the daemon was killed
     def lost(self, epoch):
         """Descriptors and mappings go; each page is one of those that it may be now."""
         self.note("lost", epoch)
-        for h in self.handles:
-            h.close()
-        self.handles.clear()
+        self.close_all(dead=True)
         for file in self.all():
             file.lost_daemon(epoch)
 
@@ -474,7 +482,5 @@ def work(worker, number, known, since, without):
             if not worker.table.tally:
                 raise
             wrong.append(str(e))
-    for h in w.handles:
-        h.close()
-    w.handles.clear()
+    w.close_all(dead=worker.table.generation != worker.seen_generation)
     return w.known(), since, wrong
