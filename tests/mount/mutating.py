@@ -166,8 +166,7 @@ class MutatingServer(Origin):
 
     def change(self, request, answer):
         if request.path.endswith("/") and not os.path.isdir(self.root + request.path):
-            lying.status(404)(request, answer)  # or two lies could make a directory of a file
-            return
+            lying.status(404)(request, answer)  # nothing is below a file
         with self.lock:
             choose = self.mutator.choose
             if choose.random() >= self.wild:
