@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include "fuse/mountpoint.h"
 #include "fuse/mounts.h"
 #include "fuse/ops.h"
 #include "fuse/streams.h"
@@ -127,7 +128,7 @@ static bool identify(struct server *s, GError **error)
 	return true;
 }
 
-bool mounting_do(struct server *s, GError **error)
+static bool mount_now(struct server *s, GError **error)
 {
 	const char *point = s->settings->mountpoint;
 	int file = memfd_create("said", MFD_CLOEXEC);
@@ -151,6 +152,17 @@ bool mounting_do(struct server *s, GError **error)
 	ok = ok && identify(s, error);
 	if (!ok && s->second_fd >= 0)
 		close(s->second_fd);
+	return ok;
+}
+
+bool mounting_do(struct server *s, GError **error)
+{
+	const char *point = s->settings->mountpoint;
+	struct mountpoint_lock lock;
+	if (!mountpoint_lock(point, &lock, error))
+		return false;
+	bool ok = mountpoint_is_free(point, error) && mount_now(s, error);
+	mountpoint_unlock(&lock);
 	return ok;
 }
 

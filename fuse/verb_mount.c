@@ -12,6 +12,7 @@
 #include "fuse/daemon.h"
 #include "fuse/log.h"
 #include "fuse/logfile.h"
+#include "fuse/mountpoint.h"
 #include "fuse/mounts.h"
 #include "fuse/unmounting.h"
 #include "fuse/verb.h"
@@ -87,13 +88,8 @@ static bool mountpoint_check(const struct settings *s, GError **error)
 	if (!S_ISDIR(st.st_mode))
 		return fail(error, ENOTDIR, s->mountpoint, "not a directory");
 	g_autoptr(GPtrArray) mounts = mounts_read(error);
-	if (!mounts)
+	if (!mounts || !mountpoint_is_free(s->mountpoint, error))
 		return false;
-	const struct mount *m = mounts_at(mounts, s->mountpoint);
-	if (m) {
-		g_autofree char *why = g_strdup_printf("busy: %s is mounted there", m->source);
-		return fail(error, EBUSY, s->mountpoint, why);
-	}
 	if (s->log && below(s->log, s->mountpoint))
 		return fail(error, EINVAL, s->log,
 		            "the log would lie under the mountpoint, out of its own reach");
