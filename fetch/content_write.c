@@ -66,7 +66,14 @@ bool content_shared(struct content *c)
 {
 	struct store_file *file = content_file(c);
 
-	return file && store_file_shared(file);
+	return file && (store_file_shared(file) || store_file_visited(file));
+}
+
+uint64_t content_number(struct content *c)
+{
+	struct store_file *file = content_file(c);
+
+	return file ? store_file_number(file) : 0;
 }
 
 int content_evict(struct content *c, uint64_t *freed)

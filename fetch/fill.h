@@ -77,8 +77,10 @@ int64_t content_change(struct content *c, uint64_t offset, uint64_t length, stor
                        void *user);
 int content_truncate(struct content *c, uint64_t size);
 int content_sync(struct content *c, bool datasync);
-/* Its local file is another content's, too: that of an inode that had the same name before. */
+/* Its local file is another content's, too, or visited: by an inode that had the same name before.
+ */
 bool content_shared(struct content *c);
+uint64_t content_number(struct content *c); /* store_file_number(); 0: there is no file yet */
 /* -EBUSY: it is, or the kernel has it open. */
 int content_evict(struct content *c, uint64_t *freed);
 /* Nothing remote is left of it. */

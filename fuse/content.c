@@ -41,6 +41,7 @@ void content_completed(void *user, struct content *c)
 	pthread_mutex_lock(&i->lock);
 	i->complete = lasts;
 	i->version = content_version(c);
+	i->number = content_number(c);
 	i->behind = false; /* what was not whole was not in passthrough */
 	pthread_mutex_unlock(&i->lock);
 }

@@ -154,6 +154,7 @@ uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int f
 	h->fd = fd;
 	h->flags = flags;
 	h->watched = watched;
+	h->visited = 0;
 	h->sync_failures = store_sync_failures(s->store);
 	h->write = (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;
 	uint64_t fh = ((uint64_t)h->generation << 32) | h->index;

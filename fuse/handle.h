@@ -30,6 +30,7 @@ struct handle {
 	int flags;              /* of the open; WRITE_HANDLES_EXEC: by execve(2) */
 	bool write;             /* opened for writing */
 	uint32_t sync_failures; /* atomic; store_sync_failures() at the open */
+	uint64_t visited;       /* the local file: store_visit(); 0: none */
 	bool watched;           /* a handler wants each of its operations: as it was at the open */
 };
 

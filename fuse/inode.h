@@ -92,6 +92,7 @@ struct inode {
 	};
 	/* Written under `lock` */
 	_Atomic uint32_t handles; /* open in this mode */
+	_Atomic uint64_t number;  /* content_number(), of when it was last open; 0: never */
 	uint32_t passes;          /* how often it was opened in passthrough; under `lock` */
 	_Atomic uint32_t opening; /* on their way to be, and other visitors (claim.h) */
 	enum claimed { UNCLAIMED, CLAIMED, CLAIMED_COUNTED } claimed; /* claim.h */

@@ -23,6 +23,7 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
 {
 	struct content *c = inode_open_content(s, i);
 	*err = content_open(c);
+	i->number = *err ? 0 : content_number(c);
 	bool lasts = *err == 0 && content_lasts(c);
 	source_version version = *err == 0 ? content_version(c) : 0;
 	pthread_mutex_lock(&i->lock);
@@ -97,10 +98,12 @@ static struct parked *open_park(const struct opening *o)
 	return p;
 }
 
-static void open_fail(const struct opening *o, int err)
+static void open_fail(const struct opening *o, uint64_t visited, int err)
 {
 	struct inode *i = o->inode;
 	struct server *s = fuse_req_userdata(o->req);
+	if (visited)
+		store_visit_end(s->store, visited);
 	claims_leave(i);
 	access_release(s, i, o->fi->flags);
 	replay_fail(o->req, err);
@@ -120,6 +123,20 @@ static bool appends_blindly(struct inode *i, int flags)
 	return untold;
 }
 
+/* The local file may be another inode's, too, which has the name now: until the handle is closed
+ * that gives nothing of it back. The number of the visit; 0: none. */
+static uint64_t visit(struct server *s, struct inode *i)
+{
+	uint64_t number = i->number;
+	bool known = !number || store_visit(s->store, number);
+	if (!known) { /* its bytes were given back just now, perhaps */
+		pthread_mutex_lock(&i->lock);
+		i->complete = i->born;
+		pthread_mutex_unlock(&i->lock);
+	}
+	return number;
+}
+
 /* An open that was let in; the reference is taken over. */
 static void open_run(const struct opening *o)
 {
@@ -131,17 +148,20 @@ static void open_run(const struct opening *o)
 	bool write = mode == O_WRONLY || mode == O_RDWR;
 	int err = appends_blindly(i, fi->flags) ? ESTALE : open_own(s, i, write, &fd);
 	struct content *c = NULL;
+	uint64_t visited = err || i->born ? 0 : visit(s, i);
 	pthread_mutex_lock(&i->lock);
-	bool complete = i->complete, ahead = i->ahead;
+	bool complete = i->complete && (visited || i->born || i->size == 0), ahead = i->ahead;
 	pthread_mutex_unlock(&i->lock);
 	if (!err && !complete) {
 		c = inode_content(s, i, false, &err);
 		err = -err;
 	}
 	if (err) {
-		open_fail(o, err);
+		open_fail(o, visited, err);
 		return;
 	}
+	if (!visited && c)
+		visited = visit(s, i);
 	bool watched = handlers_want(s->handlers, i, true);
 	enum iomode_kind iomode = iomode_open(s, i, fi, fd, write && setid_watched(i, fd), watched);
 	if (iomode == IOMODE_PASSTHROUGH && write && !i->born) {
@@ -151,7 +171,7 @@ static void open_run(const struct opening *o)
 			iomode_release(s, i);
 			if (c)
 				content_unref(c);
-			open_fail(o, err);
+			open_fail(o, visited, err);
 			return;
 		}
 	}
@@ -167,6 +187,7 @@ static void open_run(const struct opening *o)
 	if (ahead)
 		prefetch_siblings(s, i);
 	fi->fh = handle_open(s, i, c, fd, fi->flags, watched);
+	handle_get(s->handles, fi->fh)->visited = visited;
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		handle_release(s, handle_get(s->handles, fi->fh)); /* no RELEASE will come */
 }
@@ -241,6 +262,9 @@ void handle_release(struct server *s, struct handle *h)
 	struct inode *i = h->inode;
 	/* what was written through a mapping */
 	bool unseen = h->write && i->iomode == IOMODE_PASSTHROUGH;
+	if (h->visited)
+		store_visit_end(s->store, h->visited);
+	h->visited = 0;
 	iomode_release(s, i);
 	access_release(s, i, h->flags);
 	pthread_mutex_lock(&i->lock);

@@ -47,3 +47,11 @@ int store_open_readonly(struct store *s, const char *path, uint64_t ino);
 struct store_file;
 /* Opened more than once: all have this one object, and each closes it. */
 bool store_file_shared(struct store_file *f);
+/* Names the local file, as long as anybody has or visits it. */
+uint64_t store_file_number(const struct store_file *f);
+/* Somebody counts on what the file has, without a descriptor, until store_visit_end(). Waits for
+ * local I/O of who gives its bytes back, or opens it: then false: what was known of it may be over.
+ */
+bool store_visit(struct store *s, uint64_t number);
+void store_visit_end(struct store *s, uint64_t number);
+bool store_file_visited(struct store_file *f);

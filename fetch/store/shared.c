@@ -15,13 +15,28 @@ void shared_init(struct sharing *h)
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_cond_init(&h->changed, NULL);
 	h->files = g_hash_table_new(NULL, NULL);
+	h->visits = g_hash_table_new(NULL, NULL);
 }
 
 void shared_clear(struct sharing *h)
 {
+	g_hash_table_unref(h->visits);
 	g_hash_table_unref(h->files);
 	pthread_cond_destroy(&h->changed);
 	pthread_mutex_destroy(&h->lock);
+}
+
+static size_t visits_locked(struct sharing *h, ino_t ino)
+{
+	return GPOINTER_TO_SIZE(g_hash_table_lookup(h->visits, key_of(ino)));
+}
+
+static void visits_set_locked(struct sharing *h, ino_t ino, size_t visits)
+{
+	if (visits)
+		g_hash_table_insert(h->visits, key_of(ino), GSIZE_TO_POINTER(visits));
+	else
+		g_hash_table_remove(h->visits, key_of(ino));
 }
 
 /* Under its lock. How long that takes is local I/O of the one who is at it. */
@@ -91,7 +106,7 @@ bool shared_take(struct store_file *f)
 	bool taken;
 
 	pthread_mutex_lock(&h->lock);
-	taken = f->users == 1 && !f->busy;
+	taken = f->users == 1 && !f->busy && !visits_locked(h, f->shared_ino);
 	f->busy |= taken;
 	pthread_mutex_unlock(&h->lock);
 	return taken;
@@ -126,4 +141,38 @@ bool store_file_shared(struct store_file *f)
 	shared = f->users > 1;
 	pthread_mutex_unlock(&h->lock);
 	return shared;
+}
+
+uint64_t store_file_number(const struct store_file *f)
+{
+	return f->shared_ino;
+}
+
+bool store_visit(struct store *s, uint64_t number)
+{
+	bool waited;
+
+	pthread_mutex_lock(&s->sharing.lock);
+	find_free(&s->sharing, number, &waited);
+	visits_set_locked(&s->sharing, number, visits_locked(&s->sharing, number) + 1);
+	pthread_mutex_unlock(&s->sharing.lock);
+	return !waited;
+}
+
+void store_visit_end(struct store *s, uint64_t number)
+{
+	pthread_mutex_lock(&s->sharing.lock);
+	g_assert(visits_locked(&s->sharing, number) > 0);
+	visits_set_locked(&s->sharing, number, visits_locked(&s->sharing, number) - 1);
+	pthread_mutex_unlock(&s->sharing.lock);
+}
+
+bool store_file_visited(struct store_file *f)
+{
+	bool visited;
+
+	pthread_mutex_lock(&f->store->sharing.lock);
+	visited = visits_locked(&f->store->sharing, f->shared_ino) > 0;
+	pthread_mutex_unlock(&f->store->sharing.lock);
+	return visited;
 }

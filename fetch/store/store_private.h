@@ -20,7 +20,8 @@ struct dirty {
 struct sharing {
 	pthread_mutex_t lock; /* the last of all */
 	pthread_cond_t changed;
-	GHashTable *files; /* st_ino in the store → struct store_file, borrowed */
+	GHashTable *files;  /* st_ino in the store → struct store_file, borrowed */
+	GHashTable *visits; /* st_ino → how many, but 0 */
 };
 
 struct store {

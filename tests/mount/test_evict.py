@@ -226,6 +226,34 @@ def test_names_of_one_file_after_an_eviction(mount, scratch):
 
 
 @pytest.mark.sanitize
+def test_what_a_replaced_file_counts_on_stays(mount, scratch):
+    """Its name has another file of the source, but it is open: whole, and with no descriptor."""
+    source = scratch / "replaced"
+    source.mkdir()
+    old, new = os.urandom(2 * CHUNK - 1), os.urandom(2 * CHUNK - 1)
+    trees.put(source / "f", old, 1_600_000_000)
+    m = mount(source, "-o", f"chunk_size={CHUNK},listing_ttl=50ms,passthrough=no")
+    assert (m / "f").read_bytes() == old
+    fd = os.open(m / "f", os.O_RDONLY)
+    try:
+        trees.put(source / "other", new, 1_600_000_000)
+        os.rename(source / "other", source / "f")
+        number = os.fstat(fd).st_ino
+        deadline = time.monotonic() + 30
+        while os.stat(m / "f").st_ino == number:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        done = m.program.run("refresh", m / "f")
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        assert os.pread(fd, len(old), 0) == old
+        assert done.returncode == 1 and "open" in done.stderr, done
+    finally:
+        os.close(fd)
+    assert m.program.run("refresh", m / "f").returncode == 0
+    assert (m / "f").read_bytes() == new
+
+
+@pytest.mark.sanitize
 @pytest.mark.parametrize("name", ["empty", "small", "a"])
 def test_times_that_are_set_stay(mount, serve, own, name):
     """Whoever opens the local file, or makes its content anew, has to keep them."""

@@ -64,6 +64,34 @@ static void test_readonly(void)
 	box_free(&b);
 }
 
+/* Who counts on what is there needs no descriptor. */
+static void test_visited(void)
+{
+	struct box b;
+	uint64_t freed = 0;
+
+	box_new(&b);
+	struct store_file *f = box_create(&b, "f", NUMBER, SIZE);
+	box_fill(f, NUMBER, 0, 9);
+	uint64_t number = store_file_number(f);
+	store_file_close(f);
+	g_assert_true(store_visit(b.store, number));
+	g_assert_true(store_visit(b.store, number));
+	f = box_open_file(&b, "f", NUMBER);
+	g_assert_true(store_file_visited(f));
+	g_assert_false(store_file_shared(f));
+	g_assert_cmpint(store_file_evict(f, &freed), ==, -EBUSY);
+	store_visit_end(b.store, number);
+	g_assert_cmpint(store_file_evict(f, &freed), ==, -EBUSY);
+	g_assert_cmpuint(store_file_chunks_present(f), ==, 10);
+	store_visit_end(b.store, number);
+	g_assert_false(store_file_visited(f));
+	g_assert_cmpint(store_file_evict(f, &freed), ==, 0);
+	g_assert_cmpuint(freed, ==, 10 * 4096);
+	store_file_close(f);
+	box_free(&b);
+}
+
 static void *publish_most(void *arg)
 {
 	struct worker *w = arg;
@@ -202,6 +230,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/shared/one-object", test_one_object);
+	g_test_add_func("/shared/visited", test_visited);
 	g_test_add_func("/shared/readonly", test_readonly);
 	g_test_add_func("/shared/published-twice", test_published_twice);
 	g_test_add_func("/shared/opened-while-evicted", test_opened_while_evicted);
