@@ -8,6 +8,7 @@ with those of the address and thread sanitizers too, where --asan and --tsan nam
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -30,6 +31,10 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "sanitize: also under the sanitizers")
     config.addinivalue_line("markers", "patience(seconds): when a test counts as hung (120)")
     processes.adopt()
+    # A shell starts what runs in the background with some ignored, which all would inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_generate_tests(metafunc):
