@@ -55,8 +55,11 @@ struct inode *departure_done_locked(struct inode *i, struct inode *dir, const ch
 	if (!i->nameless || (i->indexed && !d->last))
 		return dropped;
 	d->gone = d->last && !d->number ? i->ino : 0;
-	inode_extra_locked(i)->unlinked = d->number;
-	d->number = 0;
+	/* it may have one still, of when it was nameless before: that goes */
+	struct inode_extra *x = inode_extra_locked(i);
+	uint64_t before = x->unlinked;
+	x->unlinked = d->number;
+	d->number = before;
 	if (d->last) {
 		i->indexed = false;
 		i->nlink = 0;

@@ -4,6 +4,7 @@
 #include "fuse/inode_table.h"
 #include <string.h>
 #include <sys/stat.h>
+#include "fetch/store/tree.h"
 #include "fuse/backing.h"
 #include "fuse/ledger.h"
 #include "fuse/names.h"
@@ -168,23 +169,32 @@ static void unlinked_collect(struct inode *i, uint64_t ino, GArray **unlinked)
 
 /* The file is known by another name. */
 static void intern_alias_locked(struct server *s, struct inode *i, struct inode *parent,
-                                const char *name, GArray **unlinked)
+                                const char *name)
 {
 	parent->refs++;
 	pthread_rwlock_wrlock(&s->names);
-	if (i->nameless)
-		unlinked_collect(i, 0, unlinked);
 	struct inode *before = names_add_locked(i, parent, name);
 	pthread_rwlock_unlock(&s->names);
 	if (before)
 		before->refs--; /* it has other users: a child's name was just looked up in it */
 }
 
+/* What had lost its last known name has another: counted with it until here. */
+static void drop_unlinked(struct server *s, struct inode *i)
+{
+	pthread_rwlock_wrlock(&s->names);
+	if (!i->nameless && i->extra && i->extra->unlinked) {
+		tree_orphan_drop(s->store, i->extra->unlinked);
+		i->extra->unlinked = 0;
+	}
+	pthread_rwlock_unlock(&s->names);
+}
+
 struct inode *inode_intern(struct server *s, struct inode *parent, const char *name,
                            const struct listing_entry *e, bool lookup)
 {
 	struct inode_table *t = s->inodes;
-	GArray *unlinked = NULL;
+	bool found_again = false;
 	uint64_t ino = e->ino;
 	pthread_mutex_lock(&t->lock);
 	struct inode *i;
@@ -207,15 +217,18 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 	}
 	if (!i)
 		i = insert_locked(t, parent, name, e, ino);
-	else if (parent && !names_has(s, i, parent, name))
-		intern_alias_locked(s, i, parent, name, &unlinked);
+	else if (parent && !names_has(s, i, parent, name)) {
+		found_again = names_none(s, i);
+		intern_alias_locked(s, i, parent, name);
+	}
 	if (i) {
 		i->refs++;
 		if (lookup)
 			t->ledger.entries[i->index].nlookup++;
 	}
 	pthread_mutex_unlock(&t->lock);
-	unlinked_remove(s, unlinked);
+	if (i && found_again)
+		drop_unlinked(s, i);
 	return i;
 }
 

@@ -308,6 +308,8 @@ static bool refresh_once(struct server *s, struct inode *i, bool last, int *erro
 	pthread_rwlock_rdlock(&s->names);
 	g_autofree char *path = inode_path_locked(i);
 	int err = tree_look(s->store, path, &node);
+	/* what /unlinked has of it is no name */
+	bool unlinked = i->extra && i->extra->unlinked && !i->indexed && !node.indexed;
 	pthread_rwlock_unlock(&s->names);
 	*error = err && !i->nameless ? -err : 0;
 	if (err)
@@ -316,8 +318,6 @@ static bool refresh_once(struct server *s, struct inode *i, bool last, int *erro
 	bool taken = take_node_locked(i, &node);
 	if (!taken && last)
 		take_stat_locked(i, &node.st);
-	/* what /unlinked has of it is no name */
-	bool unlinked = i->nameless && !i->indexed && !node.indexed;
 	if (!S_ISDIR(i->type))
 		i->nlink = node.st.st_nlink - unlinked;
 	pthread_mutex_unlock(&i->lock);

@@ -36,6 +36,9 @@ struct inode *child_local(struct server *s, struct inode *dir, const char *name,
 	if (*err)
 		return NULL;
 	struct inode *i = inode_intern_local(s, dir, name, &node, lookup);
+	/* a name in /unlinked may have been counted, which went as it was found again */
+	if (i && node.st.st_nlink > 1 && S_ISREG(node.st.st_mode))
+		inode_refresh(s, i);
 	tree_node_clear(&node);
 	if (!i)
 		*err = ENOMEM;

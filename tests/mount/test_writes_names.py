@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+import processes
+
 
 def test_links_of_a_directory_that_its_parent_listed(mount, serve, tree):
     """A listing brings attributes, too."""
@@ -59,6 +61,28 @@ def test_a_name_goes_of_two_that_nobody_has_looked_up_both(mount, serve, tree, h
     while (left := os.listdir(m.store / "state" / "unlinked")) and time.monotonic() < until:
         time.sleep(0.01)
     assert left == []
+
+
+def test_names_are_counted_right_while_one_is_found_again(mount, tree):
+    """What keeps the file while it has no known name is none of them, at any moment."""
+    m, count = mount(tree, "-o", "rw"), 60
+    os.mkdir(m / "made")
+    for n in range(count):
+        (m / f"one{n}").write_bytes(b"of two")
+        os.link(m / f"one{n}", m / "made" / f"other{n}")
+    m.umount()
+    m = m.again()
+    counted = []
+    for n in range(count):
+        with open(m / f"one{n}", "rb") as f:
+            os.unlink(m / f"one{n}")
+            told = [os.stat(m / "made" / f"other{n}").st_nlink]
+            with open(m / "made" / f"other{n}", "rb") as other:
+                told.append(os.fstat(other.fileno()).st_nlink)
+            os.unlink(m / "made" / f"other{n}")
+            counted.append(told + [os.fstat(f.fileno()).st_nlink])
+    assert [c for c in counted if c != [1, 1, 0]] == []
+    assert processes.wait_until(lambda: os.listdir(m.store / "state" / "unlinked") == [])
 
 
 @pytest.mark.sanitize
