@@ -230,9 +230,34 @@ static int keep_now(struct server *s, struct inode *i)
 	return err;
 }
 
+/* A file with several remote names is kept when one of them goes, too, and has none in the tree
+ * then: what is changed must not go with the names at the source. */
+static int keep_linked(struct server *s, struct inode *i)
+{
+	g_autofree char *name = NULL;
+	struct inode *parent = i->indexed ? inode_parent(s, i, &name) : NULL;
+	struct directory *d = parent ? inode_open_directory(s, parent) : NULL;
+	int err = 0;
+	if (d && !directory_has_local(d, name)) {
+		err = keep_ancestors(s, i);
+		pthread_rwlock_rdlock(&s->names);
+		if (err == 0 && !i->nameless && i->parent == parent && g_str_equal(i->name, name)) {
+			g_autofree char *path = inode_child_path_locked(parent, name);
+			err = -tree_materialise(s->store, path, i->ino);
+			if (err == 0)
+				directory_local_add(d, name, i->type);
+		}
+		pthread_rwlock_unlock(&s->names);
+	}
+	inode_put(s, parent);
+	return err;
+}
+
 int inode_keep(struct server *s, struct inode *i)
 {
 	int err = keep_now(s, i);
+	if (err == 0)
+		err = keep_linked(s, i);
 	if (err == 0)
 		inode_changed(i);
 	return err;
