@@ -4,13 +4,14 @@
 /* A directory's listing: from the store where it was not looked for yet, then from the
  * source where that is not good enough. */
 #include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
 #include "fetch/error.h"
 #include "fetch/lister_private.h"
 #include "fetch/store/tree.h"
 
 static void asking_load(struct pool_job *job);
 static void asking_done(struct source_request *r, const GError *error);
-static void asking_probed(struct source_request *r, const GError *error);
 static void asking_witnessed(struct source_request *r, const GError *error);
 
 struct asking *asking_new_locked(struct directory *d)
@@ -22,7 +23,6 @@ struct asking *asking_new_locked(struct directory *d)
 	a->job.run = asking_load;
 	a->request.base.path = d->path;
 	a->request.base.done = asking_done;
-	a->probe.base.done = asking_probed;
 	a->witness.base.path = d->path;
 	a->witness.base.done = asking_witnessed;
 	d->lister->submitting++;
@@ -34,7 +34,7 @@ static void asking_free(struct asking *a)
 	g_clear_error(&a->error);
 	listing_unref(a->request.previous);
 	directory_unref(a->directory);
-	g_free(a->deeper);
+	g_free(a->elsewhere);
 	g_free(a);
 }
 
@@ -189,22 +189,6 @@ static void asking_accept_locked(struct asking *a, struct listing **before)
 	a->request.listing = NULL;
 }
 
-/* What counts here outlives its directory at the source, of which nothing shows through then. An
- * answer that may be another in a moment tells nothing. */
-static bool asking_vanished(struct asking *a, const GError *error)
-{
-	const struct lister_options *o = &a->directory->lister->options;
-	bool missing = g_error_matches(error, FETCH_ERROR, FETCH_MISSING);
-
-	if (!missing && !g_error_matches(error, FETCH_ERROR, FETCH_PROTOCOL))
-		return false;
-	if (!o->vanished || !o->vanished(o->user, a->directory, missing, !a->request.previous))
-		return false;
-	a->request.listing = listing_builder_finish(listing_builder_new(), "", clock_realtime(),
-	                                            a->request.previous);
-	return a->request.listing != NULL;
-}
-
 /* On a thread of the disk pool: what a listing changes is looked for in the store. `asking` is set
  * until then, so of one directory there is one. The last touch. */
 static void asking_settle(struct pool_job *job)
@@ -313,14 +297,16 @@ static void asking_told(struct asking *a, const GError *error)
 	pthread_mutex_lock(&l->lock);
 	lister_reached_locked(l, error);
 	if (anew)
-		ancestry = directory_ancestry_locked(a->directory, &a->shape, &a->deeper, &wrong);
+		ancestry =
+		        directory_ancestry_locked(a->directory, &a->shape, &a->elsewhere, &wrong);
 	if (ancestry == ANCESTRY_DOUBT && l->stopped)
 		wrong = g_error_new(FETCH_ERROR, FETCH_CANCELLED, "the mount is going away");
 	else if (ancestry == ANCESTRY_DOUBT)
 		l->submitting++;
 	pthread_mutex_unlock(&l->lock);
 	if (ancestry == ANCESTRY_DOUBT && !wrong) {
-		a->probe.base.path = a->deeper;
+		a->probe.base.path = a->elsewhere;
+		a->probe.base.done = asking_probed;
 		source_list(l->source, &a->probe);
 		lister_submitted(l);
 	} else if (!asking_refuted(a, error)) {
@@ -344,20 +330,82 @@ static enum doubt asking_doubt(const struct asking *a, const GError *error)
 }
 
 /* false: nobody is asked any more. */
-static bool asking_again(struct asking *a)
+static bool asking_send(struct asking *a, struct source_list *request)
 {
 	struct lister *l = a->directory->lister;
-	bool again;
+	bool send;
 
 	pthread_mutex_lock(&l->lock);
-	again = !l->stopped;
-	l->submitting += again;
+	send = !l->stopped;
+	l->submitting += send;
 	pthread_mutex_unlock(&l->lock);
-	if (again) {
-		source_list(l->source, &a->request);
+	if (send) {
+		source_list(l->source, request);
 		lister_submitted(l);
 	}
-	return again;
+	return send;
+}
+
+/* What counts here outlives its directory at the source, of which nothing shows through then. */
+static void asking_gone(struct asking *a)
+{
+	a->request.listing = listing_builder_finish(listing_builder_new(), "", clock_realtime(),
+	                                            a->request.previous);
+	asking_told(a, NULL);
+}
+
+/* What it lay in, at the source, has told whether it has it, or is not there itself. */
+static void asking_told_above(struct source_request *r, const GError *error)
+{
+	struct asking *a = (struct asking *)((char *)r - offsetof(struct asking, probe));
+	struct listing *above = g_steal_pointer(&a->probe.listing);
+	g_autofree char *name = g_path_get_basename(a->directory->path);
+	g_autoptr(GError) refusal = g_steal_pointer(&a->error);
+	bool gone = g_error_matches(error, FETCH_ERROR, FETCH_MISSING);
+	uint32_t index;
+
+	if (above)
+		gone = !listing_find(above, name, &index) ||
+		       !S_ISDIR(listing_at(above, index)->mode);
+	listing_unref(above);
+	if (gone)
+		asking_gone(a);
+	else
+		asking_told(a, refusal);
+}
+
+/* An answer that may be another in a moment tells nothing. */
+static enum vanished asking_vanished(struct asking *a, const GError *error)
+{
+	const struct lister_options *o = &a->directory->lister->options;
+
+	if (!o->vanished || *a->directory->path == '\0' ||
+	    (!g_error_matches(error, FETCH_ERROR, FETCH_MISSING) &&
+	     !g_error_matches(error, FETCH_ERROR, FETCH_PROTOCOL)))
+		return VANISHED_NOT;
+	return o->vanished(o->user, a->directory);
+}
+
+/* It is not there: is it gone? */
+static void asking_refused(struct asking *a, const GError *error)
+{
+	enum vanished vanished = asking_vanished(a, error);
+
+	if (vanished == VANISHED_ASK) {
+		a->error = g_error_copy(error);
+		a->elsewhere = g_path_get_dirname(a->directory->path);
+		if (strcmp(a->elsewhere, ".") == 0)
+			*a->elsewhere = '\0';
+		a->probe.base.path = a->elsewhere;
+		a->probe.base.done = asking_told_above;
+		if (asking_send(a, &a->probe))
+			return;
+		g_clear_error(&a->error);
+	}
+	if (vanished == VANISHED)
+		asking_gone(a);
+	else
+		asking_told(a, error);
 }
 
 static void asking_done(struct source_request *r, const GError *error)
@@ -369,14 +417,15 @@ static void asking_done(struct source_request *r, const GError *error)
 	if (doubt & ~a->doubted) {
 		a->doubted |= doubt;
 		listing_unref(g_steal_pointer(&a->request.listing));
-		if (asking_again(a))
+		if (asking_send(a, &a->request))
 			return;
 		unsettled = g_error_new(FETCH_ERROR, FETCH_CANCELLED,
 		                        "/%s: not settled whether there is anything in it",
 		                        a->directory->path);
 		error = unsettled;
-	} else if (error && asking_vanished(a, error)) {
-		error = NULL;
 	}
-	asking_told(a, error);
+	if (error)
+		asking_refused(a, error);
+	else
+		asking_told(a, NULL);
 }

@@ -23,15 +23,18 @@
 struct lister;
 struct directory;
 
+/* VANISHED_ASK: nothing else is known; the source's listing of the directory above it tells. */
+enum vanished { VANISHED_NOT, VANISHED, VANISHED_ASK };
+
 struct lister_options {
 	unsigned wait_ms; /* 0 = 30,000 */
 	unsigned ttl_ms;  /* 0 = 300,000; UINT_MAX = never asked again */
 	/* The source told something new; runs before waiters get it. `before` may be NULL. */
 	void (*changed)(void *user, struct directory *d, struct listing *before,
 	                struct listing *after);
-	/* The source has no such directory (`missing`), or what it has is none; `unlisted`: nor is
-	 * there an older listing. true: there is nothing remote in it from here on. */
-	bool (*vanished)(void *user, struct directory *d, bool missing, bool unlisted);
+	/* The source has no such directory, or what it has is none: does what else is known agree,
+	 * so that there is nothing remote in it from here on? */
+	enum vanished (*vanished)(void *user, struct directory *d);
 	/* The directory's path in the store, owned by the lister; NULL: it has none any more. */
 	char *(*local_path)(void *user, struct directory *d);
 	void *user;

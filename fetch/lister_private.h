@@ -47,13 +47,14 @@ enum doubt { DOUBT_NONE, DOUBT_EMPTY = 1, DOUBT_MISSING = 2, DOUBT_REFUSED = 4 }
 /* One directory being listed. */
 struct asking {
 	struct source_list request;  /* belongs to the source once submitted */
-	struct source_list probe;    /* whether its path has the same below itself; as `request` */
+	struct source_list probe;    /* of `elsewhere`; as `request` */
 	struct source_stat witness;  /* whether it is a file; as `request` */
 	struct pool_job job;         /* looks into the store first */
 	GError *error;               /* owned; how it ended; NULL: a listing was told */
 	struct directory *directory; /* a reference */
 	struct shape shape;          /* of what `request` told, where it is another */
-	char *deeper;                /* owned; of `probe`; NULL: there is none */
+	char *elsewhere;             /* owned; where the same may be again, below, or what it lay in
+	                              * where it may have vanished; NULL: neither is asked */
 	bool was_expired;
 	bool refuted;     /* it is a file */
 	unsigned doubted; /* enum doubt: what was told once */

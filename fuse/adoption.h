@@ -25,6 +25,6 @@ void content_changed(void *user, struct content *c);
 void content_is_directory(void *user, struct content *c);
 void content_released(void *user, struct content *c, void *owner);
 char *directory_local_path(void *user, struct directory *d);
-bool directory_vanished(void *user, struct directory *d, bool missing, bool unlisted);
+enum vanished directory_vanished(void *user, struct directory *d);
 void directory_changed(void *user, struct directory *d, struct listing *before,
                        struct listing *after);

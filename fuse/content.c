@@ -209,16 +209,16 @@ char *directory_local_path(void *user, struct directory *d)
 	return path;
 }
 
-/* Where it has been all along, its parent's listing is the second witness. Elsewhere there is none:
- * what was listed stays. */
-bool directory_vanished(void *user, struct directory *d, bool missing, bool unlisted)
+/* Where it has been all along, its parent's listing is the second witness. Elsewhere there is none
+ * here. */
+enum vanished directory_vanished(void *user, struct directory *d)
 {
 	struct server *s = user;
 	struct inode *i = inode_find(s->inodes, (uintptr_t)directory_owner(d));
 	struct inode *parent = i && i->local ? inode_parent(s, i, NULL) : NULL;
 	g_autofree char *above = parent ? inode_remote(s, parent) : NULL;
 	g_autofree char *own = g_path_get_dirname(directory_path(d));
-	bool vanished = parent && missing && unlisted;
+	enum vanished vanished = parent ? VANISHED_ASK : VANISHED_NOT;
 	if (above && strcmp(above, strcmp(own, ".") == 0 ? "" : own) == 0) {
 		struct directory *up = inode_open_directory(s, parent);
 		g_autofree char *name = g_path_get_basename(directory_path(d));
@@ -226,7 +226,7 @@ bool directory_vanished(void *user, struct directory *d, bool missing, bool unli
 		uint32_t index;
 		bool listed =
 		        l && listing_find(l, name, &index) && S_ISDIR(listing_at(l, index)->mode);
-		vanished = l && !listed;
+		vanished = l && !listed ? VANISHED : VANISHED_NOT;
 		if (listed)
 			directory_expire(up); /* one of the two is older */
 		listing_unref(l);
