@@ -3,7 +3,8 @@
 # Copyright the lacunafs authors
 """kill -9 before every single change that every operation makes of the store; crashing.py.
 
-By hand: crash_points.py [--build DIR] [--rows REGEX] [--torn] [--epochs] [--event EVENT] [--list]
+By hand: crash_points.py [--build DIR] [--rows REGEX] [--torn] [--epochs] [--event EVENT]
+         [--vanish] [--list]
 """
 import argparse
 import ctypes
@@ -21,6 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import crashing  # noqa: E402
 import mounting  # noqa: E402
 import processes  # noqa: E402
+import vanishing  # noqa: E402
 from crashing import CHUNK, FILE, Row, noise  # noqa: E402
 
 NOREPLACE, EXCHANGE = 1, 2
@@ -261,8 +263,9 @@ def batch(args, some):
     scratch.chmod(0o755)
     program = mounting.Program(args.build, "plain", scratch)
     try:
-        tried, wrong = crashing.Campaign(program, scratch, some).torture(
-            epochs=args.epochs, torn=args.torn, keep_going=True, event=args.event)
+        campaign = (vanishing if args.vanish else crashing).Campaign(program, scratch, some)
+        tried, wrong = campaign.torture(epochs=args.epochs, torn=args.torn, keep_going=True,
+                                        event=args.event)
     finally:
         complaints = program.close()
         shutil.rmtree(scratch, ignore_errors=True)
@@ -279,6 +282,7 @@ def main():
     parser.add_argument("--epochs", action="store_true", help="every crash ends the epoch, too")
     parser.add_argument("--torn", action="store_true", help="writes are done in half")
     parser.add_argument("--event", choices=crashing.EVENTS, help="instead of a kill in a step")
+    parser.add_argument("--vanish", action="store_true", help="at the source, instead of a kill")
     parser.add_argument("--seed", type=int, default=0, help="of the order")
     args = parser.parse_args()
     if args.list:

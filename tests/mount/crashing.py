@@ -7,8 +7,8 @@ Row:    what is done in a directory of its own, beside a native one that tells w
 Point:  (row, N): the daemon dies before, or half way in, the Nth call that changes the store
         (faults.py). What returned before is there; what was cut short is there whole or not at all
 Events: instead of that, the Nth sync fails, once (SYNC), or directories cannot be read from the Nth
-        time on (SCAN): a step works, or fails with that error and is not done. Or the directory
-        vanishes at the source after the steps (VANISH): what they changed stays. Then a kill -9
+        time on (SCAN): a step works, or fails with that error and is not done. Then a kill -9.
+        A directory that vanishes at the source: vanishing.py
 After:  the mount works on: everything there can be changed, and removed for good
 """
 import dataclasses
@@ -16,7 +16,6 @@ import errno
 import os
 import pathlib
 import random
-import re
 import signal
 import stat
 import subprocess
@@ -30,7 +29,7 @@ OLD = 1_500_000_000
 CHUNK = 4096
 OPTIONS = ("-o", "rw,allow_other,dev,suid,chunk_size=4K,readahead=0")
 FILE = 15 * CHUNK + 7  # bytes of "f"
-SYNC, SCAN, VANISH = EVENTS = "sync", "scan", "vanish"
+SYNC, SCAN = EVENTS = "sync", "scan"
 
 
 @dataclasses.dataclass
@@ -179,28 +178,6 @@ def partly(before, after, got):
     return found
 
 
-def lost(before, after, d):
-    """What was changed between the two and is not in `d`, of which the source has nothing more."""
-    def shape(told):
-        return {k: v for k, v in told.items() if k != "links"} if told else None
-
-    lines = []
-    for path, told in after.items():
-        full = os.path.join(os.fsencode(d), path)
-        # another name of what was changed is the source's still, as is what lies in a directory
-        # that only came there
-        other = path in before and not isinstance(told["links"], int) and told["links"][0] > 1
-        parent = before.get(os.path.dirname(path), {})
-        other |= not stat.S_ISDIR(int(parent.get("mode", "0"), 8))
-        if path and not other and shape(before.get(path)) != shape(told):
-            if not os.path.lexists(full):
-                lines.append(f"{path!r} is gone")
-            elif "content" in told and path not in before and told["content"] not in (
-                    t.get("content") for t in before.values()) and contents(full) != told["content"]:
-                lines.append(f"{path!r} has other bytes")
-    return lines
-
-
 class Wrong(Exception):
     """What was found at a point."""
 
@@ -260,8 +237,7 @@ class Campaign:
         kept, done = row.prepare(d), 0
         if epoch and self.program.run("sync", d, env=self.faults.env).returncode != 0:
             raise Wrong("sync failed")
-        mode, error = {SYNC: (faults.SYNCS, errno.EIO), SCAN: (faults.SCAN, errno.EIO),
-                       VANISH: (faults.OFF, 0)}.get(
+        mode, error = {SYNC: (faults.SYNCS, errno.EIO), SCAN: (faults.SCAN, errno.EIO)}.get(
             self.event, (faults.TEAR if torn else faults.KILL, 0))
         self.faults.set(mode, error, left=at - 1)
         failed = None
@@ -298,9 +274,7 @@ class Campaign:
         m = self.mount()
         for i, row in enumerate(self.rows):
             d = str(m / f"c{i}")
-            counts[row.name] = 1 if self.event == VANISH else self.run(row, d, 1 << 40)[1]
-            if self.event == VANISH:
-                self.run(row, d, 1)
+            counts[row.name] = self.run(row, d, 1 << 40)[1]
             wrong = differences(self.allowed[row.name][-1], snapshot(d, self.since))
             if wrong:
                 raise Wrong(f"{row.name}: without any crash:\n" + "\n".join(wrong))
@@ -338,9 +312,6 @@ class Campaign:
     def point(self, i, row, at, torn, epoch):
         states, d = self.allowed[row.name], f"p{i}"
         done, _, call = self.run(row, str(self.mounted / d), at, torn, epoch)
-        if self.event == VANISH:
-            self.vanish(row, d)
-            return
         if self.event:
             # what a sync did not bring to the disk may go with the epoch that it ended
             what = f"{row.name}, {self.event} {at} fails"
@@ -362,27 +333,15 @@ class Campaign:
             raise Wrong(f"{what}: does not work on: {e!r}") from None
         self.checks = [(d, snapshot(m / d, self.since), f"{what}, worked on")]
 
-    def vanish(self, row, d):
-        states = self.allowed[row.name]
-        subprocess.run(["rm", "-rf", self.source / d], check=True)
-        for when in ("", ", one mount later"):
-            wrong = lost(states[0], states[-1], self.mounted / d)
-            if wrong:
-                raise Wrong(f"{row.name}, vanished at the source{when}:\n" + "\n".join(wrong))
-            if not when:
-                self.kill()
-                self.again()
+    def tries(self, count):
+        """At which of so many calls it is tried."""
+        return range(1, count + (1 if self.event else 2))
 
     def torture(self, choose=None, epochs=False, torn=False, keep_going=False, event=None):
         """choose(points) → those that are tried. Returns how many, and what was wrong."""
         self.event = event
-        if event == VANISH:  # asks at once what has become of a directory
-            self.options = (OPTIONS[0], OPTIONS[1] + ",listing_ttl=0")
-            # what lay in a directory that came elsewhere is the source's
-            self.rows = [r for r in self.rows if not re.search("director", r.name)]
         counts, wrong = self.count(), []
-        points = [(row, at, torn) for row in self.rows
-                  for at in range(1, counts[row.name] + (1 if event else 2))]
+        points = [(row, at, torn) for row in self.rows for at in self.tries(counts[row.name])]
         points = choose(points) if choose and points else points
         if not points:
             return 0, []

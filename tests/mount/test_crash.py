@@ -8,6 +8,7 @@ import pytest
 
 import crash_points
 import crashing
+import vanishing
 
 
 @pytest.fixture
@@ -45,12 +46,13 @@ def test_killed_and_the_epoch_ends(lacunafs, scratch, choose):
 
 
 @pytest.mark.patience(240)
-@pytest.mark.parametrize("event, expression", [
-    (crashing.SYNC, "write|append|fsync"), (crashing.SCAN, ""), (crashing.VANISH, "")])
-def test_an_event_before_the_kill(lacunafs, scratch, choose, event, expression):
+@pytest.mark.parametrize("event, expression, kind", [
+    (crashing.SYNC, "write|append|fsync", crashing), (crashing.SCAN, "", crashing),
+    (None, "", vanishing)], ids=["sync", "scan", "vanish"])
+def test_an_event_before_the_kill(lacunafs, scratch, choose, event, expression, kind):
     """A sync that fails, directories that cannot be read, a parent that vanishes at the source."""
     found = crash_points.rows(expression)
-    campaign = crashing.Campaign(lacunafs, scratch, choose.sample(found, min(24, len(found))))
+    campaign = kind.Campaign(lacunafs, scratch, choose.sample(found, min(24, len(found))))
     tried, wrong = campaign.torture(lambda p: choose.sample(p, min(24, len(p))), event=event)
     assert not wrong, wrong[0]
     assert tried > 0

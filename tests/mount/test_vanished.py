@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """Directories that go at the source while something in them was made or changed here."""
+import contextlib
 import errno
 import os
 import shutil
@@ -184,6 +185,59 @@ def test_a_directory_that_is_never_listed_can_be_removed(mount, web, scratch, re
         assert error_of(os.stat, m / name) == errno.ENOENT
         os.mkdir(m / name)
         assert os.listdir(m / name) == []
+
+
+@pytest.mark.parametrize("kind", ["http", "dir"])
+def test_a_directory_that_was_moved_away_has_vanished_too(mount, serve, scratch, kind):
+    """What is in it there: it lists what is here, and can be removed."""
+    source = scratch / "source"
+    for name in ("d/seen/f", "d/seen/deep/g", "d/unseen/deep/g", "other/h"):
+        trees.put(source / name, b"remote" * 10)
+    server = serve(source)
+    m = mount(server.url if kind == "http" else source, "-o", "rw,listing_ttl=0,retries=0")
+    assert (m / "d" / "seen" / "deep" / "g").read_bytes() == b"remote" * 10
+    for name in ("seen", "unseen"):
+        os.rename(m / "d" / name, m / "other" / name)
+    (m / "other" / "seen" / "new").write_bytes(NEW)
+    if kind == "http":  # one answer alone is not believed
+        assert os.listdir(m / "other" / "unseen") == ["deep"]
+        server.lie("/d/unseen/", lying.status(404))
+        os.listdir(m / "d")
+        with contextlib.suppress(OSError):
+            assert os.listdir(m / "other" / "unseen") == ["deep"]
+        server.honest()
+        soon(lambda: error_of(os.listdir, m / "other" / "unseen") == 0)
+    shutil.rmtree(source / "d")
+    soon(lambda: sorted(os.listdir(m / "other" / "seen")) == ["new"])
+    soon(lambda: os.listdir(m / "other" / "unseen") == [])
+    m.umount()
+    m = m.again()
+    assert (m / "other" / "seen" / "new").read_bytes() == NEW
+    assert os.listdir(m / "other" / "unseen") == []
+    shutil.rmtree(m / "other")
+    assert os.listdir(m.path) == ["d"] or os.listdir(m.path) == []
+
+
+@pytest.mark.parametrize("first", ["unlink", "rename"])
+def test_a_change_by_another_name_stays(mount, scratch, first):
+    """A file with several names was kept when one of them went: it has to have one when it is
+    changed."""
+    source = scratch / "source"
+    trees.put(source / "d" / "one", b"remote" * 10)
+    for name in ("two", "three"):
+        os.link(source / "d" / "one", source / "d" / name)
+    m = mount(source, "-o", "rw,listing_ttl=0")
+    if first == "unlink":
+        os.unlink(m / "d" / "two")
+    else:
+        os.rename(m / "d" / "two", m / "two")
+    write(m / "d" / "one")
+    shutil.rmtree(source / "d")
+    soon(lambda: "three" not in os.listdir(m / "d"))
+    left = "d/one" if first == "unlink" else "two"
+    assert (m / left).read_bytes().startswith(NEW)
+    m.umount()
+    assert (m.again() / left).read_bytes().startswith(NEW)
 
 
 def test_a_directory_that_was_listed_once_is_no_empty_one(mount, serve, scratch):
