@@ -4,7 +4,6 @@
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
-#include "fuse/mounts.h"
 
 enum { NAMED_MAX = 3 };
 
@@ -17,20 +16,21 @@ static char *namespace_of(const char *process)
 	return n > 0 ? g_strndup(target, (size_t)n) : NULL;
 }
 
-/* The first of the mounts in that process's namespace; NULL: there is none. */
-static char *point_in(const char *process, unsigned major, unsigned minor)
+/* The first place of `m` in that process's namespace; NULL: there is none. Once a file system has
+ * gone, its number is the next one's. */
+static char *point_in(const char *process, const struct mount *m)
 {
 	g_autofree char *file = g_build_filename("/proc", process, "mountinfo", NULL);
 	g_autofree char *text = NULL;
 	if (!g_file_get_contents(file, &text, NULL, NULL))
 		return NULL;
 	g_autoptr(GPtrArray) mounts = mounts_parse(text);
-	const struct mount *m = mounts_of_device(mounts, major, minor);
-	return m ? g_strdup(m->point) : NULL;
+	const struct mount *found = mounts_of_device(mounts, m->major, m->minor);
+	return found && strcmp(found->source, m->source) == 0 ? g_strdup(found->point) : NULL;
 }
 
 /* One process for each other namespace that has it. */
-static GPtrArray *processes(unsigned major, unsigned minor, pid_t daemon)
+static GPtrArray *processes(const struct mount *m, pid_t daemon)
 {
 	GPtrArray *named = g_ptr_array_new_with_free_func(g_free);
 	g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -45,7 +45,7 @@ static GPtrArray *processes(unsigned major, unsigned minor, pid_t daemon)
 		char *space = g_ascii_isdigit(process[0]) ? namespace_of(process) : NULL;
 		if (!space || !g_hash_table_add(seen, space))
 			continue;
-		g_autofree char *point = point_in(process, major, minor);
+		g_autofree char *point = point_in(process, m);
 		g_autofree char *file = g_build_filename("/proc", process, "comm", NULL);
 		g_autofree char *comm = NULL;
 		if (point && g_file_get_contents(file, &comm, NULL, NULL))
@@ -57,10 +57,10 @@ static GPtrArray *processes(unsigned major, unsigned minor, pid_t daemon)
 	return named;
 }
 
-char *holders_of(unsigned major, unsigned minor, pid_t daemon)
+char *holders_of(const struct mount *m, pid_t daemon)
 {
-	g_autofree char *here = point_in("self", major, minor);
-	g_autoptr(GPtrArray) named = processes(major, minor, daemon);
+	g_autofree char *here = point_in("self", m);
+	g_autoptr(GPtrArray) named = processes(m, daemon);
 	if (!here && !named->len)
 		return NULL;
 	g_ptr_array_add(named, NULL);

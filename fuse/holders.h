@@ -6,7 +6,8 @@
 #pragma once
 #include <glib.h>
 #include <sys/types.h>
+#include "fuse/mounts.h"
 
 /* "at /x", "in the mount namespace of sh[12], sleep[34]", or both; NULL: nowhere that shows. Not
  * counted: the namespace of `daemon`. Caller frees. */
-char *holders_of(unsigned major, unsigned minor, pid_t daemon);
+char *holders_of(const struct mount *m, pid_t daemon);

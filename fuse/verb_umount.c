@@ -61,7 +61,7 @@ static bool daemon_left(int fd, const struct mount *m, pid_t pid)
 	for (int waited = 0; waited < WAIT_MS; waited += STEP_MS) {
 		if (daemon_wait(fd, STEP_MS))
 			return true;
-		g_autofree char *holders = holders_of(m->major, m->minor, pid);
+		g_autofree char *holders = holders_of(m, pid);
 		if (!holders || daemon_wait(fd, 0))
 			continue;
 		verb_complain(

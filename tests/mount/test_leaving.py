@@ -100,6 +100,27 @@ def test_umount_names_another_namespace(mount, lacunafs, source):
     m.pid = None
 
 
+def test_umount_takes_no_other_for_its_own(mount, lacunafs, source, scratch):
+    """The number of a file system that has gone is the next one's, while its daemon still leaves."""
+    m = mount(source)
+    device = os.stat(m.path).st_dev
+    (scratch / "other").mkdir()
+    os.kill(m.pid, signal.SIGSTOP)
+    try:
+        umount = lacunafs.start("umount", m.path, stderr=subprocess.PIPE)
+        assert processes.wait_until(lambda: not mountinfo(m.path))
+        for _ in range(5):  # somebody else may be faster
+            if os.stat(mount(scratch / "other").path).st_dev == device:
+                break
+        time.sleep(1.5)  # it looks once a second
+    finally:
+        os.kill(m.pid, signal.SIGCONT)
+    assert umount.wait(90) == 0, umount.stderr.read()
+    umount.stderr.close()
+    assert processes.reap(m.pid, 30) == 0
+    m.pid = None
+
+
 def test_umount_names_another_place(mount, lacunafs, source, scratch):
     m = mount(source)
     other = scratch / "other"
