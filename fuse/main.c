@@ -12,25 +12,25 @@
 static const char help[] =
         "Usage: lacunafs VERB [ARGUMENT]...\n"
         "\n"
-        "Mounts a remote tree as a local one in which every file is whole to look at and\n"
-        "empty until touched: bytes arrive when they are read, mapped or executed.\n"
+        "Mounts a remote tree as a local, writable one. All files look complete; data is\n"
+        "fetched when a process reads, maps or executes it, and stays on the local disk.\n"
         "\n"
         "  mount SOURCE MOUNTPOINT   mount a directory or a web server's tree\n"
         "  umount MOUNT...           unmount, and wait until the store is free\n"
-        "  status [MOUNT|PATH]...    what is present, on its way, and who waits for it\n"
-        "  fill PATH...              fetch files and directories whole, now\n"
-        "  evict PATH...             give back the space of what can be fetched again\n"
-        "  refresh [PATH]...         take what is newer at the source\n"
-        "  seal PATH [SEALS]         memfd's seals, on a file\n"
-        "  sync PATH...              what was changed is on the disk\n"
-        "  hsm COMMAND...            run a program of fanotify's pre-content events\n"
-        "  trace MOUNT               who is asked for which bytes, as it happens\n"
-        "  handlers MOUNT            the handlers of a mount; --dismiss a lost one\n"
+        "  status [MOUNT|PATH]...    show cached data, transfers and waiting processes\n"
+        "  fill PATH...              fetch files and whole directories now\n"
+        "  evict PATH...             drop cached data\n"
+        "  refresh [PATH]...         take newer versions from the source\n"
+        "  seal PATH [SEALS]         add memfd's seals to a file\n"
+        "  sync PATH...              flush all changes of a mount to the disk\n"
+        "  hsm COMMAND...            run a program for fanotify pre-content events\n"
+        "  trace MOUNT               print each request to handlers and to the source\n"
+        "  handlers MOUNT            list the handlers of a mount; --dismiss a dead one\n"
         "\n"
-        "  --help       this text, or after a verb what it takes\n"
+        "  --help       this text; after a verb, the help of that verb\n"
         "  --version    print the version\n"
         "\n"
-        "Everything else: man lacunafs\n";
+        "The manual: man lacunafs\n";
 
 static const struct verb *const verbs[] = {&verb_mount, &verb_umount,   &verb_status, &verb_fill,
                                            &verb_evict, &verb_refresh,  &verb_seal,   &verb_sync,

@@ -13,21 +13,21 @@
 static const char evict_help[] =
         "Usage: lacunafs evict PATH...\n"
         "\n"
-        "Gives back the space of files, and of everything below directories: what can be\n"
-        "fetched again, and first what nobody sees since it vanished at the source. What\n"
-        "was changed here stays. A file that is open, mapped, running or sealed is left\n"
-        "alone and named, one line each; then the exit status is 1. Who opens a file\n"
-        "meanwhile waits for it.\n";
+        "Drops the cached data of files, and of all files below directories. Copies of\n"
+        "files that the source no longer lists go first. Local changes stay, and so does\n"
+        "data that the source cannot supply again. A file that is open, mapped, running\n"
+        "or sealed is skipped and named on a line of its own; the exit status is then 1.\n"
+        "Concurrent opens of a file block until its eviction is done.\n";
 
 static const char refresh_help[] =
         "Usage: lacunafs refresh [PATH...]\n"
         "\n"
-        "Takes what is newer at the source, of files and of all below directories (the\n"
-        "current one, without PATH): lists directories anew, and lets go of files of\n"
-        "which the source has another version. Their new bytes come when touched, or by\n"
-        "lacunafs fill. A file goes over whole or not at all: one that was changed\n"
-        "here, is open, mapped, running or sealed is left alone and named, one line each;\n"
-        "then the exit status is 1.\n";
+        "Takes newer versions from the source, for files and for all files below\n"
+        "directories (without PATH: the current directory). Lists directories again, and\n"
+        "drops the cached data of files that have another version at the source; new data\n"
+        "is fetched on access, or by lacunafs fill. A file is replaced as a whole or not\n"
+        "at all: a file that is changed locally, open, mapped, running or sealed is\n"
+        "skipped and named on a line of its own; the exit status is then 1.\n";
 
 struct job {
 	const struct batch_ops *ops;

@@ -10,11 +10,11 @@
 static const char help[] =
         "Usage: lacunafs fill PATH...\n"
         "\n"
-        "Fetches files, and everything below directories, whole and now, many side by\n"
-        "side: with a progress bar on a terminal and a line every few seconds elsewhere.\n"
-        "Links are not followed and mounts not crossed. What failed is named, one line\n"
-        "each, and the exit status is 1 if anything is missing. Ctrl-C ends it; what is\n"
-        "there stays.\n";
+        "Fetches files, and all files below directories, completely and now, many in\n"
+        "parallel. Shows a progress bar on a terminal, elsewhere a line every few\n"
+        "seconds. Does not follow symbolic links or cross mounts. Each file that fails is\n"
+        "named on a line of its own, and the exit status is 1 if anything is missing.\n"
+        "Ctrl-C stops; fetched data stays.\n";
 
 struct job {
 	GPtrArray *mounts;

@@ -12,10 +12,11 @@
 static const char help[] =
         "Usage: lacunafs handlers [OPTION]... MOUNT\n"
         "\n"
-        "Lists the handlers of a mount: name, process, state, mode, marks, who waits.\n"
+        "Lists the handlers of a mount: name, process, state, mode, number of marks,\n"
+        "number of pending events.\n"
         "\n"
-        "  --dismiss NAME   those of that name leave: what waits for one that died is\n"
-        "                   asked of the others, and of the source\n";
+        "  --dismiss NAME   remove the handlers of this name; requests pending on a dead\n"
+        "                   one go to the other handlers, then to the source\n";
 
 static char *shown(JsonObject *h, const char *member)
 {

@@ -13,12 +13,13 @@ enum { EXIT_NOT_RUN = 126, EXIT_NOT_FOUND = 127 }; /* as of env(1) */
 static const char help[] =
         "Usage: lacunafs hsm [OPTION]... -- COMMAND [ARGUMENT]...\n"
         "\n"
-        "Runs a program written for fanotify's pre-content events, FAN_PRE_ACCESS, which\n"
-        "then works on lacunafs mounts: it becomes a handler of each mount that it marks\n"
-        "something in. It needs neither root nor a new kernel for these.\n"
+        "Runs a program written for fanotify's pre-content events, FAN_PRE_ACCESS, on\n"
+        "lacunafs mounts: the program becomes a handler of each mount in which it sets a\n"
+        "mark. On these mounts it needs neither root nor a recent kernel.\n"
         "\n"
-        "  --mount PATH   only of this mount; others are as any file system to it\n"
-        "  --name NAME    that mounts know it by: to inherit the marks of one that died\n"
+        "  --mount PATH   only this mount; the program sees others as any file system\n"
+        "  --name NAME    name of the handler; it inherits the marks of a dead handler\n"
+        "                 of that name\n"
         "\n"
         "The program's exit status and signals are its own.\n";
 

@@ -11,15 +11,15 @@
 static const char help[] =
         "Usage: lacunafs seal PATH [SEALS]\n"
         "\n"
-        "Adds seals to a file of a mount, for ever; without SEALS prints those it has.\n"
-        "They are memfd's: a list of\n"
-        "  write          no change of its bytes, no shared writable mapping\n"
-        "  future-write   the same, but for mappings that are there\n"
+        "Adds seals to a file of a mount, permanently; without SEALS, prints its seals.\n"
+        "They are those of memfd_create(2), as a comma-separated list of\n"
+        "  write          no change of data, no shared writable mapping\n"
+        "  future-write   the same, except through existing mappings\n"
         "  shrink, grow   no smaller, no larger size\n"
-        "  exec           no change of its x bits; on a program also the four above\n"
-        "  seal           no more seals\n"
+        "  exec           no change of the x bits; on a program, also the four above\n"
+        "  seal           no further seals\n"
         "\n"
-        "A sealed file keeps its version, and is filled as before.\n";
+        "A sealed file keeps its version; its data is still fetched on access.\n";
 
 static int fail(const char *path, int err)
 {

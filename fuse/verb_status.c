@@ -17,13 +17,13 @@
 static const char help[] =
         "Usage: lacunafs status [OPTION]... [MOUNT|PATH]...\n"
         "\n"
-        "Of a mount: what came from where, and what is on its way for whom.\n"
-        "Of a file in it: what is present, drawn as a bar, and why it is not handed to\n"
-        "the kernel yet.\n"
-        "Without an argument: every mount of yours, or for root every mount.\n"
+        "For a mount: data fetched and served, transfers, and the processes waiting.\n"
+        "For a file in it: the cached chunks, drawn as a bar, and why the file is not in\n"
+        "passthrough yet.\n"
+        "Without an argument: all your mounts; for root, all mounts.\n"
         "\n"
-        "  --json              one line of JSON for each, described in lacunafs(1)\n"
-        "  --watch [SECONDS]   again every SECONDS (1), in place on a terminal\n";
+        "  --json              one line of JSON each; lacunafs(1) lists the members\n"
+        "  --watch [SECONDS]   repeat every SECONDS (1), in place on a terminal\n";
 
 enum { BAR_COLUMNS = 64, BAR_MAX = 4096 };
 

@@ -11,9 +11,9 @@
 static const char help[] =
         "Usage: lacunafs sync PATH...\n"
         "\n"
-        "Returns when everything that was changed in the mounts of these paths is on the\n"
-        "disk, with what was fetched: what syncfs(2) does for a local file system, and\n"
-        "cannot do for one in user space.\n";
+        "Flushes the mounts that contain these paths, and returns when all local changes\n"
+        "and all fetched data are on the disk. syncfs(2) does this for a local file\n"
+        "system, and cannot do it for one in user space.\n";
 
 /* What the kernel still has of mappings first. */
 static bool sync_one(const char *path)

@@ -13,11 +13,11 @@
 static const char help[] =
         "Usage: lacunafs trace [--json] MOUNT\n"
         "\n"
-        "Prints what is asked of handlers and of the source, as it ends, until it is\n"
-        "interrupted or the mount goes: when, who, what of which file, the verdict\n"
-        "(allow, fetch, deny; source: nobody was asked), and how long it took.\n"
+        "Prints each request to handlers and to the source when it completes: time,\n"
+        "operation, range, file, process, verdict (allow, fetch, deny; source: no handler\n"
+        "was asked), error and duration. Ends with Ctrl-C or with the mount.\n"
         "\n"
-        "  --json   one object on each line\n";
+        "  --json   one JSON object per line\n";
 
 static const char *text(JsonObject *o, const char *name)
 {

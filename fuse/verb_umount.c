@@ -14,12 +14,12 @@
 static const char help[] =
         "Usage: lacunafs umount [OPTION] MOUNT...\n"
         "\n"
-        "Unmounts, and returns when the daemon has written back and left its store, which\n"
-        "can then be mounted again at once.\n"
+        "Unmounts, and returns when the daemon has flushed its data and released the\n"
+        "store, which can then be mounted again at once.\n"
         "\n"
-        "  -l, --lazy   out of sight now, gone when nobody uses it any more\n"
+        "  -l, --lazy   detach now; the file system ends when its last user is gone\n"
         "\n"
-        "A mount that is busy stays; the processes that use it are named.\n";
+        "A busy mount stays; the processes that use it are named.\n";
 
 enum { WAIT_MS = 60000, STEP_MS = 1000, LAZY_WAIT_MS = 1000 };
 
