@@ -260,12 +260,12 @@ def test_fill_is_interrupted(mount, serve, tree):
     assert fill.returncode == 1 and out.startswith("interrupted: 0 of 1 files") and err == ""
 
 
-def on_terminal(program, *argv, until, columns=70):
+def on_terminal(program, *argv, until, columns=70, rows=20):
     """What a terminal gets, up to SIGINT once `until` has been seen, and the exit status."""
     pid, fd = pty.fork()
     if pid == 0:
         words = program.argv(*argv)
-        subprocess.run(["stty", "cols", str(columns), "rows", "20"])
+        subprocess.run(["stty", "cols", str(columns), "rows", str(rows)])
         os.execve(shutil.which(words[0]), words, {**program.env, "TERM": "xterm"})
     out, sent = b"", False
     try:
@@ -287,6 +287,25 @@ def test_watch_on_a_terminal(mount, serve, tree):
     assert status == 0
     assert out.count("\x1b[?25l") == 1 and out.rstrip().endswith("\x1b[?25h")
     assert "█" * 70 in out and "█" * 71 not in out
+
+
+@pytest.mark.parametrize("spare", [-3, -1, 0, 1])
+def test_watch_says_what_does_not_fit(mount, tree, spare):
+    """As many lines as there is room for above the cursor, the last of which tells how many more
+    there are; all of them where they fit."""
+    m = mount(tree)
+    whole = m.program.run("status", m.path).stdout.splitlines()
+    out, status = on_terminal(m.program, "status", "--watch", "60", m.path, until=b"\x1b[J",
+                              columns=200, rows=len(whole) + 1 + spare)
+    assert status == 0
+    picture = out.split("\x1b[J")[0].split("\x1b[?25l")[1].replace("\x1b[K", "")
+    shown = picture.replace("\r", "").splitlines()
+    assert len(shown) == len(whole) + min(spare, 0)
+    if spare < 0:
+        assert shown[-1] == f"... and {1 - spare} lines more: name one mount"
+        assert "lines more" not in "".join(shown[:-1])
+    else:
+        assert "lines more" not in picture and shown[0] == whole[0]
 
 
 def test_background_keeps_nothing_open(lacunafs, tree, scratch):

@@ -94,6 +94,35 @@ $L umount $S/m
         '"usable":false' in (scratch / "status").read_text()
 
 
+def test_status_in_a_user_namespace(mount, lacunafs, serve, tree, scratch, nobody):
+    """Its root sees the mounts of all, and is told of its own, without a complaint."""
+    other = mount(serve(tree).url, "-o", "allow_other")
+    lacunafs.give(nobody)
+    os.chown(scratch, nobody, nobody)
+    program = shutil.copy(lacunafs.path, scratch / "lacunafs")
+    script = """set -e
+grep -q " $O " /proc/self/mountinfo
+$L status
+$L status --json
+mkdir $S/m
+$L mount $T $S/m --store $S/store
+$L status
+$L umount $S/m
+"""
+    try:
+        done = become("unshare", "-Ur", "--mount", "sh", "-c", script, timeout=100, env={
+            **lacunafs.env, "S": str(scratch), "L": str(program), "T": str(tree),
+            "O": str(other.path)})
+    finally:
+        os.chown(scratch, 0, 0)
+    if "unshare: unshare failed" in done.stderr:
+        pytest.skip("user namespaces are closed here")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second, *_ = done.stdout.splitlines()
+    assert (first, second) == ("no mounts", f"{scratch}/m")
+    assert str(other.path) not in done.stdout and done.stdout.count("  source ") == 1
+
+
 def test_program(mount, lacunafs, big_program, serve, nobody):
     program, byte = big_program
     lacunafs.give(nobody)
