@@ -53,8 +53,7 @@ static void asking_source(struct asking *a)
 
 	pthread_mutex_lock(&l->lock);
 	a->request.previous = d->listing ? listing_ref(d->listing) : NULL;
-	a->was_expired = d->expired;
-	d->expired = false;
+	a->begun_ns = clock_now();
 	d->refused = false; /* what it said before is not what it says now */
 	pthread_mutex_unlock(&l->lock);
 	source_list(l->source, &a->request);
@@ -136,8 +135,9 @@ static void asking_load(struct pool_job *job)
 		if (d->listing == NULL) {
 			d->listing = g_steal_pointer(&listing);
 			/* that of a mount with other options is asked for again */
-			d->expired |= d->listing &&
-			              !source_shape_is(l->source, listing_validator(d->listing));
+			if (d->listing &&
+			    !source_shape_is(l->source, listing_validator(d->listing)))
+				d->expired_ns = clock_now();
 			d->shape = shape;
 		}
 		d->overlay = g_steal_pointer(&overlay);
@@ -147,11 +147,12 @@ static void asking_load(struct pool_job *job)
 		g_free(d->cause);
 		d->cause = g_strdup(error->message);
 	}
-	ask = d->looked && !l->stopped && !directory_fresh_locked(d);
+	ask = d->looked && !l->stopped && !directory_fresh_locked(d, clock_now());
 	d->asking = ask;
 	l->submitting += ask;
 	if (!ask || stale_will_do_locked(d))
-		answers_take_locked(answers, d, 0, error ? fetch_error_errno(error, true) : EIO);
+		answers_take_locked(answers, d, 0, error ? fetch_error_errno(error, true) : EIO,
+		                    INT64_MAX);
 	pthread_mutex_unlock(&l->lock);
 	if (error)
 		lister_tell(error, waited, "listing", d->path);
@@ -173,6 +174,7 @@ static void asking_accept_locked(struct asking *a, struct listing **before)
 
 	d->lister->listings++;
 	d->quiet_ns = 0;
+	d->asked_ns = a->begun_ns;
 	g_clear_pointer(&d->cause, g_free);
 	if (told == a->request.previous) {
 		d->lister->listings_unchanged++;
@@ -198,14 +200,14 @@ static void asking_settle(struct pool_job *job)
 	struct directory *d = a->directory;
 	struct lister *l = d->lister;
 	struct listing *before = NULL, *after = NULL;
+	struct asking *next = NULL;
 	GArray *answers = answers_new();
-	bool waited;
+	bool waited, all;
 
 	pthread_mutex_lock(&l->lock);
 	waited = d->waiters != NULL;
 	if (error) {
 		directory_failed_locked(d, error);
-		d->expired |= a->was_expired;
 	} else {
 		asking_accept_locked(a, &before);
 		after = listing_ref(d->listing);
@@ -221,9 +223,15 @@ static void asking_settle(struct pool_job *job)
 
 	pthread_mutex_lock(&l->lock);
 	d->asking = false;
-	answers_take_locked(answers, d, 0, fetch_error_errno(error, true));
+	all = l->stopped || stale_will_do_locked(d);
+	answers_take_locked(answers, d, 0, fetch_error_errno(error, true),
+	                    all ? INT64_MAX : a->begun_ns);
+	if (d->waiters) /* who asked while this one was under way, and wants a later answer */
+		next = asking_new_locked(d);
 	pthread_mutex_unlock(&l->lock);
 	answers_give(answers);
+	if (next)
+		asking_submit(next);
 	listing_unref(before);
 	listing_unref(after);
 	listing_unref(a->request.listing);

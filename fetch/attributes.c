@@ -122,7 +122,7 @@ static void asking_stat_done(struct source_request *r, const GError *error)
 		attributes_arrived_locked(a);
 	}
 	d->attributes->asked = g_list_remove_link(d->attributes->asked, &a->link);
-	answers_take_locked(answers, d, a->ino, fetch_error_errno(error, true));
+	answers_take_locked(answers, d, a->ino, fetch_error_errno(error, true), 0);
 	pthread_mutex_unlock(&l->lock);
 	if (error)
 		lister_tell(error, answers->len > 0, "attributes of", a->path);

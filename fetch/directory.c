@@ -82,17 +82,30 @@ static bool listing_is_due(const struct listing *l, unsigned ttl_ms)
 	return ttl_ms != UINT_MAX && (age < 0 || age >= (int64_t)ttl_ms * 1000000);
 }
 
-bool directory_fresh_locked(struct directory *d)
+/* What is in hand is given out, fresh or not: nothing is remote, or it is too early to ask again.
+ */
+static bool quiet_locked(const struct directory *d)
 {
-	struct lister *l = d->lister;
+	const struct lister *l = d->lister;
+
+	return d->local || clock_now() < d->quiet_ns || (l->down && clock_now() < l->down_until_ns);
+}
+
+int64_t directory_after_locked(const struct directory *d, int64_t since_ns)
+{
+	return MAX(d->lister->options.ttl_ms == 0 ? since_ns : 0, d->expired_ns);
+}
+
+bool directory_fresh_locked(struct directory *d, int64_t since_ns)
+{
+	unsigned ttl_ms = d->lister->options.ttl_ms;
 
 	if (d->listing == NULL || d->overlay == NULL)
 		return false;
-	if (d->local)
+	if (quiet_locked(d))
 		return true;
-	if (clock_now() < d->quiet_ns || (l->down && clock_now() < l->down_until_ns))
-		return true;
-	return !d->expired && !listing_is_due(d->listing, l->options.ttl_ms);
+	return d->asked_ns >= directory_after_locked(d, since_ns) &&
+	       (ttl_ms == 0 || !listing_is_due(d->listing, ttl_ms));
 }
 
 struct listing *directory_listing(struct directory *d, bool *fresh)
@@ -103,7 +116,7 @@ struct listing *directory_listing(struct directory *d, bool *fresh)
 
 	pthread_mutex_lock(&l->lock);
 	listing = d->listing && d->overlay ? listing_ref(d->listing) : NULL;
-	is_fresh = directory_fresh_locked(d);
+	is_fresh = directory_fresh_locked(d, clock_now());
 	pthread_mutex_unlock(&l->lock);
 	if (fresh)
 		*fresh = is_fresh;
@@ -178,7 +191,7 @@ void directory_doubt(struct directory *d, const char *name)
 void directory_expire(struct directory *d)
 {
 	pthread_mutex_lock(&d->lister->lock);
-	d->expired = true;
+	d->expired_ns = clock_now();
 	d->quiet_ns = 0;
 	pthread_mutex_unlock(&d->lister->lock);
 }

@@ -35,7 +35,7 @@ bool directory_found(struct directory *d, const char *name)
 	if (found && guesses)
 		found = (before = directory_found_locked(d, index)) != NULL;
 	else if (found)
-		d->expired = true;
+		d->expired_ns = clock_now();
 	pthread_mutex_unlock(&d->lister->lock);
 	listing_unref(before);
 	return found;

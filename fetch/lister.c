@@ -17,8 +17,6 @@ struct lister *lister_new(struct store *store, struct source *source, struct poo
 	l->options = *options;
 	if (l->options.wait_ms == 0)
 		l->options.wait_ms = 30000;
-	if (l->options.ttl_ms == 0)
-		l->options.ttl_ms = 300000;
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_cond_init(&l->changed, NULL);
 	g_queue_init(&l->waiters);
@@ -62,11 +60,16 @@ int lister_want(struct directory *d, struct lister_wait *w, struct listing **lis
 	struct lister *l = d->lister;
 	struct asking *asking = NULL;
 	int result = -EINPROGRESS;
+	bool fresh;
 
+	if (w->since_ns == 0)
+		w->since_ns = clock_now();
 	pthread_mutex_lock(&l->lock);
-	if (!directory_fresh_locked(d) && !d->asking && !l->stopped)
+	w->after_ns = directory_after_locked(d, w->since_ns);
+	fresh = directory_fresh_locked(d, w->since_ns);
+	if (!fresh && !d->asking && !l->stopped)
 		asking = asking_new_locked(d);
-	if (directory_fresh_locked(d) || stale_will_do_locked(d)) {
+	if (fresh || stale_will_do_locked(d)) {
 		*listing = listing_ref(d->listing);
 		result = 0;
 	} else if (d->asking) {

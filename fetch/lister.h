@@ -28,7 +28,9 @@ enum vanished { VANISHED_NOT, VANISHED, VANISHED_ASK };
 
 struct lister_options {
 	unsigned wait_ms; /* 0 = 30,000 */
-	unsigned ttl_ms;  /* 0 = 300,000; UINT_MAX = never asked again */
+	/* Of a listing; UINT_MAX = never asked again; 0 = each time: whoever asks gets an answer to
+	 * a request that was begun after he did */
+	unsigned ttl_ms;
 	/* The source told something new; runs before waiters get it. `before` may be NULL. */
 	void (*changed)(void *user, struct directory *d, struct listing *before,
 	                struct listing *after);
@@ -105,7 +107,8 @@ struct lister_wait { /* zeroed; the lister's, until `done` or a successful liste
 	void (*done)(struct lister_wait *w, struct listing *listing, int error);
 	struct directory *directory; /* private from here on */
 	int64_t until_ns;
-	uint64_t ino; /* whose attributes, 0 = the listing */
+	int64_t after_ns; /* a request that was begun before does not answer it */
+	uint64_t ino;     /* whose attributes, 0 = the listing */
 	GList link, queue_link;
 };
 
@@ -123,7 +126,7 @@ void directory_doubt(struct directory *d, const char *name);
 /* The source says that the file `name` is a directory: it is one from now on, or, where listings
  * know one from the other, the listing is stale. false: it is none of its listing. */
 bool directory_found(struct directory *d, const char *name);
-/* Marks it stale: the next want asks the source. */
+/* Marks it stale: the next want asks the source, also if a request is under way. */
 void directory_expire(struct directory *d);
 
 struct lister_counters {

@@ -55,9 +55,9 @@ struct asking {
 	struct shape shape;          /* of what `request` told, where it is another */
 	char *elsewhere;             /* owned; where the same may be again, below, or what it lay in
 	                              * where it may have vanished; NULL: neither is asked */
-	bool was_expired;
-	bool refuted;     /* it is a file */
-	unsigned doubted; /* enum doubt: what was told once */
+	int64_t begun_ns;            /* when the source was asked; 0: not yet */
+	bool refuted;                /* it is a file */
+	unsigned doubted;            /* enum doubt: what was told once */
 };
 
 /* One entry whose attributes are asked for. */
@@ -95,7 +95,10 @@ struct directory {
 	bool looked;                   /* into the store */
 	bool local;                    /* nothing remote: its listing is empty for ever */
 	bool refused;                  /* the source has last refused to list it, for good */
-	bool asking, expired, unsaved;
+	bool asking, unsaved;
+	int64_t asked_ns; /* when the request was begun that the listing is of; 0: before this mount
+	                   */
+	int64_t expired_ns; /* when it was last found to be stale */
 	char path[];
 };
 
@@ -105,8 +108,10 @@ bool stale_will_do_locked(const struct directory *d);
 void lister_tell(const GError *error, bool waited, const char *what, const char *path);
 
 /* directory.c */
-/* Good enough to be given out without asking anybody. */
-bool directory_fresh_locked(struct directory *d);
+/* Good enough to be given out, to somebody who asks since then, without asking anybody. */
+bool directory_fresh_locked(struct directory *d, int64_t since_ns);
+/* When the request has to have begun whose answer is one to him. */
+int64_t directory_after_locked(const struct directory *d, int64_t since_ns);
 /* What became of entry `index` of `l` in the listing that is held now; false: it went, or
  * is another by now. */
 bool directory_find_locked(struct directory *d, struct listing *l, uint32_t index, uint32_t *now);
@@ -155,8 +160,10 @@ struct answer {
 GArray *answers_new(void); /* of struct answer */
 void lister_wait_add_locked(struct directory *d, struct lister_wait *w, uint64_t ino);
 void lister_wait_remove_locked(struct lister_wait *w);
-/* Whoever waits for the listing (ino 0) or for attributes gets `error`, or what is held. */
-void answers_take_locked(GArray *answers, struct directory *d, uint64_t ino, int error);
+/* Whoever waits for the listing (ino 0) or for attributes gets `error`, or what is held: if a
+ * request that was begun then answers him. */
+void answers_take_locked(GArray *answers, struct directory *d, uint64_t ino, int error,
+                         int64_t begun_ns);
 void answers_give(GArray *answers); /* frees */
 void lister_waits_expire(struct alarm *a);
 

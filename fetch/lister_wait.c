@@ -65,7 +65,8 @@ static void answer_add_locked(GArray *answers, struct lister_wait *w, int error)
 	g_array_append_val(answers, a);
 }
 
-void answers_take_locked(GArray *answers, struct directory *d, uint64_t ino, int error)
+void answers_take_locked(GArray *answers, struct directory *d, uint64_t ino, int error,
+                         int64_t begun_ns)
 {
 	GList *list = ino ? d->attributes->waiters : d->waiters;
 
@@ -73,7 +74,7 @@ void answers_take_locked(GArray *answers, struct directory *d, uint64_t ino, int
 		struct lister_wait *w = l->data;
 
 		next = l->next;
-		if (w->ino == ino)
+		if (w->ino == ino && (ino || w->after_ns <= begun_ns))
 			answer_add_locked(answers, w, error);
 	}
 }

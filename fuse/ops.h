@@ -92,6 +92,9 @@ void handle_release(struct server *s, struct handle *h);
 
 /* Names and attributes are cached until we say otherwise (notify.h) */
 #define TIMEOUT_FOREVER (365.0 * 86400)
+/* How long the kernel keeps a name that leads to `i`, or is none in the directory `i`: until it is
+ * told otherwise, a moment after a listing has told us so; not at all where each time counts. */
+double name_timeout(const struct server *s, const struct inode *i);
 void inode_entry(struct server *s, struct inode *i, struct fuse_entry_param *e);
 /* Replies with an entry that was looked up; the reference is taken over. */
 void entry_reply(struct server *s, fuse_req_t req, struct inode *i);

@@ -29,6 +29,11 @@ static double directory_timeout(struct server *s, struct inode *i)
 	return CLAMP(left, MIN(ttl, 1.0), ttl);
 }
 
+double name_timeout(const struct server *s, const struct inode *i)
+{
+	return s->settings->listing_ttl_ms == 0 && !i->born ? 0 : TIMEOUT_FOREVER;
+}
+
 static double inode_timeout(struct server *s, struct inode *i)
 {
 	if (S_ISDIR(i->type)) /* how many links it has, its listing tells */
@@ -51,7 +56,7 @@ static void inode_tell(struct inode *i, struct stat *st)
 
 void inode_entry(struct server *s, struct inode *i, struct fuse_entry_param *e)
 {
-	*e = (struct fuse_entry_param){.ino = inode_id(i), .entry_timeout = TIMEOUT_FOREVER};
+	*e = (struct fuse_entry_param){.ino = inode_id(i), .entry_timeout = name_timeout(s, i)};
 	e->attr_timeout = inode_timeout(s, i);
 	inode_tell(i, &e->attr);
 }

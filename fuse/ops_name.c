@@ -8,10 +8,10 @@
 #include "fuse/ops.h"
 #include "fuse/parked.h"
 
-static void negative_reply(fuse_req_t req)
+static void negative_reply(struct server *s, fuse_req_t req, const struct inode *directory)
 {
 	/* Kept by the kernel until the name appears in a listing */
-	struct fuse_entry_param e = {.ino = 0, .entry_timeout = TIMEOUT_FOREVER};
+	struct fuse_entry_param e = {.ino = 0, .entry_timeout = name_timeout(s, directory)};
 	fuse_reply_entry(req, &e);
 }
 
@@ -74,7 +74,7 @@ static void lookup_answer(struct server *s, fuse_req_t req, struct inode *i, str
 		return;
 	}
 	if (kind == CHILD_NONE) {
-		negative_reply(req);
+		negative_reply(s, req, i);
 		inode_put(s, i);
 		return;
 	}

@@ -70,8 +70,10 @@ static const struct rule {
         {"retries", RETRIES, FIELD(source_options.retries), 0, 100, 3, "a number from 0 to 100"},
         {"connections", COUNT, FIELD(source_options.connections), 1, 256, 16,
          "a number from 1 to 256"},
-        {"filemode", MODE, FIELD(source_options.file_mode), 1, 07777, 0755, "octal permissions"},
-        {"dirmode", MODE, FIELD(source_options.dir_mode), 1, 07777, 0755, "octal permissions"},
+        {"filemode", MODE, FIELD(source_options.file_mode), 1, 07777, 0755,
+         "octal permissions from 1 to 7777"},
+        {"dirmode", MODE, FIELD(source_options.dir_mode), 1, 07777, 0755,
+         "octal permissions from 1 to 7777"},
         {"uid", ID, FIELD(source_options.uid), 0, UINT32_MAX - 1, 0, "a numeric user id"},
         {"gid", ID, FIELD(source_options.gid), 0, UINT32_MAX - 1, 0, "a numeric group id"},
         {"owner", OWNER, FIELD(source_options.own), 0, 1, 0, "source or me"},
@@ -215,8 +217,8 @@ static void value_store(struct settings *s, const struct rule *r, uint64_t value
 	case RETRIES: /* the source takes 0 for its default */
 		number = value ? number : UINT_MAX;
 		break;
-	case TTL: /* as does the lister */
-		number = value == r->max ? UINT_MAX : MAX(number, 1);
+	case TTL:
+		number = value == r->max ? UINT_MAX : number;
 		break;
 	default:
 		break;

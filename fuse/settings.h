@@ -28,9 +28,9 @@ struct settings {
 	bool end_epoch;          /* -o end_epoch: tests */
 	GPtrArray *fuse_options; /* of char *: what is passed through to libfuse */
 	struct source_options source_options;
-	unsigned chunk_shift; /* log2, 12…22 */
-	unsigned wait_ms;     /* a reader's whole wait */
-	unsigned listing_ttl_ms;
+	unsigned chunk_shift;    /* log2, 12…22 */
+	unsigned wait_ms;        /* a reader's whole wait */
+	unsigned listing_ttl_ms; /* 0: each time; UINT_MAX: never again */
 	uint64_t readahead_max;  /* bytes, of one sequential reader */
 	uint64_t prefetch_bytes; /* budget of all read-ahead */
 	unsigned threads;        /* session threads, 0 = by the machine */

@@ -70,10 +70,35 @@ def test_nothing_present_takes_the_new_version(mount, serve, source):
     assert os.stat(m / "f").st_size == 1 << 20
     new = trees.noise(3, 700_000)
     trees.put(source / "f", new, 1_600_002_000)
-    os.listdir(m.path)
-    time.sleep(0.1)
     assert os.stat(m / "f").st_size == len(new)
     assert (m / "f").read_bytes() == new
+
+
+@pytest.mark.parametrize("kind", ["dir", "http"])
+def test_each_time(mount, serve, scratch, kind):
+    """With listing_ttl=0 a name is there, or is not, at once: neither the daemon nor the kernel goes
+    by what was so a moment ago."""
+    source = scratch / "each"
+    trees.put(source / "d" / "stays", b"1")
+    m = mount(source if kind == "dir" else serve(source).url, "-o", "rw,listing_ttl=0,retries=0")
+    wrong = []
+    for n in range(40):
+        path, there = m / "d" / f"f{n}", source / "d" / f"f{n}"
+
+        def seen():
+            """By a listing first, and by the name alone."""
+            listed = path.name in os.listdir(path.parent) if n % 2 else None
+            return listed, os.stat(path).st_size if path.exists() else None
+        told = [seen()]
+        for size in (n + 1, n + 1000):
+            trees.put(there, bytes(size))
+            told.append(seen())
+        there.unlink()
+        told.append(seen())
+        expected = [(is_there if n % 2 else None, size) for is_there, size in
+                    ((False, None), (True, n + 1), (True, n + 1000), (False, None))]
+        wrong += [f"{n}: {told}"] if told != expected else []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_replaced_by_a_rename(mount, source):

@@ -243,7 +243,6 @@ def test_killed_between_any_two_steps(mount, scratch, faulty):
         for left in range(30):
             make_remote(world.source / name / str(left))
             d = world.mount / name / str(left)
-            time.sleep(0.002)  # the shortest time to live of a listing is 1 ms
             prepare(d)
             faulty.set(faults.KILL, 0, left)
             told = attempt(OPERATIONS[name], d)

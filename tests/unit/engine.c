@@ -58,7 +58,9 @@ void engine_start(struct engine *e, bool end_epoch)
 	};
 	struct lister_options lister = {
 	        .wait_ms = fill.wait_ms,
-	        .ttl_ms = e->options.ttl_ms,
+	        .ttl_ms = e->options.each_time ? 0
+	                  : e->options.ttl_ms  ? e->options.ttl_ms
+	                                       : 300000,
 	        .changed = on_relisted,
 	        .user = e,
 	};

@@ -8,7 +8,8 @@
 #include "tests/unit/fake_source.h"
 
 struct engine_options {
-	unsigned wait_ms, chunk_shift, threads, ttl_ms; /* 0 = 10 s, 16, 2, default */
+	unsigned wait_ms, chunk_shift, threads, ttl_ms; /* 0 = 10 s, 16, 2, 300 s */
+	bool each_time;                                 /* a time to live of 0 */
 	uint64_t prefetch_bytes;
 };
 

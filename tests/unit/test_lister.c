@@ -87,6 +87,83 @@ static void test_time_to_live(void)
 	engine_free(e);
 }
 
+static void wait_lists(struct engine *e, unsigned count)
+{
+	while (fake_lists(e->fake) < count)
+		g_usleep(500);
+}
+
+/* Two who ask while `one` waits for a request that was begun before: there are `more` then. */
+static void ask_beside(struct engine *e, struct directory *d, bool expire, unsigned more)
+{
+	struct list_waiter one, two, three;
+	struct listing *l = NULL;
+	unsigned before = fake_lists(e->fake);
+
+	list_init(&one);
+	list_init(&two);
+	list_init(&three);
+	fake_gate(e->fake, true);
+	g_assert_cmpint(lister_want(d, &one.wait, &l), ==, -EINPROGRESS);
+	wait_lists(e, before + 1);
+	if (expire)
+		directory_expire(d);
+	g_assert_cmpint(lister_want(d, &two.wait, &l), ==, -EINPROGRESS);
+	g_assert_cmpint(lister_want(d, &three.wait, &l), ==, -EINPROGRESS);
+	fake_gate(e->fake, false);
+	g_assert_cmpint(list_wait(&one), ==, 0);
+	g_assert_cmpint(list_wait(&two), ==, 0);
+	g_assert_cmpint(list_wait(&three), ==, 0);
+	g_assert_cmpuint(fake_lists(e->fake), ==, before + more);
+}
+
+/* Whoever asks is answered by a request that was begun later; who ask meanwhile share the next. */
+static void test_each_time(void)
+{
+	struct engine_options options = {.each_time = true};
+	struct engine *e = engine_new(&options);
+	struct directory *d = directory_new(e->lister, "d", 7, NULL);
+	bool fresh = true, waited;
+
+	fake_directory_set(e->fake, "d", 5, true);
+	g_assert_cmpint(list(d, NULL), ==, 5);
+	listing_unref(directory_listing(d, &fresh));
+	g_assert_false(fresh);
+	fake_directory_set(e->fake, "d", 6, true);
+	g_assert_cmpint(list(d, &waited), ==, 6);
+	g_assert_true(waited);
+	g_assert_cmpuint(fake_lists(e->fake), ==, 2);
+	ask_beside(e, d, false, 2);
+	/* a failure tells the next nothing either, unless the source is out of reach */
+	fake_fail(e->fake, FETCH_SERVER, 1);
+	g_assert_cmpint(list(d, NULL), ==, 6);
+	fake_directory_set(e->fake, "d", 7, true);
+	g_assert_cmpint(list(d, NULL), ==, 7);
+	fake_fail(e->fake, FETCH_UNREACHABLE, 0);
+	g_assert_cmpint(list(d, NULL), ==, 7);
+	g_assert_cmpint(list(d, &waited), ==, 7);
+	g_assert_false(waited);
+	directory_unref(d);
+	engine_free(e);
+}
+
+/* What is under way when a listing is found to be stale does not renew it. */
+static void test_expires_meanwhile(void)
+{
+	struct engine *e = engine_new(NULL);
+	struct directory *d = directory_new(e->lister, "d", 7, NULL);
+	bool waited;
+
+	fake_directory_set(e->fake, "d", 5, true);
+	ask_beside(e, d, false, 1);
+	directory_expire(d);
+	ask_beside(e, d, true, 2);
+	g_assert_cmpint(list(d, &waited), ==, 5);
+	g_assert_false(waited);
+	directory_unref(d);
+	engine_free(e);
+}
+
 /* Unreachable: asked once, then what is in hand is given out at once; found again without
  * anybody waiting. What was never listed is asked for, and fails. */
 static void test_unreachable(void)
@@ -308,6 +385,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/lister/list", test_list);
 	g_test_add_func("/lister/kept", test_kept);
 	g_test_add_func("/lister/time_to_live", test_time_to_live);
+	g_test_add_func("/lister/each_time", test_each_time);
+	g_test_add_func("/lister/expires_meanwhile", test_expires_meanwhile);
 	g_test_add_func("/lister/unreachable", test_unreachable);
 	g_test_add_func("/lister/errors", test_errors);
 	g_test_add_func("/lister/single_flight", test_single_flight);

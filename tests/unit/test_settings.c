@@ -100,7 +100,9 @@ static void test_listing_ttl(void)
 	static const struct {
 		const char *option;
 		unsigned ms;
-	} cases[] = {{"listing_ttl=0", 1},
+	} cases[] = {{"listing_ttl=0", 0},
+	             {"listing_ttl=0ms", 0},
+	             {"listing_ttl=1ms", 1},
 	             {"listing_ttl=250ms", 250},
 	             {"listing_ttl=719h", 719u * 3600 * 1000},
 	             {"listing_ttl=never", UINT_MAX}};
@@ -157,6 +159,32 @@ static void test_refused(void)
 	                                    "allow_other,chunk_size=1"};
 	for (unsigned i = 0; i < G_N_ELEMENTS(lists); i++)
 		assert_refused(lists[i]);
+}
+
+/* 0 is none, or each time, or by the machine, as the manual says; else it is refused, and not taken
+ * for a default. */
+static void test_zero(void)
+{
+	static const char *const refused[] = {
+	        "chunk_size=0",   "prefetch=0",        "connect_timeout=0", "stall_timeout=0",
+	        "wait_timeout=0", "handler_timeout=0", "index_bytes=0",     "index_names=0",
+	        "index_memory=0", "connections=0",     "filemode=0",        "dirmode=0"};
+	for (unsigned i = 0; i < G_N_ELEMENTS(refused); i++)
+		assert_refused(refused[i]);
+	struct settings *s = parse("http://host/", "/mnt", "-o",
+	                           "readahead=0,listing_ttl=0,retries=0,threads=0,spin=0,uid=0,"
+	                           "gid=0,overlays=0",
+	                           NULL);
+	g_assert_nonnull(s);
+	g_assert_cmpuint(s->readahead_max, ==, 0);
+	g_assert_cmpuint(s->listing_ttl_ms, ==, 0);
+	g_assert_cmpuint(s->source_options.retries, ==, UINT_MAX); /* the source's word for none */
+	g_assert_cmpuint(s->threads, ==, 0);
+	g_assert_cmpuint(s->spin_us, ==, 0);
+	g_assert_cmpuint(s->source_options.uid, ==, 0);
+	g_assert_cmpuint(s->source_options.gid, ==, 0);
+	g_assert_cmpuint(s->overlays, ==, 0);
+	settings_free(s);
 }
 
 /* What is not ours goes to libfuse as it was written, commas and all. */
@@ -267,6 +295,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/settings/defaults", test_defaults);
 	g_test_add_func("/settings/units", test_units);
 	g_test_add_func("/settings/listing_ttl", test_listing_ttl);
+	g_test_add_func("/settings/zero", test_zero);
 	g_test_add_func("/settings/refused", test_refused);
 	g_test_add_func("/settings/fuse_options", test_fuse_options);
 	g_test_add_func("/settings/words", test_words);
