@@ -17,6 +17,7 @@
 #include "fuse/server.h"
 
 #define LOOKS 8 /* at what is changed all the while */
+#define REFUSED_NS INT64_C(1000000000)
 
 /* Under the inode's lock. But the size, which each change tells itself. */
 static void take_stat_locked(struct inode *i, const struct stat *st)
@@ -386,6 +387,31 @@ static int take_linked(struct server *s, struct inode *i)
 	return 0;
 }
 
+/* An open was refused since the store has another size of the file than its listing. The kernel
+ * looks the name up once more, and hands a second refusal on. Where a source puts one file after
+ * the other by that name, the look-up may find yet another one: it tells what the store has, too.
+ */
+static void take_held(struct server *s, struct inode *i)
+{
+	int64_t refused = __atomic_load_n(&s->refused_ns, __ATOMIC_RELAXED);
+	struct store_probe probe;
+	if (!refused || clock_now() - refused > REFUSED_NS || !S_ISREG(i->type))
+		return;
+	g_autofree char *path = inode_path(s, i);
+	if (store_probe(s->store, path, i->ino, &probe) != 0)
+		return;
+	pthread_mutex_lock(&i->lock);
+	bool differs = !i->local && i->handles == 0 && i->size != probe.size;
+	if (differs) {
+		i->size = probe.size;
+		i->untold = INODE_UNTOLD;
+		i->keep_cache = false;
+	}
+	pthread_mutex_unlock(&i->lock);
+	if (differs)
+		inode_list_held(s, i);
+}
+
 struct inode *inode_listed_as(struct server *s, struct inode *dir, const char *name,
                               const struct listing_entry *entry, bool lookup, int *err)
 {
@@ -400,6 +426,8 @@ struct inode *inode_listed_as(struct server *s, struct inode *dir, const char *n
 	int linked = S_ISREG(entry->mode) && entry->nlink > 1 ? take_linked(s, i) : ENOENT;
 	if (linked == ENOENT && inode_adopt(s, i, entry) == ADOPT_NEVER)
 		inode_list_held(s, i);
+	if (linked == ENOENT)
+		take_held(s, i);
 	if (linked == 0 || linked == ENOENT)
 		return i;
 	if (lookup)

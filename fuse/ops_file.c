@@ -53,6 +53,7 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
 	/* Of pages the kernel is told by a thread, and loses the attributes once more, perhaps
 	 * while those it has just asked for are on their way: it then goes on with an old size. */
 	if (other_version) {
+		__atomic_store_n(&s->refused_ns, clock_now(), __ATOMIC_RELAXED);
 		inode_list_held(s, i);
 		notifier_inode(s->notifier, inode_id(i), open);
 	}

@@ -51,5 +51,7 @@ struct server {
 	bool noatime;                 /* -o noatime */
 	enum exec_writes exec_writes; /* what of -o exec_writes is ours to do */
 	uint64_t bytes_from_store;    /* answered READs; atomic */
-	int64_t walked_ns; /* CLOCK_MONOTONIC: somebody read a directory to its end; atomic */
+	int64_t refused_ns; /* CLOCK_MONOTONIC: an open was refused, and its name is looked up once
+	                     * more; atomic */
+	int64_t walked_ns;  /* CLOCK_MONOTONIC: somebody read a directory to its end; atomic */
 };
