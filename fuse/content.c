@@ -151,8 +151,8 @@ void inode_list_held(struct server *s, struct inode *i)
 	g_autofree char *path = inode_path(s, i);
 	struct store_probe probe;
 	uint32_t index;
-	struct listing *l = inode_listed(s, i, &index);
-	struct inode *parent = inode_parent(s, i, NULL);
+	struct inode *parent = NULL;
+	struct listing *l = inode_listed_in(s, i, &index, &parent);
 	if (l && listing_at(l, index)->ino == i->ino &&
 	    store_probe(s->store, path, i->ino, &probe) == 0) {
 		pthread_mutex_lock(&i->lock);

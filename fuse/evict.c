@@ -86,9 +86,9 @@ void evict_file(struct server *s, struct inode *i, struct leaving *out)
 static void take_version(struct server *s, struct inode *i, const struct source_stat *st)
 {
 	uint32_t index;
-	struct listing *l = inode_listed(s, i, &index);
-	struct inode *parent = inode_parent(s, i, NULL);
-	if (l && parent)
+	struct inode *parent = NULL;
+	struct listing *l = inode_listed_in(s, i, &index, &parent);
+	if (l)
 		directory_resolve(inode_open_directory(s, parent), l, index, st->size,
 		                  st->mtime_known, st->mtime_ns);
 	if (l)

@@ -67,19 +67,29 @@ struct directory *inode_open_directory(struct server *s, struct inode *i)
 	return d;
 }
 
-struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index)
+struct listing *inode_listed_in(struct server *s, struct inode *i, uint32_t *index,
+                                struct inode **parent)
 {
 	g_autofree char *name = NULL;
-	struct inode *parent = inode_parent(s, i, &name);
-	if (!parent)
-		return NULL;
-	struct listing *l = directory_listing(inode_open_directory(s, parent), NULL);
-	inode_put(s, parent);
-	if (l && listing_find(l, name, index) && (listing_at(l, *index)->mode & S_IFMT) == i->type)
+	struct inode *dir = inode_parent(s, i, &name);
+	struct listing *l = dir ? directory_listing(inode_open_directory(s, dir), NULL) : NULL;
+	if (l && listing_find(l, name, index) &&
+	    (listing_at(l, *index)->mode & S_IFMT) == i->type) {
+		*parent = dir;
 		return l;
+	}
 	if (l)
 		listing_unref(l);
+	inode_put(s, dir);
 	return NULL;
+}
+
+struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index)
+{
+	struct inode *parent = NULL;
+	struct listing *l = inode_listed_in(s, i, index, &parent);
+	inode_put(s, parent);
+	return l;
 }
 
 void inode_stat(struct inode *i, struct stat *st)

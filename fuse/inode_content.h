@@ -18,5 +18,8 @@ source_version inode_version(struct server *s, struct inode *i, int *error);
 struct directory *inode_open_directory(struct server *s, struct inode *i);
 /* The listing of `i`'s parent, referenced, and the entry of `i` in it. NULL: not there. */
 struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index);
+/* The same, and that parent, a reference: `i` may have another by now. */
+struct listing *inode_listed_in(struct server *s, struct inode *i, uint32_t *index,
+                                struct inode **parent);
 /* What is reported of it. */
 void inode_stat(struct inode *i, struct stat *st);

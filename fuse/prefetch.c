@@ -52,10 +52,10 @@ static void walk_range(struct server *s, struct inode *dir, struct listing *l, u
 static void walk_on(struct server *s, struct inode *i)
 {
 	uint32_t index, from, to;
-	struct listing *l = inode_listed(s, i, &index);
+	struct inode *dir;
+	struct listing *l = inode_listed_in(s, i, &index, &dir);
 	if (!l)
 		return;
-	struct inode *dir = inode_parent(s, i, NULL);
 	struct directory *d = inode_open_directory(s, dir);
 	walk_range(s, dir, l, index, &from, &to);
 	bool halfway = false;
