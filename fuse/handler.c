@@ -57,16 +57,8 @@ static int reopened(int fd)
 
 static bool event_send(struct handler *h, struct event *e)
 {
-	if (e->fd < 0) {
-		int fd = store_scratch(h->all->server->store, e->message->size);
-		if (fd < 0 && h->lacks_ns == 0)
-			h->lacks_ns = clock_now();
-		h->lacks_error = -MIN(fd, 0);
-		if (fd < 0)
-			return false;
-		h->lacks_ns = 0;
-		e->fd = fd;
-	}
+	if (e->fd < 0)
+		return false;
 	if (h->content && !e->brought)
 		e->brought = brought_list(e->fd, e->message->size);
 	int fd = h->content ? reopened(e->fd) : e->fd;
@@ -74,6 +66,53 @@ static bool event_send(struct handler *h, struct event *e)
 	if (h->content && fd >= 0)
 		close(fd);
 	return sent;
+}
+
+/* The first that lacks its file; its number in *id. */
+static struct event *lacking_locked(struct handler *h, uint64_t *id, uint64_t *size)
+{
+	struct event *e = g_queue_peek_head(&h->unsent);
+	if (!e || e->fd >= 0)
+		return NULL;
+	*id = e->message->header.id;
+	*size = e->message->size;
+	return e;
+}
+
+/* By the handler's thread, which alone sends what had none when it was asked: with no lock, since
+ * the disk may stall. Meanwhile the event may be withdrawn. false: none can be made. */
+static bool scratch_supply_locked(struct handler *h)
+{
+	struct handlers *all = h->all;
+	uint64_t id, size, now_id, now_size;
+	if (!lacking_locked(h, &id, &size))
+		return true;
+	pthread_mutex_unlock(&all->lock);
+	int fd = store_scratch(all->server->store, size);
+	pthread_mutex_lock(&all->lock);
+	struct event *e = lacking_locked(h, &now_id, &now_size);
+	if (fd < 0 && h->lacks_ns == 0)
+		h->lacks_ns = clock_now();
+	h->lacks_error = -MIN(fd, 0);
+	if (fd < 0)
+		return false;
+	h->lacks_ns = 0;
+	if (e && now_id == id)
+		e->fd = fd;
+	else
+		close(fd);
+	return true;
+}
+
+/* false: not all. */
+static bool send_all_locked(struct handler *h)
+{
+	bool all = false;
+	while (scratch_supply_locked(h) && !(all = handler_flush_locked(h)) &&
+	       !g_queue_is_empty(&h->unsent) &&
+	       ((struct event *)g_queue_peek_head(&h->unsent))->fd < 0)
+		;
+	return all;
 }
 
 bool handler_flush_locked(struct handler *h)
@@ -183,7 +222,7 @@ static int answer(struct handler *h, const struct lacuna_answer *a)
 	}
 	bool more = !g_queue_is_empty(&h->unsent);
 	if (more)
-		handler_flush_locked(h);
+		send_all_locked(h);
 	pthread_mutex_unlock(&h->all->lock);
 	return err;
 }
@@ -339,7 +378,7 @@ static void converse(struct handler *h)
 	while (!late(h, heard_ns)) {
 		marks_take(h);
 		pthread_mutex_lock(&h->all->lock);
-		bool blocked = !handler_flush_locked(h);
+		bool blocked = !send_all_locked(h);
 		pthread_mutex_unlock(&h->all->lock);
 		if (blocked)
 			unsendable_end(h);

@@ -180,6 +180,9 @@ bool handlers_ask(struct handlers *all, struct event *e)
 		return false;
 	}
 	event_describe(all->server, e, id);
+	/* not under the lock: it may be on a disk that stalls */
+	int scratch = store_scratch(all->server->store, e->message->size);
+	e->fd = MAX(scratch, -1); /* else its handler's thread tries */
 	struct prompt *r = g_new0(struct prompt, 1);
 	pthread_mutex_lock(&all->lock);
 	struct refusal before;

@@ -65,7 +65,7 @@ GArray *handler_unload_locked(struct handler *h, bool stays);
 /* Takes it out of the list, once what it brought is in the files: a chunk that somebody waits for
  * may be on its way. Locking: not held. false: it stays in the list, for the mount ends. */
 bool handler_leave(struct handler *h);
-/* Sends what can be sent. false: not all. */
+/* Sends what can be sent, of what has its scratch file. false: not all. */
 bool handler_flush_locked(struct handler *h);
 void handler_wake(struct handler *h);
 void handler_free(struct handler *h);

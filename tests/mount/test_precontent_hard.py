@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -16,9 +17,11 @@ import lying
 import trees
 from handlers import (ADD, ALLOW, DENY, FETCH, FILE, IGNORE, MARK, MOUNT, Handler, Serving,
                       inverted)
+from test_hard_disks import volume
 from test_precontent import CHUNK, DATA, OTHER, Reader, error_of, pread
 from test_stop import end
 
+__all__ = ["volume"]  # a fixture
 PAGE = 4096
 READER = "import os,sys; os.pread(os.open(sys.argv[1], os.O_RDONLY), 10, 0)"
 
@@ -220,3 +223,33 @@ def test_lost_handlers_keep_no_descriptors(source, mount):
     handler = Handler(m, name="lost8")
     assert handler.hello["inherited"] is False
     handler.close()
+
+
+def test_a_stalled_disk_stops_no_other_event(volume, scratch, mount):
+    """What a large file is to be brought in lies on the store's disk, which stands still: nobody
+    else's event waits for that."""
+    trees.put(scratch / "src" / "f", DATA)
+    with open(scratch / "src" / "large", "wb") as f:
+        f.truncate(100 << 20)
+    disk = volume("ext4", 256)
+    m = mount(scratch / "src", "-o", "passthrough=no", store=disk.path / "store")
+    for name in ("f", "large"):
+        assert len(pread(m / name, 0, 10)) == 10
+    handler = Handler(m, mode="every")
+    assert handler.mark(MOUNT) == 0
+    serving = Serving(handler, lambda event: (ALLOW, 0))
+    disk.freeze()
+    late = threading.Timer(60, disk.thaw)
+    late.start()
+    try:
+        large = Reader(m / "large", 0, 10)
+        time.sleep(0.5)
+        begun = time.monotonic()
+        assert large.is_alive()
+        assert Reader(m / "f", 0, 10).wait(40) == DATA[:10]
+        assert time.monotonic() - begun < 20 and large.is_alive()
+    finally:
+        late.cancel()
+        disk.thaw()
+    assert large.wait() == bytes(10)
+    serving.stop()
