@@ -3,9 +3,12 @@
 
 /* Names of inodes: where they are in memory. A file has one name in the inode itself, and
  * aliases: of a file with 20,000 links each look-up asks whether a name is one of them.
- * Locking: `_locked` wants server.names written
- * Owns:    what returns an inode returns the parent whose reference is the caller's now: to be
- *          put without any lock; NULL: none
+ * Locking: `_locked` wants server.names written. It is held across local calls, on purpose: read
+ * from making a path until the call that it is for is done, since a rename in between would have
+ * that call find another file, or none; written while a name moves in the store and here, since
+ * whoever made a path between the two would miss it. One call of one directory each; a disk that
+ * stalls in a rename, link or unlink stalls who needs a name Owns:    what returns an inode returns
+ * the parent whose reference is the caller's now: to be put without any lock; NULL: none
  */
 #pragma once
 #include "fuse/inode.h"

@@ -326,7 +326,7 @@ def evicting(m, disk, name):
     disk.freeze()
     late = threading.Timer(60, disk.thaw)
     late.start()
-    eviction = m.program.start("evict", m / name)
+    eviction = m.program.start("evict", m / name, stderr=subprocess.PIPE)
     try:
         # an open that does not wait ends before the next look
         def opens():
@@ -342,12 +342,13 @@ def evicting(m, disk, name):
     finally:
         late.cancel()
         disk.thaw()
-    assert eviction.wait(30) == 0
+    assert eviction.wait(30) == 0, eviction.communicate()
 
 
 @pytest.mark.parametrize("seconds", [60, 4])
-def test_an_open_beside_an_eviction_that_stalls(volume, mount, serve, scratch, seconds):
-    """It can be killed, and ends by its deadline."""
+def test_what_waits_beside_an_eviction_that_stalls(volume, mount, serve, scratch, seconds):
+    """An open, and what makes the file count: each can be killed, and ends by its deadline. Others
+    are served, however many wait."""
     truth = trees.noise(3, 300_000)
     trees.put(scratch / "src" / "warm", truth)
     disk = volume("ext4", 64)
@@ -356,10 +357,17 @@ def test_an_open_beside_an_eviction_that_stalls(volume, mount, serve, scratch, s
     assert read(m / "warm", 0, 300_000) == truth
     time.sleep(0.1)  # the RELEASE is on its way
     with evicting(m, disk, "warm") as child:
-        if seconds == 60:
-            assert child.poll() is None
-            child.kill()
+        waiting = [child] + [subprocess.Popen(["chmod", "600", m / "warm"],
+                                              stderr=subprocess.DEVNULL)]
+        waiting += [subprocess.Popen(["setfattr", "-n", f"user.{n}", m / "warm"],
+                                     stderr=subprocess.DEVNULL) for n in range(3 if seconds == 60 else 0)]
+        time.sleep(0.5)
         begun = time.monotonic()
-        assert child.wait(30) == (-9 if seconds == 60 else 1)
-        assert time.monotonic() - begun < 20
+        assert m.status()["mountpoint"] and not os.path.exists(m / "none")
+        for one in waiting:
+            if seconds == 60:
+                assert one.poll() is None
+                one.kill()
+            assert one.wait(30) == (-9 if seconds == 60 else 1)
+        assert time.monotonic() - begun < 25
     assert read(m / "warm", 0, 300_000) == truth
