@@ -8,12 +8,13 @@
 #define K UINT64_C(1024)
 #define CHUNK (64 * K)
 
-/* Read-ahead is one request with the miss, skips what is there, and keeps to its budget. */
-static void test_ahead(void)
+/* false: it took so long that the line counts as a slow one, of which less is asked for. */
+static bool ahead_once(void)
 {
 	struct engine_options options = {.prefetch_bytes = 16 * CHUNK};
 	struct engine *e = engine_new(&options);
 	struct content *c;
+	int64_t begun = clock_now();
 
 	fake_file_add(e->fake, "f", 100 * CHUNK);
 	c = engine_content(e, "f");
@@ -26,6 +27,11 @@ static void test_ahead(void)
 	fake_wait_idle(e->fake);
 	g_assert_cmpuint(fake_read_at(e->fake, 1).offset, ==, 4 * CHUNK);
 	g_assert_cmpuint(fake_read_at(e->fake, 1).length, ==, 2 * CHUNK);
+	if (clock_now() - begun >= INT64_C(250000000)) {
+		content_unref(c);
+		engine_free(e);
+		return false;
+	}
 	fake_gate(e->fake, true);
 	g_assert_cmpint(content_read(c, 5 * CHUNK, CHUNK, 64 * CHUNK), ==, 0);
 	g_assert_cmpint(content_read(c, 5 * CHUNK, CHUNK, 64 * CHUNK), ==, 0);
@@ -36,12 +42,24 @@ static void test_ahead(void)
 	fake_gate(e->fake, false);
 	fake_wait_idle(e->fake);
 	content_check(c, 0, 0, 18 * CHUNK);
-	/* the budget is given back */
+	/* the budget is given back: some of it, were the line slow by now */
 	g_assert_cmpint(content_read(c, 17 * CHUNK, CHUNK, 64 * CHUNK), ==, 0);
 	fake_wait_idle(e->fake);
-	g_assert_cmpuint(fake_read_at(e->fake, 4).length, ==, 8 * CHUNK);
+	g_assert_cmpuint(fake_read_at(e->fake, 4).length, <=, 8 * CHUNK);
+	if (clock_now() - begun < INT64_C(250000000))
+		g_assert_cmpuint(fake_read_at(e->fake, 4).length, ==, 8 * CHUNK);
 	content_unref(c);
 	engine_free(e);
+	return true;
+}
+
+/* Read-ahead is one request with the miss, skips what is there, and keeps to its budget. */
+static void test_ahead(void)
+{
+	for (unsigned n = 0; n < 100; n++)
+		if (ahead_once())
+			return;
+	g_test_skip("the machine is too busy");
 }
 
 /* On a slow line less is asked for in advance. */
