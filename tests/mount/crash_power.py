@@ -69,7 +69,8 @@ class Disk:
     def umount(self):
         if not self.mounted:
             return
-        subprocess.run(["umount", self.path], check=True)
+        # the kernel lets go of a killed daemon's files in its own time
+        assert processes.wait_until(lambda: not subprocess.run(["umount", self.path]).returncode)
         self.mounted = False
         # Held by a copy of our mounts in another namespace, it would come back shut down as it is
         assert processes.wait_until(self.is_free), f"somebody holds {self.image}"
@@ -153,7 +154,7 @@ class Round:
         return f"{where}/n{len(self.states)}"
 
     def draw(self):
-        """(name, call of a directory)"""
+        """(name, what is changed, call of a directory, other names that it changes…)"""
         c = self.choose
         file, other, directory = self.pick(stat.S_IFREG), self.pick(stat.S_IFREG), \
             self.pick(stat.S_IFDIR)
@@ -173,13 +174,15 @@ class Round:
             ("truncate to nothing", file, lambda d: os.truncate(f"{d}/{file}", 0)),
             ("create", new, lambda d: crashing.put(f"{d}/{new}", data)),
             ("unlink", anything, lambda d: os.unlink(f"{d}/{anything}")),
-            ("rename", anything, lambda d: os.rename(f"{d}/{anything}", f"{d}/{new}")),
-            ("rename over", file, lambda d: os.rename(f"{d}/{file}", f"{d}/{other}")),
-            ("exchange", file, lambda d: rename2(f"{d}/{file}", f"{d}/{other}", EXCHANGE)),
-            ("link", file, lambda d: os.link(f"{d}/{file}", f"{d}/{new}")),
+            ("rename", anything, lambda d: os.rename(f"{d}/{anything}", f"{d}/{new}"), new),
+            ("rename over", file, lambda d: os.rename(f"{d}/{file}", f"{d}/{other}"), other),
+            ("exchange", file, lambda d: rename2(f"{d}/{file}", f"{d}/{other}", EXCHANGE),
+             other),
+            ("link", file, lambda d: os.link(f"{d}/{file}", f"{d}/{new}"), new),
             ("mkdir", new, lambda d: os.mkdir(f"{d}/{new}")),
             ("rmdir", directory, lambda d: os.rmdir(f"{d}/{directory}")),
-            ("rename directory", directory, lambda d: os.rename(f"{d}/{directory}", f"{d}/{new}")),
+            ("rename directory", directory, lambda d: os.rename(f"{d}/{directory}", f"{d}/{new}"),
+             new),
             ("symlink", new, lambda d: os.symlink("to", f"{d}/{new}")),
             ("chmod", file, lambda d: os.chmod(f"{d}/{file}", mode)),
             ("chmod directory", directory, lambda d: os.chmod(f"{d}/{directory}", mode | 0o100)),
@@ -275,15 +278,16 @@ class Round:
             if chance < 0.25:
                 self.sync()
                 continue
-            name, path, call = self.draw()
+            name, path, call, *others = self.draw()
             try:
                 call(self.native)
             except OSError:
                 continue
             call(self.mounted)
-            # what changes names is a change of the directory too, which is durable once that is
+            # what changes names is a change of the directories too, and durable once one of them is
             of_file = re.match("write|append|truncate|chmod|chown|utime|setxattr", name)
-            self.note(name, path, *(() if of_file else (os.path.dirname(path) or ".",)))
+            where = () if of_file else {os.path.dirname(p) or "." for p in (path, *others)}
+            self.note(name, path, *sorted(where))
 
     def history(self):
         return "changes:\n" + "\n".join(f"  {i} {t}" for i, t in enumerate(self.told))
