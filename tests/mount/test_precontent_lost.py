@@ -162,7 +162,7 @@ def test_kill_ends_the_wait_for_a_lost_handler(source, mount, flags):
     dead = Process(m, "hang", source)
     code = (f"import mmap, os, sys; f = os.open(sys.argv[1], os.{flags})\n"
             "os.write(1, b'!'); os.readv(f, [mmap.mmap(-1, 4096)])")
-    with subprocess.Popen([sys.executable, "-c", code, m / "f"], stdout=subprocess.PIPE) as child:
+    with processes.Child([sys.executable, "-c", code, m / "f"], stdout=subprocess.PIPE) as child:
         assert child.stdout.read(1) == b"!" and dead.line() == "event"
         dead.kill()
         time.sleep(0.3)
@@ -368,7 +368,7 @@ class Mortal:
 @pytest.mark.patience(600)
 def test_killing_the_handler_at_every_step(mount, scratch):
     """No zeros, nobody hangs, no event is lost, none is given again that had its answer."""
-    events = int(os.environ.get("LACUNAFS_EVENTS", "200"))
+    events = int(os.environ.get("LACUNAFS_EVENTS", "100"))
     source = scratch / "src"
     names = [f"f{n}" for n in range(events // 20 + 1)]
     for name in names:

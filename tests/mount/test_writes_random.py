@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
-"""random_ops.py for a minute, remounts, kill -9, evictions and refreshes included; the seed is
+"""random_ops.py for half a minute, remounts, kill -9, evictions and refreshes included; the seed is
 printed, and taken with --seed."""
 import os
 import random
@@ -19,4 +19,4 @@ def test_random(lacunafs, scratch, request, variant):
     work = scratch / "work"
     work.mkdir(mode=0o755)
     print(f"seed {seed}: random_ops.py --seed {seed}")
-    assert random_ops.torture(lacunafs, work, seed, 60) >= 2
+    assert random_ops.torture(lacunafs, work, seed, 35) >= 2
