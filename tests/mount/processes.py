@@ -45,6 +45,15 @@ def executable(pid):
         return None
 
 
+class Child(subprocess.Popen):
+    """Is killed where the block that it is for fails, and waited for, as every Popen is."""
+
+    def __exit__(self, kind, *rest):
+        if kind is not None:
+            self.kill()
+        return super().__exit__(kind, *rest)
+
+
 def wait_until(condition, seconds=10.0):
     """For what has no event to wait for. Returns the last value."""
     until = time.monotonic() + seconds

@@ -101,7 +101,7 @@ def test_kill_ends_a_reader_at_once(mount, serve, tree):
     server = serve(tree)
     server.lie("/big", lying.stall())
     m = mount(server.url)
-    with subprocess.Popen(["cat", m / "big"], stdout=subprocess.DEVNULL) as reader:
+    with processes.Child(["cat", m / "big"], stdout=subprocess.DEVNULL) as reader:
         processes.wait_until(lambda: server.asked("/big"))
         before = time.monotonic()
         reader.kill()
@@ -115,7 +115,7 @@ def test_kill_ends_a_faulting_reader_at_once(mount, serve, big_program):
     m = mount(server.url)
     assert subprocess.run([m / "program"], stdout=subprocess.DEVNULL).returncode == 0
     server.lie("/program", lying.stall())
-    with subprocess.Popen([m / "program", str(150 << 20)], stdout=subprocess.DEVNULL) as reader:
+    with processes.Child([m / "program", str(150 << 20)], stdout=subprocess.DEVNULL) as reader:
         seen = len(server.asked("/program"))
         processes.wait_until(lambda: len(server.asked("/program")) > seen, 2)
         before = time.monotonic()
@@ -142,8 +142,8 @@ def test_kill_after_a_caught_signal(mount, serve, tree):
     server = serve(tree)
     m = mount(server.url)
     server.lie("/big", lying.stall())
-    with subprocess.Popen([sys.executable, "-c", FAULT, m / "big"],
-                          stdout=subprocess.PIPE) as reader:
+    with processes.Child([sys.executable, "-c", FAULT, m / "big"],
+                         stdout=subprocess.PIPE) as reader:
         reader.stdout.read(1)
         processes.wait_until(lambda: server.asked("/big"))
         time.sleep(0.4)
@@ -159,8 +159,8 @@ def test_signal_ends_a_listing_at_once(mount, serve, tree, number):
     server = serve(tree)
     server.lie("/many/", lying.stall())
     m = mount(server.url)
-    with subprocess.Popen(["ls", m / "many"], stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as reader:
+    with processes.Child(["ls", m / "many"], stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL) as reader:
         processes.wait_until(lambda: server.asked("/many/"))
         before = time.monotonic()
         reader.send_signal(number)
@@ -173,7 +173,7 @@ def test_umount_does_not_wait_for_the_network(mount, serve, tree):
     server = serve(tree)
     server.lie("/big", lying.stall())
     m = mount(server.url)
-    with subprocess.Popen(["cat", m / "big"], stdout=subprocess.DEVNULL) as reader:
+    with processes.Child(["cat", m / "big"], stdout=subprocess.DEVNULL) as reader:
         processes.wait_until(lambda: server.asked("/big"))
         reader.kill()
     before = time.monotonic()

@@ -85,8 +85,8 @@ def test_mounts_after_one_that_is_leaving(mount, source):
 
 def test_umount_names_another_namespace(mount, lacunafs, source):
     m = mount(source)
-    with subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c",
-                           "echo; exec sleep 1000"], stdout=subprocess.PIPE) as holder:
+    with processes.Child(["unshare", "-m", "--propagation", "private", "sh", "-c",
+                          "echo; exec sleep 1000"], stdout=subprocess.PIPE) as holder:
         holder.stdout.readline()
         assert processes.wait_until(
             lambda: pathlib.Path(f"/proc/{holder.pid}/comm").read_text() == "sleep\n")

@@ -141,7 +141,7 @@ def test_running_program_is_busy(mount, serve, tree, scratch):
     (scratch / "t").mkdir()
     subprocess.run(["cp", "/bin/sleep", str(scratch / "t" / "sleep")], check=True)
     m = mount(serve(scratch / "t").url)
-    with subprocess.Popen([m / "sleep", "60"]) as running:
+    with processes.Child([m / "sleep", "60"]) as running:
         try:
             with pytest.raises(OSError) as e:
                 os.open(m / "sleep", os.O_WRONLY)

@@ -96,7 +96,7 @@ os._exit(3)
 def waiting(what, path, *prefix):
     """A process that waits, and has caught a signal since."""
     argv = [*prefix, sys.executable, "-c", WAITS, what, path]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE) as child:
+    with processes.Child(argv, stdout=subprocess.PIPE) as child:
         assert child.stdout.read(1) == b"!"
         time.sleep(0.4)
         assert child.poll() is None
@@ -197,7 +197,7 @@ def test_a_caller_who_cannot_be_seen(lacunafs, serve, cold, scratch):
     point.mkdir()
     argv = ["unshare", "--pid", "--fork", "--kill-child", lacunafs.path, "mount", "-f", server.url,
             point, "--store", scratch / "s", "-o", "wait_timeout=4s,stall_timeout=60s"]
-    with subprocess.Popen(argv, env=lacunafs.env, stderr=subprocess.DEVNULL) as daemon:
+    with processes.Child(argv, env=lacunafs.env, stderr=subprocess.DEVNULL) as daemon:
         assert processes.wait_until(lambda: os.path.ismount(point), 30)
         try:
             slow_names(server, 1)
@@ -246,8 +246,8 @@ def test_kill_of_who_waits_for_the_lookup_of_another(mount, serve, cold):
     m = mount(server.url, "-o", "wait_timeout=3s,stall_timeout=60s")
     assert os.listdir(m / "a") == ["x"]
     server.lie("/a/x", lying.delay(3600))
-    with subprocess.Popen(["stat", m / "a" / "x"], stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as first:
+    with processes.Child(["stat", m / "a" / "x"], stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL) as first:
         assert processes.wait_until(lambda: server.asked("/a/x"))
         second = subprocess.Popen(["touch", m / "a" / "new"])
         time.sleep(0.3)

@@ -10,6 +10,7 @@ import time
 import pytest
 
 import lying
+import processes
 import trees
 
 CHUNK = trees.CHUNK
@@ -64,8 +65,8 @@ def test_kill_at_any_moment(mount, serve, tree):
     truth, choose = (tree / "big").read_bytes(), random.Random(3)
     m = mount(server.url)
     for _ in range(8):
-        with subprocess.Popen(["cat", m / "big", m / "sizes" / "f65537"], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL) as reader:
+        with processes.Child(["cat", m / "big", m / "sizes" / "f65537"], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL) as reader:
             time.sleep(choose.random() * 0.15)
             os.kill(m.pid, signal.SIGKILL)
             reader.wait()

@@ -296,11 +296,10 @@ def open_store(request, mount, scratch):
     os.chmod(store, 0o755)
     m = mount(source, "-o", "rw,readahead=0", store=store)
     yield m, request.param, store
-    for m in m.program.mounts:
-        if m.pid is not None:
-            m.umount()
+    wrong = m.program.close()
     if volume:
         volume.close()
+    assert not wrong, wrong
 
 
 def test_a_store_is_closed_to_others(open_store):
