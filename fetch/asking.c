@@ -84,7 +84,7 @@ static struct listing *listing_load(struct directory *d)
 		return NULL;
 	listing = listing_from_bytes(bytes, &error);
 	if (listing == NULL)
-		g_message("the kept listing of /%s is unusable: %s", d->path, error->message);
+		g_message("the stored listing of /%s is unusable: %s", d->path, error->message);
 	return listing;
 }
 
@@ -427,9 +427,10 @@ static void asking_done(struct source_request *r, const GError *error)
 		listing_unref(g_steal_pointer(&a->request.listing));
 		if (asking_send(a, &a->request))
 			return;
-		unsettled = g_error_new(FETCH_ERROR, FETCH_CANCELLED,
-		                        "/%s: not settled whether there is anything in it",
-		                        a->directory->path);
+		unsettled =
+		        g_error_new(FETCH_ERROR, FETCH_CANCELLED,
+		                    "/%s: the source does not confirm that the directory is empty",
+		                    a->directory->path);
 		error = unsettled;
 	}
 	if (error)

@@ -47,7 +47,7 @@ static void directory_save(struct directory *d, struct listing *listing)
 	int err = store_listing_save(d->lister->store, d->ino, bytes);
 
 	if (err)
-		g_warning("keeping the listing of /%s: %s", d->path, g_strerror(-err));
+		g_warning("cannot store the listing of /%s: %s", d->path, g_strerror(-err));
 }
 
 void lister_save_all(struct lister *l)

@@ -305,7 +305,7 @@ struct listing *listing_from_bytes(GBytes *bytes, GError **error)
 	}
 	char *blob = wrong == NULL ? g_try_malloc(size) : NULL;
 	if (blob == NULL) {
-		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "kept listing refused: %s",
+		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "stored listing refused: %s",
 		            wrong != NULL ? wrong : "no memory");
 		return NULL;
 	}
@@ -314,7 +314,7 @@ struct listing *listing_from_bytes(GBytes *bytes, GError **error)
 	if (!blob_check(l)) {
 		listing_unref(l);
 		g_set_error_literal(error, FETCH_ERROR, FETCH_PROTOCOL,
-		                    "kept listing refused: its content does not add up");
+		                    "stored listing refused: its content is inconsistent");
 		return NULL;
 	}
 	return l;

@@ -286,7 +286,7 @@ static GError *transfer_cause(const struct transfer *t, const GError *error, con
 {
 	if (t->changed)
 		return g_error_new(FETCH_ERROR, FETCH_CHANGED,
-		                   "%s: another version than the one that is here", name);
+		                   "%s: the source has another version than the cached one", name);
 	if (t->local_error)
 		return g_error_new(LOCAL_ERROR, t->local_error, "%s: storing it: %s", name,
 		                   g_strerror(t->local_error));

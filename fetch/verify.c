@@ -45,7 +45,7 @@ void verify_run(struct pool_job *job)
 		if (err == -ESTALE)
 			stale++;
 		else if (err)
-			g_set_error(&error, LOCAL_ERROR, -err, "%s: verifying what is here: %s",
+			g_set_error(&error, LOCAL_ERROR, -err, "%s: verifying cached data: %s",
 			            c->path, g_strerror(-err));
 		if (stale > 0 && (err != -ESTALE || k == last || stale == RUN_CHUNKS)) {
 			uint64_t end = err == -ESTALE ? k : k - 1;

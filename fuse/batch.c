@@ -72,7 +72,7 @@ static void batch_add(struct batch *b, const char *path, dev_t dev, mode_t type)
 		return;
 	}
 	if (st.st_dev != dev || (st.st_mode & S_IFMT) != type) {
-		b->ops->failed(b->user, path, "changed while it was looked at");
+		b->ops->failed(b->user, path, "changed during the walk");
 		close(fd);
 		return;
 	}

@@ -35,7 +35,7 @@ static int localise(struct server *s, struct inode *i, bool durable)
 	i->born = true;
 	int lost = tree_capability_own(s->store, path);
 	if (lost)
-		g_message("%s loses its capabilities: %s", path, g_strerror(-lost));
+		g_message("/%s: its file capabilities cannot be kept: %s", path, g_strerror(-lost));
 	pthread_rwlock_unlock(&s->names);
 	pthread_mutex_lock(&i->lock);
 	i->complete = true;

@@ -252,7 +252,7 @@ static void both_changed(struct server *s, struct inode *dir, const char *name)
 		        .ino = node.st.st_ino,
 		        .error = ESTALE,
 		        .at_ns = clock_realtime(),
-		        .cause = g_strdup("changed at the source, too: what is here stays"),
+		        .cause = g_strdup("changed at the source, too: the local version stays"),
 		};
 		g_message("/%s %s", path, told.cause);
 		mishaps_note(s->mishaps, told);

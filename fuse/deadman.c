@@ -22,7 +22,7 @@ struct deadman {
 
 static void leave(struct server *s)
 {
-	g_warning("%s does not answer, and is left as it is: whoever asked it waits no longer",
+	g_warning("%s does not answer: the daemon ends without it, and pending requests fail",
 	          s->settings->source);
 	if (s->notifier)
 		notifier_leave(s->notifier); /* it has the device open, too */
@@ -62,7 +62,7 @@ struct deadman *deadman_arm(struct server *s)
 	pthread_condattr_destroy(&monotonic);
 	if (pthread_create(&d->thread, NULL, deadman_run, d) == 0)
 		return d;
-	g_message("no thread to look after the end");
+	g_message("cannot start the shutdown watchdog");
 	pthread_cond_destroy(&d->changed);
 	pthread_mutex_destroy(&d->lock);
 	g_free(d);

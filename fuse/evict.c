@@ -49,7 +49,7 @@ static bool claim_version(struct server *s, struct inode *i, source_version vers
 	if (inode_version(s, i, &err) == version && !err)
 		return true;
 	claim_end(s, i);
-	return refuse(out, err ? err : EAGAIN, err ? NULL : "changed meanwhile");
+	return refuse(out, err ? err : EAGAIN, err ? NULL : "changed during the operation");
 }
 
 /* What the source does not have any more, or cannot be asked for, is the last copy. */
@@ -67,7 +67,8 @@ void evict_file(struct server *s, struct inode *i, struct leaving *out)
 		return;
 	out->error = inquiry_stat(s, remote, &st);
 	if (out->error) {
-		refuse(out, out->error, "kept: the source does not say whether it still has it");
+		refuse(out, out->error,
+		       "kept: the source does not confirm that it still has this version");
 		return;
 	}
 	out->newer = st.version != version;
@@ -130,11 +131,11 @@ static void refresh_claimed(struct server *s, struct inode *i, const struct sour
 	bool local = i->local, busy = i->content;
 	pthread_mutex_unlock(&i->lock);
 	if (local) {
-		refuse(out, EEXIST, "changed here, too");
+		refuse(out, EEXIST, "changed locally");
 		return;
 	}
 	if (busy) {
-		refuse(out, EBUSY, "bytes are on their way");
+		refuse(out, EBUSY, "a transfer of it is under way");
 		return;
 	}
 	out->error = evict_bytes(s, i, &out->bytes);
@@ -174,13 +175,12 @@ void refresh_file(struct server *s, struct inode *i, struct leaving *out)
 		return;
 	out->newer = true;
 	if (i->local) {
-		refuse(out, EEXIST, "changed here, too");
+		refuse(out, EEXIST, "changed locally");
 		return;
 	}
 	out->error = inquiry_read(s, i, remote, &st);
 	if (out->error) {
-		refuse(out, out->error,
-		       "the source tells of another version, and does not give it");
+		refuse(out, out->error, "the source lists another version, but does not serve it");
 		return;
 	}
 	if (!claim_version(s, i, version, out))

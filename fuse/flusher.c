@@ -27,7 +27,7 @@ static void flusher_run(struct pool_job *job)
 	move(f, SET, IDLE); /* what is written from here on comes next */
 	int err = store_flush(f->store);
 	if (err)
-		g_warning("what was written could not be made durable: %s", g_strerror(-err));
+		g_warning("background flush failed: %s", g_strerror(-err));
 }
 
 static void flusher_ring(struct alarm *alarm)

@@ -180,7 +180,7 @@ static int event_answered_locked(struct handler *h, struct event *e, const struc
 	}
 	bool lacks = !e->every && ended.verdict == VERDICT_ALLOW && !event_brought(e);
 	if (lacks) {
-		g_message("handler \"%s\" (pid %d) allowed /%.*s and did not bring all of "
+		g_message("handler \"%s\" (pid %d) allowed /%.*s without supplying all of "
 		          "%" G_GUINT64_FORMAT "+%" G_GUINT64_FORMAT,
 		          h->name, (int)h->pid, (int)e->message->path_length, e->message->path,
 		          e->offset, e->length);
@@ -335,7 +335,7 @@ static bool late(struct handler *h, int64_t heard_ns)
 	bool is = e && (e->until_ns <= heard_ns || e->until_ns + more <= clock_now());
 	if (is)
 		g_warning("handler \"%s\" (pid %d) has not answered event %" G_GUINT64_FORMAT
-		          " of /%.*s in time, and is given up",
+		          " of /%.*s in time, and counts as lost",
 		          h->name, (int)h->pid, e->message->header.id, (int)e->message->path_length,
 		          e->message->path);
 	pthread_mutex_unlock(&h->all->lock);
@@ -418,11 +418,11 @@ static void handler_stop(struct handler *h)
 	h->wake = -1;
 	pthread_cond_broadcast(&all->changed);
 	if (!leaves && !all->stopped && marks_count(h->marks) > 0)
-		g_message("handler \"%s\" (pid %d) is lost: what asks for it %s", h->name,
+		g_message("handler \"%s\" (pid %d) is lost: pending requests %s", h->name,
 		          (int)h->pid,
-		          policy == HANDLER_LOST_WAIT   ? "waits for the next of that name"
-		          : policy == HANDLER_LOST_DENY ? "is denied"
-		                                        : "comes from the source");
+		          policy == HANDLER_LOST_WAIT   ? "wait for the next handler of that name"
+		          : policy == HANDLER_LOST_DENY ? "fail"
+		                                        : "go to the source");
 	g_autoptr(GArray) over = stays ? handler_unload_locked(h, true) : NULL;
 	pthread_mutex_unlock(&all->lock);
 	for (guint n = 0; over && n < over->len; n++)

@@ -185,9 +185,9 @@ char *iomode_reason(struct server *s, struct inode *i, bool whole)
 	if (!complete)
 		return g_strdup("not every chunk is present");
 	if (mode == IOMODE_CACHED)
-		return g_strdup_printf("%u handle%s opened before it was whole %s still open",
-		                       handles, handles == 1 ? "" : "s",
-		                       handles == 1 ? "is" : "are");
+		return g_strdup_printf(
+		        "%u handle%s opened before the file was complete %s still open", handles,
+		        handles == 1 ? "" : "s", handles == 1 ? "is" : "are");
 	if (err)
 		return g_strdup_printf("the kernel refused to register the file: %s",
 		                       g_strerror(err));

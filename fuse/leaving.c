@@ -37,7 +37,7 @@ static void *leaves_take(void *data)
 	struct leaves *l = data;
 	for (uint64_t ino; leaves_next(l, &ino);) {
 		struct inode *i = inode_find(l->server->inodes, ino);
-		struct leaving out = {.error = ENOENT, .cause = "not known to the mount"};
+		struct leaving out = {.error = ENOENT, .cause = "unknown to the mount"};
 		if (i)
 			l->leave(l->server, i, &out);
 		inode_put(l->server, i);

@@ -74,7 +74,7 @@ int main(int argc, char **argv)
 	const char *name = argc > 1 ? argv[1] : NULL;
 	if (!name) {
 		verb_complain(
-		        "which verb? mount, umount, status, fill, evict, refresh, seal, sync, "
+		        "no verb: expects mount, umount, status, fill, evict, refresh, seal, sync, "
 		        "trace, handlers or hsm; see lacunafs --help");
 		return EXIT_USAGE;
 	}

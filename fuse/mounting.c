@@ -180,7 +180,8 @@ void mounting_end(struct server *s)
 		fuse_session_unmount(s->session);
 		return;
 	}
-	g_message("what is mounted at %s now is not ours, and stays", s->settings->mountpoint);
+	g_message("another file system is mounted at %s now: it is left mounted",
+	          s->settings->mountpoint);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)
 		return; /* it is closed at the end */

@@ -116,7 +116,7 @@ static int device_clone(int fd, struct fuse_session *se)
 	uint32_t first = (uint32_t)fuse_session_fd(se);
 	if (fd < 0 || ioctl(fd, FUSE_DEV_IOC_CLONE, &first) == 0)
 		return fd;
-	g_message("no second descriptor of the device: %s", g_strerror(errno));
+	g_message("cannot clone the descriptor of /dev/fuse: %s", g_strerror(errno));
 	close(fd);
 	return -1;
 }

@@ -111,8 +111,8 @@ static int clears(struct server *s, struct inode *dir, const char *name)
 	int err = -tree_clears(s->store, path);
 	pthread_rwlock_unlock(&s->names);
 	if (err)
-		g_message("/%s is not removed: %s", path,
-		          err == ENOTEMPTY ? "the store has something in it that was made here"
+		g_message("/%s cannot be removed: %s", path,
+		          err == ENOTEMPTY ? "the directory still has local files in the store"
 		                           : g_strerror(err));
 	return err;
 }

@@ -309,9 +309,10 @@ static bool one_parse(struct settings *s, const char *raw, GError **error)
 	if (for_mount8(raw))
 		return true;
 	if (strcmp(plain, "auto_unmount") == 0) {
-		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
-		            "-o auto_unmount: not supported; a mount over one whose daemon died "
-		            "takes that away");
+		g_set_error(
+		        error, FETCH_ERROR, FETCH_USAGE,
+		        "-o auto_unmount: not supported; the next mount at the same place removes "
+		        "a dead one");
 		return false;
 	}
 	if (strcmp(plain, "debug") == 0)

@@ -123,14 +123,15 @@ static void answer(struct replay *r, int error)
 	        .unique = header_of(r)->unique,
 	};
 	if (write(fuse_session_fd(r->server->session), &out, sizeof(out)) < 0 && errno != ENOENT)
-		g_message("an answer is lost: %s", g_strerror(errno)); /* unmounted */
+		g_message("a reply could not be sent: %s", g_strerror(errno)); /* unmounted */
 	replay_put(r);
 }
 
 static int late(const struct replay *r)
 {
-	g_message("a request is given up after %u ms: %s", r->server->settings->wait_ms,
-	          r->why == CLAIM_BUSY ? "its file is claimed" : g_strerror(r->why));
+	g_message("a request timed out after %u ms: %s", r->server->settings->wait_ms,
+	          r->why == CLAIM_BUSY ? "its file is being evicted or refreshed"
+	                               : g_strerror(r->why));
 	return EIO;
 }
 

@@ -48,7 +48,7 @@ void rlimits_raise(void)
 	raise_to(RLIMIT_NOFILE, descriptors_most());
 	rlim_t size = raise_to(RLIMIT_FSIZE, RLIM_INFINITY);
 	if (size != RLIM_INFINITY)
-		g_message("files are at most %" G_GUINT64_FORMAT " bytes here: that is the limit "
-		          "(ulimit -f) of who mounted",
+		g_message("files are limited to %" G_GUINT64_FORMAT " bytes by the file size limit "
+		          "(ulimit -f) of the mounting process",
 		          (guint64)size);
 }

@@ -129,7 +129,7 @@ bool seal_parse(const char *text, uint32_t *seals, GError **error)
 	uint32_t set = 0;
 	g_auto(GStrv) words = g_strsplit(text, ",", -1);
 	if (!words[0]) {
-		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "no seal is named");
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "no seals given");
 		return false;
 	}
 	for (char **word = words; *word; word++) {
@@ -138,7 +138,7 @@ bool seal_parse(const char *text, uint32_t *seals, GError **error)
 			bit++;
 		if (bit == G_N_ELEMENTS(names)) {
 			g_set_error(error, FETCH_ERROR, FETCH_USAGE,
-			            "'%s': no such seal, there are "
+			            "unknown seal '%s': expects "
 			            "seal, shrink, grow, write, future-write and exec",
 			            *word);
 			return false;

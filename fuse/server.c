@@ -286,9 +286,8 @@ static void engine_stop(struct server *s)
 		store_drop(g_steal_pointer(&s->store));
 	int err = s->store ? store_close(s->store) : 0;
 	if (err)
-		g_warning(
-		        "the store could not be synced, and will be verified by the next mount: %s",
-		        g_strerror(-err));
+		g_warning("the store could not be synced, the next mount will verify it: %s",
+		          g_strerror(-err));
 }
 
 /* Until unmounted or told to stop. */
@@ -301,7 +300,7 @@ static void serve(struct server *s, int signals)
 	while (poll(fds, G_N_ELEMENTS(fds), -1) < 0 && errno == EINTR)
 		;
 	if (fds[0].revents)
-		g_message("told to stop by a signal");
+		g_message("stopping: caught a signal");
 }
 
 /* The notifier may be in the kernel, waiting there for a look-up that waits for us: as long as
@@ -347,7 +346,7 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 		if (!s->settings->foreground)
 			setsid();
 		if (ready_fd >= 0 && write(ready_fd, "", 1) < 0)
-			g_debug("nobody waits for us to be ready");
+			g_debug("the ready descriptor has no reader");
 		serve(s, signals);
 	}
 	store_leave(s->store);

@@ -99,11 +99,11 @@ bool unmount_dead(const char *point, GError **error)
 		int code = unmount(point, true, &said);
 		if (code) {
 			g_set_error(error, LOCAL_ERROR, code,
-			            "%s: the mount of a dead daemon cannot be taken away: %s",
-			            point, said ? said : g_strerror(code));
+			            "%s: cannot unmount the mount of a dead daemon: %s", point,
+			            said ? said : g_strerror(code));
 			return false;
 		}
-		verb_complain("%s: the mount of a dead daemon was taken away", point);
+		verb_complain("%s: unmounted the mount of a dead daemon", point);
 	}
 	return true;
 }

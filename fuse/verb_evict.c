@@ -104,9 +104,9 @@ static int leave(const struct batch_ops *ops, char **paths, bool anew)
 	batch_run(list, job.mounts, ops, &job);
 	g_autofree char *bytes = human_size(job.bytes);
 	if (anew)
-		printf("%" G_GUINT64_FORMAT " newer, %s given back\n", job.newer, bytes);
+		printf("%" G_GUINT64_FORMAT " updated, %s freed\n", job.newer, bytes);
 	else
-		printf("%s given back\n", bytes);
+		printf("%s freed\n", bytes);
 	filelist_free(list);
 	g_ptr_array_unref(job.mounts);
 	return job.failures ? EXIT_FAILED : EXIT_OK;

@@ -26,7 +26,7 @@ static int fail(const char *path, int err)
 	if (err == ENOTTY)
 		verb_complain("%s: not a file of a lacunafs mount", path);
 	else if (err == EBUSY)
-		verb_complain("%s: open for writing, or mapped so", path);
+		verb_complain("%s: open or mapped for writing", path);
 	else
 		verb_complain("%s: %s", path, g_strerror(err));
 	return EXIT_FAILED;

@@ -64,10 +64,10 @@ static bool daemon_left(int fd, const struct mount *m, pid_t pid)
 		g_autofree char *holders = holders_of(m, pid);
 		if (!holders || daemon_wait(fd, 0))
 			continue;
-		verb_complain(
-		        "%s: unmounted here, but its daemon (pid %d) goes on: the file system is "
-		        "mounted %s, too",
-		        m->point, (int)pid, holders);
+		verb_complain("%s: unmounted here, but its daemon (pid %d) keeps running: the file "
+		              "system is "
+		              "also mounted %s",
+		              m->point, (int)pid, holders);
 		return false;
 	}
 	verb_complain("%s: unmounted, but its daemon (pid %d) still holds the store", m->point,

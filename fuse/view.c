@@ -79,8 +79,8 @@ static void view_waiter(JsonObject *w, bool range, GString *out)
 	g_autofree char *until = human_duration(seconds(w, "until_s"));
 	g_string_append_printf(out, "      %s[%u] waits ", comm, (unsigned)number(w, "pid"));
 	if (range)
-		g_string_append_printf(out, "for %s at %s ", size, offset);
-	g_string_append_printf(out, "since %s, until %s from now\n", since, until);
+		g_string_append_printf(out, "for %s at %s, ", size, offset);
+	g_string_append_printf(out, "for %s so far, at most %s more\n", since, until);
 }
 
 static void view_transfer(JsonObject *t, GString *out)
@@ -91,7 +91,7 @@ static void view_transfer(JsonObject *t, GString *out)
 	g_autofree char *arrived = human_size(number(t, "arrived"));
 	g_autofree char *since = human_duration(seconds(t, "since_s"));
 	g_autofree char *retry = human_duration(seconds(t, "retry_in_s"));
-	g_string_append_printf(out, "    %s\n      %s of %s at %s, since %s", url, arrived, size,
+	g_string_append_printf(out, "    %s\n      %s of %s at %s, for %s", url, arrived, size,
 	                       offset, since);
 	if (number(t, "attempt"))
 		g_string_append_printf(out, ", attempt %u", (unsigned)number(t, "attempt") + 1);
@@ -134,7 +134,7 @@ static void view_passthrough(JsonObject *answer, GString *out)
 	JsonObject *o = object(answer, "passthrough");
 	g_autofree char *reason = text(o, "reason");
 	if (truth(o, "usable"))
-		row(out, "passthrough", "yes, for files that are whole");
+		row(out, "passthrough", "yes, for complete files");
 	else
 		row(out, "passthrough", "no: %s", reason);
 }
@@ -175,7 +175,7 @@ void view_mount(JsonObject *answer, GString *out)
 	g_autofree char *left = human_size(number(store, "free_bytes"));
 	g_autofree char *total = human_size(number(store, "total_bytes"));
 	g_string_append_printf(out, "%s\n", point);
-	row(out, "source", "%s%s", source, truth(network, "source_down") ? "  (out of reach)" : "");
+	row(out, "source", "%s%s", source, truth(network, "source_down") ? "  (unreachable)" : "");
 	row(out, "store", "%s", path);
 	row(out, "disk", "%s of %s free%s", left, total,
 	    truth(store, "failed") ? "  (failed to write; mount again)" : "");
@@ -206,7 +206,7 @@ static void view_content(JsonObject *answer, GString *out)
 	    chunks, chunk);
 	if (number(answer, "doubtful_chunks"))
 		row_count(out, answer, "to verify", "doubtful_chunks",
-		          "chunks, at their first use");
+		          "chunks, before their first use");
 	if (handles)
 		row(out, "open", "%u time%s, %s", handles, handles == 1 ? "" : "s", mode);
 	else

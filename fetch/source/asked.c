@@ -223,7 +223,7 @@ static void brought_deliver(struct asking *q, source_version version)
 		err = hand_out(q, e);
 	q->unneeded = err == ECANCELED;
 	if (err)
-		g_set_error(&error, LOCAL_ERROR, err, "%s: what a handler brought: %s",
+		g_set_error(&error, LOCAL_ERROR, err, "%s: storing a handler's data: %s",
 		            outer->base.path, g_strerror(err));
 	asking_end(q, error);
 }
@@ -239,8 +239,9 @@ static void version_known(struct source_request *req, const GError *error)
 		return;
 	}
 	if (!error && q->stat.size != outer->size) {
-		g_autoptr(GError) changed = g_error_new(
-		        FETCH_ERROR, FETCH_CHANGED, "%s: another size than was listed", req->path);
+		g_autoptr(GError) changed =
+		        g_error_new(FETCH_ERROR, FETCH_CHANGED,
+		                    "%s: its size differs from the listing", req->path);
 		asking_end(q, changed);
 		return;
 	}
@@ -385,7 +386,8 @@ void question_answer(struct question *question, enum verdict verdict, int denied
 		return;
 	}
 	if (verdict == VERDICT_ALLOW)
-		g_set_error(&error, LOCAL_ERROR, EIO, "%s: a handler allowed what it did not bring",
+		g_set_error(&error, LOCAL_ERROR, EIO,
+		            "%s: a handler allowed the access without supplying the data",
 		            outer->base.path);
 	else
 		g_set_error(&error, LOCAL_ERROR, denied, "%s: denied by a handler: %s",

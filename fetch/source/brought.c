@@ -43,7 +43,7 @@ static void punch(int fd, uint64_t from, uint64_t end)
 {
 	if (from < end && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
 	                            (off_t)(end - from)) != 0)
-		g_warning("a scratch file cannot be punched: %s", g_strerror(errno));
+		g_warning("cannot punch holes into a scratch file: %s", g_strerror(errno));
 }
 
 void brought_limit(int fd, uint64_t size, const GArray *extents)

@@ -114,8 +114,7 @@ static bool key_is_plain(const char *path, GBytes *key, GError **error)
 		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "%s: no private key in it", path);
 	else if (memmem(text, size, "ENCRYPTED", 9) != NULL)
 		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
-		            "%s: the key is encrypted, and nobody can be asked for its passphrase",
-		            path);
+		            "%s: the key is encrypted; it must not need a passphrase", path);
 	else
 		return true;
 	return false;
@@ -126,7 +125,8 @@ static bool open_cert(struct credentials *c, const char *cert, const char *key, 
 	if (cert == NULL && key == NULL)
 		return true;
 	if (cert == NULL) {
-		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "a key, but no certificate");
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
+		            "--key needs --cert: no certificate is given");
 		return false;
 	}
 	c->cert = open_pem("certificate", cert, error);

@@ -59,7 +59,7 @@ static size_t on_header(char *line, size_t one, size_t length, void *user)
 	if (e->head_bytes > HEAD_MAX) {
 		if (x->error == NULL)
 			g_set_error(&x->error, FETCH_ERROR, FETCH_PROTOCOL,
-			            "the head of the answer is longer than %u KiB",
+			            "the header of the answer is longer than %u KiB",
 			            HEAD_MAX / 1024);
 		return 0;
 	}
@@ -86,7 +86,7 @@ static size_t on_body(char *data, size_t one, size_t length, void *user)
 	if (!x->head_seen && e->unanswered && !head_whole(e))
 		return 0;
 	if (!x->head_seen) {
-		g_set_error(&x->error, FETCH_ERROR, FETCH_PROTOCOL, "a body without a head");
+		g_set_error(&x->error, FETCH_ERROR, FETCH_PROTOCOL, "an answer without a header");
 		return 0;
 	}
 	if (!excess_body(&e->excess, length, &x->error))
@@ -343,7 +343,7 @@ GError *easy_error(struct easy *e, CURLcode result)
 	/* libcurl takes a head for whole where the connection closes in its middle */
 	if (result == CURLE_OK && !x->head_seen)
 		return g_error_new(FETCH_ERROR, FETCH_UNREACHABLE,
-		                   "the connection was closed within the head of the answer");
+		                   "the connection was closed within the header of the answer");
 	if (result == CURLE_OK) {
 		excess_over(&e->excess, &x->error);
 		return g_steal_pointer(&x->error);
@@ -351,10 +351,10 @@ GError *easy_error(struct easy *e, CURLcode result)
 	/* its answer to a line of more than 100 KiB, too, of which it hands nothing on */
 	if (result == CURLE_OUT_OF_MEMORY && x->sent && !x->head_seen)
 		return g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
-		                   "a line in the head of the answer is too long");
+		                   "a line in the header of the answer is too long");
 	if (result == CURLE_BAD_FUNCTION_ARGUMENT && x->sent)
 		return g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
-		                   "the head of the answer begins with the rest of a line");
+		                   "the header of the answer begins within a line");
 	if (result == CURLE_OUT_OF_MEMORY)
 		return g_error_new(LOCAL_ERROR, ENOMEM, "out of memory in a request");
 	g_autofree char *cause = g_strdup(cause_of(e, result));

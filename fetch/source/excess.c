@@ -42,7 +42,7 @@ bool excess_over(const struct excess *x, GError **error)
 	if (x->told == 0 || !x->found)
 		return true;
 	g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
-	            "more than the announced %" G_GUINT64_FORMAT " bytes came", x->told);
+	            "got more than the announced %" G_GUINT64_FORMAT " bytes", x->told);
 	return false;
 }
 

@@ -60,15 +60,16 @@ GError *exchange_overdue(struct exchange *x, const struct transport_options *opt
 		                   options->connect_ms);
 	if (x->whole_ms != 0 && now - x->begun_ns > x->whole_ms * MS_NS)
 		return g_error_new(FETCH_ERROR, FETCH_TIMEOUT,
-		                   "not whole within %u ms, but for %" G_GUINT64_FORMAT " bytes",
+		                   "incomplete after %u ms, with %" G_GUINT64_FORMAT " bytes",
 		                   x->whole_ms, x->bytes);
 	unsigned head_ms = MAX(options->wait_ms, options->stall_ms);
 	if (x->sent && !x->head_seen) {
 		if (now - x->sent_ns <= head_ms * MS_NS)
 			return NULL;
-		return g_error_new(FETCH_ERROR, FETCH_TIMEOUT,
-		                   "no answer for %u ms, but %" G_GUINT64_FORMAT " bytes", head_ms,
-		                   x->bytes);
+		return g_error_new(
+		        FETCH_ERROR, FETCH_TIMEOUT,
+		        "no complete answer header within %u ms, after %" G_GUINT64_FORMAT " bytes",
+		        head_ms, x->bytes);
 	}
 	if (x->sent && is_stalled(x, options->stall_ms * MS_NS, now))
 		return g_error_new(FETCH_ERROR, FETCH_TIMEOUT,

@@ -50,7 +50,7 @@ static bool root_parse(const char *url, struct url *out, bool *slashless, GError
 		return false;
 	if (u.query != NULL || strchr(url, '#') != NULL) {
 		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
-		            "a source's URL has neither a query nor a fragment (a token that "
+		            "a source's URL cannot have a query or a fragment (for a token that "
 		            "goes with every request: --query-file)");
 		return false;
 	}

@@ -104,12 +104,12 @@ static bool page_head(struct http_op *op, GError **error)
 	if (!reply_type_is(r, "text/html") && !reply_type_is(r, "application/xhtml+xml") &&
 	    !reply_type_is(r, "application/json")) {
 		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
-		            "not an index page: neither HTML nor JSON came");
+		            "not an index page: neither HTML nor JSON");
 		return false;
 	}
 	if (reply_is_coded(r)) {
 		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
-		            "its bytes are coded, though identity was asked for");
+		            "it has a Content-Encoding, though none was accepted");
 		return false;
 	}
 	g_autofree char *base = base_url(op);
@@ -130,7 +130,7 @@ static bool list_head(struct http_op *op, GError **error)
 			g_propagate_error(error, g_steal_pointer(&l->refused));
 		else
 			g_set_error(error, FETCH_ERROR, FETCH_USAGE,
-			            "a file; a source is a directory: mount the one it lies in");
+			            "a file; a source must be a directory: mount the parent");
 		return false;
 	}
 	g_autoptr(GError) cause = NULL;

@@ -168,8 +168,7 @@ static bool op_redirect(struct http_op *op, GError **error)
 	}
 	if (!url_parse(op->url, &here, &cause) ||
 	    !url_resolve(&here, r->location, &there, &cause)) {
-		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "redirected to what is %s",
-		            cause->message);
+		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "redirected: %s", cause->message);
 		return false;
 	}
 	size_t length = strlen(here.path);
@@ -213,7 +212,7 @@ static bool op_start(struct exchange *x, GError **error)
 	if (until > now) {
 		op->request->retry_ns = until;
 		g_set_error(error, FETCH_ERROR, FETCH_SERVER,
-		            "the server asked not to be asked for another %" G_GINT64_FORMAT " s",
+		            "the server accepts no request for another %" G_GINT64_FORMAT " s",
 		            (until - now + SECOND_NS - 1) / SECOND_NS);
 		return false;
 	}
@@ -263,7 +262,7 @@ static bool op_body(struct exchange *x, const char *data, size_t length, GError 
 	op->drained += length;
 	if (op->drained <= DRAIN_MAX)
 		return true;
-	g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "a body nobody wants");
+	g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "an unexpected body");
 	return false;
 }
 

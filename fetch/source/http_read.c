@@ -77,7 +77,7 @@ static bool check_unsatisfied(const struct exchange *x, struct source_read *req,
 		return false;
 	g_set_error(error, FETCH_ERROR,
 	            r->range == RANGE_UNSATISFIED ? FETCH_PROTOCOL : FETCH_CHANGED,
-	            "HTTP 416: the file does not reach this far any more");
+	            "HTTP 416: the file is shorter now");
 	return false;
 }
 
@@ -100,7 +100,7 @@ static bool check_version(struct read_op *r, struct source_read *req, source_ver
 		bool alone = etag && as_listed(&r->op.x.reply, req);
 		g_set_error(
 		        error, FETCH_ERROR, FETCH_CHANGED,
-		        "changed at the source: its %s is another%s",
+		        "changed at the source: its %s differs%s",
 		        alone ? "ETag" : "ETag or Last-Modified",
 		        alone ? ", its size and Last-Modified are as listed (several servers by "
 		                "one name? -o etag=no takes them for one)"
@@ -181,7 +181,7 @@ static bool read_body(struct http_op *op, const char *data, size_t length, GErro
 	if (length > r->part_end - r->received) {
 		const char *more = r->unsized ? "listed" : "announced";
 		g_set_error(error, FETCH_ERROR, r->unsized ? FETCH_CHANGED : FETCH_PROTOCOL,
-		            "more than the %s %" G_GUINT64_FORMAT " bytes came", more, r->part_end);
+		            "got more than the %s %" G_GUINT64_FORMAT " bytes", more, r->part_end);
 		return false;
 	}
 	r->received += length;

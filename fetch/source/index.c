@@ -274,19 +274,20 @@ static GError *page_wrong(const struct index_page *page)
 {
 	bool bare = page->bare && page->added + page->lost == 0;
 	if (!page->recognised || (bare && page->ended))
-		return g_error_new_literal(FETCH_ERROR, FETCH_PROTOCOL,
-		                           "not a directory index; if it is an index.html in its "
-		                           "place, let the server list the directory all the same "
-		                           "(nginx: index none; Apache: DirectoryIndex disabled)");
+		return g_error_new_literal(
+		        FETCH_ERROR, FETCH_PROTOCOL,
+		        "not a directory index; if the server sends an index.html "
+		        "instead, make it list the directory "
+		        "(nginx: index none; Apache: DirectoryIndex disabled)");
 	if (page->cut || bare)
 		return g_error_new_literal(FETCH_ERROR, FETCH_SERVER,
-		                           "the index page was cut: its end (</html>, </pre>, "
-		                           "</table>) did not come");
+		                           "the index page is truncated: its end (</html>, </pre>, "
+		                           "</table>) is missing");
 	if (page->added == 0 && page->lost > 0)
 		return g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
-		                   "all %u rows of the index lead elsewhere, the first to "
-		                   "\"%s\": the source's URL is not the one that the server "
-		                   "knows itself by",
+		                   "all %u rows of the index link outside of it, the first to "
+		                   "\"%s\": mount the URL that the server "
+		                   "uses for itself",
 		                   page->lost, page->lost_first);
 	return NULL;
 }
@@ -349,14 +350,14 @@ static void left_out_tell(const struct index_page *page, const char *line,
 	bool told = previous != NULL && *line != '\0' &&
 	            strstr(listing_validator(previous), line) != NULL;
 	if (page->lost > 0 && !told)
-		g_message("%u rows of the index of \"%s\" lead elsewhere and are left out; the "
+		g_message("%u rows of the index of \"%s\" link outside of it and are skipped; the "
 		          "first: \"%s\"",
 		          page->lost, remote_path, page->lost_first);
 	if (page->refused > 0 && !told)
-		g_message("%u of the links in the index of \"%s\" are no entries; the first: %s",
+		g_message("%u links in the index of \"%s\" are not entries of it; the first: %s",
 		          page->refused, remote_path, page->refused_first);
 	else if (page->elsewhere > 0)
-		g_debug("%u links in the index of \"%s\" lead elsewhere", page->elsewhere,
+		g_debug("%u links in the index of \"%s\" lead outside of it", page->elsewhere,
 		        remote_path);
 }
 

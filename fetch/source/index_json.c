@@ -55,7 +55,7 @@ static bool not_an_index(GError **error)
 
 static bool malformed(GError **error)
 {
-	g_set_error_literal(error, FETCH_ERROR, FETCH_PROTOCOL, "an index page of malformed JSON");
+	g_set_error_literal(error, FETCH_ERROR, FETCH_PROTOCOL, "the index page is malformed JSON");
 	return false;
 }
 
@@ -354,7 +354,7 @@ static bool json_end(void *state, GError **error)
 	struct json *j = state;
 	if (j->where != AFTER) {
 		g_set_error_literal(error, FETCH_ERROR, FETCH_SERVER,
-		                    "an index page of JSON that ends too soon");
+		                    "the index page is truncated JSON");
 		return false;
 	}
 	index_page_recognise(j->page);

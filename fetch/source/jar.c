@@ -17,7 +17,7 @@ void jar_check(struct easy_context *c, CURL *curl)
 	curl_slist_free_all(cookies);
 	if (count <= COOKIES_MAX)
 		return;
-	g_message("%u cookies were set, and are forgotten: no more than %u are kept", count,
-	          COOKIES_MAX);
+	g_message("the server set %u cookies, more than the %u that are kept: all are dropped",
+	          count, COOKIES_MAX);
 	curl_easy_setopt(curl, CURLOPT_COOKIELIST, "ALL");
 }

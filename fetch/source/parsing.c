@@ -230,8 +230,8 @@ static enum memory memory_ensure(struct parsing *p, bool last)
 	if (got == MEMORY_NONE)
 		slice_done(p, 0,
 		           g_error_new(LOCAL_ERROR, ENOMEM,
-		                       "an index page that needs more memory than the "
-		                       "%" G_GUINT64_FORMAT " MiB of -o index_memory leave it",
+		                       "the index page needs more memory than the "
+		                       "%" G_GUINT64_FORMAT " MiB that -o index_memory allows it",
 		                       p->room->memory >> 20));
 	return got;
 }

@@ -33,11 +33,12 @@ static enum scheme scheme_of(const char *url, const char **path)
 
 static bool scheme_refused(const char *url, GError **error)
 {
-	g_set_error(error, FETCH_ERROR, FETCH_USAGE,
-	            "no source speaks \"%.*s:\"; there are dir:PATH, http:// and https:// (a path "
-	            "with a "
-	            "colon in its first part is written ./PATH)",
-	            (int)MIN(strcspn(url, ":"), 32), url);
+	g_set_error(
+	        error, FETCH_ERROR, FETCH_USAGE,
+	        "unknown kind of source \"%.*s:\"; expects dir:PATH, http:// and https:// (a path "
+	        "with a "
+	        "colon in its first part is written ./PATH)",
+	        (int)MIN(strcspn(url, ":"), 32), url);
 	return false;
 }
 

@@ -141,7 +141,7 @@ static void file_settle(struct store_file *f, uint64_t chunk)
 		bool whole = ++f->settled == f->map.chunks;
 
 		if (whole && file_finish_locked(f) < 0)
-			g_message("the store could not mark %s as whole", f->path);
+			g_message("the store could not record that %s is complete", f->path);
 		map_set_present(&f->map, chunk);
 		if (whole)
 			file_shut_map_locked(f);

@@ -212,10 +212,12 @@ static void epoch_failed(struct epoch *e, int err)
 		__atomic_store_n(&e->failed, 1, __ATOMIC_RELEASE);
 		e->errors++; /* the identity on disk is of the count before */
 		if (epoch_write(e, false) < 0 && unlinkat(e->state, "epoch", 0) < 0)
-			g_critical("the store's epoch could not be ended on the disk: %s",
-			           g_strerror(errno));
-		g_warning("the disk of the store failed to write (%s): nothing written since the "
-		          "last sync is sure, and fetched files cannot be changed until the store "
+			g_critical(
+			        "the end of the store's epoch could not be written to the disk: %s",
+			        g_strerror(errno));
+		g_warning("the disk of the store failed to write (%s): writes since the "
+		          "last sync may be lost, and fetched files cannot be changed until the "
+		          "store "
 		          "is mounted again",
 		          g_strerror(-err));
 	}

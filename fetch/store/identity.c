@@ -58,8 +58,8 @@ static bool place_read(struct store *s, struct place_disk *out)
 static void walk_loose(struct walk *w, const char *why)
 {
 	w->loose++;
-	g_warning("store %s: %s %s, and is set aside when it is used", w->store->path, w->path->str,
-	          why);
+	g_warning("store %s: %s %s, and will be set aside on first use", w->store->path,
+	          w->path->str, why);
 }
 
 /* The map repeats the record, but for the inode number: that of the copy from here on. 1: it
@@ -275,7 +275,7 @@ static int walk(struct walk *w)
 	if (err == 0)
 		err = walk_top(w, "tree");
 	if (err)
-		g_warning("store %s: looking through it ended at %s: %s", w->store->path,
+		g_warning("store %s: the scan of it stopped at %s: %s", w->store->path,
 		          w->path->str, g_strerror(-err));
 	g_ptr_array_unref(w->pending);
 	g_string_free(w->path, TRUE);
@@ -319,13 +319,13 @@ int identity_check(struct store *s, bool *copied)
 	err = walk(&w);
 	*copied = err == 0;
 	if (err == 0)
-		g_message("store %s is a copy: %" PRIu64 " files are bound to it, %" PRIu64
-		          " names linked again, %" PRIu64 " files cannot be bound",
+		g_message("store %s is a copy: %" PRIu64 " files were adopted, %" PRIu64
+		          " hard links restored, %" PRIu64 " files cannot be adopted",
 		          s->path, w.bound, w.linked, w.loose);
 	if (err == 0 && w.unsynced.kept + w.unsynced.lost > 0)
 		g_warning("store %s was copied before its last changes were synced: %" PRIu64
-		          " chunks of them are kept, %" PRIu64
-		          " never came to the copy, and are as at the source",
+		          " chunks of them are in the copy, %" PRIu64
+		          " are missing and revert to the source",
 		          s->path, w.unsynced.kept, w.unsynced.lost);
 	return err;
 }

@@ -108,7 +108,7 @@ static void record_disown(struct store_file *f, uint8_t flags, uint64_t hash)
 	f->record.flags = flags;
 	f->record.hash = hash;
 	if (record_write(f->fd, &f->record) < 0)
-		g_message("%s: its record could not be put back", f->path);
+		g_message("%s: its record could not be restored", f->path);
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -187,7 +187,8 @@ static int single_cut(struct store_file *f)
 void file_uncut(struct store_file *f)
 {
 	if (ftruncate(f->fd, (off_t)f->record.size) < 0)
-		g_message("%s: cutting what was not written: %s", f->path, g_strerror(errno));
+		g_message("%s: cannot truncate the part that was not written: %s", f->path,
+		          g_strerror(errno));
 }
 
 /* What was cut is local whether the record can say so or not. */

@@ -119,7 +119,7 @@ static int name_refused(const char *path, int err)
 {
 	if (err != -EEXIST && err != -ENOTDIR && err != -ELOOP)
 		return err;
-	g_message("the store keeps no copy of /%s: something else has its name", path);
+	g_message("/%s cannot be cached: another object in the store has its name", path);
 	return 0;
 }
 

@@ -89,12 +89,12 @@ static bool store_shut(struct store *s, GError **error)
 	if ((st.st_mode & 077) == 0)
 		return true;
 	if (fchmod(s->dir, st.st_mode & 0700) == 0) {
-		g_message("store %s was open to others (mode %04o): it is closed to them", s->path,
-		          st.st_mode & 07777u);
+		g_message("store %s was open to other users (mode %04o): it is closed to them now",
+		          s->path, st.st_mode & 07777u);
 		return true;
 	}
 	g_set_error(error, LOCAL_ERROR, errno,
-	            "store %s is open to others (mode %04o) and cannot be closed: %s; give it "
+	            "store %s is open to other users (mode %04o) and cannot be closed: %s; give it "
 	            "mode 0700, or choose another --store",
 	            s->path, st.st_mode & 07777u, g_strerror(errno));
 	return false;
@@ -137,7 +137,8 @@ void store_leave(struct store *s)
 	const char mark = LEAVES;
 
 	if (pwrite(s->lock, &mark, 1, LEAVES_AT) < 0)
-		g_message("store %s: cannot be marked: %s", s->path, g_strerror(errno));
+		g_message("store %s: cannot record that the daemon is leaving: %s", s->path,
+		          g_strerror(errno));
 }
 
 static bool store_in_use(struct store *s, GError **error)
@@ -149,7 +150,8 @@ static bool store_in_use(struct store *s, GError **error)
 	if (n > 0 && g_ascii_isdigit(text[0]))
 		holder = g_strdup_printf("process %" PRIu64, g_ascii_strtoull(text, NULL, 10));
 	g_set_error(error, LOCAL_ERROR, n > LEAVES_AT && text[LEAVES_AT] == LEAVES ? EAGAIN : EBUSY,
-	            "store %s is in use by %s", s->path, holder ? holder : "another process");
+	            "store %s is in use by %s; unmount that one, or choose another --store",
+	            s->path, holder ? holder : "another process");
 	return false;
 }
 
@@ -171,13 +173,14 @@ static bool store_take(struct store *s, GError **error)
 	/* of one length always: on a full disk a store opens too */
 	n = snprintf(text, sizeof text, "%-11ld\n", (long)getpid());
 	if (pwrite(s->lock, text, n, 0) != n)
-		g_message("store %s: no room for the number of this process", s->path);
+		g_message("store %s: cannot record the pid of this daemon", s->path);
 	if (fsetxattr(s->lock, RECORD_XATTR, "", 0, 0) == 0)
 		return true;
 	if (errno != EOPNOTSUPP && errno != EPERM)
 		return store_fail(error, s->path, errno);
 	g_set_error(error, LOCAL_ERROR, errno,
-	            "store %s: its file system keeps no user xattrs, which a store needs", s->path);
+	            "store %s: its file system has no user xattrs; choose another --store",
+	            s->path);
 	return false;
 }
 

@@ -28,7 +28,7 @@ void store_reserve(struct store *s)
 	if (fallocate(fd, 0, 0, RESERVE_BYTES) == 0)
 		__atomic_store_n(&s->reserved, 1, __ATOMIC_RELAXED);
 	else if (ftruncate(fd, 0) < 0)
-		g_message("the store's reserve: nothing of it can be given back");
+		g_message("cannot release the store's reserved disk space");
 	close(fd);
 }
 

@@ -54,7 +54,8 @@ bool store_settings_parse(const char *store, const char *text, size_t length,
 	if (format == 0 || theirs == NULL || shift < CHUNK_SHIFT_MIN || shift > CHUNK_SHIFT_MAX)
 		return settings_damaged(error, store);
 	if (g_strcmp0(theirs, ours) != 0) {
-		g_set_error(error, LOCAL_ERROR, EBUSY, "store %s is of %s, not of %s", store,
+		g_set_error(error, LOCAL_ERROR, EBUSY,
+		            "store %s belongs to %s, not to %s; choose another --store", store,
 		            theirs, ours);
 		return false;
 	}

@@ -59,7 +59,8 @@ int xattrs_give(struct store *s, int fd, const struct store_kept *k)
 		if (errno == EROFS || errno == EDQUOT || errno == EIO ||
 		    (errno == ENOSPC && sum <= XATTRS_SURE))
 			return -errno;
-		g_message("%s loses its xattr %s: %s", k->remote, name, g_strerror(errno));
+		g_message("%s: xattr %s cannot be copied to the local file: %s", k->remote, name,
+		          g_strerror(errno));
 	}
 	return 0;
 }

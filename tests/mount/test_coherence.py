@@ -110,7 +110,7 @@ def test_evict_keeps_the_last_copy(mount, serve, source, kept):
     if kept:
         os.chmod(m / "f", 0o600)
     trees.put(source / "f", version(2), NEW)
-    for reason in ("another version", "does not say"):
+    for reason in ("another version", "does not confirm"):
         done = m.program.run("evict", m / "f")
         assert done.returncode == 1 and "kept" in done.stderr and reason in done.stderr
         assert m.status("f")["content"] == "complete"
@@ -129,7 +129,7 @@ def test_refresh_gives_up_nothing_before_the_new_version_is_there(mount, serve, 
     for lie in (lying.status(500), lying.header("ETag", '"third"')):
         server.lie("/f", lie, methods=("GET",))
         done = m.program.run("refresh", m / "f")
-        assert done.returncode == 1 and "does not give it" in done.stderr
+        assert done.returncode == 1 and "does not serve it" in done.stderr
         assert (m / "f").read_bytes() == version(1)
         server.honest()
     assert m.program.run("refresh", m / "f").returncode == 0

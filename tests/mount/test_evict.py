@@ -165,7 +165,7 @@ def test_refresh(mount, serve, own):
     done = m.program.run("refresh", m.path)
     assert done.returncode == 1
     assert sorted(line.replace(f"lacunafs: {m.path}/", "")
-                  for line in done.stderr.splitlines()) == ["b: open", "c: changed here, too"]
+                  for line in done.stderr.splitlines()) == ["b: open", "c: changed locally"]
     assert (m / "a").read_bytes() == b"A" * (50 * CHUNK)
     assert os.stat(m / "a").st_mtime == 1_700_000_000
     assert os.pread(held.fileno(), 100, 0) == old["b"][:100]

@@ -287,5 +287,5 @@ def test_root_is_a_file(lacunafs, serve, tree, scratch):
     server = serve(tree)
     (scratch / "m").mkdir()
     done = lacunafs.run("mount", server.url + "big", scratch / "m", "--store", scratch / "s", *QUICK)
-    assert done.returncode == 1 and "a file; a source is a directory" in done.stderr
+    assert done.returncode == 1 and "a file; a source must be a directory" in done.stderr
     assert done.stderr.count(server.url) == 1

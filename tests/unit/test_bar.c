@@ -163,14 +163,15 @@ static void test_view_mount(void)
 	        "\"waiting_for_listings\": [{\"path\": \"d\", \"url\": \"http://h/d/\", \"pid\": 8,"
 	        "\"comm\": \"ls\", \"since_s\": 0.5, \"until_s\": 29.5}]}",
 	        view_mount);
-	assert_shows(text, "http://h/  (out of reach)");
+	assert_shows(text, "http://h/  (unreachable)");
 	assert_shows(text, "2.0 KiB in 3 requests, 1 errors");
 	assert_shows(text, "no: because");
 	assert_shows(text, "1,234 known to the kernel");
-	assert_shows(text, "1.0 KiB of 128 KiB at 64 KiB, since 1.5 s, attempt 2 in 0.4 s");
-	assert_shows(text, "cat[7] waits for 4.0 KiB at 64 KiB since 1.4 s, until 29 s from now");
+	assert_shows(text, "1.0 KiB of 128 KiB at 64 KiB, for 1.5 s, attempt 2 in 0.4 s");
+	assert_shows(text,
+	             "cat[7] waits for 4.0 KiB at 64 KiB, for 1.4 s so far, at most 29 s more");
 	assert_shows(text, "http://h/d/ (its listing)");
-	assert_shows(text, "ls[8] waits since 0.5 s");
+	assert_shows(text, "ls[8] waits for 0.5 s so far");
 }
 
 /* What a daemon of another version says must not crash us. */

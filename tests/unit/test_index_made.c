@@ -192,7 +192,7 @@ static void refused(const char *type, const char *page, const char *why)
 	struct listing *l = parse_text(type, page, &error);
 	g_assert_null(l);
 	/* of one that was cut the next attempt may get more */
-	int code = strcmp(why, "too soon") == 0 ? FETCH_SERVER : FETCH_PROTOCOL;
+	int code = strcmp(why, "truncated") == 0 ? FETCH_SERVER : FETCH_PROTOCOL;
 	g_assert_error(error, FETCH_ERROR, code);
 	g_assert_nonnull(strstr(error->message, why));
 }
@@ -212,8 +212,8 @@ static void test_not_an_index(void)
 	refused("application/json", "[1, 2]", why);
 	refused("application/json", "[{\"id\": 1}]", why);
 	refused("application/json", "[{\"name\": \"x\"}]", why);
-	refused("application/json", "", "too soon");
-	refused("application/json", "[{\"name\": \"x\", \"type\": \"file\"}", "too soon");
+	refused("application/json", "", "truncated");
+	refused("application/json", "[{\"name\": \"x\", \"type\": \"file\"}", "truncated");
 	refused("application/json", "[{\"name\": \"x\", \"type\": \"file\"} {}]", why);
 	refused("application/json", "[{\"name\": \"x\", \"type\": \"file\"},]", why);
 	refused("application/json", "[{\"name\": \"x\", \"type\": }]", "malformed");

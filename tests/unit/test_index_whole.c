@@ -37,7 +37,7 @@ static void test_base_moved(void)
 		if (cases[i].names == NULL) {
 			g_assert_null(parse_text("text/html", page, &error));
 			g_assert_error(error, FETCH_ERROR, FETCH_PROTOCOL);
-			g_assert_nonnull(strstr(error->message, "lead elsewhere"));
+			g_assert_nonnull(strstr(error->message, "link outside"));
 			continue;
 		}
 		g_autofree char *names = names_of("text/html", BASE, page);
@@ -60,7 +60,7 @@ static void test_base_long(void)
 	g_autoptr(GError) error = NULL;
 	g_assert_null(parse_text("text/html", page, &error));
 	g_assert_error(error, FETCH_ERROR, FETCH_PROTOCOL);
-	g_assert_nonnull(strstr(error->message, "lead elsewhere"));
+	g_assert_nonnull(strstr(error->message, "link outside"));
 }
 
 /* An index of which every row leads elsewhere is no empty directory; what stands around the rows of
@@ -87,7 +87,7 @@ static void test_elsewhere(void)
 		g_autoptr(GError) error = NULL;
 		g_assert_null(parse_text("text/html", lost[i], &error));
 		g_assert_error(error, FETCH_ERROR, FETCH_PROTOCOL);
-		g_assert_nonnull(strstr(error->message, "lead elsewhere"));
+		g_assert_nonnull(strstr(error->message, "link outside"));
 	}
 	for (unsigned i = 0; i < G_N_ELEMENTS(empty); i++) {
 		g_autofree char *names = names_of("text/html", BASE, empty[i]);
@@ -100,14 +100,13 @@ static void test_elsewhere(void)
 	        {"text/html", "<html><h1>Sorry</h1><a href=\"../\">back</a></html>", "not a dir"},
 	        {"text/html", PAGE("please log in"), "not a directory"},
 	        {"text/html", PAGE("<a href=\"../\">../</a>"), "not a directory"},
-	        {"text/html", "<html><title>Index of /</title><ul><li>read me</ul>", "was cut"},
+	        {"text/html", "<html><title>Index of /</title><ul><li>read me</ul>", "truncated"},
 	        {"application/json",
-	         "[{\"name\":\"a\",\"is_dir\":false,\"url\":\"/prefix/tree/a\"}]",
-	         "lead elsewhere"},
+	         "[{\"name\":\"a\",\"is_dir\":false,\"url\":\"/prefix/tree/a\"}]", "link outside"},
 	        {"application/json", "null", "not a directory index"},
 	        {"application/json", "[null]", "not a directory index"},
 	        {"application/json", "{}", "not a directory index"},
-	        {"application/json", "[", "too soon"},
+	        {"application/json", "[", "truncated"},
 	        {"text/html", "[]", "not a directory index"},
 	};
 	for (unsigned i = 0; i < G_N_ELEMENTS(none); i++) {
@@ -156,7 +155,7 @@ static void test_end(void)
 		                i % 2 == 1 ? cases[i / 2].delimited : cases[i / 2].closed);
 		if (l == NULL) {
 			g_assert_error(error, FETCH_ERROR, FETCH_SERVER);
-			g_assert_nonnull(strstr(error->message, "was cut"));
+			g_assert_nonnull(strstr(error->message, "truncated"));
 		}
 		listing_unref(l);
 	}
