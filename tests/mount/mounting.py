@@ -98,6 +98,7 @@ class Program:
     def close(self):
         """Ends every mount; what was wrong, as text. For the end of a test."""
         wrong = []
+        self.end_programs()
         for m in reversed(self.mounts):
             if m.pid is not None:
                 try:
@@ -107,6 +108,19 @@ class Program:
                 finally:
                     m.abandon()
         return wrong + self.sweep() + self.complaints()
+
+    def end_programs(self):
+        """Those that a test started from a mount or beside one and did not end, since it failed."""
+        made = self.scratch.parent.name.startswith("lacunafs-")  # what all tests compile
+        top = self.scratch.parent if made else self.scratch
+        for pid in processes.children():
+            try:
+                words = pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            except OSError:
+                continue
+            program = words[1] if "python" in words[0] and len(words) > 1 else words[0]
+            if program.startswith(f"{top}/"):
+                processes.end(pid)
 
     def sweep(self):
         """What no Mount knows of: of a test that failed between two steps, or in a namespace. The
