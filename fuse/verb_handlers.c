@@ -31,7 +31,7 @@ static void print_handler(JsonArray *list, guint n, JsonNode *node, gpointer use
 	g_autofree char *name = shown(h, "name"), *comm = shown(h, "comm");
 	g_autofree char *state = shown(h, "state"), *mode = shown(h, "mode");
 	printf("%-20s  %s[%" G_GINT64_FORMAT "]  %s, mode %s, %" G_GINT64_FORMAT
-	       " marks, %" G_GINT64_FORMAT " pending\n",
+	       " marks, %" G_GINT64_FORMAT " waiting\n",
 	       *name ? name : "-", comm, json_int(h, "pid", 0), state, mode,
 	       json_int(h, "marks", 0), json_int(h, "waiting", 0));
 }
