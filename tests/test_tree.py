@@ -60,7 +60,7 @@ def test_fuse_headers_stay_in_fuse():
     assert len(curl) <= 1, curl
 
 
-PAGES = [TOP / "fuse" / "lacunafs.1", TOP / "lib" / "lacuna-precontent.7",
+PAGES = [TOP / "fuse" / "cli" / "lacunafs.1", TOP / "lib" / "lacuna-precontent.7",
          TOP / "lib" / "liblacuna.3"]
 
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include "fetch/source/source_open.h"
-#include "fetch/source/dir.h"
-#include "fetch/source/http.h"
-#include "fetch/source/retry.h"
+#include "fetch/source/dir/dir.h"
+#include "fetch/source/http/http.h"
+#include "fetch/source/wrap/retry.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>

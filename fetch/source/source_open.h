@@ -3,7 +3,7 @@
 
 /* Which source a URL is of. */
 #pragma once
-#include "fetch/source/source.h"
+#include "fetch/source/base/source.h"
 
 /* `url`: a path, dir:PATH, http://…, https://…; anything else is FETCH_USAGE.
  * Credentials in the URL are taken out of it. No network is touched. The result

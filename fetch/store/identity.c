@@ -8,20 +8,20 @@
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-#include "fetch/path.h"
-#include "fetch/store/entries.h"
-#include "fetch/store/mapfile.h"
-#include "fetch/store/shard.h"
-#include "fetch/store/stamp.h"
-#include "fetch/store/object_private.h"
-#include "fetch/store/unsynced.h"
+#include "fetch/base/path.h"
+#include "fetch/store/disk/entries.h"
+#include "fetch/store/disk/shard.h"
+#include "fetch/store/disk/stamp.h"
+#include "fetch/store/file/unsynced.h"
+#include "fetch/store/object/mapfile.h"
+#include "fetch/store/object/object_private.h"
 
 struct known {
 	ino_t ino;
 	char path[]; /* in STORE */
 };
 
-struct walk {
+struct identity_walk {
 	struct store *store;
 	bool bind;                /* or only look */
 	GString *path;            /* in STORE */
@@ -55,7 +55,7 @@ static bool place_read(struct store *s, struct place_disk *out)
 	return fgetxattr(s->lock, PLACE_XATTR, out, sizeof *out) == sizeof *out;
 }
 
-static void walk_loose(struct walk *w, const char *why)
+static void walk_loose(struct identity_walk *w, const char *why)
 {
 	w->loose++;
 	g_warning("store %s: %s %s, and will be set aside on first use", w->store->path,
@@ -91,7 +91,7 @@ static int map_bind(struct store *s, const struct record *r, ino_t ino)
 	return err;
 }
 
-static int file_bind(struct walk *w, const struct place *p, struct record *r, ino_t ino)
+static int file_bind(struct identity_walk *w, const struct place *p, struct record *r, ino_t ino)
 {
 	struct record_disk d;
 	int err = 0;
@@ -148,7 +148,7 @@ static int same_bytes(int a, int b)
 }
 
 /* A name of the same file became one of its own. */
-static int file_link(struct walk *w, const struct place *p, const struct known *first)
+static int file_link(struct identity_walk *w, const struct place *p, const struct known *first)
 {
 	struct store *s = w->store;
 	int a = path_open(s->dir, first->path, O_RDONLY | O_NOFOLLOW, 0);
@@ -179,7 +179,8 @@ static int file_link(struct walk *w, const struct place *p, const struct known *
 	return err;
 }
 
-static int file_unsynced(struct walk *w, const struct place *p, struct record *r, ino_t ino)
+static int file_unsynced(struct identity_walk *w, const struct place *p, struct record *r,
+                         ino_t ino)
 {
 	int fd, err;
 
@@ -194,7 +195,7 @@ static int file_unsynced(struct walk *w, const struct place *p, struct record *r
 	return err;
 }
 
-static int walk_file(struct walk *w, const struct place *p, const struct stat *st)
+static int walk_file(struct identity_walk *w, const struct place *p, const struct stat *st)
 {
 	char data[sizeof(struct record_disk) + 1];
 	const struct known *known;
@@ -224,7 +225,7 @@ static int walk_file(struct walk *w, const struct place *p, const struct stat *s
 
 static int walk_entry(int fd, struct dirent *e, void *user)
 {
-	struct walk *w = user;
+	struct identity_walk *w = user;
 	gsize length = w->path->len;
 	struct place p;
 	struct stat st;
@@ -245,7 +246,7 @@ static int walk_entry(int fd, struct dirent *e, void *user)
 	return err;
 }
 
-static int walk_top(struct walk *w, const char *top)
+static int walk_top(struct identity_walk *w, const char *top)
 {
 	int err = 0;
 
@@ -262,7 +263,7 @@ static int walk_top(struct walk *w, const char *top)
 }
 
 /* The index of hard links first: the names in the tree are links of it. */
-static int walk(struct walk *w)
+static int walk(struct identity_walk *w)
 {
 	bool links = faccessat(w->store->state, "links", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 	int err = 0;
@@ -295,7 +296,7 @@ static int place_begin(struct store *s)
 
 int identity_check(struct store *s, bool *copied)
 {
-	struct walk w = {.store = s};
+	struct identity_walk w = {.store = s};
 	struct place_disk now, then;
 	bool known;
 	int err = place_now(s, &now);
@@ -315,7 +316,8 @@ int identity_check(struct store *s, bool *copied)
 		if (err)
 			return err;
 	}
-	w = (struct walk){.store = s, .bind = true, .unsynced = {.epoch = epoch_left(s->state)}};
+	w = (struct identity_walk){
+	        .store = s, .bind = true, .unsynced = {.epoch = epoch_left(s->state)}};
 	err = walk(&w);
 	*copied = err == 0;
 	if (err == 0)

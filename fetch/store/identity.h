@@ -10,7 +10,7 @@
  * Errors:  -errno: the walk could not be finished, and the store must not be used
  */
 #pragma once
-#include "fetch/store/store_private.h"
+#include "fetch/store/disk/store_private.h"
 
 /* *copied: the epoch is to end. */
 int identity_check(struct store *s, bool *copied);

@@ -13,13 +13,13 @@
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-#include "fetch/error.h"
-#include "fetch/store/entries.h"
-#include "fetch/store/format.h"
+#include "fetch/base/error.h"
+#include "fetch/store/disk/entries.h"
+#include "fetch/store/disk/format.h"
+#include "fetch/store/file/dirty.h"
 #include "fetch/store/identity.h"
-#include "fetch/store/dirty.h"
-#include "fetch/store/object_private.h"
-#include "fetch/store/tree_private.h"
+#include "fetch/store/object/object_private.h"
+#include "fetch/store/tree/tree_private.h"
 
 #define CHUNK_SHIFT_DEFAULT 16
 #define OVERLAYFS_MAGIC 0x794c7630

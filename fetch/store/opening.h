@@ -5,8 +5,8 @@
  * Errors: GError (LOCAL_ERROR, one line for the user); -errno
  */
 #pragma once
-#include "fetch/store/store.h"
-#include "fetch/store/store_settings.h"
+#include "fetch/store/disk/store.h"
+#include "fetch/store/disk/store_settings.h"
 
 /* Creates or opens. Refused with one clear line: in use by another daemon (names its
  * pid), of another source, of a newer format, not a store, no user xattrs here. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include <stdlib.h>
-#include "fuse/request.h"
+#include "fuse/control/request.h"
 
 static bool takes_list(enum request_verb verb)
 {

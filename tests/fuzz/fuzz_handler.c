@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "fuse/handlers.h"
-#include "fuse/server.h"
+#include "fuse/events/registry.h"
+#include "fuse/inode/server.h"
 
 /* What a handler of pre-content events sends, cut where the first byte says. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -17,18 +17,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
 		return 0;
 	size_t cut = data[0] % size;
-	s.handlers = handlers_new(&s);
-	struct handler *h = handlers_attach(s.handlers, &o, ends[0], &inherited);
-	if (!h || inherited || !handlers_any(s.handlers))
+	s.handlers = registry_new(&s);
+	struct handler *h = registry_attach(s.handlers, &o, ends[0], &inherited);
+	if (!h || inherited || !registry_any(s.handlers))
 		abort();
 	if (send(ends[1], data + 1, cut, MSG_NOSIGNAL) < 0 ||
 	    send(ends[1], data + 1 + cut, size - 1 - cut, MSG_NOSIGNAL) < 0)
 		abort();
 	shutdown(ends[1], SHUT_WR);
 	handler_serve(h);
-	if (handlers_any(s.handlers))
+	if (registry_any(s.handlers))
 		abort();
-	handlers_free(s.handlers);
+	registry_free(s.handlers);
 	close(ends[0]);
 	close(ends[1]);
 	return 0;

@@ -3,7 +3,7 @@
 
 /* What the targets of both index syntaxes share. */
 #pragma once
-#include "fetch/source/index.h"
+#include "fetch/source/pages/index.h"
 #include <stdlib.h>
 
 static GLogWriterOutput log_drop(GLogLevelFlags level, const GLogField *fields, gsize count,

@@ -3,7 +3,7 @@
 
 /* A kept listing with its checksum made to fit: what is taken can be read whole, and a
  * refresh that finds everything as it was changes nothing. */
-#include "fetch/listing_blob.h"
+#include "fetch/base/listing_private.h"
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>

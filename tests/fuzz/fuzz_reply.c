@@ -4,7 +4,7 @@
 /* The head of an answer, line by line. */
 #include <stdlib.h>
 #include <string.h>
-#include "fetch/source/reply.h"
+#include "fetch/source/http/reply.h"
 
 static void check(bool true_or_abort)
 {

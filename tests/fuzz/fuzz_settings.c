@@ -2,10 +2,10 @@
  * Copyright the lacunafs authors */
 #include <stdlib.h>
 #include <string.h>
-#include "fuse/arguments.h"
-#include "fuse/log.h"
-#include "fuse/mounts.h"
-#include "fuse/settings.h"
+#include "fuse/base/log.h"
+#include "fuse/base/mounts.h"
+#include "fuse/base/settings.h"
+#include "fuse/cli/arguments.h"
 
 /* The arguments of a mount, separated by newlines; then the same bytes as mountinfo and as
  * text to be logged. */

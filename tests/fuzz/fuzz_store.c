@@ -3,8 +3,8 @@
 
 /* What a store finds on its disk: a file's record, its map, the store's settings. What is
  * taken is within bounds and says the same when it is written again. */
-#include "fetch/store/mapfile.h"
-#include "fetch/store/store_settings.h"
+#include "fetch/store/disk/store_settings.h"
+#include "fetch/store/object/mapfile.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

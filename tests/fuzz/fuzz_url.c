@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fetch/source/url.h"
+#include "fetch/source/http/url.h"
 
 static void check(bool true_or_abort)
 {

@@ -18,7 +18,7 @@ import pytest
 import lying
 import processes
 
-MAN = pathlib.Path(__file__).resolve().parents[2] / "fuse" / "lacunafs.1"
+MAN = pathlib.Path(__file__).resolve().parents[2] / "fuse" / "cli" / "lacunafs.1"
 VERBS = ["mount", "umount", "status", "fill", "evict", "refresh", "seal", "sync",
          "trace", "handlers", "hsm"]
 

@@ -28,7 +28,7 @@ def m(mount, scratch, faulty):
 
 
 def clean(m):
-    """magic, number, errors, identity, clean: fetch/store/format.h"""
+    """magic, number, errors, identity, clean: fetch/store/disk/format.h"""
     return struct.unpack_from("<QIIQI", (m.store / "state" / "epoch").read_bytes())[4]
 
 

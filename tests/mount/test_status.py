@@ -15,7 +15,7 @@ import lying
 import processes
 import trees
 
-MAN = pathlib.Path(__file__).resolve().parents[2] / "fuse" / "lacunafs.1"
+MAN = pathlib.Path(__file__).resolve().parents[2] / "fuse" / "cli" / "lacunafs.1"
 
 
 def keys(value):

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "fetch/source/dir.h"
+#include "fetch/source/dir/dir.h"
 
 struct waiting {
 	union {

@@ -4,7 +4,7 @@
 /* A directory as source, asked and waited for. */
 #pragma once
 #include <pthread.h>
-#include "fetch/source/source.h"
+#include "fetch/source/base/source.h"
 
 struct dir_box {
 	char *root; /* owned; a temporary directory */

@@ -3,8 +3,8 @@
 
 /* A real store in a directory of its own, and the engine between it and a fake source. */
 #pragma once
-#include "fetch/fill.h"
-#include "fetch/lister.h"
+#include "fetch/fill/fill.h"
+#include "fetch/list/lister.h"
 #include "tests/unit/fake_source.h"
 
 struct engine_options {

@@ -6,8 +6,8 @@
  */
 #pragma once
 #include <pthread.h>
-#include "fetch/pool.h"
-#include "fetch/source/source.h"
+#include "fetch/base/pool.h"
+#include "fetch/source/base/source.h"
 
 struct fake_read { /* one request that arrived */
 	char path[64];

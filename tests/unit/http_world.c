@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include "tests/unit/http_world.h"
-#include "fetch/source/retry.h"
+#include "fetch/source/wrap/retry.h"
 #include <glib/gstdio.h>
 #include <pthread.h>
 #include <string.h>

@@ -6,7 +6,7 @@
  * Insists: that no error holds the text "secret" or a line end
  */
 #pragma once
-#include "fetch/source/http.h"
+#include "fetch/source/http/http.h"
 #include "tests/unit/liar.h"
 
 #define MS INT64_C(1000000)

@@ -3,7 +3,7 @@
 
 /* What the tests of the index parsers share: a page in pieces, to a listing. */
 #pragma once
-#include "fetch/source/index.h"
+#include "fetch/source/pages/index.h"
 #include <string.h>
 #include <sys/stat.h>
 

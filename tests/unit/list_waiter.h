@@ -3,7 +3,7 @@
 
 /* Somebody who waits for a listing, or for attributes. */
 #pragma once
-#include "fetch/lister.h"
+#include "fetch/list/lister.h"
 #include <pthread.h>
 
 struct list_waiter {

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
-#include "fetch/store/dirty.h"
+#include "fetch/store/file/dirty.h"
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
 {

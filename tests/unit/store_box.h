@@ -6,8 +6,8 @@
  *          checked without keeping it
  */
 #pragma once
-#include "fetch/store/store.h"
-#include "fetch/store/file_private.h"
+#include "fetch/store/disk/store.h"
+#include "fetch/store/file/store_file_private.h"
 #include "fetch/store/opening.h"
 
 struct box {

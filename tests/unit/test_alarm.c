@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include "fetch/pool.h"
+#include "fetch/base/pool.h"
 #include <glib.h>
 #include <pthread.h>
 

@@ -2,11 +2,11 @@
  * Copyright the lacunafs authors */
 #include <string.h>
 #include <unistd.h>
-#include "fuse/bar.h"
-#include "fuse/human.h"
-#include "fuse/log.h"
-#include "fuse/mounts.h"
-#include "fuse/view.h"
+#include "fuse/base/human.h"
+#include "fuse/base/log.h"
+#include "fuse/base/mounts.h"
+#include "fuse/cli/bar.h"
+#include "fuse/cli/view.h"
 
 #define assert_text(call, expected)                                                                \
 	do {                                                                                       \

@@ -12,7 +12,7 @@
 #include <sys/un.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-#include "fetch/source/dir.h"
+#include "fetch/source/dir/dir.h"
 #include "tests/unit/dir_box.h"
 
 static void check_entry(struct dir_box *b, const struct listing *l, const char *name)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include "fetch/dirents.h"
+#include "fetch/base/dirents.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>

@@ -5,7 +5,7 @@
  * from inside only. */
 #include <glib.h>
 #include <semaphore.h>
-#include "fuse/flusher.c"
+#include "fetch/store/file/flusher.c"
 #include "tests/unit/store_box.h"
 
 struct world {

@@ -2,9 +2,9 @@
  * Copyright the lacunafs authors */
 
 /* What servers say wrongly, and to whom secrets are told. The file is "0123456789". */
-#include "fetch/source/http.h"
-#include "fetch/source/retry.h"
-#include "fetch/pool.h"
+#include "fetch/base/pool.h"
+#include "fetch/source/http/http.h"
+#include "fetch/source/wrap/retry.h"
 #include "tests/unit/http_world.h"
 #include <arpa/inet.h>
 #include <errno.h>

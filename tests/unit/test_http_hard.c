@@ -3,8 +3,8 @@
 
 /* Answers that no honest server gives, and those that honest ones give now and then. */
 #include "tests/unit/http_world.h"
-#include "fetch/pool.h"
-#include "fetch/source/pace.h"
+#include "fetch/base/pool.h"
+#include "fetch/source/http/pace.h"
 
 /* ---- bodies */
 

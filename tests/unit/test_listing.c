@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include "fetch/listing.h"
-#include "fetch/error.h"
+#include "fetch/base/error.h"
+#include "fetch/base/listing.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>

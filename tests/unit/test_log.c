@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "fuse/log.h"
-#include "fuse/streams.h"
+#include "fuse/base/log.h"
+#include "fuse/base/streams.h"
 
 static char *folder, *file;
 static int out;

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "fetch/error.h"
-#include "fuse/logfile.h"
+#include "fetch/base/error.h"
+#include "fuse/base/logfile.h"
 
 enum { SOMEBODY = 65534, FULL = 4 << 20 };
 

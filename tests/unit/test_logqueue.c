@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
-#include "fuse/logqueue.h"
+#include "fuse/base/logqueue.h"
 
 struct disk {
 	pthread_mutex_t lock;

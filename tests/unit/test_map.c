@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include "fetch/store/map.h"
+#include "fetch/store/object/map.h"
 #include <errno.h>
 #include <glib.h>
 #include <pthread.h>

@@ -2,7 +2,7 @@
  * Copyright the lacunafs authors */
 #include <errno.h>
 #include <glib.h>
-#include "fuse/mishap.h"
+#include "fuse/inode/mishap.h"
 
 static void note(struct mishaps *m, uint64_t ino, int error)
 {

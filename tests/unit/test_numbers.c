@@ -2,11 +2,11 @@
  * Copyright the lacunafs authors */
 
 /* Inode numbers below 2^32: each once, and the same after a remount in whatever order. */
-#include "fuse/numbers.h"
+#include "fuse/inode/numbers.h"
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <string.h>
-#include "fetch/store/format.h"
+#include "fetch/store/disk/format.h"
 
 #define COUNT 300000u /* of which some 20 meet */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/quota.h"
+#include "fuse/base/quota.h"
 #include <glib.h>
 
 #define START INT64_C(1000000000)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include "fetch/rate.h"
-#include "fetch/readahead.h"
+#include "fetch/base/rate.h"
+#include "fetch/base/readahead.h"
 #include <glib.h>
 
 #define K UINT64_C(1024)

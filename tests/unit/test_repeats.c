@@ -2,7 +2,7 @@
  * Copyright the lacunafs authors */
 
 /* Which lines a log writes, by a clock of the test's own. */
-#include "fuse/repeats.h"
+#include "fuse/base/repeats.h"
 
 #define SECOND INT64_C(1000000000)
 

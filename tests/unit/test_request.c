@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include <string.h>
-#include "fetch/error.h"
-#include "fuse/request.h"
+#include "fetch/base/error.h"
+#include "fuse/control/request.h"
 #include "lacuna/control.h"
 
 static bool parse(const char *line, struct request *r)

@@ -2,8 +2,8 @@
  * Copyright the lacunafs authors */
 
 /* A source that fails as told, under the one that tries again. */
-#include "fetch/source/retry.h"
-#include "fetch/pool.h"
+#include "fetch/base/pool.h"
+#include "fetch/source/wrap/retry.h"
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include "fuse/seal.h"
+#include "fuse/base/seal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "fetch/error.h"
+#include "fetch/base/error.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10u

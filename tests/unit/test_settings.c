@@ -4,8 +4,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "fuse/arguments.h"
-#include "fuse/option.h"
+#include "fuse/cli/arguments.h"
+#include "fuse/cli/option.h"
 
 static struct settings *parse(const char *first, ...)
 {

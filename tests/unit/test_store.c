@@ -10,7 +10,7 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "fetch/error.h"
+#include "fetch/base/error.h"
 #include "tests/unit/store_box.h"
 
 static const struct store_settings TEST = {.source = "test:"};

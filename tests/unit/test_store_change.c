@@ -3,7 +3,7 @@
 
 /* Writes into a file that follows the remote, beside a model of it: which bytes are whose, in this
  * epoch and in the next. */
-#include "fetch/store/dirty.h"
+#include "fetch/store/file/dirty.h"
 #include "tests/unit/store_box.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-#include "fetch/store/tree.h"
+#include "fetch/store/tree/tree.h"
 #include "tests/unit/store_box.h"
 
 static void put_copy(struct box *b, const char *path, unsigned file, uint64_t size)

@@ -13,7 +13,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include <xxhash.h>
-#include "fetch/store/mapfile.h"
+#include "fetch/store/object/mapfile.h"
 #include "tests/unit/store_box.h"
 
 #define CHUNKS 5

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include "fetch/source/url.h"
-#include "fetch/source/reply.h"
-#include "fetch/error.h"
+#include "fetch/base/error.h"
+#include "fetch/source/http/reply.h"
+#include "fetch/source/http/url.h"
 #include <string.h>
 
 static void check_same(const char *in, const char *out)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include "fuse/write_access.h"
+#include "fuse/inode/write_access.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <string.h>
-#include "fuse/exec_writes.h"
+#include "fuse/inode/exec_writes.h"
 
 G_STATIC_ASSERT(sizeof(struct write_access) == 8);
 

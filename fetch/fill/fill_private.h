@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What the files of the fill engine share: fill.c (who wants what), plan.c (which transfers
+ * that takes), transfer.c and holding.c (bytes from the source), verify.c (bytes of a dead epoch),
+ * waiter.c (who is answered), content.c, fill_status.c.
+ *
+ * Shape:     every chunk that is under way is *held* by exactly one transfer, from its plan
+ *            until it has been published (released, and whoever waits is woken), moved to
+ *            another transfer, or given up with the transfer (whoever waits gets the error).
+ *            A waiter's `missing` is the number of its chunks that are held.
+ * Presence:  a chunk that is held may already be present on disk; who holds it is asked
+ *            first, presence second, both under the lock
+ * Locking:   fill.lock covers all that is not marked otherwise; `_locked` wants it held.
+ *            Order: fill.lock, then the clock's. A content's local file is opened or made by
+ *            one thread at a time (content_claim), without the lock
+ */
+#pragma once
+#include <pthread.h>
+#include <xxhash.h>
+#include "fetch/base/rate.h"
+#include "fetch/fill/fill.h"
+
+struct fill {
+	struct store *store; /* borrowed, as the next three */
+	struct source *source;
+	struct pool *disk;
+	struct alarm_clock *clock;
+	struct fill_options options; /* defaults filled in; fixed */
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* a content's `opening`, or `submitting` */
+	GQueue transfers;       /* of struct transfer, by `all` */
+	GQueue waiters;         /* of struct fill_wait, by queue_link, the next to expire first */
+	struct alarm deadline;
+	bool deadline_set, stopped;
+	unsigned submitting; /* threads between a plan and the end of its submission */
+	uint64_t ahead;      /* bytes under way that nobody waits for */
+	struct rate rate;    /* of fetches */
+	unsigned fetches;    /* transfers of that kind */
+	/* atomic: */
+	uint64_t bytes_fetched, chunks_fetched, chunks_verified, requests, errors;
+};
+
+struct failure {
+	int error;
+	int64_t at_ns; /* CLOCK_REALTIME */
+	char cause[];
+};
+
+struct content {
+	struct fill *fill;
+	void *owner;
+	struct store_file *file;    /* atomic; once set it stays until the last reference goes */
+	struct store_origin origin; /* version: what the first answer told */
+	GList *transfers;           /* of struct transfer, by `link` */
+	GList *waiters;             /* of struct fill_wait, by `link` */
+	struct failure *failure;    /* owned; NULL: none so far */
+	unsigned refs;              /* atomic */
+	bool opening;               /* one thread opens or makes the local file */
+	bool looked;                /* for a local file */
+	bool completed;             /* options.completed has been or need not be called */
+	char *remote;               /* owned, or `path` */
+	char path[];                /* in the store, when this was made */
+};
+
+enum transfer_kind { TRANSFER_FETCH, TRANSFER_VERIFY };
+
+/* Chunks on their way. In order: a chunk < `cursor` has been begun or is not taken. */
+struct transfer {
+	struct source_read read; /* of a FETCH; belongs to the source once submitted */
+	struct pool_job job;     /* of a VERIFY */
+	struct content *content; /* a reference */
+	enum transfer_kind kind;
+	GList link, all;
+	struct transfer *next; /* in its plan, until submitted */
+	/* Held: [first, last] where `held` is NULL, else the bits that are set, all of which
+	 * lie in [first, last]. Empty: first > last. */
+	uint64_t first, last, cursor;
+	uint8_t *held;              /* owned; one bit per chunk of the file */
+	uint64_t ahead_from;        /* chunks from here on were charged to fill.ahead */
+	uint64_t charge;            /* what is left of that */
+	uint64_t offset, length;    /* asked for, or announced; for status */
+	int64_t since_ns, began_ns; /* 0: no answer yet */
+	uint64_t arrived;           /* bytes; atomic */
+	bool ended;                 /* neither split nor given chunks any more */
+	/* Of the source's thread alone: */
+	uint64_t at, end;   /* next byte, and where the delivery ends */
+	XXH3_state_t *hash; /* owned; of the chunk being taken */
+	uint64_t unwanted;  /* bytes that came since anybody had the file */
+	bool taking;        /* the chunk at `at` is being taken */
+	bool changed;       /* another version than the one here */
+	int local_error;    /* positive errno of the store */
+};
+
+/* content.c */
+struct store_file *content_file(struct content *c); /* NULL: none yet */
+char *content_local_path(struct content *c);
+unsigned content_shift(struct content *c);
+uint64_t content_chunks(struct content *c);
+uint64_t content_chunk_end(struct content *c, uint64_t chunk);
+/* One at a time: between the two the caller may set `file`. */
+void content_claim(struct content *c);
+void content_yield(struct content *c);
+void content_failed(struct content *c, int error, const char *cause);
+/* After a chunk became present, no lock held. */
+void content_check_complete(struct content *c);
+
+/* plan.c: a chain of new transfers, by `next` */
+struct plan {
+	struct content *content;
+	struct transfer *made, *open; /* first and last */
+	unsigned count;
+	struct source_cause cause;
+};
+enum chunk_state { CHUNK_PRESENT, CHUNK_ABSENT, CHUNK_DOUBTFUL, CHUNK_HELD };
+enum chunk_state chunk_state_locked(struct content *c, uint64_t chunk, struct transfer **holder);
+/* `chunk` is absent or doubtful; it is held from here on. */
+struct transfer *plan_add_locked(struct plan *p, uint64_t chunk, enum transfer_kind kind);
+/* Everything in [first, last] that is not there. The number of chunks that are held then. */
+uint64_t plan_range_locked(struct plan *p, uint64_t first, uint64_t last);
+/* What of [first, last] is worth it and fits into the budget. */
+void plan_ahead_locked(struct plan *p, uint64_t first, uint64_t last, uint64_t allowance);
+/* The plan is complete; plan_submit() must follow, without the lock. */
+void plan_finish_locked(struct plan *p);
+void plan_submit(struct plan *p);
+
+/* transfer.c, holding.c */
+struct transfer *transfer_new_locked(struct content *c, enum transfer_kind kind, uint64_t chunk);
+void transfer_prepare_locked(struct transfer *t);
+bool transfer_holds_locked(const struct transfer *t, uint64_t chunk);
+bool transfer_holds_any_locked(const struct transfer *t, uint64_t first, uint64_t last);
+/* No longer held, for whatever reason. */
+void transfer_release_locked(struct transfer *t, uint64_t chunk);
+void transfer_drop_charge_locked(struct transfer *t);
+/* Gives what it holds to a transfer that will deliver it anyway; false: there is none. */
+bool transfer_give_locked(struct transfer *t);
+/* The source will deliver [offset, +length): whatever is absent there is held, too. */
+void transfer_widen_locked(struct transfer *t, uint64_t offset, uint64_t length);
+/* Present: releases it and answers whom it completes. */
+void transfer_arrived(struct transfer *t, uint64_t chunk);
+/* What is still held did not arrive; `error` says why. Frees. */
+void transfer_end(struct transfer *t, const GError *error);
+
+/* verify.c */
+void verify_run(struct pool_job *job);
+
+/* waiter.c: `ready` is a chain by `link`, answered without the lock */
+void waiter_add_locked(struct content *c, struct fill_wait *w, uint64_t missing);
+void waiter_remove_locked(struct fill_wait *w);
+void waiters_wake_locked(struct content *c, uint64_t chunk, GList **ready);
+void waiters_fail_locked(struct content *c, const struct transfer *t, int error, GList **ready);
+void waiters_answer(GList *ready);
+void waiters_expire(struct alarm *a);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Chunks that a dead epoch left are compared with their hash, on the disk pool; what does
+ * not match is fetched, in runs, by transfers that take them over. */
+#include <errno.h>
+#include "fetch/fill/fill_private.h"
+
+/* Do not verify on and on before the first fetch starts. */
+#define RUN_CHUNKS 64
+
+static bool hand_over(struct transfer *v, uint64_t first, uint64_t last)
+{
+	struct content *c = v->content;
+	struct fill *f = c->fill;
+	struct plan plan = {.content = c};
+	bool stopped;
+
+	pthread_mutex_lock(&f->lock);
+	stopped = f->stopped;
+	if (!stopped) {
+		for (uint64_t k = first; k <= last; k++) {
+			transfer_release_locked(v, k);
+			plan_add_locked(&plan, k, TRANSFER_FETCH);
+		}
+		plan_finish_locked(&plan);
+	}
+	pthread_mutex_unlock(&f->lock);
+	plan_submit(&plan);
+	return !stopped;
+}
+
+void verify_run(struct pool_job *job)
+{
+	struct transfer *v = (struct transfer *)((char *)job - offsetof(struct transfer, job));
+	struct content *c = v->content;
+	uint64_t last = v->last; /* nobody else changes it: a verification is not split */
+	uint64_t stale = 0;      /* as many chunks before `k` are absent, and still held */
+	g_autoptr(GError) error = NULL;
+
+	for (uint64_t k = v->first; k <= last && !error; k++) {
+		int err = store_file_verify(content_file(c), k);
+
+		__atomic_add_fetch(&c->fill->chunks_verified, 1, __ATOMIC_RELAXED);
+		if (err == -ESTALE)
+			stale++;
+		else if (err)
+			g_set_error(&error, LOCAL_ERROR, -err, "%s: verifying cached data: %s",
+			            c->path, g_strerror(-err));
+		if (stale > 0 && (err != -ESTALE || k == last || stale == RUN_CHUNKS)) {
+			uint64_t end = err == -ESTALE ? k : k - 1;
+
+			if (!hand_over(v, end + 1 - stale, end) && !error)
+				g_set_error(&error, FETCH_ERROR, FETCH_CANCELLED,
+				            "%s: the mount is going away", c->path);
+			stale = 0;
+		}
+		if (err == 0 && !error)
+			transfer_arrived(v, k);
+	}
+	transfer_end(v, error);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Directories that a listing told as files: found out by a look or a read. What was found out may
+ * be overtaken: the name was a directory for a moment, and the listing is of later. It stands as
+ * long as the listing says the same, or until it cannot be listed and the source says that it is a
+ * file. */
+#include <string.h>
+#include <sys/stat.h>
+#include "fetch/base/error.h"
+#include "fetch/list/lister_private.h"
+
+struct listing *directory_found_locked(struct directory *d, uint32_t index)
+{
+	struct listing *before = d->listing, *after;
+
+	after = listing_with_directory(before, index, d->lister->source->dir_mode);
+	if (after == NULL)
+		return NULL;
+	d->listing = after;
+	directory_relisted_locked(d);
+	directory_unsaved_locked(d, false);
+	return before;
+}
+
+bool directory_found(struct directory *d, const char *name)
+{
+	bool guesses = d->lister->source->dir_mode != 0, found;
+	struct listing *before = NULL;
+	uint32_t index;
+
+	pthread_mutex_lock(&d->lister->lock);
+	found = d->listing && listing_find(d->listing, name, &index) &&
+	        S_ISREG(listing_at(d->listing, index)->mode);
+	if (found && guesses)
+		found = (before = directory_found_locked(d, index)) != NULL;
+	else if (found)
+		d->expired_ns = clock_now();
+	pthread_mutex_unlock(&d->lister->lock);
+	listing_unref(before);
+	return found;
+}
+
+/* The entry of the directory above that was found out to be `d`; false: it is told as one. */
+static bool finding_locked(const struct directory *d, uint32_t *index)
+{
+	const struct directory *above = d->parent;
+	const char *slash = strrchr(d->path, '/'), *name = slash ? slash + 1 : d->path;
+	size_t length = slash ? (size_t)(slash - d->path) : 0;
+
+	/* it may have been moved here */
+	if (above == NULL || above->listing == NULL || strlen(above->path) != length ||
+	    strncmp(above->path, d->path, length) != 0)
+		return false;
+	return listing_find(above->listing, name, index) &&
+	       (listing_at(above->listing, *index)->flags & LISTING_DIRECTORY) != 0;
+}
+
+bool finding_doubtful_locked(const struct directory *d, const GError *error)
+{
+	uint32_t index;
+
+	return (g_error_matches(error, FETCH_ERROR, FETCH_MISSING) ||
+	        g_error_matches(error, FETCH_ERROR, FETCH_PROTOCOL)) &&
+	       finding_locked(d, &index);
+}
+
+void finding_refute(struct directory *d)
+{
+	struct lister *l = d->lister;
+	struct directory *above = d->parent;
+	struct listing *before = NULL, *after = NULL;
+	uint32_t index;
+
+	pthread_mutex_lock(&l->lock);
+	if (finding_locked(d, &index))
+		after = listing_with_file(above->listing, index, l->source->file_mode);
+	if (after) {
+		before = above->listing;
+		above->listing = listing_ref(after);
+		directory_relisted_locked(above);
+		directory_unsaved_locked(above, false);
+	}
+	pthread_mutex_unlock(&l->lock);
+	if (after && l->options.changed)
+		l->options.changed(l->options.user, above, before, after);
+	listing_unref(before);
+	listing_unref(after);
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What the files of the lister share: lister.c (who wants what), refresh.c (one directory's
+ * listing from store or source), finding.c (files that are directories), ancestry.c (directories
+ * below themselves), attributes.c (one entry's), directory.c, lister_wait.c (who is answered),
+ * lister_save.c.
+ *
+ * Locking: lister.lock covers all that is not fixed after creation; `_locked` wants it held.
+ *          Order: lister.lock, then the clock's, the pool's or a listing's own
+ */
+#pragma once
+#include <pthread.h>
+#include "fetch/base/readahead.h"
+#include "fetch/list/lister.h"
+#include "fetch/list/overlay.h"
+
+struct lister {
+	struct store *store; /* borrowed, as the next three */
+	struct source *source;
+	struct pool *disk;
+	struct alarm_clock *clock;
+	struct lister_options options; /* defaults filled in; fixed */
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* `submitting` */
+	GQueue waiters;         /* of struct lister_wait, by queue_link, the next to expire first */
+	GQueue unsaved;         /* of struct directory, a reference each */
+	struct alarm deadline, idle;
+	struct pool_job save_job;
+	bool deadline_set, idle_set, saving, stopped;
+	bool down;             /* the last request did not reach the source */
+	int64_t down_until_ns; /* and until then it is not asked again where it need not be */
+	unsigned submitting;   /* threads that are about to call the source or the pool */
+	uint64_t listings, listings_unchanged, attributes, errors;
+};
+
+/* All that a listing says, to be compared with another's. */
+struct shape {
+	uint64_t hash;
+	uint32_t count;
+	bool telling; /* there is the time of a file in it */
+};
+
+/* What is believed when it is told twice. */
+enum doubt { DOUBT_NONE, DOUBT_EMPTY = 1, DOUBT_MISSING = 2, DOUBT_REFUSED = 4 };
+
+/* One directory being listed. */
+struct refresh {
+	struct source_list request;  /* belongs to the source once submitted */
+	struct source_list probe;    /* of `elsewhere`; as `request` */
+	struct source_stat witness;  /* whether it is a file; as `request` */
+	struct pool_job job;         /* looks into the store first */
+	GError *error;               /* owned; how it ended; NULL: a listing was told */
+	struct directory *directory; /* a reference */
+	struct shape shape;          /* of what `request` told, where it is another */
+	char *elsewhere;             /* owned; where the same may be again, below, or what it lay in
+	                              * where it may have vanished; NULL: neither is asked */
+	int64_t begun_ns;            /* when the source was asked; 0: not yet */
+	bool refuted;                /* it is a file */
+	unsigned doubted;            /* enum doubt: what was told once */
+};
+
+/* One entry whose attributes are asked for. */
+struct stat_request {
+	struct source_stat request;
+	struct directory *directory; /* a reference */
+	uint64_t ino, told;          /* the entry, as it was listed */
+	char *path;                  /* owned; the name begins at `name` */
+	const char *name;
+	GList link;                /* in attributes.asked */
+	struct stat_request *next; /* in a chain to be submitted */
+};
+
+struct attributes {
+	struct walkahead walk;
+	GList *asked;   /* of struct stat_request, by link */
+	GList *waiters; /* of struct lister_wait, by link */
+};
+
+struct directory {
+	struct lister *lister;
+	struct directory *parent; /* a reference; NULL: none, or not known */
+	void *owner;
+	uint64_t ino;
+	struct listing *listing; /* a reference; NULL: unlisted */
+	struct shape shape;      /* of the listing */
+	struct overlay *overlay; /* owned; NULL: not looked for yet */
+	struct listing *counted; /* not referenced: the listing that `subdirectories` is of */
+	uint32_t subdirectories;
+	struct attributes *attributes; /* owned; NULL: none were ever asked for */
+	GList *waiters;                /* of struct lister_wait for the listing, by link */
+	char *cause;                   /* owned; of the last failure */
+	int64_t quiet_ns;              /* not asked again before, where something is in hand */
+	unsigned refs;                 /* atomic */
+	bool looked;                   /* into the store */
+	bool local;                    /* nothing remote: its listing is empty for ever */
+	bool refused;                  /* the source has last refused to list it, for good */
+	bool asking, unsaved;
+	int64_t asked_ns; /* when the request was begun that the listing is of; 0: before this mount
+	                   */
+	int64_t expired_ns; /* when it was last found to be stale */
+	char path[];
+};
+
+/* lister.c */
+/* What is in hand will do while it is found out whether an unreachable source is back. */
+bool stale_will_do_locked(const struct directory *d);
+void lister_tell(const GError *error, bool waited, const char *what, const char *path);
+
+/* directory.c */
+/* Good enough to be given out, to somebody who asks since then, without asking anybody. */
+bool directory_fresh_locked(struct directory *d, int64_t since_ns);
+/* When the request has to have begun whose answer is one to him. */
+int64_t directory_after_locked(const struct directory *d, int64_t since_ns);
+/* What became of entry `index` of `l` in the listing that is held now; false: it went, or
+ * is another by now. */
+bool directory_find_locked(struct directory *d, struct listing *l, uint32_t index, uint32_t *now);
+/* directory_names.c: `listing` is another. */
+void directory_relisted_locked(struct directory *d);
+/* Asked again it says the same: there is no index, nobody gets it, or it leads back to itself. */
+bool directory_is_refusal(const GError *error);
+void directory_failed_locked(struct directory *d, const GError *error);
+/* The last request told whether the source can be reached. */
+void lister_reached_locked(struct lister *l, const GError *error);
+
+/* finding.c. Entry `index` is a directory. What the listing was before, to be dropped without the
+ * lock; NULL: no memory. */
+struct listing *directory_found_locked(struct directory *d, uint32_t index);
+/* `d` was found out to be a directory, and cannot be listed: is it one? */
+bool finding_doubtful_locked(const struct directory *d, const GError *error);
+/* It is a file. On a thread of the disk pool: changed() is called for the directory above. */
+void finding_refute(struct directory *d);
+
+/* ancestry.c */
+struct shape listing_shape(struct listing *l);
+bool shape_equal(const struct shape *a, const struct shape *b);
+/* Whether `d`, of which a listing of that shape was told, is a directory above it: no; it looks
+ * like it, and is if *deeper (the caller's) has that shape, too; yes, as *error says. */
+enum ancestry { ANCESTRY_NONE, ANCESTRY_DOUBT, ANCESTRY_LOOP };
+enum ancestry directory_ancestry_locked(const struct directory *d, const struct shape *shape,
+                                        char **deeper, GError **error);
+void ancestry_error(const struct directory *d, GError **error);
+
+/* refresh.c: after refresh_new_locked(), refresh_submit() without the lock */
+struct refresh *refresh_new_locked(struct directory *d);
+void refresh_submit(struct refresh *a);
+void lister_submitted(struct lister *l);
+
+/* attributes.c: a chain by `next` */
+struct stat_request *attributes_plan_locked(struct directory *d, uint32_t index);
+void attributes_submit(struct lister *l, struct stat_request *chain);
+
+/* lister_wait.c: `ready` is a chain by `link`. An answer borrows its listing from a reference
+ * that is taken while the lock is held. */
+struct answer {
+	struct lister_wait *wait;
+	struct listing *listing; /* a reference */
+	int error;
+};
+GArray *answers_new(void); /* of struct answer */
+void lister_wait_add_locked(struct directory *d, struct lister_wait *w, uint64_t ino);
+void lister_wait_remove_locked(struct lister_wait *w);
+/* Whoever waits for the listing (ino 0) or for attributes gets `error`, or what is held: if a
+ * request that was begun then answers him. */
+void answers_take_locked(GArray *answers, struct directory *d, uint64_t ino, int error,
+                         int64_t begun_ns);
+void answers_give(GArray *answers); /* frees */
+void lister_waits_expire(struct alarm *a);
+
+/* lister_save.c */
+void directory_unsaved_locked(struct directory *d, bool soon);
+void lister_save_idle(struct alarm *a);
+void lister_save_all(struct lister *l);
+void lister_save_run(struct pool_job *job);

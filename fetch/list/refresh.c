@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* A directory's listing: from the store where it was not looked for yet, then from the
+ * source where that is not good enough. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "fetch/base/error.h"
+#include "fetch/list/lister_private.h"
+#include "fetch/store/tree/tree.h"
+
+static void asking_load(struct pool_job *job);
+static void asking_done(struct source_request *r, const GError *error);
+static void asking_witnessed(struct source_request *r, const GError *error);
+
+struct refresh *refresh_new_locked(struct directory *d)
+{
+	struct refresh *a = g_new0(struct refresh, 1);
+
+	d->asking = true;
+	a->directory = directory_ref(d);
+	a->job.run = asking_load;
+	a->request.base.path = d->path;
+	a->request.base.done = asking_done;
+	a->witness.base.path = d->path;
+	a->witness.base.done = asking_witnessed;
+	d->lister->submitting++;
+	return a;
+}
+
+static void asking_free(struct refresh *a)
+{
+	g_clear_error(&a->error);
+	listing_unref(a->request.previous);
+	directory_unref(a->directory);
+	g_free(a->elsewhere);
+	g_free(a);
+}
+
+void lister_submitted(struct lister *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->submitting--;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->lock);
+}
+
+static void asking_source(struct refresh *a)
+{
+	struct directory *d = a->directory;
+	struct lister *l = d->lister;
+
+	pthread_mutex_lock(&l->lock);
+	a->request.previous = d->listing ? listing_ref(d->listing) : NULL;
+	a->begun_ns = clock_now();
+	d->refused = false; /* what it said before is not what it says now */
+	pthread_mutex_unlock(&l->lock);
+	source_list(l->source, &a->request);
+}
+
+void refresh_submit(struct refresh *a)
+{
+	struct lister *l = a->directory->lister;
+	bool looked;
+
+	pthread_mutex_lock(&l->lock);
+	looked = a->directory->looked;
+	pthread_mutex_unlock(&l->lock);
+	if (looked)
+		asking_source(a);
+	else
+		pool_submit(l->disk, &a->job);
+	lister_submitted(l);
+}
+
+static struct listing *listing_load(struct directory *d)
+{
+	g_autoptr(GBytes) bytes = store_listing_load(d->lister->store, d->ino);
+	g_autoptr(GError) error = NULL;
+	struct listing *listing;
+
+	if (bytes == NULL)
+		return NULL;
+	listing = listing_from_bytes(bytes, &error);
+	if (listing == NULL)
+		g_message("the stored listing of /%s is unusable: %s", d->path, error->message);
+	return listing;
+}
+
+static void overlay_found(void *user, const char *name, uint32_t type)
+{
+	overlay_add(user, name, type, 0);
+}
+
+static void overlay_gone(void *user, const char *name)
+{
+	overlay_gone_add(user, name);
+}
+
+/* NULL: it cannot be told what counts here, and *error says why. */
+static struct overlay *overlay_load(struct directory *d, GError **error)
+{
+	const struct lister_options *o = &d->lister->options;
+	g_autofree char *path = o->local_path ? o->local_path(o->user, d) : g_strdup(d->path);
+	struct overlay *overlay = overlay_new();
+	int err = path ? tree_scan(d->lister->store, path, d->ino, overlay_found, overlay_gone,
+	                           overlay)
+	               : -ESTALE;
+
+	if (err == 0)
+		return overlay;
+	bool told = err == -ENOMEM || err == -ESTALE || err == -EMFILE || err == -ENFILE;
+	g_set_error(error, LOCAL_ERROR, told ? -err : EIO, "in the store: %s", g_strerror(-err));
+	overlay_free(overlay);
+	return NULL;
+}
+
+static void asking_load(struct pool_job *job)
+{
+	struct refresh *a = (struct refresh *)((char *)job - offsetof(struct refresh, job));
+	struct directory *d = a->directory;
+	struct lister *l = d->lister;
+	g_autoptr(GError) error = NULL;
+	struct listing *listing = d->local ? NULL : listing_load(d);
+	struct shape shape = listing ? listing_shape(listing) : (struct shape){0};
+	struct overlay *overlay = overlay_load(d, &error);
+	GArray *answers = answers_new();
+	bool ask, waited;
+
+	pthread_mutex_lock(&l->lock);
+	waited = d->waiters != NULL;
+	if (overlay) {
+		d->looked = true;
+		if (d->listing == NULL) {
+			d->listing = g_steal_pointer(&listing);
+			/* that of a mount with other options is asked for again */
+			if (d->listing &&
+			    !source_shape_is(l->source, listing_validator(d->listing)))
+				d->expired_ns = clock_now();
+			d->shape = shape;
+		}
+		d->overlay = g_steal_pointer(&overlay);
+	} else {
+		/* not remembered: whoever asks next looks again */
+		l->errors++;
+		g_free(d->cause);
+		d->cause = g_strdup(error->message);
+	}
+	ask = d->looked && !l->stopped && !directory_fresh_locked(d, clock_now());
+	d->asking = ask;
+	l->submitting += ask;
+	if (!ask || stale_will_do_locked(d))
+		answers_take_locked(answers, d, 0, error ? fetch_error_errno(error, true) : EIO,
+		                    INT64_MAX);
+	pthread_mutex_unlock(&l->lock);
+	if (error)
+		lister_tell(error, waited, "listing", d->path);
+	listing_unref(listing);
+	answers_give(answers);
+	if (ask) {
+		asking_source(a);
+		lister_submitted(l);
+	} else {
+		asking_free(a);
+	}
+}
+
+/* A new listing is put in place, and what it replaces is the caller's. */
+static void asking_accept_locked(struct refresh *a, struct listing **before)
+{
+	struct directory *d = a->directory;
+	struct listing *told = a->request.listing;
+
+	d->lister->listings++;
+	d->quiet_ns = 0;
+	d->asked_ns = a->begun_ns;
+	g_clear_pointer(&d->cause, g_free);
+	if (told == a->request.previous) {
+		d->lister->listings_unchanged++;
+		/* an entry may have been found out to be a directory meanwhile */
+		listing_set_checked(d->listing ? d->listing : told, clock_realtime());
+		listing_unref(told);
+	} else {
+		*before = d->listing;
+		d->listing = told;
+		d->shape = a->shape;
+		directory_relisted_locked(d);
+		directory_unsaved_locked(d, true);
+	}
+	a->request.listing = NULL;
+}
+
+/* On a thread of the disk pool: what a listing changes is looked for in the store. `asking` is set
+ * until then, so of one directory there is one. The last touch. */
+static void asking_settle(struct pool_job *job)
+{
+	struct refresh *a = (struct refresh *)((char *)job - offsetof(struct refresh, job));
+	const GError *error = a->error;
+	struct directory *d = a->directory;
+	struct lister *l = d->lister;
+	struct listing *before = NULL, *after = NULL;
+	struct refresh *next = NULL;
+	GArray *answers = answers_new();
+	bool waited, all;
+
+	pthread_mutex_lock(&l->lock);
+	waited = d->waiters != NULL;
+	if (error) {
+		directory_failed_locked(d, error);
+	} else {
+		asking_accept_locked(a, &before);
+		after = listing_ref(d->listing);
+	}
+	pthread_mutex_unlock(&l->lock);
+
+	if (error)
+		lister_tell(error, waited, "listing", d->path);
+	if (a->refuted)
+		finding_refute(d);
+	if (after != a->request.previous && after && l->options.changed)
+		l->options.changed(l->options.user, d, before, after);
+
+	pthread_mutex_lock(&l->lock);
+	d->asking = false;
+	all = l->stopped || stale_will_do_locked(d);
+	answers_take_locked(answers, d, 0, fetch_error_errno(error, true),
+	                    all ? INT64_MAX : a->begun_ns);
+	if (d->waiters) /* who asked while this one was under way, and wants a later answer */
+		next = refresh_new_locked(d);
+	pthread_mutex_unlock(&l->lock);
+	answers_give(answers);
+	if (next)
+		refresh_submit(next);
+	listing_unref(before);
+	listing_unref(after);
+	listing_unref(a->request.listing);
+	asking_free(a);
+}
+
+static void asking_end(struct refresh *a, const GError *error)
+{
+	a->error = error ? g_error_copy(error) : NULL;
+	a->job.run = asking_settle;
+	pool_submit(a->directory->lister->disk, &a->job);
+}
+
+static void asking_witnessed(struct source_request *r, const GError *error)
+{
+	struct refresh *a = (struct refresh *)((char *)r - offsetof(struct refresh, witness));
+	g_autoptr(GError) refusal = g_steal_pointer(&a->error);
+
+	a->refuted = error == NULL;
+	asking_end(a, refusal);
+}
+
+/* false: there is nothing to be asked. */
+static bool asking_refuted(struct refresh *a, const GError *error)
+{
+	struct lister *l = a->directory->lister;
+	bool asks;
+
+	pthread_mutex_lock(&l->lock);
+	asks = !l->stopped && finding_doubtful_locked(a->directory, error);
+	l->submitting += asks;
+	pthread_mutex_unlock(&l->lock);
+	if (asks) {
+		a->error = g_error_copy(error);
+		source_stat(l->source, &a->witness);
+		lister_submitted(l);
+	}
+	return asks;
+}
+
+/* What it looks like counts unless the same is further down, too; as long as that is not known,
+ * nothing does. */
+static void asking_probed(struct source_request *r, const GError *error)
+{
+	struct refresh *a = (struct refresh *)((char *)r - offsetof(struct refresh, probe));
+	struct lister *l = a->directory->lister;
+	struct shape deeper =
+	        a->probe.listing ? listing_shape(a->probe.listing) : (struct shape){0};
+	g_autoptr(GError) wrong = NULL;
+
+	if (error && !directory_is_refusal(error))
+		wrong = g_error_copy(error);
+	else if (!error && shape_equal(&deeper, &a->shape))
+		ancestry_error(a->directory, &wrong);
+	listing_unref(a->probe.listing);
+	pthread_mutex_lock(&l->lock);
+	lister_reached_locked(l, error);
+	pthread_mutex_unlock(&l->lock);
+	asking_end(a, wrong);
+}
+
+static void asking_told(struct refresh *a, const GError *error)
+{
+	struct lister *l = a->directory->lister;
+	bool anew = !error && a->request.listing != a->request.previous;
+	enum ancestry ancestry = ANCESTRY_NONE;
+	g_autoptr(GError) wrong = NULL;
+
+	if (anew)
+		a->shape = listing_shape(a->request.listing);
+	pthread_mutex_lock(&l->lock);
+	lister_reached_locked(l, error);
+	if (anew)
+		ancestry =
+		        directory_ancestry_locked(a->directory, &a->shape, &a->elsewhere, &wrong);
+	if (ancestry == ANCESTRY_DOUBT && l->stopped)
+		wrong = g_error_new(FETCH_ERROR, FETCH_CANCELLED, "the mount is going away");
+	else if (ancestry == ANCESTRY_DOUBT)
+		l->submitting++;
+	pthread_mutex_unlock(&l->lock);
+	if (ancestry == ANCESTRY_DOUBT && !wrong) {
+		a->probe.base.path = a->elsewhere;
+		a->probe.base.done = asking_probed;
+		source_list(l->source, &a->probe);
+		lister_submitted(l);
+	} else if (!asking_refuted(a, error)) {
+		asking_end(a, wrong ? wrong : error);
+	}
+}
+
+/* Answers that names go by, for one of which a server may be wrong: that a directory is empty of
+ * which that was not known, and that it is not listed, which it may be removed by. */
+static enum doubt asking_doubt(const struct refresh *a, const GError *error)
+{
+	struct listing *told = a->request.listing, *previous = a->request.previous;
+
+	if (g_error_matches(error, FETCH_ERROR, FETCH_MISSING))
+		return DOUBT_MISSING;
+	if (error)
+		return directory_is_refusal(error) ? DOUBT_REFUSED : DOUBT_NONE;
+	if (told == previous || listing_count(told) > 0)
+		return DOUBT_NONE;
+	return previous == NULL || listing_count(previous) > 0 ? DOUBT_EMPTY : DOUBT_NONE;
+}
+
+/* false: nobody is asked any more. */
+static bool asking_send(struct refresh *a, struct source_list *request)
+{
+	struct lister *l = a->directory->lister;
+	bool send;
+
+	pthread_mutex_lock(&l->lock);
+	send = !l->stopped;
+	l->submitting += send;
+	pthread_mutex_unlock(&l->lock);
+	if (send) {
+		source_list(l->source, request);
+		lister_submitted(l);
+	}
+	return send;
+}
+
+/* What counts here outlives its directory at the source, of which nothing shows through then. */
+static void asking_gone(struct refresh *a)
+{
+	a->request.listing = listing_builder_finish(listing_builder_new(), "", clock_realtime(),
+	                                            a->request.previous);
+	asking_told(a, NULL);
+}
+
+/* What it lay in, at the source, has told whether it has it, or is not there itself. */
+static void asking_told_above(struct source_request *r, const GError *error)
+{
+	struct refresh *a = (struct refresh *)((char *)r - offsetof(struct refresh, probe));
+	struct listing *above = g_steal_pointer(&a->probe.listing);
+	g_autofree char *name = g_path_get_basename(a->directory->path);
+	g_autoptr(GError) refusal = g_steal_pointer(&a->error);
+	bool gone = g_error_matches(error, FETCH_ERROR, FETCH_MISSING);
+	uint32_t index;
+
+	if (above)
+		gone = !listing_find(above, name, &index) ||
+		       !S_ISDIR(listing_at(above, index)->mode);
+	listing_unref(above);
+	if (gone)
+		asking_gone(a);
+	else
+		asking_told(a, refusal);
+}
+
+/* An answer that may be another in a moment tells nothing. */
+static enum vanished asking_vanished(struct refresh *a, const GError *error)
+{
+	const struct lister_options *o = &a->directory->lister->options;
+
+	if (!o->vanished || *a->directory->path == '\0' ||
+	    (!g_error_matches(error, FETCH_ERROR, FETCH_MISSING) &&
+	     !g_error_matches(error, FETCH_ERROR, FETCH_PROTOCOL)))
+		return VANISHED_NOT;
+	return o->vanished(o->user, a->directory);
+}
+
+/* It is not there: is it gone? */
+static void asking_refused(struct refresh *a, const GError *error)
+{
+	enum vanished vanished = asking_vanished(a, error);
+
+	if (vanished == VANISHED_ASK) {
+		a->error = g_error_copy(error);
+		a->elsewhere = g_path_get_dirname(a->directory->path);
+		if (strcmp(a->elsewhere, ".") == 0)
+			*a->elsewhere = '\0';
+		a->probe.base.path = a->elsewhere;
+		a->probe.base.done = asking_told_above;
+		if (asking_send(a, &a->probe))
+			return;
+		g_clear_error(&a->error);
+	}
+	if (vanished == VANISHED)
+		asking_gone(a);
+	else
+		asking_told(a, error);
+}
+
+static void asking_done(struct source_request *r, const GError *error)
+{
+	struct refresh *a = (struct refresh *)r;
+	enum doubt doubt = asking_doubt(a, error);
+	g_autoptr(GError) unsettled = NULL;
+
+	if (doubt & ~a->doubted) {
+		a->doubted |= doubt;
+		listing_unref(g_steal_pointer(&a->request.listing));
+		if (asking_send(a, &a->request))
+			return;
+		unsettled =
+		        g_error_new(FETCH_ERROR, FETCH_CANCELLED,
+		                    "/%s: the source does not confirm that the directory is empty",
+		                    a->directory->path);
+		error = unsettled;
+	}
+	if (error)
+		asking_refused(a, error);
+	else
+		asking_told(a, NULL);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What the user gave to be let in, and to whom it may be said: the source's own
+ * host, decided by url_trusts() for every request, redirected ones included.
+ * Owns:    its strings and descriptors. Inputs that are files are opened before
+ *          there is a mount: netrc and certificates themselves, and the directories
+ *          of token and query files, since these are replaced by rename. So a mount
+ *          over them does not deadlock
+ * Locking: fixed after new; credentials_token() and credentials_query() from any thread
+ * Errors:  FETCH_USAGE in new; FETCH_DENIED for a token that cannot be read.
+ *          Messages name files and header names, never values
+ */
+#pragma once
+#include "fetch/source/base/source.h"
+
+struct secret_file {
+	const char *what; /* for messages, static */
+	char *name;       /* in `dir`; NULL = none */
+	char *shown;      /* its path, for messages */
+	int dir;          /* -1 = none */
+};
+
+struct credentials {
+	char *user, *password;    /* from the URL; NULL = none */
+	bool digest;              /* they are sent as Digest asks for it, not as Basic */
+	char **headers;           /* "Name: value", checked; never NULL */
+	struct secret_file token; /* a bearer token */
+	struct secret_file query; /* of every URL that has none of its own */
+	int netrc;                /* -1 = none */
+	GBytes *ca;               /* PEM; NULL = none */
+	GBytes *cert, *key;       /* PEM; both or none */
+};
+
+/* Takes user and password, which may be NULL, also on failure. */
+struct credentials *credentials_new(char *user, char *password,
+                                    const struct source_options *options, GError **error);
+void credentials_free(struct credentials *c);
+
+/* The bearer token as it stands in its file now. */
+char *credentials_token(const struct credentials *c, GError **error);
+/* The same of the query, without its '?'. */
+char *credentials_query(const struct credentials *c, GError **error);

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* A web server's tree as a source (see source.h).
+ *   list   GET of the directory's URL, conditional, its index page parsed as it comes
+ *   stat   HEAD; a server that refuses HEAD is asked for one byte
+ *   read   GET with Range, straight from the library's buffer into data()
+ * Trust:  an answer counts only where status, range, length, coding and version are
+ *         what was asked for; nothing past what was announced is ever handed on
+ * Errors: FETCH_ERROR; a message begins with the URL, without its secrets
+ */
+#pragma once
+#include "fetch/source/base/source.h"
+
+/* `options`: with every default filled in. */
+struct source *http_source_open(const char *url, const struct source_options *options,
+                                GError **error);
+char *http_source_canonical(const char *url, GError **error);

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fetch/source/pages/parsing.h"
+#include <errno.h>
+#include <pthread.h>
+#include "fetch/base/pool.h"
+
+#define THREADS 2
+#define SLICE (64u << 10)
+#define QUEUE_MAX (1u << 20)
+#define SMALL (UINT64_C(1) << 20)
+
+struct parsing_room {
+	struct pool *threads;
+	pthread_mutex_t lock;
+	uint64_t memory, taken; /* of `memory`; under lock */
+	GQueue large;   /* of struct parsing: have taken some, the first first; under lock */
+	GQueue waiters; /* of struct parsing: want more; under lock */
+};
+
+struct parsing {
+	struct pool_job job;
+	struct parsing_room *room;
+	const struct parsing_ops *ops;
+	void *user;
+	struct index_parser *parser; /* the job's */
+	uint64_t taken;              /* of the room's memory; under the room's lock */
+
+	pthread_mutex_t lock;
+	GQueue queue;  /* of GBytes; under lock, as all that follows */
+	size_t offset; /* into the first */
+	size_t queued; /* bytes, without those parsed */
+	bool running;  /* the job is queued, runs, or waits for memory */
+	bool full, ended;
+	GError *error; /* the first */
+};
+
+static void parsing_run(struct pool_job *job);
+
+struct parsing_room *parsing_room_new(uint64_t memory)
+{
+	struct parsing_room *room = g_new0(struct parsing_room, 1);
+	room->threads = pool_new("index", THREADS);
+	room->memory = memory;
+	pthread_mutex_init(&room->lock, NULL);
+	g_queue_init(&room->large);
+	g_queue_init(&room->waiters);
+	return room;
+}
+
+void parsing_room_free(struct parsing_room *room)
+{
+	if (room == NULL)
+		return;
+	pool_free(room->threads);
+	g_assert(room->taken == 0 && room->waiters.length == 0);
+	pthread_mutex_destroy(&room->lock);
+	g_free(room);
+}
+
+static void waiters_wake_locked(struct parsing_room *room)
+{
+	for (struct parsing *p; (p = g_queue_pop_head(&room->waiters));)
+		pool_submit(room->threads, &p->job);
+}
+
+static void memory_give(struct parsing *p)
+{
+	struct parsing_room *room = p->room;
+	pthread_mutex_lock(&room->lock);
+	if (p->taken > 0)
+		g_queue_remove(&room->large, p);
+	room->taken -= p->taken;
+	p->taken = 0;
+	waiters_wake_locked(room);
+	pthread_mutex_unlock(&room->lock);
+}
+
+enum memory { MEMORY_GOT, MEMORY_WAITS, MEMORY_NONE };
+
+/* Half is for all; the first of those that have some may take the rest, too, and never waits: so
+ * there is always one that goes on, gives back what it has, and lets the next be first. */
+static enum memory memory_take(struct parsing *p, uint64_t need)
+{
+	struct parsing_room *room = p->room;
+	enum memory result = MEMORY_GOT;
+	if (need <= SMALL)
+		return MEMORY_GOT;
+	pthread_mutex_lock(&room->lock);
+	bool first = room->large.head == NULL || room->large.head->data == p;
+	uint64_t limit = first ? room->memory : room->memory / 2;
+	uint64_t room_left = limit > room->taken ? limit - room->taken : 0;
+	uint64_t more = need > p->taken ? need - p->taken : 0;
+	if (more > 0 && more + need / 4 <= room_left)
+		more += need / 4; /* not for every slice */
+	if (more > room_left) {
+		result = first ? MEMORY_NONE : MEMORY_WAITS;
+		if (!first)
+			g_queue_push_tail(&room->waiters, p);
+	} else if (more > 0) {
+		if (p->taken == 0)
+			g_queue_push_tail(&room->large, p);
+		room->taken += more;
+		p->taken += more;
+	}
+	pthread_mutex_unlock(&room->lock);
+	return result;
+}
+
+struct parsing *parsing_new(struct parsing_room *room, struct index_parser *parser,
+                            const struct parsing_ops *ops, void *user)
+{
+	struct parsing *p = g_new0(struct parsing, 1);
+	p->job.run = parsing_run;
+	p->room = room;
+	p->ops = ops;
+	p->user = user;
+	p->parser = parser;
+	pthread_mutex_init(&p->lock, NULL);
+	g_queue_init(&p->queue);
+	return p;
+}
+
+static void run_locked(struct parsing *p)
+{
+	if (p->running)
+		return;
+	p->running = true;
+	pool_submit(p->room->threads, &p->job);
+}
+
+enum parsing_fed parsing_feed(struct parsing *p, const char *data, size_t length, GError **error)
+{
+	enum parsing_fed result = PARSING_WANTS;
+	pthread_mutex_lock(&p->lock);
+	if (p->error != NULL) {
+		g_propagate_error(error, g_error_copy(p->error));
+		result = PARSING_FAILED;
+	} else {
+		g_queue_push_tail(&p->queue, g_bytes_new(data, length));
+		p->queued += length;
+		p->full = p->queued >= QUEUE_MAX;
+		run_locked(p);
+		result = p->full ? PARSING_FULL : PARSING_WANTS;
+	}
+	pthread_mutex_unlock(&p->lock);
+	return result;
+}
+
+void parsing_end(struct parsing *p, const GError *error)
+{
+	struct parsing_room *room = p->room;
+	pthread_mutex_lock(&p->lock);
+	p->ended = true;
+	p->full = false;
+	if (p->error == NULL && error != NULL)
+		p->error = g_error_copy(error);
+	run_locked(p);
+	pthread_mutex_unlock(&p->lock);
+	/* one that waits for memory is over at once; `p` may be gone, and is only compared */
+	if (error == NULL)
+		return;
+	pthread_mutex_lock(&room->lock);
+	if (g_queue_remove(&room->waiters, p))
+		pool_submit(room->threads, &p->job);
+	pthread_mutex_unlock(&room->lock);
+}
+
+/* The next bytes, of a piece that only the job takes out; NULL: none. */
+static const char *slice_next(struct parsing *p, size_t *length)
+{
+	const char *data = NULL;
+	pthread_mutex_lock(&p->lock);
+	GBytes *first = p->error == NULL ? g_queue_peek_head(&p->queue) : NULL;
+	if (first != NULL) {
+		gsize size = 0;
+		data = (const char *)g_bytes_get_data(first, &size) + p->offset;
+		*length = MIN(size - p->offset, SLICE);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return data;
+}
+
+static void queue_drop_locked(struct parsing *p)
+{
+	g_queue_clear_full(&p->queue, (GDestroyNotify)g_bytes_unref);
+	p->offset = p->queued = 0;
+}
+
+/* `length` bytes are parsed, or what failed will never be. */
+static void slice_done(struct parsing *p, size_t length, GError *wrong)
+{
+	pthread_mutex_lock(&p->lock);
+	if (wrong != NULL && p->error == NULL)
+		p->error = g_steal_pointer(&wrong);
+	GBytes *first = g_queue_peek_head(&p->queue);
+	if (p->error != NULL) {
+		queue_drop_locked(p);
+	} else if (first != NULL && length > 0) {
+		p->queued -= length;
+		p->offset += length;
+		if (p->offset == g_bytes_get_size(first)) {
+			g_bytes_unref(g_queue_pop_head(&p->queue));
+			p->offset = 0;
+		}
+	}
+	/* of one that failed, too: the transfer ends with the next piece */
+	if (p->full && !p->ended && p->queued <= QUEUE_MAX / 2) {
+		p->full = false;
+		p->ops->more(p->user);
+	}
+	pthread_mutex_unlock(&p->lock);
+	g_clear_error(&wrong);
+}
+
+static void parsing_finish(struct parsing *p)
+{
+	g_autoptr(GError) error = g_steal_pointer(&p->error);
+	p->ops->done(p->user, p->parser, error);
+	memory_give(p);
+	queue_drop_locked(p); /* nobody else knows of it any more */
+	pthread_mutex_destroy(&p->lock);
+	g_free(p);
+}
+
+/* What the parser has, and at the end what the listing will need beside it. */
+static enum memory memory_ensure(struct parsing *p, bool last)
+{
+	enum memory got = memory_take(p, index_parser_memory(p->parser, last));
+	if (got == MEMORY_NONE)
+		slice_done(p, 0,
+		           g_error_new(LOCAL_ERROR, ENOMEM,
+		                       "the index page needs more memory than the "
+		                       "%" G_GUINT64_FORMAT " MiB that -o index_memory allows it",
+		                       p->room->memory >> 20));
+	return got;
+}
+
+static void parsing_run(struct pool_job *job)
+{
+	struct parsing *p = (struct parsing *)job;
+	size_t length = 0;
+	const char *data = slice_next(p, &length);
+	bool ended;
+	enum memory got = data != NULL ? memory_ensure(p, false) : MEMORY_NONE;
+	if (got == MEMORY_WAITS)
+		return;
+	if (got == MEMORY_GOT) {
+		GError *wrong = NULL;
+		index_parser_feed(p->parser, data, length, &wrong);
+		slice_done(p, length, wrong);
+	} else if (data == NULL) {
+		slice_done(p, 0, NULL);
+	}
+	pthread_mutex_lock(&p->lock);
+	bool more = p->queue.length > 0;
+	ended = p->ended && !more;
+	bool whole = ended && p->error == NULL;
+	p->running = more || ended;
+	if (more)
+		pool_submit(p->room->threads, &p->job);
+	pthread_mutex_unlock(&p->lock);
+	if (!ended)
+		return;
+	if (whole && memory_ensure(p, true) == MEMORY_WAITS)
+		return; /* comes back here, with nothing to parse */
+	parsing_finish(p);
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fetch/store/disk/epoch.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include "fetch/store/disk/format.h"
+
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000U /* Linux 6.8 */
+#endif
+#define MNT_ID_OFFSET 0x90 /* of stx_mnt_id, younger than some libc headers */
+
+static uint64_t random_number(void)
+{
+	uint64_t number;
+
+	while (getrandom(&number, sizeof number, 0) != sizeof number)
+		;
+	return number;
+}
+
+static bool read_boot_id(char id[36])
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && read(fd, id, 36) == 36;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* What cannot be told is like no other: then nothing unclean is trusted. */
+static uint64_t identity_now(int dir, uint32_t errors)
+{
+	union {
+		struct statx st;
+		unsigned char bytes[sizeof(struct statx)];
+	} u = {0};
+	struct {
+		char boot[40]; /* no padding: it is hashed whole */
+		uint32_t errors, major, minor, kind;
+		uint64_t mount;
+	} what = {.errors = errors};
+	unsigned mask = STATX_MNT_ID | STATX_MNT_ID_UNIQUE;
+
+	if (!read_boot_id(what.boot) ||
+	    syscall(SYS_statx, dir, "", AT_EMPTY_PATH, mask, &u.st) < 0 || !(u.st.stx_mask & mask))
+		return random_number();
+	what.kind = u.st.stx_mask & mask;
+	what.major = u.st.stx_dev_major;
+	what.minor = u.st.stx_dev_minor;
+	memcpy(&what.mount, u.bytes + MNT_ID_OFFSET, sizeof what.mount);
+	return XXH3_64bits(&what, sizeof what);
+}
+
+static uint64_t epoch_checksum(const struct epoch_disk *d)
+{
+	return XXH3_64bits(d, offsetof(struct epoch_disk, checksum));
+}
+
+static int epoch_write(struct epoch *e, bool clean)
+{
+	struct epoch_disk d = {
+	        .magic = GUINT64_TO_LE(EPOCH_MAGIC),
+	        .number = GUINT32_TO_LE(e->number),
+	        .errors = GUINT32_TO_LE(e->errors),
+	        .identity = GUINT64_TO_LE(e->identity),
+	        .clean = GUINT32_TO_LE(clean),
+	        .failed = GUINT32_TO_LE(e->failed != 0),
+	};
+	ssize_t n;
+
+	d.checksum = GUINT64_TO_LE(epoch_checksum(&d));
+	n = pwrite(e->fd, &d, sizeof d, 0);
+	if (n != sizeof d)
+		return n < 0 ? -errno : -ENOSPC;
+	return fsync(e->fd) < 0 ? -errno : 0;
+}
+
+static bool epoch_read(int fd, struct epoch_disk *out)
+{
+	struct epoch_disk d;
+
+	if (pread(fd, &d, sizeof d, 0) != sizeof d || GUINT64_FROM_LE(d.magic) != EPOCH_MAGIC ||
+	    GUINT64_FROM_LE(d.checksum) != epoch_checksum(&d) || d.number == 0)
+		return false;
+	out->number = GUINT32_FROM_LE(d.number);
+	out->errors = GUINT32_FROM_LE(d.errors);
+	out->identity = GUINT64_FROM_LE(d.identity);
+	out->clean = GUINT32_FROM_LE(d.clean);
+	out->failed = GUINT32_FROM_LE(d.failed);
+	return true;
+}
+
+uint32_t epoch_left(int state)
+{
+	int fd = openat(state, "epoch", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct epoch_disk d;
+	bool left = fd >= 0 && epoch_read(fd, &d) && !d.clean && !d.failed;
+
+	if (fd >= 0)
+		close(fd);
+	return left ? d.number : 0;
+}
+
+static uint32_t next_number(uint32_t number)
+{
+	return number == UINT32_MAX ? 1 : number + 1;
+}
+
+static int epoch_start(struct epoch *e, int state, unsigned flags)
+{
+	struct epoch_disk d = {0};
+	bool known = epoch_read(e->fd, &d);
+
+	e->errors = d.errors;
+	e->identity = identity_now(state, e->errors);
+	if (!known) {
+		e->number = flags & EPOCH_FRESH ? 1 : next_number(random_number() >> 33);
+		if (flags & EPOCH_FRESH) {
+			int err = epoch_write(e, true);
+
+			if (err == 0 && fsync(state) < 0)
+				err = -errno;
+			e->clean_on_disk = true;
+			return err;
+		}
+		return 0;
+	}
+	e->number = d.number;
+	if (flags & EPOCH_OTHER) {
+		e->number = next_number(random_number() >> 33);
+	} else if ((!d.clean && d.identity != e->identity) || (flags & EPOCH_NEXT)) {
+		e->number = next_number(d.number);
+	} else {
+		e->clean_on_disk = d.clean;
+		e->begun = !d.clean;
+	}
+	return 0;
+}
+
+static bool was_removed(int dir)
+{
+	struct stat st;
+
+	return dir >= 0 && fstat(dir, &st) == 0 && st.st_nlink == 0;
+}
+
+int epoch_open(struct epoch *e, int state, unsigned flags)
+{
+	int fd = openat(state, "epoch", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), err;
+
+	if (fd < 0)
+		return -errno;
+	memset(e, 0, sizeof *e);
+	e->fd = fd;
+	e->state = state;
+	e->tree = -1;
+	e->linked = !was_removed(state);
+	err = epoch_start(e, state, flags);
+	if (err) {
+		close(fd);
+		return err;
+	}
+	pthread_mutex_init(&e->lock, NULL);
+	for (int n = 0; n < EPOCH_SYNCS; n++)
+		pthread_mutex_init(&e->syncing[n], NULL);
+	return 0;
+}
+
+/* In what was removed every call fails, each with an errno that tells something else. */
+int epoch_here(struct epoch *e)
+{
+	if (!e->linked || (!was_removed(e->state) && !was_removed(e->tree)))
+		return 0;
+	if (!__atomic_exchange_n(&e->lost, 1, __ATOMIC_RELAXED))
+		g_warning("the store was removed while it was mounted: nothing can be fetched or "
+		          "changed; unmount");
+	return -EIO;
+}
+
+int epoch_begin(struct epoch *e)
+{
+	int err = epoch_here(e);
+
+	if (err || __atomic_load_n(&e->begun, __ATOMIC_ACQUIRE))
+		return err;
+	pthread_mutex_lock(&e->lock);
+	if (!e->begun) {
+		err = epoch_write(e, false);
+		if (err == 0) {
+			e->clean_on_disk = false;
+			__atomic_store_n(&e->begun, 1, __ATOMIC_RELEASE);
+		}
+	}
+	pthread_mutex_unlock(&e->lock);
+	return err;
+}
+
+/* Without its file the next daemon begins a random epoch: the last resort where it cannot be
+ * written. */
+static void epoch_failed(struct epoch *e, int err)
+{
+	pthread_mutex_lock(&e->lock);
+	if (!e->failed) {
+		__atomic_store_n(&e->failed, 1, __ATOMIC_RELEASE);
+		e->errors++; /* the identity on disk is of the count before */
+		if (epoch_write(e, false) < 0 && unlinkat(e->state, "epoch", 0) < 0)
+			g_critical(
+			        "the end of the store's epoch could not be written to the disk: %s",
+			        g_strerror(errno));
+		g_warning("the disk of the store failed to write (%s): writes since the "
+		          "last sync may be lost, and fetched files cannot be changed until the "
+		          "store "
+		          "is mounted again",
+		          g_strerror(-err));
+	}
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* What a sync returns where it was not asked for what it can do is no write-back error. */
+static int synced(struct epoch *e, int err)
+{
+	if (err == 0 || err == -EINVAL || err == -EBADF || err == -ENOSYS || err == -EOPNOTSUPP ||
+	    err == -EINTR)
+		return err;
+	epoch_failed(e, err);
+	return err;
+}
+
+static uint64_t file_number(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
+static void file_failed(struct epoch *e, uint64_t ino)
+{
+	pthread_mutex_lock(&e->lock);
+	uint32_t now = __atomic_add_fetch(&e->failures, 1, __ATOMIC_ACQ_REL);
+	if (e->failed_files == NULL)
+		e->failed_files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	g_hash_table_insert(e->failed_files, g_memdup2(&ino, sizeof ino), GUINT_TO_POINTER(now));
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* Of a file one at a time: an error that was told to one is noted before the next one asks, and is
+ * told that all is well. */
+int epoch_sync(struct epoch *e, int fd, bool datasync)
+{
+	uint64_t ino = file_number(fd);
+	pthread_mutex_t *syncing = &e->syncing[ino % EPOCH_SYNCS];
+	int err;
+
+	pthread_mutex_lock(syncing);
+	err = synced(e, (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0);
+	if (err && epoch_trust(e) != 0)
+		file_failed(e, ino);
+	pthread_mutex_unlock(syncing);
+	return err;
+}
+
+int epoch_sync_seen(struct epoch *e, int fd, bool datasync, uint32_t *seen)
+{
+	int err = epoch_sync(e, fd, datasync);
+	uint64_t ino = file_number(fd);
+	uint32_t now = __atomic_load_n(&e->failures, __ATOMIC_ACQUIRE);
+	uint32_t before = __atomic_exchange_n(seen, now, __ATOMIC_ACQ_REL), last = 0;
+
+	if (err || before == now)
+		return err;
+	pthread_mutex_lock(&e->lock);
+	if (e->failed_files)
+		last = GPOINTER_TO_UINT(g_hash_table_lookup(e->failed_files, &ino));
+	pthread_mutex_unlock(&e->lock);
+	return last > before ? -EIO : 0;
+}
+
+int epoch_syncfs(struct epoch *e, int fd)
+{
+	return synced(e, syncfs(fd) < 0 ? -errno : 0);
+}
+
+void epoch_close_file(struct epoch *e, int fd)
+{
+	synced(e, close(fd) < 0 ? -errno : 0);
+}
+
+int epoch_trust(const struct epoch *e)
+{
+	return __atomic_load_n(&e->failed, __ATOMIC_ACQUIRE) ? -EIO : 0;
+}
+
+int epoch_end(struct epoch *e, int dir)
+{
+	int err = epoch_trust(e);
+
+	if (err == 0 && !e->clean_on_disk)
+		err = epoch_syncfs(e, dir);
+	if (err == 0 && !e->clean_on_disk)
+		err = epoch_write(e, true);
+	epoch_close(e);
+	return err;
+}
+
+void epoch_close(struct epoch *e)
+{
+	close(e->fd);
+	if (e->failed_files)
+		g_hash_table_unref(e->failed_files);
+	for (int n = 0; n < EPOCH_SYNCS; n++)
+		pthread_mutex_destroy(&e->syncing[n]);
+	pthread_mutex_destroy(&e->lock);
+}

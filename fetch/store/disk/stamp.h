@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The times of directories in the tree: a copy of what is remote that comes there, or goes, is no
+ * change of the directory. Its time is put back, which must not undo that of a change beside it.
+ * Locking: store.stamps: read around what changes a directory, written around what does not. Taken
+ *          alone, across the system calls of one step
+ */
+#pragma once
+#include <time.h>
+#include "fetch/store/disk/store_private.h"
+
+struct stamp {
+	int dir; /* borrowed; -1: its time could not be read */
+	struct timespec mtime;
+};
+
+/* `dir`: in the tree. */
+void stamp_begin(struct store *s, int dir, struct stamp *out);
+void stamp_end(struct store *s, const struct stamp *stamp);
+void stamp_change_begin(struct store *s);
+void stamp_change_end(struct store *s);

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Files that count whatever the listing says of their names. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include "fetch/base/nanoseconds.h"
+#include "fetch/base/path.h"
+#include "fetch/store/disk/shard.h"
+#include "fetch/store/file/store_file_private.h"
+#include "fetch/store/object/mapfile.h"
+
+/* Is the file what lies there? 0, -ESTALE, or why it cannot be told. */
+static int file_has_name(struct store_file *f, const char *path)
+{
+	int dir = path[0] == '/' ? f->store->state : f->store->tree;
+	int fd = path_open(dir, path + (path[0] == '/'), O_PATH | O_NOFOLLOW, 0);
+	struct stat st;
+	int err;
+
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? -ESTALE : fd;
+	err = fstat(fd, &st) < 0 ? -errno : st.st_ino == f->record.ino ? 0 : -ESTALE;
+	close(fd);
+	return err;
+}
+
+/* The record is last: it makes all the rest count at once. Of a file of one name the name is:
+ * until then nothing is there. */
+static int file_keep_locked(struct store_file *f, const char *path, const struct store_kept *k)
+{
+	uint8_t flags = f->record.flags | RECORD_KEPT;
+	bool named = f->named;
+	int err = 0, at = 0;
+
+	/* its copy was dropped, or never had the name: what is changed in it now would be lost */
+	if (named && !f->indexed)
+		err = file_has_name(f, path);
+	if (err)
+		return err;
+	if (k->origin && !f->indexed) /* another inode may have opened it first */
+		f->link_ino = k->origin->ino;
+	err = origin_write(f->store, f->record.id, f->link_ino, k->remote);
+	if (err == 0)
+		err = xattrs_give(f->store, f->fd, k);
+	if (err == 0)
+		err = owner_give(f->store, f->fd, k->origin);
+	if (err == 0 && !named) {
+		g_free(f->path);
+		f->path = g_strdup(path);
+		err = file_establish_locked(f, f->indexed ? f->record.flags : flags);
+		at = err == 0 ? file_has_name(f, path) : 0;
+		if (at == -ESTALE)
+			err = -EEXIST;
+	}
+	if (err == 0 && at) /* it counts by now, as far as can be told */
+		return at;
+	if (err == 0 && k->nlink > 1)
+		err = links_begin(f->fd, k->nlink);
+	if (err == 0 && !(f->record.flags & RECORD_KEPT))
+		err = file_record_again_locked(f, flags);
+	if (err)
+		origin_remove(f->store, f->record.id);
+	return err;
+}
+
+int store_file_keep(struct store_file *f, const char *path, const struct store_kept *k)
+{
+	int err = epoch_begin(&f->store->epoch);
+
+	pthread_mutex_lock(&f->lock);
+	if (err == 0 && !(f->record.flags & RECORD_KEPT))
+		err = file_keep_locked(f, path, k);
+	else if (err == 0)
+		err = origin_again(f->store, f->record.id, f->link_ino, k->remote);
+	pthread_mutex_unlock(&f->lock);
+	return err;
+}
+
+/* The map first: a record that names a version has one. */
+int store_file_pin(struct store_file *f, uint64_t version)
+{
+	uint64_t before;
+	int err = epoch_begin(&f->store->epoch);
+
+	pthread_mutex_lock(&f->lock);
+	before = f->record.version;
+	if (err == 0 && before == 0) {
+		f->record.version = version;
+		if (f->map_fd >= 0)
+			err = mapfile_pin(f->map_fd, &f->record);
+		else if (f->map.chunks > 1 && f->named)
+			err = file_map_locked(f);
+		if (err == 0 && f->named)
+			err = file_record_again_locked(f, f->record.flags);
+		if (err)
+			f->record.version = before;
+	}
+	pthread_mutex_unlock(&f->lock);
+	return err;
+}
+
+/* As far as the disk takes it: the epoch ends where it does not. */
+static void record_disown(struct store_file *f, uint8_t flags, uint64_t hash)
+{
+	pthread_mutex_lock(&f->lock);
+	f->record.flags = flags;
+	f->record.hash = hash;
+	if (record_write(f->fd, &f->record) < 0)
+		g_message("%s: its record could not be restored", f->path);
+	pthread_mutex_unlock(&f->lock);
+}
+
+/* The record says that all is local, for good where `durable`. Otherwise it is what it was. */
+static int record_own(struct store_file *f, bool durable)
+{
+	uint8_t flags;
+	uint64_t hash;
+	int err = 0;
+
+	pthread_mutex_lock(&f->lock);
+	g_assert(f->record.flags & RECORD_KEPT);
+	flags = f->record.flags;
+	hash = f->record.hash;
+	/* no fill moves it any more; a cut is a change of its own */
+	if (durable)
+		err = file_stamp_locked(f);
+	if (err == 0)
+		err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE, 0);
+	pthread_mutex_unlock(&f->lock);
+	if (err || !durable)
+		return err;
+	err = epoch_sync(&f->store->epoch, f->fd, false);
+	if (err == 0)
+		err = epoch_trust(&f->store->epoch);
+	if (err)
+		record_disown(f, flags, hash);
+	return err;
+}
+
+/* As the record says. What a transfer still brings does not come after this. */
+static void file_own(struct store_file *f)
+{
+	pthread_rwlock_wrlock(&f->writing);
+	f->local = true;
+	map_set_full(&f->map);
+	pthread_rwlock_unlock(&f->writing);
+	if (f->map.chunks > 1)
+		shard_unlink(f->store->state, "maps", f->record.id);
+}
+
+int file_localise(struct store_file *f, bool covered, bool durable)
+{
+	int err = epoch_sync(&f->store->epoch, f->fd, false);
+
+	if (err == 0)
+		err = epoch_trust(&f->store->epoch);
+	if (err == 0 && !covered && !map_is_full(&f->map))
+		err = -EAGAIN;
+	if (err == 0)
+		err = record_own(f, durable);
+	if (err == 0)
+		file_own(f);
+	return err;
+}
+
+/* One chunk. First it has none, of whatever size: bytes that never came to the disk must not be
+ * there by a record that says that they are local. */
+static int single_cut(struct store_file *f)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&f->lock);
+	if (f->record.hash)
+		err = file_record_locked(f, f->record.flags & RECORD_KEPT, 0);
+	pthread_mutex_unlock(&f->lock);
+	if (err == 0 && map_is_full(&f->map) && f->map.chunks > 0) {
+		__atomic_sub_fetch(&f->settled, 1, __ATOMIC_ACQ_REL);
+		map_unset_present(&f->map, 0);
+	}
+	if (err == 0 && ftruncate(f->fd, 0) < 0)
+		err = -errno;
+	return err;
+}
+
+void file_uncut(struct store_file *f)
+{
+	if (ftruncate(f->fd, (off_t)f->record.size) < 0)
+		g_message("%s: cannot truncate the part that was not written: %s", f->path,
+		          g_strerror(errno));
+}
+
+/* What was cut is local whether the record can say so or not. */
+static int file_cut(struct store_file *f)
+{
+	bool single = f->map.chunks < 2;
+	int err = file_writable(f);
+
+	if (err)
+		return err;
+	pthread_rwlock_wrlock(&f->writing);
+	f->taken = true;
+	err = single ? single_cut(f) : file_truncate_locked(f, 0);
+	pthread_rwlock_unlock(&f->writing);
+	if (err == 0) {
+		int failed = record_own(f, false);
+
+		if (failed == 0)
+			file_own(f);
+		else if (single)
+			file_uncut(f);
+		err = single ? failed : 0;
+	}
+	pthread_rwlock_wrlock(&f->writing);
+	f->taken = false;
+	pthread_rwlock_unlock(&f->writing);
+	return err;
+}
+
+int store_file_localise(struct store_file *f, bool durable)
+{
+	int err = file_change_begin(f);
+
+	pthread_mutex_lock(&f->changing);
+	if (err == 0 && !f->local)
+		err = durable ? file_localise(f, false, true) : file_cut(f);
+	pthread_mutex_unlock(&f->changing);
+	return err;
+}
+
+/* The record's and the file's own at once: whatever makes the file whole sets its time to the
+ * record's. Read back, it may be that of a chunk that came meanwhile. */
+int store_file_utimens(struct store_file *f, const struct timespec times[2])
+{
+	struct timespec set[2] = {times[0], times[1]};
+	int err = epoch_begin(&f->store->epoch);
+
+	if (set[1].tv_nsec == UTIME_NOW)
+		clock_gettime(CLOCK_REALTIME, &set[1]);
+	pthread_mutex_lock(&f->lock);
+	int64_t before = f->record.mtime_ns;
+	if (err == 0 && futimens(f->fd, set) < 0)
+		err = -errno;
+	if (err == 0 && set[1].tv_nsec != UTIME_OMIT) {
+		f->record.mtime_ns = nanoseconds(set[1]);
+		err = file_record_again_locked(f, f->record.flags);
+		if (err)
+			f->record.mtime_ns = before;
+	}
+	pthread_mutex_unlock(&f->lock);
+	return err;
+}
+
+bool store_file_kept(struct store_file *f)
+{
+	bool kept;
+
+	pthread_mutex_lock(&f->lock);
+	kept = f->record.flags & RECORD_KEPT;
+	pthread_mutex_unlock(&f->lock);
+	return kept;
+}

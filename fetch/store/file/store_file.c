@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* A local file, from its first byte to its last descriptor. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "fetch/base/path.h"
+#include "fetch/store/disk/shard.h"
+#include "fetch/store/file/store_file_private.h"
+#include "fetch/store/object/mapfile.h"
+
+static struct store_file *file_new(struct store *s, const char *path, uint64_t ino)
+{
+	struct store_file *f = g_new0(struct store_file, 1);
+	pthread_rwlockattr_t attributes;
+
+	f->store = s;
+	f->fd = f->map_fd = -1;
+	f->path = g_strdup(path);
+	f->link_ino = ino;
+	pthread_mutex_init(&f->changing, NULL);
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_rwlockattr_init(&attributes);
+	pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&f->writing, &attributes);
+	pthread_rwlockattr_destroy(&attributes);
+	return f;
+}
+
+void store_file_close(struct store_file *f)
+{
+	char name[24];
+
+	if (!shared_leave(f))
+		return;
+	if (f->fd >= 0)
+		epoch_close_file(&f->store->epoch, f->fd);
+	if (f->map_fd >= 0)
+		epoch_close_file(&f->store->epoch, f->map_fd);
+	if (f->temporary) {
+		snprintf(name, sizeof name, "%016" PRIx64, f->temporary);
+		unlinkat(f->store->tmp, name, 0);
+	}
+	map_clear(&f->map);
+	pthread_mutex_destroy(&f->changing);
+	pthread_mutex_destroy(&f->lock);
+	pthread_rwlock_destroy(&f->writing);
+	g_free(f->path);
+	g_free(f);
+}
+
+/* What is there is read again, writable: a file that is being executed from the tree can be
+ * opened as long as it is whole. */
+static int file_reopen(struct store_file *f, const struct found *found)
+{
+	struct stat st;
+	int fd = path_open(found->dir, found->path, O_RDWR | O_NONBLOCK | O_NOCTTY, 0);
+
+	/* executed from the tree: what is right can be verified, and nothing else be written */
+	if (fd == -ETXTBSY)
+		return 0;
+	if (fd < 0)
+		return fd == -ENOENT ? -ESTALE : fd;
+	if (fstat(fd, &st) < 0 || st.st_ino != found->st.st_ino || st.st_dev != found->st.st_dev) {
+		close(fd);
+		return -ESTALE;
+	}
+	close(f->fd);
+	f->fd = fd;
+	bool longer = (uint64_t)st.st_size > f->record.size && record_is_blank(&f->record);
+	if (longer ||
+	    ((uint64_t)st.st_size < f->record.size && !(f->record.flags & RECORD_LIMIT))) {
+		int err = epoch_begin(&f->store->epoch);
+
+		if (err == 0 && ftruncate(fd, (off_t)f->record.size) < 0)
+			err = -errno;
+		return err;
+	}
+	return 0;
+}
+
+/* What was cut off is local. A truncation that was cut short itself is finished: the record
+ * follows the file. */
+static int file_load_limit(struct store_file *f, const struct found *found)
+{
+	uint64_t size = UINT64_C(1) << f->record.chunk_shift;
+	int err;
+
+	if (!(f->record.flags & RECORD_LIMIT))
+		return 0;
+	f->limit = MIN(f->record.remote_limit, (uint64_t)found->st.st_size);
+	err = map_prepare_locals(&f->map);
+	if (err == 0)
+		map_own_from(&f->map, (f->limit + size - 1) / size);
+	return err;
+}
+
+/* Nothing is there but the file itself, which may be kept for what else it is. */
+static int file_map_again(struct store_file *f)
+{
+	int err = epoch_begin(&f->store->epoch);
+
+	f->map_fd = err ? err : mapfile_create(f->store->state, &f->record);
+	err = MIN(f->map_fd, 0);
+	f->map_fd = MAX(f->map_fd, -1);
+	return err;
+}
+
+/* The chunks as the record, or the map, has them. */
+static int file_load(struct store_file *f, const struct found *found)
+{
+	bool dead = record_is_dead(f->store, &f->record);
+	int err = map_init(&f->map, record_chunks(&f->record));
+
+	if (err)
+		return err;
+	f->outdated = dead;
+	f->limit = f->record.size;
+	f->named = 1;
+	f->local = f->record.flags & RECORD_LOCAL;
+	if (f->map.chunks == 0 || (!dead && (f->record.flags & RECORD_COMPLETE))) {
+		map_fill(&f->map);
+		f->settled = f->map.chunks;
+		return 0;
+	}
+	if (f->map.chunks == 1) {
+		if (f->record.hash && dead)
+			return map_doubt(&f->map, 0);
+		if (f->record.hash)
+			map_set_present(&f->map, 0);
+		f->settled = f->map.present;
+		return 0;
+	}
+	f->map_fd = mapfile_open(f->store->state, &f->record);
+	if (f->map_fd == -ESTALE && f->record.version == 0) /* nothing was there to be noted */
+		f->map_fd = -1;
+	else if (f->map_fd == -ESTALE && dead && mapfile_is_lost(f->store->state, &f->record))
+		err = file_map_again(f);
+	else if (f->map_fd < 0)
+		return f->map_fd;
+	else
+		err = mapfile_load(f->map_fd, &f->record, f->store->epoch.number, dead, &f->map);
+	f->settled = f->map.present;
+	return err ? err : file_load_limit(f, found);
+}
+
+/* What the daemon reads of it for itself, or to verify it, is no access. Refused to who does not
+ * own the file. */
+static void file_spare_atime(struct store_file *f)
+{
+	fcntl(f->fd, F_SETFL, fcntl(f->fd, F_GETFL) | O_NOATIME);
+}
+
+static int file_take(struct store_file *f, struct found *found)
+{
+	int err = found_again(f->store,
+	                      found); /* who had it may have changed it until he closed it */
+	bool dead, whole;
+
+	if (err)
+		return err;
+	dead = record_is_dead(f->store, &found->record);
+	whole = !dead && (found->record.flags & RECORD_COMPLETE);
+	f->fd = found->fd;
+	found->fd = -1;
+	f->record = found->record;
+	if (dead)
+		f->record.flags &= ~RECORD_COMPLETE;
+	if (!whole)
+		err = file_reopen(f, found);
+	file_spare_atime(f);
+	if (err == 0)
+		err = file_load(f, found);
+	if (err == 0 && !whole && map_is_full(&f->map)) { /* all but the mark came to the disk */
+		pthread_mutex_lock(&f->lock);
+		file_finish_locked(f);
+		file_shut_map_locked(f);
+		pthread_mutex_unlock(&f->lock);
+	}
+	return err;
+}
+
+/* The lowest number that is free is given out, so a high one tells that few are left. */
+static int file_check_descriptors(const struct store_file *f)
+{
+	return MAX(f->fd, f->map_fd) < f->store->fd_most ? 0 : -EMFILE;
+}
+
+/* Somebody else's object counts as well as ours, which goes then. */
+static int file_enter(struct store_file **f, struct found *found)
+{
+	struct store_file *other = shared_enter(*f, found->st.st_ino);
+	int err;
+
+	if (other != *f) {
+		store_file_close(*f);
+		*f = other;
+		return 0;
+	}
+	err = file_take(*f, found);
+	if (err == 0)
+		err = file_check_descriptors(*f);
+	if (err == 0)
+		shared_give_back(*f);
+	return err;
+}
+
+int store_file_open(struct store *s, const char *path, uint64_t ino, struct store_file **out)
+{
+	struct store_file *f;
+	struct found found;
+	int err = find_file(s, path, ino, &found);
+
+	if (err == -ENOENT) {
+		found_clear(&found);
+		return err;
+	}
+	f = file_new(s, path, ino);
+	if (err == 0)
+		err = file_enter(&f, &found);
+	if (err == -ESTALE && found.path)
+		name_set_aside(s, found.dir, found.path);
+	/* of what is kept the names are counted: tree_materialise() */
+	if (err == 0 && found.by_link && !(f->record.flags & RECORD_KEPT) &&
+	    epoch_begin(&s->epoch) == 0)
+		name_add(s, ino, path); /* else it is found by its number again */
+	found_clear(&found);
+	if (err)
+		store_file_close(f);
+	else
+		*out = f;
+	return err;
+}
+
+static int make_temporary(struct store_file *f, mode_t mode)
+{
+	struct store *s = f->store;
+	char name[24];
+	int fd = -1;
+
+	if (!__atomic_load_n(&s->no_tmpfile, __ATOMIC_RELAXED)) {
+		fd = openat(s->tmp, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+		if (fd >= 0)
+			return fd;
+		if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL && errno != ENOENT)
+			return -errno;
+		__atomic_store_n(&s->no_tmpfile, 1, __ATOMIC_RELAXED);
+	}
+	f->temporary = store_number(s);
+	snprintf(name, sizeof name, "%016" PRIx64, f->temporary);
+	fd = openat(s->tmp, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, mode);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Owner and mode, as far as they may be set. Never set-id bits: what is only cached is reported as
+ * the listing has it, and of what is kept owner_give() knows. */
+static int file_set_owner(int fd, const struct store_origin *o, bool privileged, struct stat *st)
+{
+	mode_t mode = (o->mode & 01777) | (privileged ? 0 : 0600);
+
+	if (fstat(fd, st) < 0)
+		return -errno;
+	if (privileged && (st->st_uid != o->uid || st->st_gid != o->gid) &&
+	    fchown(fd, o->uid, o->gid) == 0) {
+		st->st_uid = o->uid;
+		st->st_gid = o->gid;
+	}
+	if ((st->st_mode & 07777) != mode && fchmod(fd, mode) < 0 && errno != EPERM)
+		return -errno;
+	return 0;
+}
+
+static int file_make(struct store_file *f, const struct store_origin *o)
+{
+	struct store *s = f->store;
+	struct stat st;
+	int err;
+
+	f->indexed = o->nlink > 1;
+	f->record = (struct record){
+	        .chunk_shift = s->chunk_shift,
+	        .epoch = s->epoch.number,
+	        .id = store_number(s),
+	        .size = o->size,
+	        .mtime_ns = o->mtime_ns,
+	        .version = o->version,
+	};
+	if (o->size > INT64_MAX || record_chunks(&f->record) > CHUNKS_MAX)
+		return -EFBIG;
+	err = epoch_here(&s->epoch);
+	if (err == 0)
+		err = map_init(&f->map, record_chunks(&f->record));
+	if (err)
+		return err;
+	f->fd = make_temporary(f, 0600);
+	if (f->fd < 0)
+		return f->fd;
+	file_spare_atime(f);
+	err = file_set_owner(f->fd, o, s->privileged, &st);
+	if (err)
+		return err;
+	f->record.ino = st.st_ino;
+	shared_add(f, st.st_ino);
+	f->limit = o->size;
+	if (f->map.chunks > 1 && ftruncate(f->fd, (off_t)o->size) < 0)
+		return -errno;
+	if (f->map.chunks == 0) {
+		err = epoch_begin(&s->epoch);
+		pthread_mutex_lock(&f->lock);
+		if (err == 0)
+			err = file_finish_locked(f);
+		pthread_mutex_unlock(&f->lock);
+	}
+	return err;
+}
+
+int store_file_create(struct store *s, const char *path, const struct store_origin *origin,
+                      struct store_file **out)
+{
+	struct store_file *f;
+	int err = store_file_open(s, path, origin->ino, out);
+
+	if (err != -ENOENT && err != -ESTALE)
+		return err;
+	if (!path_valid(path) || path[0] == '\0')
+		return -EINVAL;
+	f = file_new(s, path, origin->ino);
+	err = file_make(f, origin);
+	if (err == 0)
+		err = file_check_descriptors(f);
+	if (err)
+		store_file_close(f);
+	else
+		*out = f;
+	return err;
+}
+
+int store_file_discard(struct store *s, const char *path, struct store_file *f)
+{
+	char link[SHARD_PATH_MAX];
+	struct stat st;
+	int err = 0;
+
+	if (f->map.present > 0)
+		err = -EBUSY;
+	if (err == 0 && f->named)
+		err = epoch_begin(&s->epoch);
+	if (err == 0 && f->named) {
+		err = name_remove(s, s->tree, path, f->record.ino);
+		shard_path("links", f->link_ino, link);
+		if (err == 0 && __atomic_load_n(&s->links, __ATOMIC_ACQUIRE))
+			err = name_remove(s, s->state, link, f->record.ino);
+		/* what has another name will be looked at by that */
+		if (err == 0 && f->map.chunks > 1 && fstat(f->fd, &st) == 0 && st.st_nlink == 0)
+			shard_unlink(s->state, "maps", f->record.id);
+	}
+	store_file_close(f);
+	return err;
+}
+
+int store_file_fd(const struct store_file *f)
+{
+	return f->fd;
+}
+
+uint64_t store_file_size(const struct store_file *f)
+{
+	return f->record.size;
+}
+
+uint64_t store_file_version(const struct store_file *f)
+{
+	return f->record.version;
+}
+
+unsigned store_file_chunk_shift(const struct store_file *f)
+{
+	return f->record.chunk_shift;
+}
+
+bool store_file_lasts(const struct store_file *f)
+{
+	struct stat st;
+
+	return fstat(f->fd, &st) == 0 && st.st_nlink > 0;
+}

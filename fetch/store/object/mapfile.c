@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fetch/store/object/mapfile.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include "fetch/store/disk/shard.h"
+
+#define SLOTS_AT_ONCE 4096
+
+static off_t slot_offset(uint64_t chunk)
+{
+	return (off_t)(sizeof(struct map_header) + chunk * sizeof(struct map_slot));
+}
+
+static uint64_t header_checksum(const struct map_header *h)
+{
+	return XXH3_64bits(h, offsetof(struct map_header, checksum));
+}
+
+static int slots_write(int fd, const void *data, size_t length, off_t at)
+{
+	ssize_t n = pwrite(fd, data, length, at);
+
+	if (n == (ssize_t)length)
+		return 0;
+	return n < 0 ? -errno : -ENOSPC;
+}
+
+int mapfile_create(int state, const struct record *r)
+{
+	const int flags = O_RDWR | O_CREAT | O_EXCL;
+	int fd = shard_open(state, "maps", r->id, flags), err;
+
+	/* of this file, which does not say that it has one: left by a crash or a full disk */
+	if (fd == -EEXIST && (fd = shard_unlink(state, "maps", r->id)) == 0)
+		fd = shard_open(state, "maps", r->id, flags);
+	if (fd < 0)
+		return fd;
+	err = mapfile_pin(fd, r);
+	if (err) {
+		close(fd);
+		shard_unlink(state, "maps", r->id);
+		return err;
+	}
+	return fd;
+}
+
+int mapfile_pin(int fd, const struct record *r)
+{
+	struct map_header h = {
+	        .magic = GUINT64_TO_LE(MAP_MAGIC),
+	        .format = STORE_FORMAT,
+	        .chunk_shift = r->chunk_shift,
+	        .id = GUINT64_TO_LE(r->id),
+	        .ino = GUINT64_TO_LE(r->ino),
+	        .size = GUINT64_TO_LE(r->size),
+	        .version = GUINT64_TO_LE(r->version),
+	};
+
+	h.checksum = GUINT64_TO_LE(header_checksum(&h));
+	return slots_write(fd, &h, sizeof h, 0);
+}
+
+bool mapfile_check(const void *data, size_t length, const struct record *r)
+{
+	struct map_header h;
+
+	if (length < sizeof h)
+		return false;
+	memcpy(&h, data, sizeof h);
+	return GUINT64_FROM_LE(h.checksum) == header_checksum(&h) &&
+	       GUINT64_FROM_LE(h.magic) == MAP_MAGIC && h.format == STORE_FORMAT &&
+	       h.chunk_shift == r->chunk_shift && GUINT64_FROM_LE(h.id) == r->id &&
+	       GUINT64_FROM_LE(h.ino) == r->ino && GUINT64_FROM_LE(h.size) == r->size &&
+	       /* the header is pinned first, but may come to the disk after the record */
+	       (GUINT64_FROM_LE(h.version) == r->version || r->version == 0 || h.version == 0);
+}
+
+bool mapfile_is_lost(int state, const struct record *r)
+{
+	static const char nothing[sizeof(struct map_header)];
+	char header[sizeof nothing] = "";
+	int fd = shard_open(state, "maps", r->id, O_RDONLY);
+	ssize_t n = fd < 0 ? 0 : pread(fd, header, sizeof header, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return n >= 0 && (fd >= 0 || fd == -ENOENT) && memcmp(header, nothing, sizeof header) == 0;
+}
+
+int mapfile_open(int state, const struct record *r)
+{
+	char header[sizeof(struct map_header)];
+	int fd = shard_open(state, "maps", r->id, O_RDWR), err = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ELOOP || fd == -EISDIR ? -ESTALE : fd;
+	n = pread(fd, header, sizeof header, 0);
+	if (n < 0)
+		err = errno == EINVAL || errno == ESPIPE ? -ESTALE : -errno;
+	else if (!mapfile_check(header, (size_t)n, r))
+		err = -ESTALE;
+	if (err == 0)
+		return fd;
+	close(fd);
+	return err;
+}
+
+static int slot_load(struct map *m, uint64_t chunk, const struct map_slot *slot, uint32_t epoch,
+                     bool doubt)
+{
+	uint32_t mark = GUINT32_FROM_LE(slot->mark);
+	int err;
+
+	if (slot->reserved != 0)
+		return -EOPNOTSUPP;
+	if (mark == MARK_LOCAL || (mark != MARK_REMOTE && mark == epoch)) {
+		err = map_prepare_locals(m);
+		if (err)
+			return err;
+		map_set_local(m, chunk);
+		map_set_present(m, chunk);
+		return 0;
+	}
+	if (slot->hash == 0)
+		return 0;
+	if (doubt)
+		return map_doubt(m, chunk);
+	map_set_present(m, chunk);
+	return 0;
+}
+
+/* The first chunk from `chunk` on whose slot may be other than zeros, which say that it is absent:
+ * of a file of which little is here the map is one hole. */
+static uint64_t slots_next(int fd, uint64_t chunk)
+{
+	off_t at = slot_offset(chunk), data = lseek(fd, at, SEEK_DATA);
+
+	if (data < 0)
+		return errno == ENXIO ? UINT64_MAX : chunk;
+	return data <= at ? chunk
+	                  : ((uint64_t)data - sizeof(struct map_header)) / sizeof(struct map_slot);
+}
+
+/* How many; past the end of the file all is absent. */
+static int slots_read(int fd, struct map_slot *slots, uint64_t chunk, uint64_t count)
+{
+	ssize_t n = pread(fd, slots, count * sizeof *slots, slot_offset(chunk));
+
+	return n < 0 ? -errno : (int)((size_t)n / sizeof *slots);
+}
+
+int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, struct map *m)
+{
+	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
+	uint64_t chunks = record_chunks(r);
+	int got, err = 0;
+
+	for (uint64_t k = slots_next(fd, 0); k < chunks; k = slots_next(fd, k + got)) {
+		got = slots_read(fd, slots, k, MIN(chunks - k, SLOTS_AT_ONCE));
+		if (got <= 0)
+			return got;
+		for (int i = 0; i < got && err == 0; i++)
+			err = slot_load(m, k + i, &slots[i], epoch, doubt);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int mapfile_find(int fd, uint32_t mark, GArray *out)
+{
+	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
+	int got;
+
+	for (uint64_t k = slots_next(fd, 0); k != UINT64_MAX; k = slots_next(fd, k + got)) {
+		got = slots_read(fd, slots, k, SLOTS_AT_ONCE);
+		if (got <= 0)
+			return got;
+		for (int i = 0; i < got; i++) {
+			uint64_t chunk = k + i;
+
+			if (GUINT32_FROM_LE(slots[i].mark) == mark)
+				g_array_append_val(out, chunk);
+		}
+	}
+	return 0;
+}
+
+int mapfile_read(int fd, uint64_t chunk, uint64_t *hash)
+{
+	struct map_slot slot;
+	ssize_t n = pread(fd, &slot, sizeof slot, slot_offset(chunk));
+
+	if (n < 0)
+		return -errno;
+	*hash = n == sizeof slot ? GUINT64_FROM_LE(slot.hash) : 0;
+	return 0;
+}
+
+int mapfile_write(int fd, uint64_t chunk, uint64_t hash, uint32_t mark)
+{
+	struct map_slot slot = {.hash = GUINT64_TO_LE(hash), .mark = GUINT32_TO_LE(mark)};
+
+	return slots_write(fd, &slot, sizeof slot, slot_offset(chunk));
+}
+
+int mapfile_mark(int fd, uint64_t chunk, uint32_t mark)
+{
+	off_t at = slot_offset(chunk) + (off_t)offsetof(struct map_slot, mark);
+
+	mark = GUINT32_TO_LE(mark);
+	return slots_write(fd, &mark, sizeof mark, at);
+}

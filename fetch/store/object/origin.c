@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Where what is kept came from. A symlink, because making one is a single metadata operation: it
+ * keeps its order among the others when the machine fails. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include "fetch/base/path.h"
+#include "fetch/store/disk/shard.h"
+#include "fetch/store/object/object_private.h"
+
+#define INO_DIGITS 16
+/* Of one symlink: XFS takes 1023 bytes. */
+#define PIECE 960
+#define PIECE_PATH_MAX (SHARD_PATH_MAX + 12)
+
+/* Piece n of an origin; the last is followed by none. */
+static void piece_path(uint64_t id, unsigned n, char path[PIECE_PATH_MAX])
+{
+	char shard[SHARD_PATH_MAX];
+
+	shard_path("origins", id, shard);
+	if (n == 0)
+		g_strlcpy(path, shard, PIECE_PATH_MAX);
+	else
+		snprintf(path, PIECE_PATH_MAX, "%s.%u", shard, n);
+}
+
+static int piece_write(struct store *s, uint64_t id, unsigned n, const char *text)
+{
+	char path[PIECE_PATH_MAX];
+	int err = 0;
+
+	piece_path(id, n, path);
+	if (symlinkat(text, s->state, path) == 0)
+		return 0;
+	if (errno == ENOENT) {
+		err = shard_make(s->state, "origins", id);
+		if (err == 0 && symlinkat(text, s->state, path) < 0)
+			err = -errno;
+	} else {
+		err = -errno;
+	}
+	return err;
+}
+
+/* Of the inode number and the time of birth: numbers come again, and what a crash left of one must
+ * not be taken for what has it later. */
+int origin_key(int dir, const char *name, uint64_t *key)
+{
+	struct statx sx;
+	uint64_t what[3]; /* no padding: it is hashed whole */
+
+	if (statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &sx) < 0)
+		return -errno;
+	what[0] = sx.stx_ino;
+	what[1] = sx.stx_mask & STATX_BTIME ? (uint64_t)sx.stx_btime.tv_sec : 0;
+	what[2] = sx.stx_mask & STATX_BTIME ? sx.stx_btime.tv_nsec : 0;
+	*key = XXH3_64bits(what, sizeof what);
+	*key += *key == 0;
+	return 0;
+}
+
+/* The first piece is last: until it is there the others are nothing. */
+int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote)
+{
+	g_autofree char *text = g_strdup_printf("%016" G_GINT64_MODIFIER "x/%s", ino, remote);
+	size_t length = strlen(text);
+
+	for (unsigned n = (unsigned)((length - 1) / PIECE);; n--) {
+		g_autofree char *piece = g_strndup(text + (size_t)n * PIECE, PIECE);
+		int err = piece_write(s, id, n, piece);
+
+		/* ids are not given out twice: it says the same */
+		if (err && err != -EEXIST)
+			return err;
+		if (n == 0)
+			return 0;
+	}
+}
+
+static ssize_t piece_read(struct store *s, uint64_t id, unsigned n, char text[PIECE + 1])
+{
+	char path[PIECE_PATH_MAX];
+	ssize_t length;
+
+	piece_path(id, n, path);
+	length = readlinkat(s->state, path, text, PIECE + 1);
+	return length < 0 ? -errno : length > PIECE ? -ESTALE : length;
+}
+
+int origin_again(struct store *s, uint64_t id, uint64_t ino, const char *remote)
+{
+	char piece[PIECE + 1];
+
+	return piece_read(s, id, 0, piece) == -ENOENT ? origin_write(s, id, ino, remote) : 0;
+}
+
+int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote)
+{
+	g_autoptr(GString) text = g_string_new(NULL);
+	char piece[PIECE + 1], *end;
+	uint64_t number;
+	ssize_t length = PIECE;
+
+	for (unsigned n = 0; length == PIECE; n++) {
+		length = piece_read(s, id, n, piece);
+		if (n > 0 && length == -ENOENT)
+			break;
+		if (length < 0)
+			return (int)length;
+		g_string_append_len(text, piece, length);
+	}
+	number = g_ascii_strtoull(text->str, &end, 16);
+	if (end != text->str + INO_DIGITS || *end != '/' || number == 0 || !path_valid(end + 1))
+		return -ESTALE;
+	*ino = number;
+	*remote = g_strdup(end + 1);
+	return 0;
+}
+
+void origin_remove(struct store *s, uint64_t id)
+{
+	char path[PIECE_PATH_MAX], text[PIECE + 1];
+	ssize_t length = PIECE;
+
+	for (unsigned n = 0; length == PIECE; n++) {
+		length = piece_read(s, id, n, text);
+		piece_path(id, n, path);
+		if (length >= 0)
+			unlinkat(s->state, path, 0);
+	}
+}

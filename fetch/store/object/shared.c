@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Two inodes may have one local file: at the source another file came by its name, and the old one
+ * is still open. They have one object of it, since map and locks are in the object. */
+#include "fetch/store/object/object_private.h"
+
+static void *key_of(ino_t ino)
+{
+	return (void *)(uintptr_t)ino;
+}
+
+void shared_init(struct sharing *h)
+{
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_cond_init(&h->changed, NULL);
+	h->files = g_hash_table_new(NULL, NULL);
+	h->visits = g_hash_table_new(NULL, NULL);
+}
+
+void shared_clear(struct sharing *h)
+{
+	g_hash_table_unref(h->visits);
+	g_hash_table_unref(h->files);
+	pthread_cond_destroy(&h->changed);
+	pthread_mutex_destroy(&h->lock);
+}
+
+static size_t visits_locked(struct sharing *h, ino_t ino)
+{
+	return GPOINTER_TO_SIZE(g_hash_table_lookup(h->visits, key_of(ino)));
+}
+
+static void visits_set_locked(struct sharing *h, ino_t ino, size_t visits)
+{
+	if (visits)
+		g_hash_table_insert(h->visits, key_of(ino), GSIZE_TO_POINTER(visits));
+	else
+		g_hash_table_remove(h->visits, key_of(ino));
+}
+
+/* Under its lock. How long that takes is local I/O of the one who is at it. */
+static struct store_file *find_free(struct sharing *h, ino_t ino, bool *waited)
+{
+	struct store_file *f;
+
+	*waited = false;
+	while ((f = g_hash_table_lookup(h->files, key_of(ino))) != NULL && f->busy) {
+		*waited = true;
+		pthread_cond_wait(&h->changed, &h->lock);
+	}
+	return f;
+}
+
+static void add_locked(struct sharing *h, struct store_file *f, ino_t ino, bool busy)
+{
+	f->shared_ino = ino;
+	f->users = 1;
+	f->busy = busy;
+	g_hash_table_insert(h->files, key_of(ino), f);
+}
+
+struct store_file *shared_enter(struct store_file *f, ino_t ino)
+{
+	struct sharing *h = &f->store->sharing;
+	struct store_file *other;
+	bool waited;
+
+	pthread_mutex_lock(&h->lock);
+	other = find_free(h, ino, &waited);
+	if (other)
+		other->users++;
+	else
+		add_locked(h, f, ino, true);
+	pthread_mutex_unlock(&h->lock);
+	return other ? other : f;
+}
+
+void shared_add(struct store_file *f, ino_t ino)
+{
+	struct sharing *h = &f->store->sharing;
+
+	pthread_mutex_lock(&h->lock);
+	add_locked(h, f, ino, false);
+	pthread_mutex_unlock(&h->lock);
+}
+
+bool shared_leave(struct store_file *f)
+{
+	struct sharing *h = &f->store->sharing;
+	bool last;
+
+	pthread_mutex_lock(&h->lock);
+	last = f->users == 0 || --f->users == 0;
+	if (last && f->shared_ino) {
+		g_hash_table_remove(h->files, key_of(f->shared_ino));
+		pthread_cond_broadcast(&h->changed);
+	}
+	pthread_mutex_unlock(&h->lock);
+	return last;
+}
+
+bool shared_take(struct store_file *f)
+{
+	struct sharing *h = &f->store->sharing;
+	bool taken;
+
+	pthread_mutex_lock(&h->lock);
+	taken = f->users == 1 && !f->busy && !visits_locked(h, f->shared_ino);
+	f->busy |= taken;
+	pthread_mutex_unlock(&h->lock);
+	return taken;
+}
+
+void shared_give_back(struct store_file *f)
+{
+	struct sharing *h = &f->store->sharing;
+
+	pthread_mutex_lock(&h->lock);
+	f->busy = false;
+	pthread_cond_broadcast(&h->changed);
+	pthread_mutex_unlock(&h->lock);
+}
+
+bool shared_wait(struct store *s, ino_t ino)
+{
+	bool waited;
+
+	pthread_mutex_lock(&s->sharing.lock);
+	find_free(&s->sharing, ino, &waited);
+	pthread_mutex_unlock(&s->sharing.lock);
+	return waited;
+}
+
+bool store_file_shared(struct store_file *f)
+{
+	struct sharing *h = &f->store->sharing;
+	bool shared;
+
+	pthread_mutex_lock(&h->lock);
+	shared = f->users > 1;
+	pthread_mutex_unlock(&h->lock);
+	return shared;
+}
+
+uint64_t store_file_number(const struct store_file *f)
+{
+	return f->shared_ino;
+}
+
+bool store_visit(struct store *s, uint64_t number)
+{
+	bool waited;
+
+	pthread_mutex_lock(&s->sharing.lock);
+	find_free(&s->sharing, number, &waited);
+	visits_set_locked(&s->sharing, number, visits_locked(&s->sharing, number) + 1);
+	pthread_mutex_unlock(&s->sharing.lock);
+	return !waited;
+}
+
+void store_visit_end(struct store *s, uint64_t number)
+{
+	pthread_mutex_lock(&s->sharing.lock);
+	g_assert(visits_locked(&s->sharing, number) > 0);
+	visits_set_locked(&s->sharing, number, visits_locked(&s->sharing, number) - 1);
+	pthread_mutex_unlock(&s->sharing.lock);
+}
+
+bool store_file_visited(struct store_file *f)
+{
+	bool visited;
+
+	pthread_mutex_lock(&f->store->sharing.lock);
+	visited = visits_locked(&f->store->sharing, f->shared_ino) > 0;
+	pthread_mutex_unlock(&f->store->sharing.lock);
+	return visited;
+}

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* New objects of the local tree. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+#include "fetch/base/nanoseconds.h"
+#include "fetch/base/path.h"
+#include "fetch/store/disk/stamp.h"
+#include "fetch/store/tree/tree_private.h"
+
+/* Of a new file; owner.c has the set-id bits. */
+#define FILE_MODE 01777
+
+/* As reported. */
+static int directory_look(struct store *s, int dir, struct stat *out)
+{
+	struct place p;
+
+	if (fstatat(dir, "", out, AT_EMPTY_PATH) < 0)
+		return -errno;
+	place_at(dir, ".", &p);
+	owner_read(s, &p, out);
+	return 0;
+}
+
+/* What is made is the maker's, as the file system would have it: mode and ACL from the umask
+ * and the directory, the group too where that says so. `dir`: that it is made for. */
+static int maker_own(struct store *s, const struct place *p, int dir, const struct tree_maker *m)
+{
+	struct stat st, parent;
+	uint32_t gid = m->gid, mode;
+	int err = directory_look(s, dir, &parent);
+
+	if (err == 0 && fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		err = -errno;
+	if (err)
+		return err;
+	mode = (m->mode & S_IFMT) | (st.st_mode & 07777);
+	if (parent.st_mode & S_ISGID) {
+		gid = parent.st_gid;
+		mode |= S_ISDIR(m->mode) ? S_ISGID : 0;
+	}
+	if (s->privileged && st.st_uid == m->uid && st.st_gid == gid &&
+	    !(S_ISREG(m->mode) && (m->mode & (S_ISUID | S_ISGID))))
+		return 0;
+	/* the set-id bits of what was made for somebody else */
+	if (!S_ISLNK(m->mode))
+		mode |= m->mode & (S_ISUID | S_ISGID);
+	return owner_set(s, p, &st, mode, m->uid, gid, m->rdev);
+}
+
+/* Is it the maker's as soon as it is there? */
+static bool maker_is_us(struct store *s, int dir, const struct tree_maker *m)
+{
+	struct stat parent;
+
+	if (m->uid != geteuid() || m->gid != getegid())
+		return false;
+	/* what the object cannot be is noted with it */
+	if (S_ISREG(m->mode) && (m->mode & (S_ISUID | S_ISGID)))
+		return false;
+	if (s->privileged)
+		return true;
+	return S_ISREG(m->mode) && (m->mode & 0600) == 0600 &&
+	       directory_look(s, dir, &parent) == 0 && !(parent.st_mode & S_ISGID);
+}
+
+/* What is made elsewhere, and moved, does not get the directory's. */
+static bool has_default_acl(const struct place *p)
+{
+	struct place dir;
+
+	place_at(p->dir, ".", &dir);
+	return place_getxattr(&dir, "system.posix_acl_default", NULL, 0) > 0;
+}
+
+int place_clear(struct store *s, const struct place *p, const char *path)
+{
+	struct tree_node n;
+	struct stat st;
+	int err = tree_look(s, path, &n);
+
+	if (err == 0) {
+		tree_node_clear(&n);
+		return -EEXIST;
+	}
+	if (err == -ESTALE && fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    S_ISREG(st.st_mode))
+		return place_set_aside(s, p);
+	if (err != -ENOENT && err != -ESTALE)
+		return err;
+	if (unlinkat(p->dir, p->name, 0) == 0)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	err = place_rmdir(s, p, 0);
+	return err == -ENOTEMPTY ? -EEXIST : err;
+}
+
+static int make_at(struct store *s, const struct place *p, const struct tree_maker *m)
+{
+	dev_t rdev = makedev(m->rdev >> 20, m->rdev & 0xfffff);
+	int fd;
+
+	if (S_ISDIR(m->mode))
+		return mkdirat(p->dir, p->name, m->mode & 07777) < 0 ? -errno : 0;
+	if (S_ISLNK(m->mode))
+		return symlinkat(m->target, p->dir, p->name) < 0 ? -errno : 0;
+	if (mknodat(p->dir, p->name, m->mode, rdev) == 0)
+		return 0;
+	if (s->privileged || errno != EPERM)
+		return -errno;
+	fd = openat(p->dir, p->name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, m->mode & 0777);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+static int temporary_open(struct store *s, struct place *p, char path[40])
+{
+	snprintf(path, 40, "/tmp/%016" PRIx64, store_number(s));
+	return place_open(s, path, p);
+}
+
+/* From where it was made to the name at which it counts. -EEXIST: something counts there. */
+static int move_in(struct store *s, const struct place *from, const struct place *to,
+                   const char *path)
+{
+	int err;
+
+	if (renameat2(from->dir, from->name, to->dir, to->name, RENAME_NOREPLACE) == 0)
+		return 0;
+	err = errno == EEXIST ? place_clear(s, to, path) : -errno;
+	if (err == 0 && renameat2(from->dir, from->name, to->dir, to->name, RENAME_NOREPLACE) < 0)
+		err = -errno;
+	return err;
+}
+
+/* A file in `dir`, whose ACL and group it gets, under the name `p`. A descriptor. */
+static int make_file_aside(int dir, const struct place *p, uint32_t mode)
+{
+	int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode & FILE_MODE);
+	char proc[40];
+
+	if (fd < 0)
+		return -errno;
+	snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, proc, p->dir, p->name, AT_SYMLINK_FOLLOW) == 0)
+		return fd;
+	close(fd);
+	return -errno;
+}
+
+/* What is somebody else's counts once it is that: made elsewhere, and moved. A descriptor of a
+ * file, else 0. */
+static int make_moved(struct store *s, const struct place *to, const char *path,
+                      const struct tree_maker *m)
+{
+	struct place p;
+	char from[40];
+	int err = temporary_open(s, &p, from), fd = 0;
+	mode_t before;
+
+	if (err)
+		return err;
+	before = umask(m->umask);
+	fd = S_ISREG(m->mode) ? make_file_aside(to->dir, &p, m->mode) : make_at(s, &p, m);
+	umask(before);
+	if (fd >= 0)
+		err = maker_own(s, &p, to->dir, m);
+	stamp_change_begin(s);
+	if (fd >= 0 && err == 0)
+		err = move_in(s, &p, to, path);
+	stamp_change_end(s);
+	if (fd >= 0 && err) {
+		unlinkat(p.dir, p.name, 0);
+		if (S_ISREG(m->mode))
+			close(fd);
+	}
+	place_close(&p);
+	return err ? err : fd;
+}
+
+int tree_make(struct store *s, const char *path, const struct tree_maker *m)
+{
+	struct place p;
+	int err = epoch_begin(&s->epoch);
+	mode_t before;
+	bool made;
+
+	if (err == 0)
+		err = place_make(s, path, &p);
+	if (err)
+		return err;
+	if (!S_ISDIR(m->mode) && !maker_is_us(s, p.dir, m) && !has_default_acl(&p)) {
+		err = make_moved(s, &p, path, m);
+		place_close(&p);
+		return err;
+	}
+	stamp_change_begin(s);
+	before = umask(m->umask);
+	err = make_at(s, &p, m);
+	if (err == -EEXIST) {
+		err = place_clear(s, &p, path);
+		if (err == 0)
+			err = make_at(s, &p, m);
+	}
+	umask(before);
+	stamp_change_end(s);
+	made = err == 0;
+	if (err == 0)
+		err = maker_own(s, &p, p.dir, m);
+	/* last: until it counts there is nothing */
+	if (err == 0 && S_ISDIR(m->mode))
+		err = mark_write(s, p.proc, MARK_DIR_LOCAL, store_number(s));
+	if (made && err)
+		unlinkat(p.dir, p.name, S_ISDIR(m->mode) ? AT_REMOVEDIR : 0);
+	place_close(&p);
+	return err;
+}
+
+int tree_make_file(struct store *s, const char *path, const struct tree_maker *m)
+{
+	const int flags = O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC;
+	struct place p;
+	int err = epoch_begin(&s->epoch), fd;
+	mode_t before;
+
+	if (err == 0)
+		err = place_make(s, path, &p);
+	if (err)
+		return err;
+	fd = maker_is_us(s, p.dir, m) ? -EOPNOTSUPP : make_moved(s, &p, path, m);
+	if (fd != -EOPNOTSUPP) {
+		place_close(&p);
+		return fd;
+	}
+	stamp_change_begin(s);
+	before = umask(m->umask);
+	fd = openat(p.dir, p.name, flags, m->mode & FILE_MODE);
+	if (fd < 0 && errno == EEXIST) {
+		err = place_clear(s, &p, path);
+		if (err == 0)
+			fd = openat(p.dir, p.name, flags, m->mode & FILE_MODE);
+	}
+	if (err == 0 && fd < 0)
+		err = -errno;
+	umask(before);
+	stamp_change_end(s);
+	if (err == 0)
+		err = maker_own(s, &p, p.dir, m);
+	if (fd >= 0 && err) {
+		unlinkat(p.dir, p.name, 0);
+		close(fd);
+	}
+	place_close(&p);
+	return err ? err : fd;
+}
+
+/* state/unlinked is made where it is not there yet. */
+static int unlinked_path(struct store *s, uint64_t number, char path[40])
+{
+	snprintf(path, 40, "/unlinked/%016" PRIx64, number);
+	return mkdirat(s->state, "unlinked", 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* Mode, ACL and group as the directory has it. */
+static int nameless_in(struct store *s, const char *dir, const char *to, struct tree_maker *m)
+{
+	int parent = path_open(s->tree, dir, O_PATH | O_DIRECTORY, 0), fd;
+	struct stat st;
+	char proc[40];
+	mode_t before;
+
+	if (parent < 0)
+		return parent;
+	if (directory_look(s, parent, &st) == 0 && (st.st_mode & S_ISGID))
+		m->gid = st.st_gid;
+	before = umask(m->umask);
+	fd = openat(parent, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, m->mode & FILE_MODE);
+	fd = fd < 0 ? -errno : fd;
+	umask(before);
+	close(parent);
+	if (fd < 0)
+		return fd;
+	snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, proc, s->state, to, AT_SYMLINK_FOLLOW) == 0)
+		return fd;
+	close(fd);
+	return -errno;
+}
+
+int tree_make_nameless(struct store *s, const char *path, const struct tree_maker *m,
+                       uint64_t *number)
+{
+	struct tree_maker own = *m;
+	uint64_t n = store_number(s);
+	char to[40];
+	int fd = unlinked_path(s, n, to), err = 0;
+	struct place p;
+
+	if (fd == 0)
+		fd = path ? nameless_in(s, path, to + 1, &own) : -EOPNOTSUPP;
+	if (fd == -EOPNOTSUPP)
+		fd = tree_make_file(s, to, m);
+	if (fd < 0)
+		return fd;
+	err = place_open(s, to, &p);
+	if (err == 0) {
+		err = maker_own(s, &p, p.dir, &own);
+		place_close(&p);
+	}
+	if (err == 0)
+		*number = n;
+	else
+		close(fd);
+	return err ? err : fd;
+}
+
+static void set_mtime(const struct place *p, int64_t ns)
+{
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, nanoseconds_split(ns)};
+
+	utimensat(p->dir, p->name, times, AT_SYMLINK_NOFOLLOW);
+}
+
+static int give(struct store *s, const struct place *p, const struct store_kept *k)
+{
+	int fd = openat(p->dir, p->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = xattrs_give(s, fd, k);
+	close(fd);
+	return err;
+}
+
+static int keep_directory(struct store *s, struct place *p, const struct store_kept *k,
+                          const struct store_origin *o)
+{
+	uint64_t id = store_number(s);
+	struct mark_disk mark;
+	struct stat st;
+	int err;
+
+	if (mkdirat(p->dir, p->name, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	if (mark_read(p, &mark) == 0) /* it counts already */
+		return mark.flags & MARK_DIR_LOCAL ? 0
+		                                   : origin_again(s, mark.id, o->ino, k->remote);
+	/* where it is by now it was not made, and inherits nothing */
+	lremovexattr(p->proc, "system.posix_acl_access");
+	lremovexattr(p->proc, "system.posix_acl_default");
+	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (!S_ISDIR(st.st_mode))
+		return -ENOTDIR;
+	err = owner_set(s, p, &st, o->mode, o->uid, o->gid, 0);
+	if (err == 0)
+		err = give(s, p, k);
+	/* an ACL may have left too little for the daemon */
+	if (err == 0 && !s->privileged && fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		err = owner_set(s, p, &st, o->mode, o->uid, o->gid, 0);
+	if (err == 0)
+		err = origin_write(s, id, o->ino, k->remote);
+	if (err)
+		return err;
+	set_mtime(p, o->mtime_ns);
+	err = mark_write(s, p->proc, MARK_DIR_KEPT, id);
+	if (err)
+		origin_remove(s, id);
+	return err;
+}
+
+/* What can carry no mark counts as soon as it is there: it is made elsewhere, and moved. */
+static int keep_other(struct store *s, const struct place *to, const char *path,
+                      const struct store_kept *k, const struct store_origin *o,
+                      const struct tree_maker *m)
+{
+	struct stat st;
+	struct place p;
+	char from[40];
+	uint64_t key = 0;
+	int err = temporary_open(s, &p, from);
+
+	if (err)
+		return err;
+	err = make_at(s, &p, m);
+	if (err) {
+		place_close(&p);
+		return err;
+	}
+	if (fstatat(p.dir, p.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		err = -errno;
+	if (err == 0)
+		err = owner_set(s, &p, &st, o->mode, o->uid, o->gid, m->rdev);
+	if (err == -EPERM && S_ISLNK(o->mode))
+		err = 0; /* its owner is the mount's from here on */
+	if (err == 0)
+		err = origin_key(p.dir, p.name, &key);
+	if (err == 0 && S_ISREG(st.st_mode))
+		err = give(s, &p, k);
+	if (err == 0) {
+		origin_remove(s, key); /* where births are not told: of another, and a crash */
+		err = origin_write(s, key, o->ino, k->remote);
+	}
+	if (err == 0) {
+		set_mtime(&p, o->mtime_ns);
+		err = move_in(s, &p, to, path);
+		if (err)
+			origin_remove(s, key);
+	}
+	if (err)
+		unlinkat(p.dir, p.name, 0);
+	place_close(&p);
+	return err == -EEXIST ? 0 : err; /* it counts already */
+}
+
+int tree_keep(struct store *s, const char *path, const struct store_kept *k,
+              const struct store_origin *o, const char *target, uint32_t rdev)
+{
+	struct tree_maker m = {
+	        .uid = o->uid,
+	        .gid = o->gid,
+	        .mode = o->mode,
+	        .rdev = rdev,
+	        .target = target,
+	};
+	struct stamp stamp;
+	struct place p;
+	int err = epoch_begin(&s->epoch);
+
+	if (err == 0)
+		err = place_make(s, path, &p);
+	if (err)
+		return err;
+	stamp_begin(s, p.dir, &stamp);
+	err = S_ISDIR(o->mode) ? keep_directory(s, &p, k, o) : keep_other(s, &p, path, k, o, &m);
+	stamp_end(s, &stamp);
+	place_close(&p);
+	return err;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/base/log.h"
+#include <glib.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include "fetch/base/pool.h"
+#include "fuse/base/human.h"
+#include "fuse/base/logfile.h"
+#include "fuse/base/logqueue.h"
+#include "fuse/base/repeats.h"
+
+enum { FLUSH_MS = 2000 };
+
+static struct {
+	bool to_file; /* else to stderr */
+	pthread_mutex_t lock;
+	struct repeats *repeats; /* under lock */
+	struct logqueue *queue;
+	struct logfile *file; /* the queue's thread's, as the next */
+	uint64_t untold;      /* lines that were lost, of which the log does not say so yet */
+	uint64_t lost;        /* atomic: all of them */
+} writer = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void log_redact(char *text)
+{
+	for (char *p = text; (p = strstr(p, "://"));) {
+		p += 3;
+		size_t length = strcspn(p, "/?# \t\n\"'<>");
+		char *at = memrchr(p, '@', length);
+		for (; at && p < at; p++)
+			*p = 'x';
+	}
+}
+
+static const char *level_name(GLogLevelFlags level)
+{
+	if (level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL))
+		return "CRITICAL";
+	if (level & G_LOG_LEVEL_WARNING)
+		return "warning";
+	if (level & G_LOG_LEVEL_MESSAGE)
+		return "notice";
+	return level & G_LOG_LEVEL_INFO ? "info" : "debug";
+}
+
+static char *format_line(GLogLevelFlags level, const char *message)
+{
+	struct timespec now;
+	struct tm tm;
+	char stamp[32];
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
+	g_autofree char *text = g_strchomp(g_strdup(message));
+	g_autofree char *clean = human_name(text);
+	log_redact(clean);
+	return g_strdup_printf("%s.%03uZ %s: %s\n", stamp, (unsigned)(now.tv_nsec / 1000000),
+	                       level_name(level), clean);
+}
+
+/* On the queue's thread. */
+static void lines_write(void *user, const char *text, size_t length, uint64_t lost)
+{
+	lost += logfile_write(writer.file, text, length);
+	__atomic_add_fetch(&writer.lost, lost, __ATOMIC_RELAXED);
+	writer.untold += lost;
+	if (!writer.untold)
+		return;
+	g_autofree char *note = g_strdup_printf(
+	        "%" G_GUINT64_FORMAT
+	        " messages were lost: the log could not be written, or not as fast as they came",
+	        writer.untold);
+	g_autofree char *line = format_line(G_LOG_LEVEL_WARNING, note);
+	if (logfile_write(writer.file, line, strlen(line)) == 0)
+		writer.untold = 0;
+}
+
+static void line_add(GLogLevelFlags level, const char *message)
+{
+	g_autofree char *line = format_line(level, message);
+	logqueue_add(writer.queue, line, strlen(line));
+}
+
+static void lines_add(const GPtrArray *messages)
+{
+	for (guint n = 0; n < messages->len; n++)
+		line_add(G_LOG_LEVEL_MESSAGE, messages->pdata[n]);
+}
+
+/* What is critical is not to be missed, and details come only where they were asked for. */
+static void message_write(GLogLevelFlags level, const char *message)
+{
+	bool always = !(level & (G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE));
+	g_autoptr(GPtrArray) before = g_ptr_array_new_with_free_func(g_free);
+	pthread_mutex_lock(&writer.lock);
+	bool pass = always || repeats_pass(writer.repeats, message, clock_now(), before);
+	lines_add(before);
+	if (pass)
+		line_add(level, message);
+	pthread_mutex_unlock(&writer.lock);
+}
+
+bool log_flush(void)
+{
+	return logqueue_flush(writer.queue, FLUSH_MS);
+}
+
+void log_end(void)
+{
+	g_autoptr(GPtrArray) before = g_ptr_array_new_with_free_func(g_free);
+	pthread_mutex_lock(&writer.lock);
+	repeats_end(writer.repeats, before);
+	lines_add(before);
+	pthread_mutex_unlock(&writer.lock);
+	log_flush();
+}
+
+void log_state(uint64_t *waiting, uint64_t *lost)
+{
+	*waiting = writer.queue ? logqueue_waiting(writer.queue) : 0;
+	*lost = __atomic_load_n(&writer.lost, __ATOMIC_RELAXED);
+}
+
+/* abort(), a failed assertion or a fault: what was logged before is the cause. */
+static void crashed(int signal_number)
+{
+	log_flush();
+	signal(signal_number, SIG_DFL);
+	raise(signal_number);
+}
+
+/* A sanitizer's handlers stay; what they say goes to standard error. */
+static void crashes_catch(void)
+{
+	static const int numbers[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+	const struct sigaction action = {.sa_handler = crashed, .sa_flags = (int)SA_RESETHAND};
+	struct sigaction before;
+	for (unsigned n = 0; n < G_N_ELEMENTS(numbers); n++)
+		if (sigaction(numbers[n], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+			sigaction(numbers[n], &action, NULL);
+}
+
+static bool dropped(GLogLevelFlags level, const char *domain)
+{
+	if (level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING))
+		return false;
+	if ((level & G_LOG_LEVEL_MESSAGE) && writer.to_file)
+		return false;
+	if (level & G_LOG_LEVEL_MESSAGE) /* stderr: as talkative as for an info */
+		level = G_LOG_LEVEL_INFO;
+	return g_log_writer_default_would_drop(level, domain);
+}
+
+static GLogWriterOutput write_fields(GLogLevelFlags level, const GLogField *fields, gsize count,
+                                     gpointer user)
+{
+	const char *message = NULL, *domain = NULL;
+	for (gsize i = 0; i < count; i++) {
+		if (strcmp(fields[i].key, "MESSAGE") == 0 && fields[i].length < 0)
+			message = fields[i].value;
+		else if (strcmp(fields[i].key, "GLIB_DOMAIN") == 0 && fields[i].length < 0)
+			domain = fields[i].value;
+	}
+	if (!message || dropped(level, domain))
+		return G_LOG_WRITER_HANDLED;
+	message_write(level, message);
+	return G_LOG_WRITER_HANDLED;
+}
+
+void log_start(const char *file, const char *store)
+{
+	writer.to_file = file != NULL;
+	writer.file = logfile_new(file, store);
+	writer.repeats = repeats_new();
+	writer.queue = logqueue_new(lines_write, NULL);
+	crashes_catch();
+	g_log_set_writer_func(write_fields, NULL, NULL);
+}

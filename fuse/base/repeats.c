@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/base/repeats.h"
+#include <string.h>
+
+enum { LINES_MAX = 64, BURST = 1000, A_SECOND = 10 };
+#define SECOND INT64_C(1000000000)
+#define QUIET_NS (60 * SECOND)
+
+struct line {
+	char *text; /* owned; NULL: unused */
+	int64_t written_ns;
+	uint64_t repeated; /* since then */
+};
+
+struct repeats {
+	struct line lines[LINES_MAX];
+	int64_t earned_ns; /* when the allowance was last added to; 0: never */
+	double allowance;  /* lines */
+	uint64_t left_out;
+};
+
+struct repeats *repeats_new(void)
+{
+	struct repeats *r = g_new0(struct repeats, 1);
+	r->allowance = BURST;
+	return r;
+}
+
+void repeats_free(struct repeats *r)
+{
+	for (unsigned i = 0; r && i < LINES_MAX; i++)
+		g_free(r->lines[i].text);
+	g_free(r);
+}
+
+static void line_end(struct line *l, GPtrArray *before)
+{
+	if (l->repeated)
+		g_ptr_array_add(before, g_strdup_printf("%" G_GUINT64_FORMAT " times more: %s",
+		                                        l->repeated, l->text));
+	g_free(l->text);
+	*l = (struct line){0};
+}
+
+/* The line with this text, else one that is free: the oldest, if all are used. */
+static struct line *line_find(struct repeats *r, const char *text, int64_t now_ns,
+                              GPtrArray *before)
+{
+	struct line *oldest = &r->lines[0];
+	for (unsigned i = 0; i < LINES_MAX; i++) {
+		struct line *l = &r->lines[i];
+		if (l->text && now_ns - l->written_ns >= QUIET_NS)
+			line_end(l, before);
+		if (l->text && strcmp(l->text, text) == 0)
+			return l;
+		if (!l->text || (oldest->text && l->written_ns < oldest->written_ns))
+			oldest = l;
+	}
+	return oldest;
+}
+
+static bool allowed(struct repeats *r, int64_t now_ns, GPtrArray *before)
+{
+	if (r->earned_ns)
+		r->allowance += (double)(now_ns - r->earned_ns) / SECOND * A_SECOND;
+	r->allowance = MIN(r->allowance, BURST);
+	r->earned_ns = now_ns;
+	if (r->allowance < 1) {
+		r->left_out++;
+		return false;
+	}
+	r->allowance--;
+	if (r->left_out)
+		g_ptr_array_add(before,
+		                g_strdup_printf("%" G_GUINT64_FORMAT
+		                                " lines were left out: too many came at once",
+		                                r->left_out));
+	r->left_out = 0;
+	return true;
+}
+
+bool repeats_pass(struct repeats *r, const char *text, int64_t now_ns, GPtrArray *before)
+{
+	struct line *l = line_find(r, text, now_ns, before);
+	if (l->text && strcmp(l->text, text) == 0) {
+		l->repeated++;
+		return false;
+	}
+	if (!allowed(r, now_ns, before))
+		return false;
+	line_end(l, before);
+	*l = (struct line){g_strdup(text), now_ns, 0};
+	return true;
+}
+
+void repeats_end(struct repeats *r, GPtrArray *before)
+{
+	for (unsigned i = 0; i < LINES_MAX; i++)
+		line_end(&r->lines[i], before);
+	if (r->left_out)
+		g_ptr_array_add(before, g_strdup_printf("%" G_GUINT64_FORMAT " lines were left out",
+		                                        r->left_out));
+	r->left_out = 0;
+}

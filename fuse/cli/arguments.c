@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <stdlib.h>
+#include <string.h>
+#include "fuse/cli/arguments.h"
+#include "fetch/base/path.h"
+#include "fetch/source/source_open.h"
+#include "fuse/cli/option.h"
+
+struct words { /* of the command line, as GOption hands them over; owned */
+	char **options, **headers, **rest;
+	char *store, *token_file, *query_file, *ca_file, *cert, *key, *log;
+	int ready_fd;
+	gboolean foreground;
+};
+
+static void words_clear(struct words *w)
+{
+	g_strfreev(w->options);
+	g_strfreev(w->headers);
+	g_strfreev(w->rest);
+	g_free(w->store);
+	g_free(w->token_file);
+	g_free(w->query_file);
+	g_free(w->ca_file);
+	g_free(w->cert);
+	g_free(w->key);
+	g_free(w->log);
+}
+
+static bool usage(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static bool usage(GError **error, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	g_autofree char *message = g_strdup_vprintf(format, args);
+	va_end(args);
+	g_set_error_literal(error, FETCH_ERROR, FETCH_USAGE, message);
+	return false;
+}
+
+static bool words_parse(int argc, char **argv, struct words *w, GError **error)
+{
+	const GOptionEntry entries[] = {
+	        {"options", 'o', 0, G_OPTION_ARG_FILENAME_ARRAY, &w->options},
+	        {"store", 0, 0, G_OPTION_ARG_FILENAME, &w->store},
+	        {"foreground", 'f', 0, G_OPTION_ARG_NONE, &w->foreground},
+	        {"header", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &w->headers},
+	        {"token-file", 0, 0, G_OPTION_ARG_FILENAME, &w->token_file},
+	        {"query-file", 0, 0, G_OPTION_ARG_FILENAME, &w->query_file},
+	        {"ca-file", 0, 0, G_OPTION_ARG_FILENAME, &w->ca_file},
+	        {"cert", 0, 0, G_OPTION_ARG_FILENAME, &w->cert},
+	        {"key", 0, 0, G_OPTION_ARG_FILENAME, &w->key},
+	        {"log", 0, 0, G_OPTION_ARG_FILENAME, &w->log},
+	        {"ready-fd", 0, 0, G_OPTION_ARG_INT, &w->ready_fd},
+	        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &w->rest},
+	        {NULL},
+	};
+	g_autoptr(GPtrArray) words = g_ptr_array_new();
+	g_ptr_array_add(words, g_strdup("lacunafs"));
+	for (int i = 0; i < argc; i++)
+		g_ptr_array_add(words, g_strdup(argv[i]));
+	g_ptr_array_add(words, NULL);
+	char **list = (char **)g_ptr_array_free(g_steal_pointer(&words), FALSE);
+	g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+	g_option_context_set_help_enabled(context, FALSE);
+	g_option_context_add_main_entries(context, entries, NULL);
+	g_autoptr(GError) cause = NULL;
+	bool parsed = g_option_context_parse_strv(context, &list, &cause);
+	g_strfreev(list);
+	return parsed || usage(error, "mount: %s", cause->message);
+}
+
+static char *absolute(const char *path)
+{
+	g_autofree char *cwd = g_path_is_absolute(path) ? NULL : g_get_current_dir();
+	/* ".." is left as it is: behind a symbolic link it is not what it looks like */
+	g_autofree char *whole = cwd ? g_build_filename(cwd, path, NULL) : g_strdup(path);
+	size_t length = strlen(whole);
+	while (length > 1 && whole[length - 1] == '/')
+		whole[--length] = '\0';
+	return g_steal_pointer(&whole);
+}
+
+/* A path or dir:PATH made absolute; another scheme's URL as it is. */
+static char *absolute_url(const char *url)
+{
+	size_t scheme = strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	                            "0123456789+.-");
+	if (g_ascii_strncasecmp(url, "dir:", 4) == 0 && url[4]) {
+		g_autofree char *path = absolute(url + 4);
+		return g_strconcat("dir:", path, NULL);
+	}
+	return g_ascii_isalpha(url[0]) && url[scheme] == ':' ? g_strdup(url) : absolute(url);
+}
+
+static char *resolved(const char *path)
+{
+	g_autofree char *whole = absolute(path);
+	char *real = realpath(whole, NULL);
+	if (!real)
+		return g_steal_pointer(&whole);
+	char *copy = g_strdup(real);
+	free(real);
+	return copy;
+}
+
+/* A file that need not be there yet. */
+static char *resolved_file(const char *path)
+{
+	g_autofree char *directory = g_path_get_dirname(path);
+	g_autofree char *name = g_path_get_basename(path);
+	g_autofree char *real = resolved(directory);
+	return g_build_filename(real, name, NULL);
+}
+
+/* CACHE/lacunafs/http_mirror.example_tree-0123456789abcdef */
+static char *default_store(const char *source)
+{
+	const char *cache = g_getenv("XDG_CACHE_HOME");
+	g_autofree char *user = path_home();
+	g_autofree char *home = g_build_filename(user, ".cache", NULL);
+	GString *name = g_string_new(NULL);
+	for (const char *p = source; *p && name->len < 80; p++)
+		if (g_ascii_isalnum(*p) || strchr(".-", *p))
+			g_string_append_c(name, *p);
+		else if (name->len && name->str[name->len - 1] != '_')
+			g_string_append_c(name, '_');
+	g_autofree char *hash = g_compute_checksum_for_string(G_CHECKSUM_SHA256, source, -1);
+	g_string_append_printf(name, "-%.16s", hash);
+	g_autofree char *file = g_string_free(name, FALSE);
+	return g_build_filename(cache && g_path_is_absolute(cache) ? cache : home, "lacunafs", file,
+	                        NULL);
+}
+
+static bool header_check(const char *header, GError **error)
+{
+	const char *colon = strchr(header, ':');
+	bool ok = colon && colon > header;
+	for (const char *p = header; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f || (p < colon && *p == ' '))
+			ok = false;
+	return ok || usage(error, "--header: expects \"NAME: VALUE\" on one line");
+}
+
+/* What cannot be parsed may hold credentials anywhere: then it is not quoted. */
+static bool source_take(struct settings *s, const char *url, GError **error)
+{
+	g_autoptr(GError) cause = NULL;
+	s->url = absolute_url(url);
+	s->source = source_canonical(s->url, &cause);
+	if (cause && !strstr(cause->message, url) && !strpbrk(url, "@?"))
+		g_prefix_error(&cause, "%s: ", url);
+	if (cause)
+		g_propagate_error(error, g_steal_pointer(&cause));
+	return s->source != NULL;
+}
+
+static bool is_given(const char *word, const char *what, GError **error)
+{
+	return !word || word[0] || usage(error, "mount: %s must not be empty", what);
+}
+
+static bool words_take(struct words *w, struct settings *s, GError **error)
+{
+	unsigned count = w->rest ? g_strv_length(w->rest) : 0;
+	if (count != 2)
+		return usage(error, count < 2 ? "mount: expects SOURCE and MOUNTPOINT"
+		                              : "mount: expects SOURCE and MOUNTPOINT only");
+	for (char **o = w->options; o && *o; o++)
+		if (!option_parse(s, *o, error))
+			return false;
+	for (char **h = w->headers; h && *h; h++)
+		if (!header_check(*h, error))
+			return false;
+	if (!w->rest[0][0] || !w->rest[1][0])
+		return usage(error, "mount: SOURCE and MOUNTPOINT must not be empty");
+	/* "$UNSET" in a script is none of the defaults */
+	if (!is_given(w->store, "--store", error) || !is_given(w->log, "--log", error) ||
+	    !is_given(w->token_file, "--token-file", error) ||
+	    !is_given(w->ca_file, "--ca-file", error))
+		return false;
+	if (!source_take(s, w->rest[0], error))
+		return false;
+	s->source_options.wait_ms = s->wait_ms;
+	if (s->owner_named && s->source_options.own)
+		return usage(error, "-o owner=me: excludes uid= and gid=");
+	if (s->owner_named && g_str_has_prefix(s->source, "dir:"))
+		return usage(error, "-o uid=, gid=: this source has owners of its own; -o owner=me "
+		                    "makes all of it yours");
+	s->mountpoint = resolved(w->rest[1]);
+	g_autofree char *named = g_steal_pointer(&s->store); /* -o store= */
+	const char *store = w->store ? w->store : named;
+	s->store = store ? resolved(store) : default_store(s->source);
+	s->foreground = w->foreground;
+	s->ready_fd = w->ready_fd;
+	s->source_options.headers = g_steal_pointer(&w->headers);
+	s->source_options.token_file = w->token_file ? absolute(w->token_file) : NULL;
+	s->source_options.query_file = w->query_file ? absolute(w->query_file) : NULL;
+	s->source_options.ca_file = w->ca_file ? absolute(w->ca_file) : NULL;
+	s->source_options.cert_file = w->cert ? absolute(w->cert) : NULL;
+	s->source_options.key_file = w->key ? absolute(w->key) : NULL;
+	s->log = w->log ? resolved_file(w->log) : NULL;
+	return true;
+}
+
+struct settings *settings_parse(int argc, char **argv, GError **error)
+{
+	struct settings *s = g_new0(struct settings, 1);
+	s->fuse_options = g_ptr_array_new_with_free_func(g_free);
+	option_defaults(s);
+	struct words words = {.ready_fd = -1};
+	g_autoptr(GError) cause = NULL;
+	bool ok = words_parse(argc, argv, &words, &cause) && words_take(&words, s, &cause);
+	words_clear(&words);
+	if (ok)
+		return s;
+	g_strdelimit(cause->message, "\n\r", ' '); /* of the arguments it quotes */
+	g_propagate_error(error, g_steal_pointer(&cause));
+	settings_free(s);
+	return NULL;
+}
+
+void settings_free(struct settings *s)
+{
+	if (!s)
+		return;
+	g_free(s->url);
+	g_free(s->source);
+	g_free(s->mountpoint);
+	g_free(s->store);
+	g_free(s->log);
+	g_ptr_array_unref(s->fuse_options);
+	g_strfreev(s->source_options.headers);
+	g_free(s->source_options.token_file);
+	g_free(s->source_options.index_timezone);
+	g_free(s->source_options.query_file);
+	g_free(s->source_options.ca_file);
+	g_free(s->source_options.cert_file);
+	g_free(s->source_options.key_file);
+	g_free(s);
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "fuse/base/log.h"
+#include "fuse/base/logfile.h"
+#include "fuse/base/mounts.h"
+#include "fuse/cli/arguments.h"
+#include "fuse/cli/unmounting.h"
+#include "fuse/cli/verb.h"
+#include "fuse/daemon/daemon.h"
+#include "fuse/daemon/mountpoint.h"
+
+static const char help[] =
+        "Usage: lacunafs mount SOURCE MOUNTPOINT [OPTION]...\n"
+        "SOURCE: a path, dir:PATH, http://... or https://...\n"
+        "  --store DIR        keep fetched data in DIR (default: below ~/.cache/lacunafs)\n"
+        "  -f, --foreground   stay in the foreground\n"
+        "  --header \"N: V\"    send this header with every request; may be repeated\n"
+        "  --token-file FILE  bearer token; --query-file FILE: query of each request\n"
+        "  --ca-file FILE     more trusted CAs; --cert FILE [--key FILE]: client's own\n"
+        "  --log FILE         log to FILE (default: STORE/state/log)\n"
+        "  --ready-fd FD      with -f: write a byte to FD when the mount is ready\n"
+        "  -o, --options X,Y  options below; others go to libfuse: ro, allow_other, ...\n"
+        "    chunk_size=64K        unit of a fetch  passthrough=auto    or no\n"
+        "    readahead=32M         per reader       prefetch=64M        for all readers\n"
+        "    connect_timeout=5s    to a server      stall_timeout=10s   without progress\n"
+        "    wait_timeout=30s      per call         retries=3           per request\n"
+        "    listing_ttl=300s      then revalidate  connections=16      per host\n"
+        "    index_names=2000000   per index page   index_bytes=256M    per index page\n"
+        "    index_memory=1G       for all pages    index_timezone=UTC  of index pages\n"
+        "    filemode=0755         if not given     dirmode=0755        if not given\n"
+        "    etag=yes              no: dates only   owner=source        me: own all files\n"
+        "    uid=N, gid=N          if not given     inode32             ids below 2^32\n"
+        "    auth=basic            or digest        netrc=yes, cookies=yes   or no\n"
+        "    threads=0             0: automatic     spin=100us          before sleeping\n"
+        "    exec_writes=deny      or allow         store=DIR           same as --store\n"
+        "    handler_lost=wait     deny or source   end_epoch           verify all data\n"
+        "    handler_timeout=60s   per event        overlays=auto       above this mount\n";
+
+static bool fail(GError **error, int code, const char *what, const char *why)
+{
+	g_set_error(error, LOCAL_ERROR, code, "%s: %s", what, why);
+	return false;
+}
+
+static bool below(const char *path, const char *directory)
+{
+	size_t length = strlen(directory);
+	return strncmp(path, directory, length) == 0 &&
+	       (path[length] == '/' || path[length] == '\0' || directory[length - 1] == '/');
+}
+
+/* The directory that is there of the store, or the one that it will be made in. */
+static bool store_place_check(const struct settings *s, const GPtrArray *mounts, GError **error)
+{
+	g_autofree char *there = g_strdup(s->store);
+	struct stat st;
+	bool found;
+	while (!(found = stat(there, &st) == 0) && errno == ENOENT && strcmp(there, "/") != 0) {
+		char *parent = g_path_get_dirname(there);
+		g_free(there);
+		there = parent;
+	}
+	const struct mount *m =
+	        found ? mounts_of_device(mounts, major(st.st_dev), minor(st.st_dev)) : NULL;
+	if (!m)
+		return true;
+	g_autofree char *why = g_strdup_printf(
+	        "a store cannot lie in a lacunafs mount (%s, of %s); choose another --store",
+	        m->point, m->source);
+	return fail(error, EINVAL, s->store, why);
+}
+
+static bool mountpoint_check(const struct settings *s, GError **error)
+{
+	struct stat st;
+	if (!unmount_dead(s->mountpoint, error))
+		return false;
+	if (stat(s->mountpoint, &st) != 0)
+		return fail(error, errno, s->mountpoint, g_strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return fail(error, ENOTDIR, s->mountpoint, "not a directory");
+	g_autoptr(GPtrArray) mounts = mounts_read(error);
+	if (!mounts || !mountpoint_is_free(s->mountpoint, error))
+		return false;
+	if (s->log && below(s->log, s->mountpoint))
+		return fail(error, EINVAL, s->log,
+		            "the log would lie under the mountpoint, out of its own reach");
+	if (!store_place_check(s, mounts, error))
+		return false;
+	if (below(s->store, s->mountpoint))
+		return fail(error, EINVAL, s->store,
+		            "the store would lie under the mountpoint, out of its own reach");
+	return true;
+}
+
+/* A tree that contains its own mount, or its own store, would never end. A mount over its own
+ * source is fine: what is below is open by then. */
+static bool source_check(const struct settings *s, GError **error)
+{
+	const char *source = g_str_has_prefix(s->source, "dir:") ? s->source + 4 : NULL;
+	if (!source)
+		return true;
+	g_autofree char *point = realpath(s->mountpoint, NULL);
+	const char *mountpoint = point ? point : s->mountpoint;
+	if (below(mountpoint, source) && strcmp(mountpoint, source) != 0)
+		return fail(error, EINVAL, s->mountpoint,
+		            "the mountpoint would lie inside of the source");
+	if (below(s->store, source))
+		return fail(error, EINVAL, s->store, "the store would lie inside of the source");
+	return true;
+}
+
+static bool file_check(const char *file, GError **error)
+{
+	return !file || access(file, R_OK) == 0 || fail(error, errno, file, g_strerror(errno));
+}
+
+static bool device_check(GError **error)
+{
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return fail(error, errno, "/dev/fuse", g_strerror(errno));
+	close(fd);
+	if (geteuid() == 0)
+		return true;
+	g_autofree char *helper = g_find_program_in_path("fusermount3");
+	return helper || fail(error, ENOENT, "fusermount3",
+	                      "not found; without root it does the mounting (package fuse3)");
+}
+
+static bool places_check(const struct settings *s, GError **error)
+{
+	g_autofree char *parent = g_path_get_dirname(s->store);
+	if (g_mkdir_with_parents(parent, 0700) != 0)
+		return fail(error, errno, parent, g_strerror(errno));
+	if (!s->log)
+		return true;
+	int fd = logfile_open(s->log, error);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* ps(1) shows argv to everybody. */
+static void argv_hide(int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++) {
+		char *value = NULL;
+		log_redact(argv[i]);
+		if (g_str_has_prefix(argv[i], "--header="))
+			value = argv[i] + strlen("--header=");
+		else if (i > 0 && strcmp(argv[i - 1], "--header") == 0)
+			value = argv[i];
+		if (value)
+			memset(value, 'x', strlen(value));
+	}
+}
+
+static int run(int argc, char **argv)
+{
+	g_autoptr(GError) error = NULL;
+	struct settings *s = settings_parse(argc, argv, &error);
+	argv_hide(argc, argv);
+	if (!s) {
+		verb_complain("%s", error->message);
+		return g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE : EXIT_FAILED;
+	}
+	bool ok = mountpoint_check(s, &error) && source_check(s, &error) &&
+	          file_check(s->source_options.token_file, &error) &&
+	          file_check(s->source_options.query_file, &error) &&
+	          file_check(s->source_options.ca_file, &error) &&
+	          file_check(s->source_options.cert_file, &error) &&
+	          file_check(s->source_options.key_file, &error) && device_check(&error) &&
+	          places_check(s, &error);
+	if (ok && s->foreground)
+		ok = daemon_foreground(s, &error);
+	else if (ok)
+		ok = daemon_background(s, &error);
+	if (!ok)
+		verb_complain("%s", error->message);
+	settings_free(s);
+	return ok                                                 ? EXIT_OK
+	       : g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE
+	                                                          : EXIT_FAILED;
+}
+
+const struct verb verb_mount = {"mount", run, help};

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <errno.h>
+#include <sys/stat.h>
+#include <time.h>
+#include "fuse/control/filler.h"
+#include "fuse/inode/inode.h"
+#include "fuse/inode/inode_content.h"
+#include "fuse/inode/inode_table.h"
+#include "fuse/inode/server.h"
+
+enum {
+	WINDOW_MIN = 256 << 10,
+	WINDOW_FIRST = 1 << 20,
+	WINDOW_MAX = 32 << 20,
+	TICK_NS = 100000000,
+};
+
+struct filler_slot {
+	struct fill_wait wait;
+	struct filler *filler;
+	struct inode *inode;     /* a reference; NULL: the slot is free */
+	struct content *content; /* a reference */
+	uint64_t next, window;   /* asked for: [next, +window) */
+	uint64_t before;         /* bytes present at the start */
+	uint64_t seen;           /* bytes present when the window was asked for */
+	int64_t asked_ns;
+	bool waiting; /* between fill_want() and landed; under the lock */
+	bool landed;  /* under the lock */
+	int error;    /* of the wait; under the lock until it has landed */
+};
+
+struct filler {
+	struct server *server;
+	const struct filler_ops *ops;
+	void *user;
+	const uint64_t *inos;
+	size_t count, taken;
+	unsigned active;
+	uint64_t bytes, fetched; /* of files that have had their line */
+	bool unwanted;
+	pthread_mutex_t lock;
+	pthread_cond_t landing;
+	struct filler_slot slots[FILLER_SLOTS];
+};
+
+static void wait_done(struct fill_wait *w, int error)
+{
+	struct filler_slot *slot =
+	        (struct filler_slot *)((char *)w - offsetof(struct filler_slot, wait));
+	struct filler *f = slot->filler;
+	pthread_mutex_lock(&f->lock);
+	slot->error = error;
+	slot->landed = true;
+	pthread_cond_signal(&f->landing);
+	pthread_mutex_unlock(&f->lock);
+}
+
+static uint64_t bytes_present(struct content *c)
+{
+	struct content_info info = {0};
+	content_info(c, 0, &info);
+	uint64_t bytes = info.complete ? info.size : MIN(info.present * info.chunk_size, info.size);
+	content_info_clear(&info);
+	return bytes;
+}
+
+static void tell(struct filler *f, const struct filler_line *line)
+{
+	if (!f->unwanted && !f->ops->line(f->user, line))
+		f->unwanted = true;
+}
+
+static void slot_finish(struct filler_slot *slot, int error)
+{
+	struct filler *f = slot->filler;
+	struct content_info info = {0};
+	content_info(slot->content, 0, &info);
+	uint64_t present = bytes_present(slot->content);
+	struct filler_line line = {
+	        .ino = slot->inode->ino,
+	        .bytes = present,
+	        .fetched = present > slot->before ? present - slot->before : 0,
+	        .error = error,
+	        .cause = error ? info.cause : NULL,
+	};
+	f->bytes += line.bytes;
+	f->fetched += line.fetched;
+	tell(f, &line);
+	content_info_clear(&info);
+	content_unref(slot->content);
+	inode_put(f->server, slot->inode);
+	slot->content = NULL;
+	slot->inode = NULL;
+	f->active--;
+}
+
+/* Asks for windows until one has to be waited for, or the file ends. */
+static void slot_advance(struct filler_slot *slot)
+{
+	uint64_t size = content_size(slot->content);
+	while (slot->next < size) {
+		slot->wait = (struct fill_wait){
+		        .offset = slot->next,
+		        .length = MIN(slot->window, size - slot->next),
+		        .done = wait_done,
+		};
+		slot->seen = bytes_present(slot->content);
+		slot->asked_ns = clock_now();
+		slot->waiting = true;
+		int error = fill_want(slot->content, &slot->wait, slot->window);
+		if (error == -EINPROGRESS)
+			return;
+		slot->waiting = false;
+		if (error) {
+			slot_finish(slot, -error);
+			return;
+		}
+		slot->next += MIN(slot->window, size - slot->next);
+	}
+	slot_finish(slot, !size || content_complete(slot->content) ? 0 : EIO);
+}
+
+static void slot_land(struct filler_slot *slot)
+{
+	int64_t took_ms = (clock_now() - slot->asked_ns) / 1000000;
+	bool moved = bytes_present(slot->content) > slot->seen;
+	slot->waiting = false;
+	slot->landed = false;
+	if (slot->error && !moved) {
+		slot_finish(slot, slot->error);
+		return;
+	}
+	if (!slot->error)
+		slot->next += slot->wait.length;
+	if (!slot->error && took_ms < 1000)
+		slot->window = MIN(slot->window * 2, WINDOW_MAX);
+	else if (slot->error || took_ms > 5000)
+		slot->window = MAX(slot->window / 2, WINDOW_MIN);
+	slot_advance(slot);
+}
+
+static void slot_start(struct filler_slot *slot, uint64_t ino)
+{
+	struct filler *f = slot->filler;
+	struct inode *inode = inode_find(f->server->inodes, ino);
+	if (!inode || !S_ISREG(inode->type)) {
+		if (inode)
+			inode_put(f->server, inode);
+		tell(f, &(struct filler_line){.ino = ino,
+		                              .error = inode ? EINVAL : ENOENT,
+		                              .cause = inode ? "not a regular file"
+		                                             : "not known to the mount"});
+		return;
+	}
+	if (inode->born) { /* made here: nothing of it can be absent */
+		pthread_mutex_lock(&inode->lock);
+		struct filler_line line = {.ino = ino, .bytes = inode->size};
+		pthread_mutex_unlock(&inode->lock);
+		inode_put(f->server, inode);
+		f->bytes += line.bytes;
+		tell(f, &line);
+		return;
+	}
+	slot->inode = inode;
+	slot->content = inode_open_content(f->server, inode);
+	slot->next = 0;
+	slot->window = WINDOW_FIRST;
+	slot->before = 0;
+	f->active++;
+	int error = content_open(slot->content);
+	if (error) {
+		slot_finish(slot, -error);
+		return;
+	}
+	slot->before = bytes_present(slot->content);
+	slot_advance(slot);
+}
+
+static struct filler_slot *slot_free(struct filler *f)
+{
+	for (unsigned i = 0; i < FILLER_SLOTS; i++)
+		if (!f->slots[i].inode)
+			return &f->slots[i];
+	return NULL;
+}
+
+static struct filler_slot *landed_locked(struct filler *f)
+{
+	for (unsigned i = 0; i < FILLER_SLOTS; i++)
+		if (f->slots[i].landed)
+			return &f->slots[i];
+	return NULL;
+}
+
+/* The next slot that has landed; NULL after a tick without one. */
+static struct filler_slot *filler_wait(struct filler *f)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += TICK_NS;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&f->lock);
+	struct filler_slot *slot = landed_locked(f);
+	while (!slot && pthread_cond_timedwait(&f->landing, &f->lock, &until) != ETIMEDOUT)
+		slot = landed_locked(f);
+	pthread_mutex_unlock(&f->lock);
+	return slot;
+}
+
+static void filler_progress(struct filler *f)
+{
+	struct filler_line line = {.bytes = f->bytes, .fetched = f->fetched};
+	for (unsigned i = 0; i < FILLER_SLOTS; i++) {
+		struct filler_slot *slot = &f->slots[i];
+		if (!slot->inode)
+			continue;
+		uint64_t present = bytes_present(slot->content);
+		line.bytes += present;
+		line.fetched += present > slot->before ? present - slot->before : 0;
+	}
+	tell(f, &line);
+}
+
+/* Takes every wait back; one that cannot be is about to land. */
+static void filler_cancel(struct filler *f)
+{
+	for (unsigned i = 0; i < FILLER_SLOTS; i++) {
+		struct filler_slot *slot = &f->slots[i];
+		if (!slot->inode)
+			continue;
+		if (slot->waiting && !fill_cancel(f->server->fill, &slot->wait)) {
+			pthread_mutex_lock(&f->lock);
+			while (!slot->landed)
+				pthread_cond_wait(&f->landing, &f->lock);
+			pthread_mutex_unlock(&f->lock);
+		}
+		slot_finish(slot, ECANCELED);
+	}
+}
+
+static void filler_loop(struct filler *f)
+{
+	int64_t told = clock_now(), asked = told;
+	while (!f->unwanted && (f->active || f->taken < f->count)) {
+		struct filler_slot *slot;
+		while (f->taken < f->count && (slot = slot_free(f)) && !f->unwanted)
+			slot_start(slot, f->inos[f->taken++]);
+		if (f->active && (slot = filler_wait(f)))
+			slot_land(slot);
+		int64_t now = clock_now();
+		if (now - asked >= TICK_NS) {
+			asked = now;
+			f->unwanted = f->unwanted || !f->ops->wanted(f->user);
+		}
+		if (now - told >= 10 * (int64_t)TICK_NS) {
+			told = now;
+			filler_progress(f);
+		}
+	}
+}
+
+void filler_run(struct server *s, const uint64_t *inos, size_t count, const struct filler_ops *ops,
+                void *user)
+{
+	struct filler *f = g_new0(struct filler, 1);
+	*f = (struct filler){.server = s, .ops = ops, .user = user, .inos = inos, .count = count};
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_condattr_t attributes;
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&f->landing, &attributes);
+	pthread_condattr_destroy(&attributes);
+	for (unsigned i = 0; i < FILLER_SLOTS; i++)
+		f->slots[i].filler = f;
+	filler_loop(f);
+	filler_cancel(f);
+	if (!f->unwanted)
+		filler_progress(f);
+	pthread_cond_destroy(&f->landing);
+	pthread_mutex_destroy(&f->lock);
+	g_free(f);
+}

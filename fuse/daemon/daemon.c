@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "fuse/daemon/daemon.h"
+#include "fuse/base/exit_status.h"
+#include "fuse/base/log.h"
+#include "fuse/base/streams.h"
+#include "fuse/daemon/serve.h"
+
+static bool fail(GError **error, const char *what)
+{
+	int code = errno;
+	g_set_error(error, LOCAL_ERROR, code, "%s: %s", what, g_strerror(code));
+	return false;
+}
+
+bool daemon_foreground(const struct settings *s, GError **error)
+{
+	if (s->ready_fd != -1 && fcntl(s->ready_fd, F_GETFD) < 0) {
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
+		            "--ready-fd: %d is not an open descriptor", s->ready_fd);
+		return false;
+	}
+	signal(SIGXFSZ, SIG_IGN);
+	log_start(s->log, NULL);
+	bool ok = server_run(s, s->ready_fd, error) == 0;
+	log_end();
+	return ok;
+}
+
+/* stderr is the way to the parent until the log is open; what anybody writes to it before
+ * the mount answers (fusermount3, a sanitizer) is part of the cause. */
+static int child_run(const struct settings *s, int ready_fd, int cause_fd)
+{
+	g_autofree char *file =
+	        s->log ? g_strdup(s->log) : g_build_filename(s->store, "state", "log", NULL);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int result_fd = fcntl(cause_fd, F_DUPFD_CLOEXEC, 3);
+	if (chdir("/") != 0)
+		_exit(1);
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(cause_fd, STDERR_FILENO);
+	close(cause_fd);
+	close(null);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* the log may be as long as the limit */
+	log_start(file, s->log ? NULL : s->store);
+	streams_follow();
+	g_autoptr(GError) error = NULL;
+	int status = server_run(s, ready_fd, &error);
+	if (status) {
+		g_warning("%s", error->message);
+		dprintf(result_fd, "\nlacunafs: %s\n", error->message);
+	}
+	log_end();
+	close(result_fd);
+	return g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE : status;
+}
+
+/* A symbol of this kind is all a signal handler can reach. */
+static volatile sig_atomic_t child_pid;
+
+static void forward(int signal_number)
+{
+	if (child_pid > 0)
+		kill((pid_t)child_pid, SIGTERM);
+}
+
+static char *read_to_end(int fd)
+{
+	GString *text = g_string_new(NULL);
+	char buffer[4096];
+	ssize_t n;
+	while ((n = read(fd, buffer, sizeof(buffer))) > 0 || (n < 0 && errno == EINTR))
+		if (n > 0 && text->len < 65536)
+			g_string_append_len(text, buffer, n);
+	return g_string_free(text, FALSE);
+}
+
+/* The last line the child marked as its cause; else everything it said, and how it ended. */
+static void cause_set(const char *said, int status, GError **error)
+{
+	bool usage = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_USAGE;
+	const char *marked = g_strrstr(said, "\nlacunafs: ");
+	if (marked) {
+		g_autofree char *line = g_strchomp(g_strdup(marked + strlen("\nlacunafs: ")));
+		g_set_error_literal(error, usage ? FETCH_ERROR : LOCAL_ERROR,
+		                    usage ? (int)FETCH_USAGE : EIO, line);
+		return;
+	}
+	g_autofree char *text = g_strstrip(g_strdup(said));
+	g_autofree char *end =
+	        WIFSIGNALED(status) ? g_strdup_printf("was ended by signal %d (%s)",
+	                                              WTERMSIG(status), strsignal(WTERMSIG(status)))
+	                            : g_strdup_printf("ended with status %d", WEXITSTATUS(status));
+	g_set_error(error, LOCAL_ERROR, EIO, "the daemon %s%s%s", end, *text ? ": " : "", text);
+}
+
+static bool parent_wait(pid_t child, int ready_fd, int cause_fd, GError **error)
+{
+	const struct sigaction action = {.sa_handler = forward};
+	struct sigaction int_before, term_before;
+	char byte;
+	ssize_t n;
+	child_pid = child;
+	sigaction(SIGINT, &action, &int_before);
+	sigaction(SIGTERM, &action, &term_before);
+	while ((n = read(ready_fd, &byte, 1)) < 0 && errno == EINTR)
+		;
+	int status = 0;
+	if (n <= 0) {
+		g_autofree char *said = read_to_end(cause_fd);
+		while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+			;
+		cause_set(said, status, error);
+	}
+	child_pid = 0;
+	sigaction(SIGINT, &int_before, NULL);
+	sigaction(SIGTERM, &term_before, NULL);
+	return n > 0;
+}
+
+bool daemon_background(const struct settings *s, GError **error)
+{
+	int ready[2], cause[2];
+	/* whoever waits for the end of an inherited pipe must not wait for the mount's */
+	close_range(3, ~0U, 0);
+	if (pipe2(ready, O_CLOEXEC) != 0)
+		return fail(error, "pipe");
+	if (pipe2(cause, O_CLOEXEC) != 0) {
+		fail(error, "pipe");
+		close(ready[0]);
+		close(ready[1]);
+		return false;
+	}
+	pid_t child = fork();
+	if (child == 0) {
+		close(ready[0]);
+		close(cause[0]);
+		exit(child_run(s, ready[1], cause[1]));
+	}
+	if (child < 0)
+		fail(error, "fork");
+	close(ready[1]);
+	close(cause[1]);
+	bool ok = child > 0 && parent_wait(child, ready[0], cause[0], error);
+	close(ready[0]);
+	close(cause[0]);
+	return ok;
+}

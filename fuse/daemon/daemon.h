@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Running a mount in this process, or in one that outlives it. */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include "fuse/base/settings.h"
+
+/* Until unmounted. */
+bool daemon_foreground(const struct settings *s, GError **error);
+/* Returns in the parent only: true when the mount answers, else with the cause the child
+ * gave. SIGINT and SIGTERM meanwhile are the child's end. */
+bool daemon_background(const struct settings *s, GError **error);

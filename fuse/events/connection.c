@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* One handler's connection: events out, answers and marks in. What it sends comes from outside:
+ * each message is checked, and one that is not as lacuna/precontent.h says ends the connection. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "fetch/source/wrap/brought.h"
+#include "fuse/events/commits.h"
+#include "fuse/events/registry_private.h"
+#include "fuse/inode/numbers.h"
+#include "fuse/inode/server.h"
+
+/* Many descriptors are on their way to their handlers: the kernel takes more when some are read. */
+#define AGAIN_MS 5
+/* So long a scratch file is tried for, each time anew, before events are denied for the want of it
+ */
+#define LACKS_NS INT64_C(1000000000)
+/* The same READ again follows at once */
+#define REFUSAL_NS INT64_C(20000000)
+/* Marks that wait */
+#define POSTPONED_MAX 1024
+
+/* With a descriptor, whole or not at all: it is one packet's worth of a stream. */
+static bool message_send(int socket, const void *message, int fd)
+{
+	struct iovec io = {(void *)message, ((const struct lacuna_message *)message)->length};
+	union {
+		char data[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1};
+	if (fd >= 0) {
+		m.msg_control = control.data;
+		m.msg_controllen = sizeof control.data;
+		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+		*c = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
+		                      .cmsg_type = SCM_RIGHTS,
+		                      .cmsg_len = CMSG_LEN(sizeof(int))};
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	}
+	return sendmsg(socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+/* Who brings nothing cannot write to it. */
+static int reopened(int fd)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static bool event_send(struct handler *h, struct event *e)
+{
+	if (e->fd < 0)
+		return false;
+	if (h->content && !e->brought)
+		e->brought = brought_list(e->fd, e->message->size);
+	int fd = h->content ? reopened(e->fd) : e->fd;
+	bool sent = fd >= 0 && message_send(h->fd, e->message, fd);
+	if (h->content && fd >= 0)
+		close(fd);
+	return sent;
+}
+
+/* The first that lacks its file; its number in *id. */
+static struct event *lacking_locked(struct handler *h, uint64_t *id, uint64_t *size)
+{
+	struct event *e = g_queue_peek_head(&h->unsent);
+	if (!e || e->fd >= 0)
+		return NULL;
+	*id = e->message->header.id;
+	*size = e->message->size;
+	return e;
+}
+
+/* By the handler's thread, which alone sends what had none when it was asked: with no lock, since
+ * the disk may stall. Meanwhile the event may be withdrawn. false: none can be made. */
+static bool scratch_supply_locked(struct handler *h)
+{
+	struct registry *all = h->all;
+	uint64_t id, size, now_id, now_size;
+	if (!lacking_locked(h, &id, &size))
+		return true;
+	pthread_mutex_unlock(&all->lock);
+	int fd = store_scratch(all->server->store, size);
+	pthread_mutex_lock(&all->lock);
+	struct event *e = lacking_locked(h, &now_id, &now_size);
+	if (fd < 0 && h->lacks_ns == 0)
+		h->lacks_ns = clock_now();
+	h->lacks_error = -MIN(fd, 0);
+	if (fd < 0)
+		return false;
+	h->lacks_ns = 0;
+	if (e && now_id == id)
+		e->fd = fd;
+	else
+		close(fd);
+	return true;
+}
+
+/* false: not all. */
+static bool send_all_locked(struct handler *h)
+{
+	bool all = false;
+	while (scratch_supply_locked(h) && !(all = handler_flush_locked(h)) &&
+	       !g_queue_is_empty(&h->unsent) &&
+	       ((struct event *)g_queue_peek_head(&h->unsent))->fd < 0)
+		;
+	return all;
+}
+
+bool handler_flush_locked(struct handler *h)
+{
+	GList *link;
+	while ((link = h->unsent.head) && h->sent.length < IN_FLIGHT_MAX) {
+		struct event *e = link->data;
+		if (!event_send(h, e))
+			return false;
+		e->until_ns = clock_now() + (int64_t)h->all->server->settings->handler_ms * 1000000;
+		g_queue_unlink(&h->unsent, link);
+		g_queue_push_tail_link(&h->sent, link);
+	}
+	return true;
+}
+
+/* Of what it sent. A handler that reads none of them in the time it has for an event is lost. */
+static void result_send(struct handler *h, uint64_t id, int error)
+{
+	const struct lacuna_result r = {
+	        .header = {.length = sizeof r, .type = LACUNA_RESULT, .id = id},
+	        .error = (uint32_t)error,
+	};
+	struct pollfd p = {.fd = h->fd, .events = POLLOUT};
+	if (message_send(h->fd, &r, -1) || errno != EAGAIN)
+		return;
+	if (poll(&p, 1, (int)h->all->server->settings->handler_ms) <= 0 ||
+	    !message_send(h->fd, &r, -1))
+		shutdown(h->fd, SHUT_RDWR);
+}
+
+static bool error_is_allowed(uint32_t verdict, uint32_t error)
+{
+	static const int allowed[] = {0, EPERM, EIO, EBUSY, ETXTBSY, EAGAIN, ENOSPC, EDQUOT};
+	for (size_t n = 0; n < G_N_ELEMENTS(allowed); n++)
+		if (error == (uint32_t)allowed[n])
+			return verdict == LACUNA_DENY || error == 0;
+	return false;
+}
+
+/* What was allowed in mode holes has to be there. */
+static bool event_brought(const struct event *e)
+{
+	struct extent x;
+	return e->fd >= 0 &&
+	       brought_around(e->fd, e->offset, e->offset + e->length, e->message->size, &x);
+}
+
+/* The next that it wants, or the end: 0 or EIO. */
+static int event_answered_locked(struct handler *h, struct event *e, const struct lacuna_answer *a)
+{
+	struct registry *all = h->all;
+	struct ended ended = {e, VERDICT_DENY, a->error ? (int)a->error : EPERM};
+	h->answered++;
+	h->denied += a->verdict == LACUNA_DENY;
+	e->passed = h->rank;
+	e->by = h;
+	if (e->brought)
+		brought_limit(e->fd, e->message->size, e->brought);
+	if (a->verdict != LACUNA_DENY) {
+		e->fetch |= a->verdict == LACUNA_FETCH && !h->content;
+		e->allowed |= a->verdict == LACUNA_ALLOW && !h->content;
+		if (event_pass_locked(all, e, &ended))
+			return 0;
+	}
+	bool lacks = !e->every && ended.verdict == VERDICT_ALLOW && !event_brought(e);
+	if (lacks) {
+		g_message("handler \"%s\" (pid %d) allowed /%.*s without supplying all of "
+		          "%" G_GUINT64_FORMAT "+%" G_GUINT64_FORMAT,
+		          h->name, (int)h->pid, (int)e->message->path_length, e->message->path,
+		          e->offset, e->length);
+		ended = (struct ended){e, VERDICT_DENY, EIO};
+	}
+	if (e->cached && ended.verdict == VERDICT_DENY)
+		refusals_note(
+		        &all->refusals,
+		        (struct refusal){.ino = e->ino,
+		                         .offset = e->offset,
+		                         .end = e->offset + e->length,
+		                         .tid = e->cause.pid,
+		                         .left = e->message->operation == LACUNA_FAULT ? 2 : 1,
+		                         .error = ended.error},
+		        REFUSAL_NS);
+	pthread_mutex_unlock(&all->lock);
+	event_end(all, &ended);
+	pthread_mutex_lock(&all->lock);
+	return lacks ? EIO : 0;
+}
+
+static int answer(struct handler *h, const struct lacuna_answer *a)
+{
+	if (a->verdict < LACUNA_ALLOW || a->verdict > LACUNA_DENY ||
+	    !error_is_allowed(a->verdict, a->error))
+		return EINVAL;
+	struct event *e = NULL;
+	pthread_mutex_lock(&h->all->lock);
+	for (GList *l = h->sent.head; l && !e; l = l->next) {
+		struct event *sent = l->data;
+		if (sent->message->header.id == a->header.id)
+			e = sent;
+	}
+	int err = ENOENT;
+	if (e) {
+		g_queue_unlink(&h->sent, &e->link);
+		e->with = NULL;
+		err = event_answered_locked(h, e, a);
+	}
+	bool more = !g_queue_is_empty(&h->unsent);
+	if (more)
+		send_all_locked(h);
+	pthread_mutex_unlock(&h->all->lock);
+	return err;
+}
+
+/* false: what was brought before comes before, and is not there yet. */
+static bool mark_try(struct handler *h, const struct lacuna_mark *m)
+{
+	uint64_t ino = numbers_inner(h->all->server->numbers, m->ino);
+	bool fewer = m->flags == LACUNA_MARK_FLUSH ||
+	             !(m->flags & LACUNA_MARK_IGNORE) != !(m->flags & LACUNA_MARK_REMOVE);
+	int err = !fewer                         ? 0
+	          : m->scope == LACUNA_MARK_FILE ? commits_state(h->all->commits, ino)
+	          : commits_any(h->all->commits) ? EINPROGRESS
+	                                         : 0;
+	if (err == EINPROGRESS)
+		return false;
+	if (err == 0) {
+		pthread_mutex_lock(&h->all->lock);
+		err = marks_set(h->marks, m->scope, m->flags, ino);
+		pthread_mutex_unlock(&h->all->lock);
+	}
+	result_send(h, m->header.id, err);
+	return true;
+}
+
+/* In their order. What a commit waits for may be an answer of this handler: it is listened to
+ * meanwhile. */
+static void marks_take(struct handler *h)
+{
+	struct lacuna_mark *m;
+	pthread_mutex_lock(&h->all->lock);
+	h->postpones = !g_queue_is_empty(&h->postponed);
+	pthread_mutex_unlock(&h->all->lock);
+	while ((m = g_queue_peek_head(&h->postponed)) && mark_try(h, m))
+		g_free(g_queue_pop_head(&h->postponed));
+}
+
+static void mark(struct handler *h, const struct lacuna_mark *m)
+{
+	if (h->postponed.length >= POSTPONED_MAX)
+		result_send(h, m->header.id, EAGAIN);
+	else
+		g_queue_push_tail(&h->postponed, g_memdup2(m, sizeof *m));
+	marks_take(h);
+}
+
+/* false: the connection is over. */
+static bool message_take(struct handler *h, const struct lacuna_message *m)
+{
+	int err;
+	if (m->type == LACUNA_ANSWER && m->length == sizeof(struct lacuna_answer)) {
+		err = answer(h, (const struct lacuna_answer *)m);
+		if (err)
+			result_send(h, m->id, err);
+		return true;
+	}
+	if (m->type == LACUNA_MARK && m->length == sizeof(struct lacuna_mark)) {
+		mark(h, (const struct lacuna_mark *)m);
+		return true;
+	}
+	h->leaves = m->type == LACUNA_DETACH && m->length == sizeof(struct lacuna_message);
+	if (!h->leaves)
+		result_send(h, 0, EPROTO);
+	return false;
+}
+
+/* Whole messages of what has been received; the rest stays. */
+static bool messages_take(struct handler *h, uint8_t *buffer, size_t *length)
+{
+	size_t at = 0;
+	struct lacuna_message m;
+	while (*length - at >= sizeof m) {
+		memcpy(&m, buffer + at, sizeof m);
+		if (m.length < sizeof m || m.length > LACUNA_MESSAGE_MAX) {
+			result_send(h, 0, EPROTO);
+			return false;
+		}
+		if (*length - at < m.length)
+			break;
+		uint64_t aligned[LACUNA_MESSAGE_MAX / sizeof(uint64_t)];
+		memcpy(aligned, buffer + at, m.length);
+		at += m.length;
+		if (!message_take(h, (const struct lacuna_message *)aligned))
+			return false;
+	}
+	memmove(buffer, buffer + at, *length - at);
+	*length -= at;
+	return true;
+}
+
+/* Until the first answer that is due, or may be of what others send meanwhile: they do not wake us.
+ */
+static int time_left(struct handler *h, bool blocked)
+{
+	int64_t most = MIN(1000, h->all->server->settings->handler_ms);
+	pthread_mutex_lock(&h->all->lock);
+	const struct event *e = g_queue_peek_head(&h->sent);
+	int64_t left = e ? (e->until_ns - clock_now()) / 1000000 + 1 : most;
+	pthread_mutex_unlock(&h->all->lock);
+	return blocked ? AGAIN_MS : (int)CLAMP(left, 0, most);
+}
+
+/* `heard_ns`: all that it had sent by then has been looked at. Who never stops sending is late
+ * after twice the time. */
+static bool late(struct handler *h, int64_t heard_ns)
+{
+	int64_t more = (int64_t)h->all->server->settings->handler_ms * 1000000;
+	pthread_mutex_lock(&h->all->lock);
+	const struct event *e = g_queue_peek_head(&h->sent);
+	bool is = e && (e->until_ns <= heard_ns || e->until_ns + more <= clock_now());
+	if (is)
+		g_warning("handler \"%s\" (pid %d) has not answered event %" G_GUINT64_FORMAT
+		          " of /%.*s in time, and counts as lost",
+		          h->name, (int)h->pid, e->message->header.id, (int)e->message->path_length,
+		          e->message->path);
+	pthread_mutex_unlock(&h->all->lock);
+	return is;
+}
+
+/* What cannot be given to the handler, for there is nothing to bring bytes in: no descriptor, no
+ * space. */
+static void unsendable_end(struct handler *h)
+{
+	struct registry *all = h->all;
+	struct event *e;
+	do {
+		pthread_mutex_lock(&all->lock);
+		e = h->lacks_ns && clock_now() - h->lacks_ns > LACKS_NS
+		            ? g_queue_peek_head(&h->unsent)
+		            : NULL;
+		int err = h->lacks_error;
+		if (e) {
+			g_queue_unlink(&h->unsent, &e->link);
+			e->with = NULL;
+			h->denied++;
+		}
+		pthread_mutex_unlock(&all->lock);
+		if (!e)
+			return;
+		g_warning("handler \"%s\" is not asked for /%.*s: no scratch file: %s", h->name,
+		          (int)e->message->path_length, e->message->path, g_strerror(err));
+		bool told = err == ENOSPC || err == EDQUOT;
+		event_end(all, &(struct ended){e, VERDICT_DENY, told ? err : EIO});
+	} while (e);
+}
+
+static void converse(struct handler *h)
+{
+	uint8_t buffer[2 * LACUNA_MESSAGE_MAX];
+	size_t length = 0;
+	uint64_t count;
+	int64_t heard_ns = 0;
+	while (!late(h, heard_ns)) {
+		marks_take(h);
+		pthread_mutex_lock(&h->all->lock);
+		bool blocked = !send_all_locked(h);
+		pthread_mutex_unlock(&h->all->lock);
+		if (blocked)
+			unsendable_end(h);
+		struct pollfd p[2] = {{.fd = h->fd, .events = POLLIN},
+		                      {.fd = h->wake, .events = POLLIN}};
+		int64_t now = clock_now();
+		if (poll(p, 2, time_left(h, blocked)) < 0 && errno != EINTR)
+			return;
+		if (p[1].revents && read(h->wake, &count, sizeof count) < 0)
+			g_debug("handlers: woken by nobody");
+		if (!p[0].revents) {
+			heard_ns = now;
+			continue;
+		}
+		ssize_t n = recv(h->fd, buffer + length, sizeof buffer - length, MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+			return;
+		length += (size_t)MAX(n, 0);
+		if (!messages_take(h, buffer, &length))
+			return;
+	}
+}
+
+static void handler_stop(struct handler *h)
+{
+	struct registry *all = h->all;
+	enum handler_lost policy = all->server->settings->handler_lost;
+	pthread_mutex_lock(&all->lock);
+	bool leaves = h->leaves || h->dismissed;
+	bool stays = !leaves && policy != HANDLER_LOST_SOURCE && marks_count(h->marks) > 0;
+	h->serving = h->postpones = false;
+	shutdown(h->fd, SHUT_RDWR); /* it is told now; leaving may take a moment */
+	h->draining = !stays;
+	h->fd = -1;
+	if (h->wake >= 0)
+		close(h->wake);
+	h->wake = -1;
+	pthread_cond_broadcast(&all->changed);
+	if (!leaves && !all->stopped && marks_count(h->marks) > 0)
+		g_message("handler \"%s\" (pid %d) is lost: pending requests %s", h->name,
+		          (int)h->pid,
+		          policy == HANDLER_LOST_WAIT   ? "wait for the next handler of that name"
+		          : policy == HANDLER_LOST_DENY ? "fail"
+		                                        : "go to the source");
+	g_autoptr(GArray) over = stays ? handler_unload_locked(h, true) : NULL;
+	pthread_mutex_unlock(&all->lock);
+	for (guint n = 0; over && n < over->len; n++)
+		event_end(all, &g_array_index(over, struct ended, n));
+	if (!stays && handler_leave(h))
+		handler_free(h);
+}
+
+void handler_serve(struct handler *h)
+{
+	pthread_mutex_lock(&h->all->lock);
+	h->serving = true;
+	pthread_mutex_unlock(&h->all->lock);
+	converse(h);
+	g_queue_clear_full(&h->postponed, g_free);
+	handler_stop(h);
+}

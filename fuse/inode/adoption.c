@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/inode/adoption.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "fetch/base/nanoseconds.h"
+#include "fuse/inode/claim.h"
+#include "fuse/inode/inode_content.h"
+#include "fuse/inode/inode_table.h"
+#include "fuse/inode/mishap.h"
+#include "fuse/inode/names.h"
+#include "fuse/inode/notify.h"
+#include "fuse/inode/server.h"
+
+void content_released(void *user, struct content *c, void *owner)
+{
+	struct server *s = user;
+	struct inode *i = owner;
+	struct mishap last = {.ino = i->ino};
+	last.error = content_failure(c, &last.cause, &last.at_ns);
+	if (last.error)
+		mishaps_note(s->mishaps, last);
+	pthread_mutex_lock(&i->lock);
+	if (i->content == c)
+		i->content = NULL;
+	pthread_mutex_unlock(&i->lock);
+	inode_put(user, i);
+}
+
+char *content_path_now(void *user, struct content *c)
+{
+	return inode_path(user, content_owner(c));
+}
+
+void content_completed(void *user, struct content *c)
+{
+	struct inode *i = content_owner(c);
+	bool lasts = content_lasts(c);
+	pthread_mutex_lock(&i->lock);
+	i->complete = lasts;
+	i->version = content_version(c);
+	i->number = content_number(c);
+	i->behind = false; /* what was not whole was not in passthrough */
+	pthread_mutex_unlock(&i->lock);
+}
+
+/* The listing is older than the file: whoever looks next shall see the newer one. */
+void content_changed(void *user, struct content *c)
+{
+	struct server *s = user;
+	struct inode *i = content_owner(c);
+	g_autofree char *name = NULL;
+	struct inode *parent = inode_parent(s, i, &name);
+	pthread_mutex_lock(&i->lock);
+	i->outdated = true;
+	pthread_mutex_unlock(&i->lock);
+	struct directory *d = inode_open_directory(s, parent);
+	directory_doubt(d, name);
+	directory_expire(d);
+	notifier_inode(s->notifier, inode_id(parent), false);
+	inode_put(s, parent);
+}
+
+/* A listing may tell the size of a directory, and link to it without a slash. */
+void content_is_directory(void *user, struct content *c)
+{
+	struct server *s = user;
+	g_autofree char *name = NULL;
+	struct inode *parent = inode_parent(s, content_owner(c), &name);
+	if (directory_found(inode_open_directory(s, parent), name)) {
+		notifier_entry(s->notifier, inode_id(parent), name);
+		notifier_inode(s->notifier, inode_id(parent), true);
+	}
+	inode_put(s, parent);
+}
+
+static bool same_attributes(const struct inode *i, const struct listing_entry *e)
+{
+	return i->size == e->size && i->mtime_ns == e->mtime_ns && i->mode == e->mode &&
+	       i->uid == e->uid && i->gid == e->gid && i->nlink == e->nlink;
+}
+
+static void take_attributes_locked(struct inode *i, const struct listing_entry *e)
+{
+	i->mode = i->type | (e->mode & ~S_IFMT);
+	i->uid = e->uid;
+	i->gid = e->gid;
+	i->nlink = e->nlink;
+	if (i->size != e->size)
+		i->untold = INODE_UNTOLD;
+	i->size = e->size;
+	i->mtime_ns = e->mtime_ns;
+}
+
+/* Other bytes. The kernel has forgotten the old ones, and their size, before the next open. */
+static enum adoption adopt_claimed(struct server *s, struct inode *i, const struct listing_entry *e)
+{
+	int err;
+	if (inode_version(s, i, &err) || err)
+		return ADOPT_NEVER;
+	pthread_mutex_lock(&i->lock);
+	bool busy = i->content; /* a walk began to fetch it */
+	i->outdated = busy;
+	if (!busy) {
+		take_attributes_locked(i, e);
+		i->complete = e->size == 0;
+		i->version = 0;
+		i->keep_cache = false;
+	}
+	pthread_mutex_unlock(&i->lock);
+	if (!busy)
+		notifier_inode_now(s->notifier, inode_id(i));
+	return busy ? ADOPT_LATER : ADOPTED;
+}
+
+enum adoption inode_adopt(struct server *s, struct inode *i, const struct listing_entry *e)
+{
+	bool regular = S_ISREG(i->type);
+	pthread_mutex_lock(&i->lock);
+	if (i->local) {
+		pthread_mutex_unlock(&i->lock);
+		return ADOPTED;
+	}
+	bool same_bytes = !regular || (i->size == e->size && i->mtime_ns == e->mtime_ns);
+	bool claimed = !same_bytes && claim_try_locked(i);
+	i->outdated = !same_bytes && !claimed;
+	if (same_bytes && !same_attributes(i, e))
+		take_attributes_locked(i, e);
+	pthread_mutex_unlock(&i->lock);
+	if (same_bytes)
+		return ADOPTED;
+	if (!claimed)
+		return ADOPT_LATER;
+	enum adoption adopted = adopt_claimed(s, i, e);
+	claim_end(s, i);
+	return adopted;
+}
+
+static bool same_entry(const struct listing_entry *a, const struct listing_entry *b)
+{
+	return a->ino == b->ino && a->size == b->size && a->mtime_ns == b->mtime_ns &&
+	       a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->nlink == b->nlink;
+}
+
+/* The kernel may forget the inode before it looks the name up again, and with it goes what the
+ * listing does not say. */
+void inode_list_held(struct server *s, struct inode *i)
+{
+	g_autofree char *path = inode_path(s, i);
+	struct store_probe probe;
+	uint32_t index;
+	struct inode *parent = NULL;
+	struct listing *l = inode_listed_in(s, i, &index, &parent);
+	if (l && listing_at(l, index)->ino == i->ino &&
+	    store_probe(s->store, path, i->ino, &probe) == 0) {
+		pthread_mutex_lock(&i->lock);
+		if (!i->local && i->size == probe.size)
+			i->mtime_ns = probe.mtime_ns;
+		pthread_mutex_unlock(&i->lock);
+		directory_resolve(inode_open_directory(s, parent), l, index, probe.size, true,
+		                  probe.mtime_ns);
+	}
+	if (l)
+		listing_unref(l);
+	inode_put(s, parent);
+}
+
+/* An entry differs from what it was. A file of which something is present keeps what it
+ * says of itself: the listing is made to agree, so that the next look-up does too. */
+static void entry_changed(struct server *s, struct inode *dir, struct directory *d,
+                          struct listing *after, uint32_t index)
+{
+	const struct listing_entry *e = listing_at(after, index);
+	const char *name = listing_name(after, e);
+	struct inode *i = inode_find(s->inodes, e->ino);
+	if (i && S_ISREG(e->mode) && !(e->flags & LISTING_SIZE_EXACT)) {
+		/* The next look-up asks for its size; until then it is what it was. */
+		if (s->session)
+			notifier_entry(s->notifier, inode_id(dir), name);
+	} else if (i && i->type == (e->mode & S_IFMT)) {
+		enum adoption adopted = inode_adopt(s, i, e);
+		if (adopted == ADOPT_NEVER) {
+			struct stat st;
+			inode_stat(i, &st);
+			directory_resolve(d, after, index, st.st_size, true,
+			                  nanoseconds(st.st_mtim));
+		} else if (adopted == ADOPTED) {
+			notifier_inode(s->notifier, inode_id(i), !S_ISREG(i->type));
+		}
+	} else if (S_ISREG(e->mode)) {
+		g_autofree char *path = inode_path(s, dir);
+		g_autofree char *full =
+		        path[0] ? g_strconcat(path, "/", name, NULL) : g_strdup(name);
+		struct store_probe probe;
+		if (store_probe(s->store, full, e->ino, &probe) == 0)
+			directory_resolve(d, after, index, probe.size, true, probe.mtime_ns);
+	}
+	inode_put(s, i);
+}
+
+char *directory_local_path(void *user, struct directory *d)
+{
+	struct server *s = user;
+	struct inode *i = inode_find(s->inodes, (uintptr_t)directory_owner(d));
+	char *path = i ? inode_path(s, i) : NULL;
+	inode_put(s, i);
+	return path;
+}
+
+/* Where it has been all along, its parent's listing is the second witness. Elsewhere there is none
+ * here. */
+enum vanished directory_vanished(void *user, struct directory *d)
+{
+	struct server *s = user;
+	struct inode *i = inode_find(s->inodes, (uintptr_t)directory_owner(d));
+	struct inode *parent = i && i->local ? inode_parent(s, i, NULL) : NULL;
+	g_autofree char *above = parent ? inode_remote(s, parent) : NULL;
+	g_autofree char *own = g_path_get_dirname(directory_path(d));
+	enum vanished vanished = parent ? VANISHED_ASK : VANISHED_NOT;
+	if (above && strcmp(above, strcmp(own, ".") == 0 ? "" : own) == 0) {
+		struct directory *up = inode_open_directory(s, parent);
+		g_autofree char *name = g_path_get_basename(directory_path(d));
+		struct listing *l = directory_listing(up, NULL);
+		uint32_t index;
+		bool listed =
+		        l && listing_find(l, name, &index) && S_ISDIR(listing_at(l, index)->mode);
+		vanished = l && !listed ? VANISHED : VANISHED_NOT;
+		if (listed)
+			directory_expire(up); /* one of the two is older */
+		listing_unref(l);
+	}
+	inode_put(s, parent);
+	inode_put(s, i);
+	return vanished;
+}
+
+/* The source has something new by a name that counts here. What follows the source says so itself,
+ * when it is read; what was changed here stays, and that is told, once a change. */
+static void both_changed(struct server *s, struct inode *dir, const char *name)
+{
+	struct tree_node node;
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	int err = tree_look(s->store, path, &node);
+	pthread_rwlock_unlock(&s->names);
+	if (err)
+		return;
+	if (S_ISREG(node.st.st_mode) && (node.kind == TREE_LOCAL || node.mixed)) {
+		struct mishap told = {
+		        .ino = node.st.st_ino,
+		        .error = ESTALE,
+		        .at_ns = clock_realtime(),
+		        .cause = g_strdup("changed at the source, too: the local version stays"),
+		};
+		g_message("/%s %s", path, told.cause);
+		mishaps_note(s->mishaps, told);
+	}
+	tree_node_clear(&node);
+}
+
+void directory_changed(void *user, struct directory *d, struct listing *before,
+                       struct listing *after)
+{
+	struct server *s = user;
+	if (!before)
+		return;
+	struct inode *dir = inode_find(s->inodes, (uintptr_t)directory_owner(d));
+	if (!dir)
+		return;
+	uint64_t id = inode_id(dir);
+	bool names_changed = false;
+	for (uint32_t n = 0; n < listing_count(after); n++) {
+		const struct listing_entry *e = listing_at(after, n);
+		uint32_t old;
+		bool known = listing_find(before, listing_name(after, e), &old);
+		uint32_t at;
+		if (known && same_entry(listing_at(before, old), e))
+			continue;
+		enum child child = directory_child(d, after, listing_name(after, e), &at);
+		if (child == CHILD_LOCAL)
+			both_changed(s, dir, listing_name(after, e));
+		if (child != CHILD_REMOTE)
+			continue; /* what is here counts */
+		if (known)
+			entry_changed(s, dir, d, after, n);
+		/* Another file by that name: of another kind, or put in its place by a rename */
+		bool other = known && (listing_at(before, old)->ino != e->ino ||
+		                       ((listing_at(before, old)->mode ^ e->mode) & S_IFMT) != 0);
+		if ((!known || other) && s->session) {
+			notifier_entry(s->notifier, id, listing_name(after, e));
+			names_changed = true;
+		}
+	}
+	for (uint32_t n = 0; n < listing_count(before); n++) {
+		const char *name = listing_name(before, listing_at(before, n));
+		uint32_t index;
+		if (!listing_find(after, name, &index) && s->session) {
+			notifier_entry(s->notifier, id, name);
+			names_changed = true;
+		}
+	}
+	/* The kernel's copy of the directory goes before anybody hears of the new listing. And
+	 * once more after the names, which wait for the directory: for who was still copying the
+	 * old listing. */
+	if (names_changed) {
+		notifier_inode_now(s->notifier, id);
+		notifier_inode(s->notifier, id, true);
+	}
+	inode_put(s, dir);
+}

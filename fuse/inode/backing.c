@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/inode/backing.h"
+#include <errno.h>
+#include <linux/types.h>
+#include <sys/ioctl.h>
+#include "fuse/inode/server.h"
+
+/* linux/fuse.h of 6.9 and later; bookworm's is older */
+struct backing_map {
+	__s32 fd;
+	__u32 flags;
+	__u64 padding;
+};
+#define BACKING_OPEN _IOW(229, 1, struct backing_map)
+#define BACKING_CLOSE _IOW(229, 2, __u32)
+
+struct backing {
+	int device;
+	unsigned keep;
+	const char *unusable; /* static; atomic */
+	pthread_mutex_t lock;
+	GQueue kept; /* of struct inode (borrowed): an id, no handle; oldest first */
+};
+
+struct backing *backing_new(int device, unsigned keep, const char *unusable)
+{
+	struct backing *b = g_new0(struct backing, 1);
+	b->device = device;
+	b->keep = keep;
+	b->unusable = unusable;
+	pthread_mutex_init(&b->lock, NULL);
+	g_queue_init(&b->kept);
+	return b;
+}
+
+const char *backing_unusable(const struct backing *b)
+{
+	return __atomic_load_n(&b->unusable, __ATOMIC_ACQUIRE);
+}
+
+void backing_probe(struct backing *b)
+{
+	/* Privilege comes first, then the descriptor: EBADF says that a good one would do. */
+	struct backing_map map = {.fd = -1};
+	if (!b->unusable && ioctl(b->device, BACKING_OPEN, &map) < 0 && errno == EPERM)
+		__atomic_store_n(&b->unusable,
+		                 "it takes CAP_SYS_ADMIN in the initial user namespace",
+		                 __ATOMIC_RELEASE);
+}
+
+static void id_close(struct backing *b, int32_t id)
+{
+	/* Fails only where the connection has gone, and the ids with it. */
+	(void)ioctl(b->device, BACKING_CLOSE, &id);
+}
+
+static void unqueue_locked(struct backing *b, struct inode *i)
+{
+	if (i->backing_link)
+		g_queue_delete_link(&b->kept, g_steal_pointer(&i->backing_link));
+}
+
+void backing_free(struct backing *b)
+{
+	for (struct inode *i; (i = g_queue_pop_head(&b->kept));) {
+		i->backing_link = NULL;
+		id_close(b, i->backing_id);
+		i->backing_id = 0;
+	}
+	pthread_mutex_destroy(&b->lock);
+	g_free(b);
+}
+
+bool backing_kept(struct backing *b, struct inode *i)
+{
+	pthread_mutex_lock(&b->lock);
+	bool kept = i->backing_id > 0;
+	pthread_mutex_unlock(&b->lock);
+	return kept;
+}
+
+int backing_acquire(struct backing *b, struct inode *i, int fd)
+{
+	pthread_mutex_lock(&b->lock);
+	int32_t id = i->backing_id;
+	unqueue_locked(b, i);
+	pthread_mutex_unlock(&b->lock);
+	if (id > 0)
+		return 0;
+	struct backing_map map = {.fd = fd};
+	id = ioctl(b->device, BACKING_OPEN, &map);
+	if (id <= 0)
+		return id < 0 ? errno : EIO;
+	pthread_mutex_lock(&b->lock);
+	i->backing_id = id;
+	pthread_mutex_unlock(&b->lock);
+	return 0;
+}
+
+void backing_release(struct backing *b, struct inode *i)
+{
+	int32_t surplus = 0;
+	pthread_mutex_lock(&b->lock);
+	g_queue_push_tail(&b->kept, i);
+	i->backing_link = b->kept.tail;
+	if (b->kept.length > b->keep) {
+		struct inode *oldest = g_queue_pop_head(&b->kept);
+		oldest->backing_link = NULL;
+		surplus = oldest->backing_id;
+		oldest->backing_id = 0;
+	}
+	pthread_mutex_unlock(&b->lock);
+	if (surplus)
+		id_close(b, surplus);
+}
+
+static int32_t kept_take(struct backing *b)
+{
+	int32_t id = 0;
+	pthread_mutex_lock(&b->lock);
+	struct inode *i = g_queue_pop_head(&b->kept);
+	if (i) {
+		i->backing_link = NULL;
+		id = i->backing_id;
+		i->backing_id = 0;
+	}
+	pthread_mutex_unlock(&b->lock);
+	return id;
+}
+
+void backing_spare(struct backing *b)
+{
+	for (int32_t id; (id = kept_take(b)) != 0;)
+		id_close(b, id);
+}
+
+void backing_drop(struct backing *b, struct inode *i)
+{
+	pthread_mutex_lock(&b->lock);
+	unqueue_locked(b, i);
+	int32_t id = i->backing_id;
+	i->backing_id = 0;
+	pthread_mutex_unlock(&b->lock);
+	if (id > 0)
+		id_close(b, id);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/inode/departure.h"
+#include <errno.h>
+#include <sys/stat.h>
+#include "fuse/inode/local.h"
+#include "fuse/inode/names.h"
+#include "fuse/inode/server.h"
+
+/* Nobody tells who has a fifo open, or the descriptor of a symlink; it is not worth a local object
+ * that a symlink may be remembered. */
+static bool in_use(const struct inode *i)
+{
+	if (S_ISREG(i->type))
+		return i->handles > 0 || i->opening > 0;
+	return !S_ISDIR(i->type) && (i->local || !S_ISLNK(i->type));
+}
+
+/* Has it names that are in the store alone? What has several remote ones is found by its index. */
+static bool has_unknown(const struct inode *i, const struct departure *d)
+{
+	return !d->last && !i->indexed && !names_has_aliases(i);
+}
+
+int departure_prepare(struct server *s, struct inode *i, bool replaced, struct departure *out)
+{
+	struct departure d = {0};
+	int err = S_ISREG(i->type) && !i->local && i->nlink > 1 ? inode_keep(s, i) : 0;
+	if (err)
+		return err;
+	pthread_rwlock_rdlock(&s->names);
+	bool aliases = names_has_aliases(i);
+	d.last = i->local ? i->nlink <= 1 : !aliases;
+	bool unknown = has_unknown(i, &d);
+	pthread_rwlock_unlock(&s->names);
+	if (unknown || (d.last && (in_use(i) || (replaced && i->local && S_ISREG(i->type))))) {
+		d.number = tree_number(s->store);
+		err = inode_keep(s, i);
+	}
+	if (err == 0)
+		*out = d;
+	return err;
+}
+
+bool departure_stands_locked(const struct inode *i, const struct departure *d)
+{
+	return d->number || !(d->last ? in_use(i) : has_unknown(i, d));
+}
+
+struct inode *departure_done_locked(struct inode *i, struct inode *dir, const char *name,
+                                    struct departure *d)
+{
+	struct inode *dropped = names_remove_locked(i, dir, name);
+	if (!i->nameless || (i->indexed && !d->last))
+		return dropped;
+	d->gone = d->last && !d->number ? i->ino : 0;
+	/* it may have one still, of when it was nameless before: that goes */
+	struct inode_extra *x = inode_extra_locked(i);
+	uint64_t before = x->unlinked;
+	x->unlinked = d->number;
+	d->number = before;
+	if (d->last) {
+		i->indexed = false;
+		i->nlink = 0;
+	}
+	return dropped;
+}
+
+void departure_end(struct server *s, struct departure *d)
+{
+	if (d->number)
+		tree_orphan_drop(s->store, d->number);
+	if (d->gone)
+		s->inode_gone(s, d->gone);
+}
+
+bool inode_is_gone(struct server *s, const struct inode *i)
+{
+	pthread_rwlock_rdlock(&s->names);
+	bool gone = i->nameless && !i->indexed && !(i->extra && i->extra->unlinked);
+	pthread_rwlock_unlock(&s->names);
+	return gone;
+}

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/inode/inode_table.h"
+#include <string.h>
+#include <sys/stat.h>
+#include "fetch/store/tree/tree.h"
+#include "fuse/inode/backing.h"
+#include "fuse/inode/ledger.h"
+#include "fuse/inode/names.h"
+#include "fuse/inode/numbers.h"
+#include "fuse/inode/server.h"
+#include "fuse/inode/unlinked.h"
+
+struct inode_table {
+	pthread_mutex_t lock;
+	GHashTable *by_ino; /* set of struct inode (borrowed), by ino */
+	GPtrArray *slots;   /* index → struct inode (borrowed), NULL = free */
+	GArray *free_slots; /* of uint32_t */
+	struct ledger ledger;
+	struct numbers *numbers;
+	uint64_t count;
+};
+
+static guint inode_hash(gconstpointer p)
+{
+	uint64_t ino = ((const struct inode *)p)->ino;
+	return (guint)(ino ^ (ino >> 32));
+}
+
+static gboolean inode_equal(gconstpointer a, gconstpointer b)
+{
+	return ((const struct inode *)a)->ino == ((const struct inode *)b)->ino;
+}
+
+struct inode_table *inode_table_new(struct numbers *numbers)
+{
+	struct inode_table *t = g_new0(struct inode_table, 1);
+	t->numbers = numbers;
+	if (ledger_open(&t->ledger) < 0) {
+		g_free(t);
+		return NULL;
+	}
+	pthread_mutex_init(&t->lock, NULL);
+	t->by_ino = g_hash_table_new(inode_hash, inode_equal);
+	t->slots = g_ptr_array_new();
+	t->free_slots = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+	return t;
+}
+
+uint64_t inode_id(const struct inode *i)
+{
+	/* The root is index 0, generation 0: FUSE_ROOT_ID */
+	return ((uint64_t)i->generation << 32) | (i->index + UINT64_C(1));
+}
+
+static struct inode *slot_locked(struct inode_table *t, uint64_t nodeid)
+{
+	uint64_t index = (nodeid & UINT32_MAX) - 1;
+	if (index >= t->slots->len)
+		return NULL;
+	struct inode *i = t->slots->pdata[index];
+	return i && i->generation == nodeid >> 32 ? i : NULL;
+}
+
+struct inode *inode_get(struct inode_table *t, uint64_t nodeid)
+{
+	pthread_mutex_lock(&t->lock);
+	struct inode *i = slot_locked(t, nodeid);
+	if (i)
+		i->refs++;
+	pthread_mutex_unlock(&t->lock);
+	return i;
+}
+
+struct inode *inode_ref(struct inode_table *t, struct inode *i)
+{
+	pthread_mutex_lock(&t->lock);
+	i->refs++;
+	pthread_mutex_unlock(&t->lock);
+	return i;
+}
+
+struct inode *inode_parent(struct server *s, const struct inode *i, char **name)
+{
+	struct inode_table *t = s->inodes;
+	pthread_mutex_lock(&t->lock);
+	pthread_rwlock_rdlock(&s->names);
+	struct inode *parent = i->parent;
+	if (parent)
+		parent->refs++;
+	if (name)
+		*name = g_strdup(i->name);
+	pthread_rwlock_unlock(&s->names);
+	pthread_mutex_unlock(&t->lock);
+	return parent;
+}
+
+static struct inode *find_locked(struct inode_table *t, uint64_t ino)
+{
+	struct inode key = {.ino = ino};
+	return g_hash_table_lookup(t->by_ino, &key);
+}
+
+struct inode *inode_find(struct inode_table *t, uint64_t ino)
+{
+	pthread_mutex_lock(&t->lock);
+	struct inode *i = find_locked(t, ino);
+	if (i)
+		i->refs++;
+	pthread_mutex_unlock(&t->lock);
+	return i;
+}
+
+static struct inode *insert_locked(struct inode_table *t, struct inode *parent, const char *name,
+                                   const struct listing_entry *e, uint64_t ino)
+{
+	uint32_t index;
+	if (t->free_slots->len > 0) {
+		index = g_array_index(t->free_slots, uint32_t, t->free_slots->len - 1);
+		g_array_set_size(t->free_slots, t->free_slots->len - 1);
+	} else {
+		if (t->slots->len >= LEDGER_ENTRIES)
+			return NULL;
+		index = t->slots->len;
+		g_ptr_array_add(t->slots, NULL);
+	}
+	struct inode *i = g_new0(struct inode, 1);
+	i->name = g_strdup(name);
+	pthread_mutex_init(&i->lock, NULL);
+	i->ino = ino;
+	i->shown = numbers_shown(t->numbers, ino);
+	i->index = index;
+	i->generation = t->ledger.entries[index].generation;
+	i->type = e->mode & S_IFMT;
+	i->mode = e->mode;
+	i->uid = e->uid;
+	i->gid = e->gid;
+	i->nlink = e->nlink;
+	i->rdev = e->rdev;
+	i->size = e->size;
+	i->mtime_ns = e->mtime_ns;
+	i->complete = S_ISREG(e->mode) && e->size == 0;
+	i->keep_cache = true;
+	i->behind = true; /* a daemon that was killed may have left some */
+	i->hashed = true;
+	i->parent = parent;
+	if (parent)
+		parent->refs++;
+	t->slots->pdata[index] = i;
+	t->ledger.entries[index].ino = ino;
+	t->ledger.entries[index].parent = parent ? parent->index : 0;
+	g_hash_table_add(t->by_ino, i);
+	t->count++;
+	return i;
+}
+
+/* `ino`: nothing of it is left */
+static void unlinked_collect(struct inode *i, uint64_t ino, GArray **unlinked)
+{
+	if (!i->extra || !i->extra->unlinked)
+		return;
+	struct unlinked one = {i->extra->unlinked, ino};
+	if (!*unlinked)
+		*unlinked = g_array_new(FALSE, FALSE, sizeof(struct unlinked));
+	g_array_append_val(*unlinked, one);
+	i->extra->unlinked = 0;
+}
+
+/* The file is known by another name. */
+static void intern_alias_locked(struct server *s, struct inode *i, struct inode *parent,
+                                const char *name)
+{
+	parent->refs++;
+	pthread_rwlock_wrlock(&s->names);
+	struct inode *before = names_add_locked(i, parent, name);
+	pthread_rwlock_unlock(&s->names);
+	if (before)
+		before->refs--; /* it has other users: a child's name was just looked up in it */
+}
+
+/* What had lost its last known name has another: counted with it until here. */
+static void drop_unlinked(struct server *s, struct inode *i)
+{
+	pthread_rwlock_wrlock(&s->names);
+	if (!i->nameless && i->extra && i->extra->unlinked) {
+		tree_orphan_drop(s->store, i->extra->unlinked);
+		i->extra->unlinked = 0;
+	}
+	pthread_rwlock_unlock(&s->names);
+}
+
+struct inode *inode_intern(struct server *s, struct inode *parent, const char *name,
+                           const struct listing_entry *e, bool lookup)
+{
+	struct inode_table *t = s->inodes;
+	bool found_again = false;
+	uint64_t ino = e->ino;
+	pthread_mutex_lock(&t->lock);
+	struct inode *i;
+	while ((i = find_locked(t, ino))) {
+		/* without a name, but found: others of it were not looked up yet */
+		bool same_name = names_has(s, i, parent, name) || names_none(s, i);
+		if (i->type != (e->mode & S_IFMT)) {
+			/* The name is another kind of file now; the old one lives on until it is
+			 * forgotten. */
+			g_hash_table_remove(t->by_ino, i);
+			i->hashed = false;
+			i = NULL;
+			break;
+		}
+		if (same_name || e->nlink > 1 || i->nlink > 1)
+			break;
+		/* Two files, one 64-bit hash: never one inode for both. Expected once in
+		 * 10^5 trees of 10^7 files. */
+		ino = ino * UINT64_C(0x9e3779b97f4a7c15) | 2;
+	}
+	if (!i)
+		i = insert_locked(t, parent, name, e, ino);
+	else if (parent && !names_has(s, i, parent, name)) {
+		found_again = names_none(s, i);
+		intern_alias_locked(s, i, parent, name);
+	}
+	if (i) {
+		i->refs++;
+		if (lookup)
+			t->ledger.entries[i->index].nlookup++;
+	}
+	pthread_mutex_unlock(&t->lock);
+	if (i && found_again)
+		drop_unlinked(s, i);
+	return i;
+}
+
+static void release_locked(struct server *s, struct inode *i, GArray **unlinked);
+
+static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **unlinked)
+{
+	if (!x)
+		return;
+	GHashTableIter iter;
+	gpointer next;
+	if (x->aliases)
+		g_hash_table_iter_init(&iter, x->aliases);
+	while (x->aliases && g_hash_table_iter_next(&iter, &next, NULL)) {
+		const struct alias *a = next;
+		a->parent->refs--;
+		release_locked(s, a->parent, unlinked);
+	}
+	g_clear_pointer(&x->aliases, g_hash_table_unref);
+	g_free(x->remote);
+	g_free(x);
+}
+
+/* Frees `i` if nothing holds it, and then perhaps its parents. */
+static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
+{
+	struct inode_table *t = s->inodes;
+	while (i && i->refs == 0 && t->ledger.entries[i->index].nlookup == 0) {
+		struct inode *parent = i->parent;
+		if (i->hashed)
+			g_hash_table_remove(t->by_ino, i);
+		t->slots->pdata[i->index] = NULL;
+		t->ledger.entries[i->index].generation++;
+		t->count--;
+		g_array_append_val(t->free_slots, i->index);
+		/* Out of the table: nobody can find it, and its lock is free. Leaving it for
+		 * after the table's lock would need a unlinked; all that follows is short. */
+		if (s->backing && S_ISREG(i->type) && i->backing_id)
+			backing_drop(s->backing, i);
+		if (S_ISDIR(i->type) && i->directory)
+			directory_unref(i->directory);
+		unlinked_collect(i, i->nlink == 0 ? i->ino : 0, unlinked);
+		extra_free_locked(s, i->extra, unlinked);
+		pthread_mutex_destroy(&i->lock);
+		g_free(i->name);
+		g_free(i);
+		if (parent)
+			parent->refs--;
+		i = parent;
+	}
+}
+
+void inode_put(struct server *s, struct inode *i)
+{
+	struct inode_table *t = s->inodes;
+	if (!i)
+		return;
+	GArray *unlinked = NULL;
+	pthread_mutex_lock(&t->lock);
+	g_assert(i->refs > 0);
+	i->refs--;
+	release_locked(s, i, &unlinked);
+	pthread_mutex_unlock(&t->lock);
+	unlinked_remove(s, unlinked);
+}
+
+void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup)
+{
+	struct inode_table *t = s->inodes;
+	GArray *unlinked = NULL;
+	pthread_mutex_lock(&t->lock);
+	struct inode *i = slot_locked(t, nodeid);
+	if (i && i->index != 0) {
+		uint64_t *held = &t->ledger.entries[i->index].nlookup;
+		*held -= MIN(*held, nlookup);
+		release_locked(s, i, &unlinked);
+	}
+	pthread_mutex_unlock(&t->lock);
+	unlinked_remove(s, unlinked);
+}
+
+void inode_unhash(struct inode_table *t, struct inode *i)
+{
+	pthread_mutex_lock(&t->lock);
+	if (i->hashed)
+		g_hash_table_remove(t->by_ino, i);
+	i->hashed = false;
+	pthread_mutex_unlock(&t->lock);
+}
+
+void inode_rehash(struct inode_table *t, struct inode *i)
+{
+	pthread_mutex_lock(&t->lock);
+	if (!i->hashed && !find_locked(t, i->ino))
+		i->hashed = g_hash_table_add(t->by_ino, i);
+	pthread_mutex_unlock(&t->lock);
+}
+
+uint64_t inode_count(struct inode_table *t)
+{
+	pthread_mutex_lock(&t->lock);
+	uint64_t count = t->count;
+	pthread_mutex_unlock(&t->lock);
+	return count;
+}
+
+/* The session is over: the kernel holds nothing any more, whatever it forgot to say. */
+void inode_table_free(struct inode_table *t, struct server *s)
+{
+	GArray *unlinked = NULL;
+	pthread_mutex_lock(&t->lock);
+	for (uint32_t index = 0; index < t->slots->len; index++) {
+		struct inode *i = t->slots->pdata[index];
+		t->ledger.entries[index].nlookup = 0;
+		if (i)
+			release_locked(s, i, &unlinked);
+	}
+	pthread_mutex_unlock(&t->lock);
+	unlinked_remove(s, unlinked);
+	ledger_close(&t->ledger);
+	g_hash_table_unref(t->by_ino);
+	g_ptr_array_unref(t->slots);
+	g_array_unref(t->free_slots);
+	pthread_mutex_destroy(&t->lock);
+	g_free(t);
+}

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Inodes whose local object counts: made or changed here. */
+#include "fuse/inode/local.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include "fetch/base/nanoseconds.h"
+#include "fuse/inode/adoption.h"
+#include "fuse/inode/claim.h"
+#include "fuse/inode/inode_content.h"
+#include "fuse/inode/inode_table.h"
+#include "fuse/inode/names.h"
+#include "fuse/inode/server.h"
+
+#define LOOKS 8 /* at what is changed all the while */
+#define REFUSED_NS INT64_C(1000000000)
+
+/* Under the inode's lock. But the size, which each change tells itself. */
+static void take_stat_locked(struct inode *i, const struct stat *st)
+{
+	struct inode_extra *x = i->extra;
+	i->mode = i->type | (st->st_mode & 07777);
+	i->uid = st->st_uid;
+	i->gid = st->st_gid;
+	i->mtime_ns = nanoseconds(st->st_mtim);
+	x->atime_ns = nanoseconds(st->st_atim);
+	if (i->born || x->changed || !x->ctime_ns)
+		x->ctime_ns = nanoseconds(st->st_ctim);
+	if (x->hidden_ctime_ns && x->ctime_ns == x->hidden_ctime_ns)
+		x->ctime_ns = x->shown_ctime_ns;
+	x->changed = false;
+	x->blocks = st->st_blocks;
+}
+
+/* Under the inode's lock. false: it has changed since `node` was looked at. */
+static bool take_node_locked(struct inode *i, const struct tree_node *node)
+{
+	if (i->extra->changed_ns && node->looked_ns <= i->extra->changed_ns)
+		return false;
+	i->size = node->st.st_size;
+	take_stat_locked(i, &node->st);
+	return true;
+}
+
+/* A directory that was listed tells how many are in it; one that was not, not yet. */
+static void count_directories(struct server *s, struct inode *i)
+{
+	uint32_t subdirectories;
+	pthread_mutex_lock(&i->lock);
+	struct directory *d = i->directory;
+	pthread_mutex_unlock(&i->lock);
+	if (!d || !directory_subdirectories(d, &subdirectories))
+		return;
+	i->counted = true;
+	i->nlink = 2 + subdirectories;
+}
+
+void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
+{
+	pthread_rwlock_wrlock(&s->names);
+	struct inode_extra *x = inode_extra_locked(i);
+	if (node->remote && !x->remote)
+		x->remote = g_strdup(node->remote);
+	i->born = node->kind == TREE_LOCAL;
+	pthread_rwlock_unlock(&s->names);
+	pthread_mutex_lock(&i->lock);
+	i->local = true;
+	i->mixed |= node->mixed;
+	if (i->born)
+		i->complete = true;
+	i->extra->seals |= node->seals;
+	take_node_locked(i, node);
+	if (node->indexed)
+		i->indexed = true;
+	if (!S_ISDIR(i->type))
+		i->nlink = node->st.st_nlink;
+	pthread_mutex_unlock(&i->lock);
+	if (S_ISDIR(i->type))
+		count_directories(s, i);
+}
+
+struct inode *inode_intern_local(struct server *s, struct inode *parent, const char *name,
+                                 const struct tree_node *node, bool lookup)
+{
+	const struct stat *st = &node->st;
+	struct listing_entry e = {
+	        .ino = st->st_ino,
+	        .size = st->st_size,
+	        .mtime_ns = nanoseconds(st->st_mtim),
+	        .mode = st->st_mode,
+	        .uid = st->st_uid,
+	        .gid = st->st_gid,
+	        .nlink = st->st_nlink,
+	        .rdev = (major(st->st_rdev) << 20) | minor(st->st_rdev),
+	};
+	struct inode *i = inode_intern(s, parent, name, &e, lookup);
+	if (i)
+		inode_take(s, i, node);
+	return i;
+}
+
+static int keep_other(struct server *s, struct inode *i, struct listing *l, uint32_t index,
+                      const char *path, const char *remote)
+{
+	struct store_origin origin = {
+	        .ino = i->ino,
+	        .size = i->size,
+	        .mtime_ns = i->mtime_ns,
+	        .mode = i->mode,
+	        .uid = i->uid,
+	        .gid = i->gid,
+	        .nlink = i->nlink,
+	};
+	const struct store_kept kept = {.remote = remote, .listing = l, .index = index};
+	const char *target = l ? listing_target(l, listing_at(l, index)) : NULL;
+	return S_ISLNK(i->type) && !target
+	               ? -ESTALE
+	               : tree_keep(s->store, path, &kept, &origin, target, i->rdev);
+}
+
+/* The name counts, of the directory that it is in by now. */
+static void keep_name(struct server *s, struct inode *i)
+{
+	bool there = false;
+	while (!there) {
+		struct inode *parent = inode_parent(s, i, NULL);
+		if (!parent)
+			return;
+		struct directory *d = inode_open_directory(s, parent);
+		pthread_rwlock_rdlock(&s->names);
+		there = i->nameless || i->parent == parent;
+		if (there && !i->nameless)
+			directory_local_add(d, i->name, i->type);
+		pthread_rwlock_unlock(&s->names);
+		inode_put(s, parent);
+	}
+}
+
+/* What counts is found by its name, whatever becomes of the directories on the way at the source.
+ * The root needs no name. */
+static int keep_ancestors(struct server *s, struct inode *i)
+{
+	struct inode *parent = inode_parent(s, i, NULL);
+	bool named = parent && inode_id(parent) != FUSE_ROOT_ID && !i->nameless;
+	int err = named ? inode_keep_quietly(s, parent) : 0;
+	inode_put(s, parent);
+	return err;
+}
+
+static int keep(struct server *s, struct inode *i)
+{
+	g_autofree char *remote = inode_remote(s, i);
+	if (!remote)
+		return ESTALE;
+	/* what takes other locks, which come before `names` */
+	uint32_t index = 0;
+	struct listing *l = inode_listed(s, i, &index);
+	struct content *c = S_ISREG(i->type) ? inode_open_content(s, i) : NULL;
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	int err = c ? content_keep(c, path, l, index) : keep_other(s, i, l, index, path, remote);
+	struct tree_node node;
+	if (err == 0 && S_ISREG(i->type) && i->nlink > 1)
+		err = tree_materialise(s->store, path, i->ino);
+	if (err == 0)
+		err = tree_look(s->store, path, &node);
+	pthread_rwlock_unlock(&s->names);
+	if (c)
+		content_unref(c);
+	if (l)
+		listing_unref(l);
+	if (err)
+		return -err;
+	if (!S_ISDIR(i->type) && !S_ISREG(i->type))
+		node.st.st_ino = i->ino;
+	inode_take(s, i, &node);
+	tree_node_clear(&node);
+	keep_name(s, i);
+	return 0;
+}
+
+static void changed_locked(struct inode *i)
+{
+	if (i->local) {
+		i->extra->changed = true;
+		i->extra->changed_ns = clock_now();
+	}
+}
+
+void inode_changed(struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	changed_locked(i);
+	pthread_mutex_unlock(&i->lock);
+}
+
+void inode_grown(struct inode *i, uint64_t end)
+{
+	pthread_mutex_lock(&i->lock);
+	i->size = MAX(i->size, end);
+	changed_locked(i);
+	pthread_mutex_unlock(&i->lock);
+}
+
+void inode_cut(struct inode *i, uint64_t size)
+{
+	pthread_mutex_lock(&i->lock);
+	i->size = size;
+	changed_locked(i);
+	pthread_mutex_unlock(&i->lock);
+}
+
+static int keep_now(struct server *s, struct inode *i)
+{
+	pthread_mutex_lock(&i->lock);
+	bool local = i->local;
+	pthread_mutex_unlock(&i->lock);
+	if (local)
+		return 0;
+	int err = keep_ancestors(s, i);
+	if (err)
+		return err;
+	if (!claims_enter(i)) /* its version stays what it is meanwhile */
+		return CLAIM_BUSY;
+	err = i->local ? 0 : keep(s, i);
+	claims_leave(i);
+	return err;
+}
+
+/* A file with several remote names is kept when one of them goes, too, and has none in the tree
+ * then: what is changed must not go with the names at the source. */
+static int keep_linked(struct server *s, struct inode *i)
+{
+	g_autofree char *name = NULL;
+	struct inode *parent = i->indexed ? inode_parent(s, i, &name) : NULL;
+	struct directory *d = parent ? inode_open_directory(s, parent) : NULL;
+	int err = 0;
+	if (d && !directory_has_local(d, name)) {
+		err = keep_ancestors(s, i);
+		pthread_rwlock_rdlock(&s->names);
+		if (err == 0 && !i->nameless && i->parent == parent && g_str_equal(i->name, name)) {
+			g_autofree char *path = inode_child_path_locked(parent, name);
+			err = -tree_materialise(s->store, path, i->ino);
+			if (err == 0)
+				directory_local_add(d, name, i->type);
+		}
+		pthread_rwlock_unlock(&s->names);
+	}
+	inode_put(s, parent);
+	return err;
+}
+
+int inode_keep(struct server *s, struct inode *i)
+{
+	int err = keep_now(s, i);
+	if (err == 0)
+		err = keep_linked(s, i);
+	if (err == 0)
+		inode_changed(i);
+	return err;
+}
+
+int64_t inode_ctime(struct inode *i)
+{
+	struct stat st;
+	inode_stat(i, &st);
+	return nanoseconds(st.st_ctim);
+}
+
+void inode_hide_ctime(struct inode *i, int64_t shown_ns)
+{
+	pthread_mutex_lock(&i->lock);
+	struct inode_extra *x = i->extra;
+	if (x && x->ctime_ns != shown_ns) {
+		x->hidden_ctime_ns = x->ctime_ns;
+		x->shown_ctime_ns = x->ctime_ns = shown_ns;
+	}
+	pthread_mutex_unlock(&i->lock);
+}
+
+int inode_keep_quietly(struct server *s, struct inode *i)
+{
+	int64_t before = inode_ctime(i);
+	bool local = i->local;
+	int err = keep_now(s, i);
+	if (err == 0 && !local)
+		inode_hide_ctime(i, before);
+	return err;
+}
+
+void inode_count_links(struct server *s, struct inode *i, int change)
+{
+	if (!i->indexed)
+		return;
+	i->nlink += (uint32_t)change;
+	if (i->nlink == 0)
+		tree_index_drop(s->store, i->ino);
+}
+
+int inode_materialise(struct server *s, struct inode *dir, struct inode *i, const char *name)
+{
+	struct directory *d = inode_open_directory(s, dir);
+	if (!i->indexed || directory_has_local(d, name))
+		return 0;
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	int err = -tree_materialise(s->store, path, i->ino);
+	pthread_rwlock_unlock(&s->names);
+	if (err == 0)
+		directory_local_add(d, name, i->type);
+	return err;
+}
+
+int inode_open_local(struct server *s, struct inode *i, int flags)
+{
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	int fd = tree_open(s->store, path, flags);
+	/* replaced between its look-up and this: the kernel looks again */
+	if (fd == -ENOENT && i->nameless)
+		fd = -ESTALE;
+	pthread_rwlock_unlock(&s->names);
+	return fd;
+}
+
+/* false: it was changed meanwhile, and `last` was not wanted. A positive errno in *error. */
+static bool refresh_once(struct server *s, struct inode *i, bool last, int *error)
+{
+	struct tree_node node = {0};
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	int err = tree_look(s->store, path, &node);
+	/* what /unlinked has of it is no name */
+	bool unlinked = i->extra && i->extra->unlinked && !i->indexed && !node.indexed;
+	pthread_rwlock_unlock(&s->names);
+	*error = err && !i->nameless ? -err : 0;
+	if (err)
+		return true;
+	pthread_mutex_lock(&i->lock);
+	bool taken = take_node_locked(i, &node);
+	if (!taken && last)
+		take_stat_locked(i, &node.st);
+	if (!S_ISDIR(i->type))
+		i->nlink = node.st.st_nlink - unlinked;
+	pthread_mutex_unlock(&i->lock);
+	tree_node_clear(&node);
+	return taken || last;
+}
+
+int inode_refresh(struct server *s, struct inode *i)
+{
+	int err = 0;
+	pthread_mutex_lock(&i->lock);
+	bool local = i->local;
+	pthread_mutex_unlock(&i->lock);
+	if (!local)
+		return 0;
+	for (int n = 1; !refresh_once(s, i, n == LOOKS, &err); n++)
+		;
+	if (err == 0 && S_ISDIR(i->type) && !i->nameless)
+		count_directories(s, i);
+	return err;
+}
+
+/* A file with several remote names, one of which was changed: 0: it is local. A positive errno;
+ * ENOENT: it is not. */
+static int take_linked(struct server *s, struct inode *i)
+{
+	struct tree_node node;
+	g_autofree char *path =
+	        g_strdup_printf("/links/%02x/%016" PRIx64, (unsigned)(i->ino & 0xff), i->ino);
+	int err = -tree_look(s->store, path, &node);
+	if (err)
+		return err == ESTALE ? ENOENT : err;
+	if (node.st.st_nlink == 0) { /* its last name went, and then the daemon */
+		tree_index_drop(s->store, i->ino);
+		tree_node_clear(&node);
+		return ENOENT;
+	}
+	i->indexed = true;
+	inode_take(s, i, &node);
+	tree_node_clear(&node);
+	return 0;
+}
+
+/* An open was refused since the store has another size of the file than its listing. The kernel
+ * looks the name up once more, and hands a second refusal on. Where a source puts one file after
+ * the other by that name, the look-up may find yet another one: it tells what the store has, too.
+ */
+static void take_held(struct server *s, struct inode *i)
+{
+	int64_t refused = __atomic_load_n(&s->refused_ns, __ATOMIC_RELAXED);
+	struct store_probe probe;
+	if (!refused || clock_now() - refused > REFUSED_NS || !S_ISREG(i->type))
+		return;
+	g_autofree char *path = inode_path(s, i);
+	if (store_probe(s->store, path, i->ino, &probe) != 0)
+		return;
+	pthread_mutex_lock(&i->lock);
+	bool differs = !i->local && i->handles == 0 && i->size != probe.size;
+	if (differs) {
+		i->size = probe.size;
+		i->untold = INODE_UNTOLD;
+		i->keep_cache = false;
+	}
+	pthread_mutex_unlock(&i->lock);
+	if (differs)
+		inode_list_held(s, i);
+}
+
+struct inode *inode_listed_as(struct server *s, struct inode *dir, const char *name,
+                              const struct listing_entry *entry, bool lookup, int *err)
+{
+	struct inode *i = inode_intern(s, dir, name, entry, lookup);
+	*err = i ? 0 : ENOMEM;
+	if (!i)
+		return NULL;
+	if (i->local) {
+		inode_refresh(s, i);
+		return i;
+	}
+	int linked = S_ISREG(entry->mode) && entry->nlink > 1 ? take_linked(s, i) : ENOENT;
+	if (linked == ENOENT && inode_adopt(s, i, entry) == ADOPT_NEVER)
+		inode_list_held(s, i);
+	if (linked == ENOENT)
+		take_held(s, i);
+	if (linked == 0 || linked == ENOENT)
+		return i;
+	if (lookup)
+		inode_forget(s, inode_id(i), 1);
+	inode_put(s, i);
+	*err = linked;
+	return NULL;
+}

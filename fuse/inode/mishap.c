@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <glib.h>
+#include <pthread.h>
+#include "fuse/inode/mishap.h"
+
+struct mishaps {
+	pthread_mutex_t lock;
+	unsigned next; /* the oldest, once the ring is full */
+	struct mishap ring[MISHAPS_MAX];
+};
+
+struct mishaps *mishaps_new(void)
+{
+	struct mishaps *m = g_new0(struct mishaps, 1);
+	pthread_mutex_init(&m->lock, NULL);
+	return m;
+}
+
+void mishaps_free(struct mishaps *m)
+{
+	for (unsigned i = 0; i < MISHAPS_MAX; i++)
+		g_free(m->ring[i].cause);
+	pthread_mutex_destroy(&m->lock);
+	g_free(m);
+}
+
+static struct mishap *find_locked(struct mishaps *m, uint64_t ino)
+{
+	for (unsigned i = 0; i < MISHAPS_MAX; i++)
+		if (m->ring[i].error && m->ring[i].ino == ino)
+			return &m->ring[i];
+	return NULL;
+}
+
+void mishaps_note(struct mishaps *m, struct mishap one)
+{
+	pthread_mutex_lock(&m->lock);
+	struct mishap *slot = find_locked(m, one.ino);
+	if (!slot) {
+		slot = &m->ring[m->next];
+		m->next = (m->next + 1) % MISHAPS_MAX;
+	}
+	char *before = slot->cause;
+	*slot = one;
+	pthread_mutex_unlock(&m->lock);
+	g_free(before);
+}
+
+bool mishaps_find(struct mishaps *m, uint64_t ino, struct mishap *out)
+{
+	pthread_mutex_lock(&m->lock);
+	const struct mishap *slot = find_locked(m, ino);
+	if (slot) {
+		*out = *slot;
+		out->cause = g_strdup(slot->cause);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return slot != NULL;
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/inode/notify.h"
+#define FUSE_USE_VERSION 318
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <glib.h>
+#include <linux/close_range.h>
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* As many lanes may be stuck at a time before others have to wait for them. */
+#define THREADS_MAX 64
+
+struct notice {
+	uint64_t nodeid; /* the key of its lane */
+	char name[];     /* "": the inode's pages */
+};
+
+/* What is queued for one inode. */
+struct lane {
+	uint64_t nodeid;
+	GQueue notices; /* of struct notice, owned; the first one is with a thread, or to be */
+};
+
+struct notifier {
+	struct fuse_session *session;
+	int device; /* owned: a second one of the session's; -1: there is none */
+	pthread_t threads[THREADS_MAX];
+	unsigned started, idle;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	GHashTable *lanes; /* uint64_t nodeid → struct lane, owned; none is empty */
+	GQueue ready;      /* of struct lane, borrowed: no thread is at them */
+	bool stop;
+};
+
+static void lane_free(gpointer p)
+{
+	struct lane *lane = p;
+	g_queue_clear_full(&lane->notices, g_free);
+	g_free(lane);
+}
+
+/* ENOENT: the kernel does not know it, which is as good. */
+static void notice_send(struct notifier *n, const struct notice *e)
+{
+	if (e->name[0])
+		fuse_lowlevel_notify_inval_entry(n->session, e->nodeid, e->name, strlen(e->name));
+	else
+		fuse_lowlevel_notify_inval_inode(n->session, e->nodeid, 0, 0);
+}
+
+/* A thread that is stuck in the kernel outlives a daemon that is killed, and what it has open stays
+ * open with it: that is the second device alone. The kernel closes the first one, and tells whoever
+ * waits for an answer that none will come, which frees the thread. */
+static void descriptors_leave_locked(struct notifier *n)
+{
+	unsigned fd = (unsigned)fuse_session_fd(n->session), top = MAX(fd, (unsigned)n->device);
+	/* of files of the store, which are opened later, there is no second descriptor even for a
+	 * moment: leases tell of those (lease.h) */
+	if (n->stop || n->device < 0 || close_range(top + 1, ~0U, CLOSE_RANGE_UNSHARE) < 0)
+		return;
+	syscall(SYS_dup3, n->device, fd, O_CLOEXEC); /* not as if it were everybody's */
+	if (fd > 0)
+		close_range(0, fd - 1, 0);
+	if (fd < top)
+		close_range(fd + 1, top, 0);
+}
+
+static void *notifier_run(void *arg)
+{
+	struct notifier *n = arg;
+	pthread_mutex_lock(&n->lock);
+	descriptors_leave_locked(n);
+	while (!n->stop) {
+		struct lane *lane = g_queue_pop_head(&n->ready);
+		if (!lane) {
+			n->idle++;
+			pthread_cond_wait(&n->wake, &n->lock);
+			n->idle--;
+			continue;
+		}
+		struct notice *e = g_queue_pop_head(&lane->notices);
+		pthread_mutex_unlock(&n->lock);
+		notice_send(n, e);
+		g_free(e);
+		pthread_mutex_lock(&n->lock);
+		if (lane->notices.length > 0)
+			g_queue_push_tail(&n->ready, lane);
+		else
+			g_hash_table_remove(n->lanes, &lane->nodeid);
+	}
+	pthread_mutex_unlock(&n->lock);
+	return NULL;
+}
+
+static void thread_start_locked(struct notifier *n)
+{
+	int err = pthread_create(&n->threads[n->started], NULL, notifier_run, n);
+	if (err == 0)
+		n->started++;
+	else if (n->started == 0)
+		g_error("cannot start a thread: %s", g_strerror(err));
+}
+
+/* `fd` is taken over. */
+static int device_clone(int fd, struct fuse_session *se)
+{
+	uint32_t first = (uint32_t)fuse_session_fd(se);
+	if (fd < 0 || ioctl(fd, FUSE_DEV_IOC_CLONE, &first) == 0)
+		return fd;
+	g_message("cannot clone the descriptor of /dev/fuse: %s", g_strerror(errno));
+	close(fd);
+	return -1;
+}
+
+struct notifier *notifier_new(struct fuse_session *se, int device)
+{
+	struct notifier *n = g_new0(struct notifier, 1);
+	n->session = se;
+	n->device = device_clone(device, se);
+	pthread_mutex_init(&n->lock, NULL);
+	pthread_cond_init(&n->wake, NULL);
+	n->lanes = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, lane_free);
+	g_queue_init(&n->ready);
+	pthread_mutex_lock(&n->lock);
+	thread_start_locked(n);
+	pthread_mutex_unlock(&n->lock);
+	return n;
+}
+
+void notifier_leave(struct notifier *n)
+{
+	pthread_mutex_lock(&n->lock);
+	n->stop = true;
+	pthread_cond_broadcast(&n->wake);
+	int device = n->device;
+	n->device = -1;
+	pthread_mutex_unlock(&n->lock);
+	if (device >= 0)
+		close(device);
+}
+
+void notifier_stop(struct notifier *n)
+{
+	notifier_leave(n);
+	for (unsigned k = 0; k < n->started; k++)
+		pthread_join(n->threads[k], NULL);
+}
+
+void notifier_free(struct notifier *n)
+{
+	g_queue_clear(&n->ready);
+	g_hash_table_unref(n->lanes);
+	pthread_cond_destroy(&n->wake);
+	pthread_mutex_destroy(&n->lock);
+	g_free(n);
+}
+
+static struct lane *lane_locked(struct notifier *n, uint64_t nodeid)
+{
+	struct lane *lane = g_hash_table_lookup(n->lanes, &nodeid);
+	if (lane)
+		return lane;
+	lane = g_new0(struct lane, 1);
+	lane->nodeid = nodeid;
+	g_queue_init(&lane->notices);
+	g_hash_table_insert(n->lanes, &lane->nodeid, lane);
+	g_queue_push_tail(&n->ready, lane);
+	return lane;
+}
+
+static void enqueue(struct notifier *n, uint64_t nodeid, const char *name)
+{
+	if (!n)
+		return;
+	struct notice *e = g_malloc(sizeof(*e) + strlen(name) + 1);
+	e->nodeid = nodeid;
+	strcpy(e->name, name);
+	pthread_mutex_lock(&n->lock);
+	if (n->stop) {
+		g_free(e);
+	} else {
+		g_queue_push_tail(&lane_locked(n, nodeid)->notices, e);
+		if (n->ready.length > n->idle && n->started < THREADS_MAX)
+			thread_start_locked(n);
+		pthread_cond_signal(&n->wake);
+	}
+	pthread_mutex_unlock(&n->lock);
+}
+
+void notifier_entry(struct notifier *n, uint64_t parent, const char *name)
+{
+	enqueue(n, parent, name);
+}
+
+void notifier_inode(struct notifier *n, uint64_t nodeid, bool pages)
+{
+	if (!n)
+		return;
+	fuse_lowlevel_notify_inval_inode(n->session, nodeid, -1, 0);
+	if (pages)
+		enqueue(n, nodeid, "");
+}
+
+void notifier_inode_now(struct notifier *n, uint64_t nodeid)
+{
+	if (n)
+		fuse_lowlevel_notify_inval_inode(n->session, nodeid, 0, 0);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/inode/numbers.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include "fetch/store/disk/format.h"
+
+#define HIGH UINT32_C(0x80000000)
+#define NOBODY UINT32_MAX /* what readdir tells of a number that it does not look up */
+
+struct numbers {
+	pthread_mutex_t lock;
+	GHashTable *inner; /* uint32_t told → uint64_t ino; of told ones from HIGH on */
+	GHashTable *moved; /* uint64_t ino → uint32_t told: those that met another */
+	int fd;            /* of the file, -1: none */
+};
+G_STATIC_ASSERT(sizeof(void *) == sizeof(uint64_t));
+
+static void *as_pointer(uint64_t number)
+{
+	return (void *)(uintptr_t)number;
+}
+
+static uint32_t fold(uint64_t ino, unsigned attempt)
+{
+	ino = (ino + attempt) * UINT64_C(0x9e3779b97f4a7c15);
+	return (uint32_t)(ino >> 32) | HIGH;
+}
+
+static uint32_t check_of(uint64_t ino, uint32_t told)
+{
+	struct number_disk entry = {.ino = GUINT64_TO_LE(ino), .told = GUINT32_TO_LE(told)};
+	return (uint32_t)XXH3_64bits(&entry, offsetof(struct number_disk, check));
+}
+
+static void number_add_locked(struct numbers *n, uint64_t ino, uint32_t told)
+{
+	g_hash_table_insert(n->inner, as_pointer(told), as_pointer(ino));
+	if (told != fold(ino, 0))
+		g_hash_table_insert(n->moved, as_pointer(ino), as_pointer(told));
+}
+
+/* What is no such entry is passed over: after a power loss there may be zeros. An error ends it. */
+static int numbers_load(struct numbers *n)
+{
+	struct number_disk some[4096];
+	ssize_t got;
+	off_t at = 0;
+
+	while ((got = pread(n->fd, some, sizeof some, at)) >= (ssize_t)sizeof some[0]) {
+		size_t count = (size_t)got / sizeof some[0];
+		for (size_t i = 0; i < count; i++) {
+			uint64_t ino = GUINT64_FROM_LE(some[i].ino);
+			uint32_t told = GUINT32_FROM_LE(some[i].told);
+			if (GUINT32_FROM_LE(some[i].check) == check_of(ino, told) && told >= HIGH &&
+			    told != NOBODY && !g_hash_table_contains(n->inner, as_pointer(told)))
+				number_add_locked(n, ino, told);
+		}
+		at += (off_t)(count * sizeof some[0]);
+	}
+	if (got < 0)
+		return -errno;
+	return got > 0 && ftruncate(n->fd, at) < 0 ? -errno : 0; /* the last one is cut */
+}
+
+static void numbers_forget_file(struct numbers *n, int err)
+{
+	g_warning("inode32: %s: inode numbers of this mount may differ after a remount",
+	          g_strerror(err));
+	if (n->fd >= 0)
+		close(n->fd);
+	n->fd = -1;
+}
+
+struct numbers *numbers_new(const char *path)
+{
+	struct numbers *n = g_new0(struct numbers, 1);
+	pthread_mutex_init(&n->lock, NULL);
+	n->inner = g_hash_table_new(NULL, NULL);
+	n->moved = g_hash_table_new(NULL, NULL);
+	n->fd = -1;
+	if (!path)
+		return n;
+	n->fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int err = n->fd < 0 ? -errno : numbers_load(n);
+	if (err < 0)
+		numbers_forget_file(n, -err);
+	return n;
+}
+
+void numbers_free(struct numbers *n)
+{
+	if (!n)
+		return;
+	if (n->fd >= 0)
+		close(n->fd);
+	g_hash_table_unref(n->inner);
+	g_hash_table_unref(n->moved);
+	pthread_mutex_destroy(&n->lock);
+	g_free(n);
+}
+
+/* Before it is told: a daemon that is killed must not tell another after that. */
+static void number_write_locked(struct numbers *n, uint64_t ino, uint32_t told)
+{
+	struct number_disk entry = {.ino = GUINT64_TO_LE(ino),
+	                            .told = GUINT32_TO_LE(told),
+	                            .check = GUINT32_TO_LE(check_of(ino, told))};
+	if (n->fd < 0)
+		return;
+	ssize_t wrote = write(n->fd, &entry, sizeof entry);
+	if (wrote != (ssize_t)sizeof entry)
+		numbers_forget_file(n, wrote < 0 ? errno : ENOSPC);
+}
+
+uint64_t numbers_shown(struct numbers *n, uint64_t ino)
+{
+	if (!n || ino < HIGH)
+		return ino;
+	pthread_mutex_lock(&n->lock);
+	uint32_t told = (uint32_t)(uintptr_t)g_hash_table_lookup(n->moved, as_pointer(ino));
+	for (unsigned attempt = 0; told == 0; attempt++) {
+		void *owner = NULL;
+		uint32_t next = fold(ino, attempt);
+		if (next == NOBODY)
+			continue;
+		if (!g_hash_table_lookup_extended(n->inner, as_pointer(next), NULL, &owner)) {
+			number_add_locked(n, ino, next);
+			number_write_locked(n, ino, next);
+			told = next;
+		} else if (owner == as_pointer(ino)) {
+			told = next;
+		}
+	}
+	pthread_mutex_unlock(&n->lock);
+	return told;
+}
+
+uint64_t numbers_inner(struct numbers *n, uint64_t shown)
+{
+	if (!n || shown < HIGH)
+		return shown;
+	pthread_mutex_lock(&n->lock);
+	void *ino = g_hash_table_lookup(n->inner, as_pointer(shown));
+	pthread_mutex_unlock(&n->lock);
+	return ino ? (uintptr_t)ino : shown;
+}

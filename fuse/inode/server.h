@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* One mount: everything the worker holds, in the order it is made and unmade (serve.h). */
+#pragma once
+#define FUSE_USE_VERSION 318
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include "fetch/fill/fill.h"
+#include "fetch/list/lister.h"
+#include "fuse/base/settings.h"
+#include "fuse/inode/write_access.h"
+
+struct server {
+	const struct settings *settings; /* borrowed */
+	struct store *store;
+	struct source *source;
+	struct pool *disk;
+	struct alarm_clock *clock;
+	struct lister *lister;
+	struct fill *fill;
+	struct numbers *numbers; /* NULL: st_ino is ino */
+	struct inode_table *inodes;
+	pthread_mutex_t failing;  /* `failed` */
+	struct refusals *failed;  /* READs that failed just now */
+	pthread_rwlock_t names;   /* inode.h */
+	pthread_rwlock_t sealing; /* access.h */
+	pthread_mutex_t sealers;  /* access.h */
+	struct handle_table *handles;
+	struct mishaps *mishaps;     /* failures of files that are closed again */
+	bool served;                 /* it was mounted */
+	struct backing *backing;     /* passthrough registration */
+	struct notifier *notifier;   /* kernel cache invalidation */
+	struct waitqueue *waitqueue; /* requests that wait for a file or a descriptor */
+	struct flusher *flusher;     /* makes durable what was written */
+	struct vigil *vigil;         /* requests whose process caught a signal */
+	struct registry *handlers;   /* who is asked before content is given out */
+	/* Nothing has this inode number any more: marks go with it. No lock is held */
+	void (*inode_gone)(struct server *s, uint64_t ino);
+	struct tracers *tracers;
+	struct control *control;
+	struct session *loop;
+	struct deadman *deadman;      /* while it ends: until the source has let us go */
+	struct fuse_session *session; /* NULL until mounted */
+	int second_fd;                /* /dev/fuse, for the notifier; -1: none */
+	dev_t device;                 /* of the mount; 0 = not known */
+	int64_t started_ns;           /* CLOCK_REALTIME */
+	uint32_t uid, gid;            /* who mounted */
+	bool xattrs;                  /* there may be some */
+	bool read_only;               /* -o ro */
+	bool noatime;                 /* -o noatime */
+	enum exec_writes exec_writes; /* what of -o exec_writes is ours to do */
+	uint64_t bytes_from_store;    /* answered READs; atomic */
+	int64_t refused_ns; /* CLOCK_MONOTONIC: an open was refused, and its name is looked up once
+	                     * more; atomic */
+	int64_t walked_ns;  /* CLOCK_MONOTONIC: somebody read a directory to its end; atomic */
+};

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/ops/evict.h"
+#include <errno.h>
+#include <sys/stat.h>
+#include "fuse/inode/claim.h"
+#include "fuse/inode/notify.h"
+#include "fuse/ops/inquiry.h"
+#include "fuse/ops/leftovers.h"
+#include "fuse/ops/ops.h"
+
+static bool refuse(struct leaving *out, int error, const char *cause)
+{
+	out->error = error;
+	out->cause = cause;
+	return false;
+}
+
+/* Under a claim. The kernel's pages go first: of what is fetched afterwards nobody knows which
+ * version it is. */
+static int evict_bytes(struct server *s, struct inode *i, uint64_t *freed)
+{
+	pthread_mutex_lock(&i->lock);
+	i->keep_cache = false;
+	pthread_mutex_unlock(&i->lock);
+	notifier_inode_now(s->notifier, inode_id(i));
+	struct content *c = inode_open_content(s, i);
+	int err = content_open(c);
+	if (err == 0)
+		err = content_evict(c, freed);
+	pthread_mutex_lock(&i->lock);
+	i->complete = err == 0 && content_lasts(c);
+	i->version = 0;
+	pthread_mutex_unlock(&i->lock);
+	content_unref(c);
+	int failed;
+	inode_version(s, i, &failed); /* what is blank goes, and is of no version */
+	return -err;
+}
+
+/* The file is claimed, and as it was when the source was asked. */
+static bool claim_version(struct server *s, struct inode *i, source_version version,
+                          struct leaving *out)
+{
+	int err = claim_begin(s, i, &out->cause);
+	if (err)
+		return refuse(out, err, out->cause);
+	if (inode_version(s, i, &err) == version && !err)
+		return true;
+	claim_end(s, i);
+	return refuse(out, err ? err : EAGAIN, err ? NULL : "changed during the operation");
+}
+
+/* What the source does not have any more, or cannot be asked for, is the last copy. */
+void evict_file(struct server *s, struct inode *i, struct leaving *out)
+{
+	*out = (struct leaving){0};
+	if (S_ISDIR(i->type))
+		leftovers_drop(s, i, out);
+	if (!S_ISREG(i->type) || i->born)
+		return;
+	g_autofree char *remote = inode_remote(s, i);
+	struct source_stat st;
+	source_version version = remote ? inode_version(s, i, &out->error) : 0;
+	if (version == 0 || out->error)
+		return;
+	out->error = inquiry_stat(s, remote, &st);
+	if (out->error) {
+		refuse(out, out->error,
+		       "kept: the source does not confirm that it still has this version");
+		return;
+	}
+	out->newer = st.version != version;
+	if (out->newer) {
+		refuse(out, ESTALE, "kept: the source has another version");
+		return;
+	}
+	if (!claim_version(s, i, version, out))
+		return;
+	out->error = evict_bytes(s, i, &out->bytes);
+	claim_end(s, i);
+}
+
+/* Under a claim: inode and listing say what the source says. Who still has the content of before
+ * keeps it to himself. */
+static void take_version(struct server *s, struct inode *i, const struct source_stat *st)
+{
+	uint32_t index;
+	struct inode *parent = NULL;
+	struct listing *l = inode_listed_in(s, i, &index, &parent);
+	if (l)
+		directory_resolve(inode_open_directory(s, parent), l, index, st->size,
+		                  st->mtime_known, st->mtime_ns);
+	if (l)
+		listing_unref(l);
+	inode_put(s, parent);
+	pthread_mutex_lock(&i->lock);
+	i->content = NULL;
+	if (i->size != st->size)
+		i->untold = INODE_UNTOLD;
+	i->size = st->size;
+	if (st->mtime_known)
+		i->mtime_ns = st->mtime_ns;
+	i->complete = st->size == 0;
+	i->version = 0;
+	i->outdated = false;
+	pthread_mutex_unlock(&i->lock);
+	notifier_inode_now(s->notifier, inode_id(i));
+}
+
+/* Where it comes from, also where all of it is ours; NULL: made here. */
+static char *origin_of(struct server *s, struct inode *i)
+{
+	struct tree_node node;
+	if (!i->born)
+		return inode_remote(s, i);
+	g_autofree char *path = inode_path(s, i);
+	if (tree_look(s->store, path, &node) != 0)
+		return NULL;
+	char *remote = g_steal_pointer(&node.remote);
+	tree_node_clear(&node);
+	return remote;
+}
+
+/* Under a claim. */
+static void refresh_claimed(struct server *s, struct inode *i, const struct source_stat *st,
+                            struct leaving *out)
+{
+	pthread_mutex_lock(&i->lock);
+	bool local = i->local, busy = i->content;
+	pthread_mutex_unlock(&i->lock);
+	if (local) {
+		refuse(out, EEXIST, "changed locally");
+		return;
+	}
+	if (busy) {
+		refuse(out, EBUSY, "a transfer of it is under way");
+		return;
+	}
+	out->error = evict_bytes(s, i, &out->bytes);
+	if (out->error == 0)
+		take_version(s, i, st);
+}
+
+/* An inode is of one kind for good: the name is another one's once it is listed anew. */
+static void became_directory(struct server *s, struct inode *i, struct leaving *out)
+{
+	struct inode *parent = inode_parent(s, i, NULL);
+	refuse(out, EISDIR, "it is a directory at the source now");
+	directory_expire(inode_open_directory(s, parent));
+	notifier_inode_now(s->notifier, inode_id(parent));
+	inode_put(s, parent);
+}
+
+void refresh_file(struct server *s, struct inode *i, struct leaving *out)
+{
+	*out = (struct leaving){0};
+	if (S_ISDIR(i->type)) {
+		directory_expire(inode_open_directory(s, i));
+		notifier_inode_now(s->notifier, inode_id(i));
+		return;
+	}
+	g_autofree char *remote = S_ISREG(i->type) ? origin_of(s, i) : NULL;
+	struct source_stat st;
+	source_version version = remote ? inode_version(s, i, &out->error) : 0;
+	if (version == 0 || out->error)
+		return;
+	out->error = inquiry_stat(s, remote, &st);
+	if (out->error == EISDIR)
+		became_directory(s, i, out);
+	else if (out->error)
+		refuse(out, out->error, "kept: the source does not say which version it has");
+	if (out->error || st.version == version)
+		return;
+	out->newer = true;
+	if (i->local) {
+		refuse(out, EEXIST, "changed locally");
+		return;
+	}
+	out->error = inquiry_read(s, i, remote, &st);
+	if (out->error) {
+		refuse(out, out->error, "the source lists another version, but does not serve it");
+		return;
+	}
+	if (!claim_version(s, i, version, out))
+		return;
+	refresh_claimed(s, i, &st, out);
+	claim_end(s, i);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* evict and refresh of many files, side by side, since each asks the source first.
+ * Locking: one line at a time; `leave` runs on several threads
+ */
+#pragma once
+#include "fuse/inode/inode.h"
+
+struct server;
+
+struct leaving {           /* what became of one file */
+	uint64_t bytes;    /* given back */
+	bool newer;        /* the source has another version, or had */
+	int error;         /* left alone, or failed; 0: as it should be */
+	const char *cause; /* static; NULL: what the errno says */
+};
+
+struct leaving_ops {
+	/* What became of one file, in any order. false: nobody reads any more. */
+	bool (*line)(void *user, uint64_t ino, const struct leaving *out);
+	bool (*wanted)(void *user); /* before each file; false: it ends */
+};
+
+void leaving_run(struct server *s, const uint64_t *inos, size_t count,
+                 void (*leave)(struct server *s, struct inode *i, struct leaving *out),
+                 const struct leaving_ops *ops, void *user);

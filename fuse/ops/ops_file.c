@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include "fuse/events/registry.h"
+#include "fuse/inode/access.h"
+#include "fuse/inode/adoption.h"
+#include "fuse/inode/claim.h"
+#include "fuse/inode/departure.h"
+#include "fuse/inode/handle.h"
+#include "fuse/inode/iomode.h"
+#include "fuse/inode/notify.h"
+#include "fuse/ops/ops.h"
+#include "fuse/ops/parked.h"
+#include "fuse/ops/setid.h"
+#include "lacuna/precontent.h"
+
+struct content *inode_content(struct server *s, struct inode *i, bool open, int *err)
+{
+	struct content *c = inode_open_content(s, i);
+	*err = content_open(c);
+	i->number = *err ? 0 : content_number(c);
+	bool lasts = *err == 0 && content_lasts(c);
+	source_version version = *err == 0 ? content_version(c) : 0;
+	pthread_mutex_lock(&i->lock);
+	/* Of which version is what the kernel has? Where somebody has it open it was dropped then,
+	 * and the kernel would wait for a page that he waits for, whatever kills the caller. Of
+	 * first opens at one time, one may be told to drop what another already reads: there is
+	 * nothing to drop. */
+	if (*err == 0 && version == 0 && i->handles == 0) {
+		i->keep_cache &= !i->cached;
+		i->version = 0;
+	}
+	bool other_bytes = version && i->version && version != i->version;
+	bool other_version = *err == 0 && !i->local && (content_size(c) != i->size || other_bytes);
+	if (version && (i->handles == 0 || i->version == 0)) /* who has it open has one version */
+		i->version = version;
+	if (other_version) {
+		/* What we hold counts, not what was listed since: the kernel looks it up again. */
+		if (!other_bytes || i->handles == 0)
+			i->size = content_size(c);
+		i->untold = 1; /* the look-up that follows comes after the notice */
+		i->keep_cache = false;
+		*err = -ESTALE;
+	} else if (lasts) {
+		i->complete = true;
+	}
+	pthread_mutex_unlock(&i->lock);
+	/* Of pages the kernel is told by a thread, and loses the attributes once more, perhaps
+	 * while those it has just asked for are on their way: it then goes on with an old size. */
+	if (other_version) {
+		__atomic_store_n(&s->refused_ns, clock_now(), __ATOMIC_RELAXED);
+		inode_list_held(s, i);
+		notifier_inode(s->notifier, inode_id(i), open);
+	}
+	if (*err == 0)
+		return c;
+	content_unref(c);
+	return NULL;
+}
+
+/* What is whole and opened for writing is ours from now on, for passthrough hides what is written;
+ * what is whole and in part ours already has no other way to passthrough. Blocks where that takes
+ * a sync. */
+static int open_own(struct server *s, struct inode *i, bool write, int *fd)
+{
+	pthread_mutex_lock(&i->lock);
+	bool complete = i->complete;
+	pthread_mutex_unlock(&i->lock);
+	int err = complete && !i->born && (write || i->mixed) ? inode_own_bytes(s, i) : 0;
+	if (err || !i->born || !write)
+		return err;
+	*fd = inode_open_local(s, i, O_RDWR);
+	return -MIN(*fd, 0);
+}
+
+static void open_again(struct parked *p, struct listing *none);
+
+struct opening {
+	fuse_req_t req;
+	struct inode *inode;
+	struct fuse_file_info *fi;
+	int64_t began_ns; /* one deadline for all its waits; 0: it waits for the first time */
+};
+
+/* It begins anew when it is resumed. */
+static struct parked *open_park(const struct opening *o)
+{
+	struct server *s = fuse_req_userdata(o->req);
+	struct parked *p = parked_new(s, o->req, inode_ref(s->inodes, o->inode), NULL);
+	p->data = g_memdup2(o->fi, sizeof(*o->fi));
+	p->resume = open_again;
+	if (o->began_ns)
+		p->began_ns = o->began_ns;
+	return p;
+}
+
+static void open_fail(const struct opening *o, uint64_t visited, int err)
+{
+	struct inode *i = o->inode;
+	struct server *s = fuse_req_userdata(o->req);
+	if (visited)
+		store_visit_end(s->store, visited);
+	claims_leave(i);
+	access_release(s, i, o->fi->flags);
+	replay_fail(o->req, err);
+	inode_put(s, i);
+}
+
+/* The kernel appends where it thinks that the file ends: of an end that it may not have heard of it
+ * looks the name up once more, after the notice. */
+static bool appends_blindly(struct inode *i, int flags)
+{
+	if (!(flags & O_APPEND) || (flags & O_ACCMODE) == O_RDONLY)
+		return false;
+	pthread_mutex_lock(&i->lock);
+	bool untold = i->untold > 0;
+	i->untold = untold;
+	pthread_mutex_unlock(&i->lock);
+	return untold;
+}
+
+/* The local file may be another inode's, too, which has the name now: until the handle is closed
+ * that gives nothing of it back. The number of the visit; 0: none. */
+static uint64_t visit(struct server *s, struct inode *i)
+{
+	uint64_t number = i->number;
+	bool known = !number || store_visit(s->store, number);
+	if (!known) { /* its bytes were given back just now, perhaps */
+		pthread_mutex_lock(&i->lock);
+		i->complete = i->born;
+		pthread_mutex_unlock(&i->lock);
+	}
+	return number;
+}
+
+/* An open that was let in; the reference is taken over. */
+static void open_run(const struct opening *o)
+{
+	fuse_req_t req = o->req;
+	struct inode *i = o->inode;
+	struct fuse_file_info *fi = o->fi;
+	struct server *s = fuse_req_userdata(req);
+	int mode = fi->flags & O_ACCMODE, fd = -1;
+	bool write = mode == O_WRONLY || mode == O_RDWR;
+	int err = appends_blindly(i, fi->flags) ? ESTALE : open_own(s, i, write, &fd);
+	struct content *c = NULL;
+	uint64_t visited = err || i->born ? 0 : visit(s, i);
+	pthread_mutex_lock(&i->lock);
+	bool complete = i->complete && (visited || i->born || i->size == 0), ahead = i->ahead;
+	pthread_mutex_unlock(&i->lock);
+	if (!err && !complete) {
+		c = inode_content(s, i, false, &err);
+		err = -err;
+	}
+	if (err) {
+		open_fail(o, visited, err);
+		return;
+	}
+	if (!visited && c)
+		visited = visit(s, i);
+	bool watched = registry_want(s->handlers, i, true);
+	enum iomode_kind iomode = iomode_open(s, i, fi, fd, write && setid_watched(i, fd), watched);
+	if (iomode == IOMODE_PASSTHROUGH && write && !i->born) {
+		/* It became whole just now, and its readers have it in passthrough. */
+		err = open_own(s, i, true, &fd);
+		if (err) {
+			iomode_release(s, i);
+			if (c)
+				content_unref(c);
+			open_fail(o, visited, err);
+			return;
+		}
+	}
+	claims_leave(i);
+	if (iomode == IOMODE_PASSTHROUGH && c) {
+		content_unref(c);
+		c = NULL;
+	}
+	if (iomode == IOMODE_PASSTHROUGH && fd >= 0) {
+		close(fd); /* the kernel has its own */
+		fd = -1;
+	}
+	if (ahead)
+		prefetch_siblings(s, i);
+	fi->fh = handle_open(s, i, c, fd, fi->flags, watched);
+	handle_get(s->handles, fi->fh)->visited = visited;
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		handle_release(s, handle_get(s->handles, fi->fh)); /* no RELEASE will come */
+}
+
+/* On a thread of the disk pool. */
+static void open_resumed(struct parked *p, struct listing *none)
+{
+	const struct opening o = {p->req, inode_ref(p->server->inodes, p->inode), p->data,
+	                          p->began_ns};
+	open_run(&o);
+	parked_free(p);
+}
+
+/* The reference is taken over. */
+static void open_begin(const struct opening *o)
+{
+	struct inode *i = o->inode;
+	struct server *s = fuse_req_userdata(o->req);
+	int flags = o->fi->flags;
+	bool write = (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;
+	if (!claims_enter(i)) {
+		parked_claimed(open_park(o));
+		inode_put(s, i);
+		return;
+	}
+	int err = inode_is_gone(s, i) ? ESTALE : access_open(s, i, flags);
+	if (err) {
+		claims_leave(i);
+		replay_fail(o->req, err);
+		inode_put(s, i);
+		return;
+	}
+	pthread_mutex_lock(&i->lock);
+	bool sync = i->complete && !i->born && (write || i->mixed);
+	pthread_mutex_unlock(&i->lock);
+	if (!sync) {
+		open_run(o);
+		return;
+	}
+	struct parked *p = open_park(o);
+	p->resume = open_resumed;
+	parked_to_disk(p);
+	inode_put(s, i);
+}
+
+/* On a thread of the disk pool, too. */
+static void open_again(struct parked *p, struct listing *none)
+{
+	const struct opening o = {p->req, inode_ref(p->server->inodes, p->inode), p->data,
+	                          p->began_ns};
+	open_begin(&o);
+	parked_free(p);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *i = inode_get(s->inodes, ino);
+	int mode = fi->flags & O_ACCMODE;
+	bool write = mode == O_WRONLY || mode == O_RDWR;
+	int err = !i ? ESTALE : !S_ISREG(i->type) ? EINVAL : write && s->read_only ? EROFS : 0;
+	if (!err) {
+		open_begin(&(struct opening){req, i, fi, 0});
+		return;
+	}
+	replay_fail(req, err);
+	inode_put(s, i);
+}
+
+void handle_release(struct server *s, struct handle *h)
+{
+	struct inode *i = h->inode;
+	/* what was written through a mapping */
+	bool unseen = h->write && i->iomode == IOMODE_PASSTHROUGH;
+	if (h->visited)
+		store_visit_end(s->store, h->visited);
+	h->visited = 0;
+	iomode_release(s, i);
+	access_release(s, i, h->flags);
+	pthread_mutex_lock(&i->lock);
+	bool outdated = i->outdated && i->handles == 0;
+	pthread_mutex_unlock(&i->lock);
+	/* Looked up anew, it can take the newer version. */
+	if (outdated) {
+		g_autofree char *name = NULL;
+		struct inode *parent = inode_parent(s, i, &name);
+		notifier_entry(s->notifier, inode_id(parent), name);
+		inode_put(s, parent);
+	}
+	if (unseen)
+		notifier_inode(s->notifier, inode_id(i), false);
+	handle_close(s, h);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct handle *h = handle_get(s->handles, fi->fh);
+	if (h)
+		handle_release(s, h);
+	fuse_reply_err(req, h ? 0 : EBADF);
+}

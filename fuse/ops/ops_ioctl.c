@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include <errno.h>
+#include <linux/fs.h>
+#include <string.h>
+#include "fetch/store/file/dirty.h"
+#include "fuse/inode/access.h"
+#include "fuse/inode/handle.h"
+#include "fuse/ops/ops.h"
+#include "fuse/ops/parked.h"
+
+struct adding {
+	uint32_t seals;
+	bool writable;
+};
+
+/* On a thread of the disk pool, as the next. */
+static void add_run(struct parked *p, struct listing *none)
+{
+	struct adding *a = p->data;
+	int err = p->server->read_only
+	                  ? EROFS
+	                  : access_add_seals(p->server, p->inode, a->seals, a->writable);
+	if (err)
+		replay_fail(p->req, err);
+	else
+		fuse_reply_ioctl(p->req, 0, NULL, 0);
+	parked_free(p);
+}
+
+static void sync_run(struct parked *p, struct listing *none)
+{
+	int err = -store_sync(p->server->store);
+	if (err)
+		replay_fail(p->req, err);
+	else
+		fuse_reply_ioctl(p->req, 0, NULL, 0);
+	parked_free(p);
+}
+
+/* The flags of chattr(1). None is kept: the local file cannot have what would keep it from being
+ * filled, and the kernel does not enforce for us what it does not know. false: another request. */
+static bool flags_answer(fuse_req_t req, unsigned cmd, const void *in, size_t in_size,
+                         size_t out_size)
+{
+	const struct fsxattr none = {0};
+	const uint32_t no_flags = 0;
+	bool same;
+	if (cmd == FS_IOC_GETFLAGS && out_size >= sizeof(no_flags)) {
+		fuse_reply_ioctl(req, 0, &no_flags, sizeof(no_flags));
+		return true;
+	}
+	if (cmd == FS_IOC_FSGETXATTR && out_size >= sizeof(none)) {
+		fuse_reply_ioctl(req, 0, &none, sizeof(none));
+		return true;
+	}
+	if (cmd == FS_IOC_SETFLAGS && in_size >= sizeof(no_flags))
+		same = memcmp(in, &no_flags, sizeof(no_flags)) == 0;
+	else if (cmd == FS_IOC_FSSETXATTR && in_size >= sizeof(none))
+		same = memcmp(in, &none, sizeof(none)) == 0;
+	else
+		return false;
+	if (same)
+		fuse_reply_ioctl(req, 0, NULL, 0);
+	else
+		fuse_reply_err(req, EOPNOTSUPP);
+	return true;
+}
+
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
+              struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
+              size_t out_size)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *i = inode_get(s->inodes, ino);
+	uint32_t seals;
+	if (!i) {
+		fuse_reply_err(req, ESTALE);
+	} else if (cmd == LACUNA_ADD_SEALS && in_size >= sizeof(seals)) {
+		struct handle *h = S_ISREG(i->type) ? handle_get(s->handles, fi->fh) : NULL;
+		struct adding *a = g_new(struct adding, 1);
+		memcpy(&a->seals, in, sizeof(a->seals));
+		a->writable = h && seal_flags_writable(h->flags);
+		struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
+		p->data = a;
+		p->resume = add_run;
+		parked_to_disk(p);
+	} else if (cmd == LACUNA_GET_SEALS && out_size >= sizeof(seals)) {
+		seals = access_seals(i);
+		if (S_ISREG(i->type))
+			fuse_reply_ioctl(req, 0, &seals, sizeof(seals));
+		else
+			fuse_reply_err(req, EINVAL);
+	} else if (cmd == LACUNA_SYNC) {
+		struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
+		p->resume = sync_run;
+		parked_to_disk(p);
+	} else if (!flags_answer(req, cmd, in, in_size, out_size)) {
+		fuse_reply_err(req, ENOTTY);
+	}
+	inode_put(s, i);
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* New names: create, O_TMPFILE, mkdir, mknod, symlink, link. The name's directory is one that
+ * counts first, so that its times are its own. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "fuse/events/registry.h"
+#include "fuse/inode/access.h"
+#include "fuse/inode/handle.h"
+#include "fuse/inode/iomode.h"
+#include "fuse/inode/names.h"
+#include "fuse/ops/ops.h"
+#include "fuse/ops/replay.h"
+#include "fuse/ops/setid.h"
+
+/* The directory of a new name, with a reference; NULL and a positive errno. */
+static struct inode *directory_for(fuse_req_t req, fuse_ino_t parent, const char *name, int *err)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *i = inode_get(s->inodes, parent);
+	*err = !i || !S_ISDIR(i->type) ? ESTALE : s->read_only ? EROFS : i->nameless ? ENOENT : 0;
+	if (*err == 0 && name && strlen(name) > 255)
+		*err = ENAMETOOLONG;
+	if (*err == 0)
+		*err = name ? inode_keep(s, i) : inode_keep_quietly(s, i);
+	if (*err == 0)
+		return i;
+	inode_put(s, i);
+	return NULL;
+}
+
+static struct tree_maker maker(fuse_req_t req, uint32_t mode, dev_t rdev, const char *target)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	return (struct tree_maker){
+	        .uid = ctx->uid,
+	        .gid = ctx->gid,
+	        .umask = ctx->umask,
+	        .mode = mode,
+	        .rdev = (major(rdev) << 20) | minor(rdev),
+	        .target = target,
+	};
+}
+
+/* The new name, looked up: a reference. It is there, whatever comes of that. */
+static struct inode *made(struct server *s, struct inode *dir, const char *name, uint32_t type,
+                          int *err)
+{
+	struct inode *i = child_local(s, dir, name, true, err);
+	if (!i) {
+		replay_set_done();
+		return NULL;
+	}
+	if (type == S_IFDIR) {
+		pthread_mutex_lock(&i->lock);
+		if (!i->directory)
+			i->directory = directory_new_local(s->lister, i->ino, true,
+			                                   (void *)(uintptr_t)i->ino);
+		pthread_mutex_unlock(&i->lock);
+	}
+	directory_local_add(inode_open_directory(s, dir), name, type);
+	inode_changed(dir);
+	return i;
+}
+
+static int name_make(struct server *s, struct inode *dir, const char *name,
+                     const struct tree_maker *m)
+{
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	int err = -tree_make(s->store, path, m);
+	pthread_rwlock_unlock(&s->names);
+	return err;
+}
+
+static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const struct tree_maker *m)
+{
+	struct server *s = fuse_req_userdata(req);
+	int err;
+	struct inode *dir = directory_for(req, parent, name, &err), *i = NULL;
+	if (dir) {
+		if (!replay_is_done())
+			err = name_make(s, dir, name, m);
+		if (err == 0)
+			i = made(s, dir, name, m->mode & S_IFMT, &err);
+		inode_put(s, dir);
+	}
+	if (i)
+		entry_reply(s, req, i);
+	else
+		replay_fail(req, err);
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct tree_maker m = maker(req, S_IFDIR | (mode & 07777), 0, NULL);
+	make(req, parent, name, &m);
+}
+
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	struct tree_maker m = maker(req, S_IFLNK | 0777, 0, target);
+	make(req, parent, name, &m);
+}
+
+static int file_make(struct server *s, struct inode *dir, const char *name,
+                     const struct tree_maker *m)
+{
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	int fd = replay_is_done() ? tree_open(s->store, path, O_RDWR)
+	                          : tree_make_file(s->store, path, m);
+	pthread_rwlock_unlock(&s->names);
+	return fd;
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct tree_maker m = maker(req, mode, rdev, NULL);
+	if (!S_ISREG(mode)) {
+		make(req, parent, name, &m);
+		return;
+	}
+	int err;
+	struct inode *dir = directory_for(req, parent, name, &err), *i = NULL;
+	if (dir) {
+		int fd = file_make(s, dir, name, &m);
+		err = -MIN(fd, 0);
+		if (fd >= 0)
+			i = made(s, dir, name, S_IFREG, &err);
+		if (fd >= 0)
+			close(fd);
+		inode_put(s, dir);
+	}
+	if (i)
+		entry_reply(s, req, i);
+	else
+		replay_fail(req, err);
+}
+
+/* `fd` is taken over. */
+static void opened(fuse_req_t req, struct inode *i, int fd, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct fuse_entry_param e;
+	inode_entry(s, i, &e);
+	access_open(s, i, fi->flags); /* new: nobody is in the way */
+	bool watched = registry_want(s->handlers, i, true);
+	iomode_open(s, i, fi, fd, setid_watched(i, -1), watched);
+	fi->fh = handle_open(s, i, NULL, fd, fi->flags, watched);
+	if (fuse_reply_create(req, &e, fi) == -ENOENT) {
+		handle_release(s, handle_get(s->handles, fi->fh));
+		inode_forget(s, e.ino, 1);
+	}
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+               struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct tree_maker m = maker(req, S_IFREG | (mode & 07777), 0, NULL);
+	int err;
+	struct inode *dir = directory_for(req, parent, name, &err), *i = NULL;
+	int fd = dir ? file_make(s, dir, name, &m) : -1;
+	if (dir && fd < 0)
+		err = -fd;
+	if (fd >= 0)
+		i = made(s, dir, name, S_IFREG, &err);
+	inode_put(s, dir);
+	if (i) {
+		opened(req, i, fd, fi);
+		return;
+	}
+	if (fd >= 0)
+		close(fd);
+	replay_fail(req, err);
+}
+
+void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct tree_maker m = maker(req, S_IFREG | (mode & 07777), 0, NULL);
+	uint64_t number = 0;
+	int err;
+	struct inode *dir = directory_for(req, parent, NULL, &err), *i = NULL;
+	g_autofree char *path = dir ? inode_path(s, dir) : NULL;
+	int fd = dir ? tree_make_nameless(s->store, path, &m, &number) : -1;
+	struct tree_node node = {0};
+	if (dir && fd < 0)
+		err = -fd;
+	if (fd >= 0) { /* the object alone does not tell owner and set-id bits */
+		g_autofree char *at = g_strdup_printf("/unlinked/%016" PRIx64, number);
+		err = -tree_look(s->store, at, &node);
+	}
+	if (fd >= 0 && err == 0) {
+		node.st.st_nlink = 0;
+		i = inode_intern_local(s, dir, "", &node, true);
+		err = i ? 0 : ENOMEM;
+	}
+	tree_node_clear(&node);
+	if (i) {
+		pthread_rwlock_wrlock(&s->names);
+		inode_extra_locked(i)->unlinked = number;
+		i->nameless = true;
+		pthread_rwlock_unlock(&s->names);
+	}
+	inode_put(s, dir);
+	if (i) {
+		opened(req, i, fd, fi);
+		return;
+	}
+	if (fd >= 0) {
+		close(fd);
+		tree_orphan_drop(s->store, number);
+	}
+	replay_fail(req, err);
+}
+
+/* Of a file without a name, its number in the store goes with the first one. */
+static int link_locked(struct server *s, struct inode *i, struct inode *dir, const char *name,
+                       struct inode **dropped)
+{
+	g_autofree char *from = inode_path_locked(i), *to = inode_child_path_locked(dir, name);
+	bool nameless = i->nameless;
+	if (nameless && (!i->extra || !i->extra->unlinked))
+		return ENOENT;
+	int err = nameless ? -tree_rename(s->store, from, to, RENAME_NOREPLACE)
+	                   : -tree_link(s->store, from, to);
+	if (err)
+		return err;
+	inode_count_links(s, i, 1);
+	if (nameless)
+		i->extra->unlinked = 0;
+	*dropped = names_add_locked(i, dir, name);
+	return 0;
+}
+
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
+{
+	struct server *s = fuse_req_userdata(req);
+	int err;
+	struct inode *dir = directory_for(req, newparent, newname, &err), *dropped = NULL;
+	struct inode *i = dir ? inode_get(s->inodes, ino) : NULL;
+	if (dir)
+		err = i ? inode_keep(s, i) : ESTALE;
+	if (dir && err == 0 && !replay_is_done()) {
+		inode_ref(s->inodes, dir); /* of the name */
+		pthread_rwlock_wrlock(&s->names);
+		err = link_locked(s, i, dir, newname, &dropped);
+		pthread_rwlock_unlock(&s->names);
+		inode_changed(i);
+		inode_put(s, err ? dir : dropped);
+	}
+	inode_put(s, i);
+	i = dir && err == 0 ? made(s, dir, newname, i->type, &err) : NULL;
+	inode_put(s, dir);
+	if (i)
+		entry_reply(s, req, i);
+	else
+		replay_fail(req, err);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* READ and lseek: bytes that are here, else those that are fetched. */
+#include <errno.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include "fuse/events/registry.h"
+#include "fuse/inode/handle.h"
+#include "fuse/ops/ops.h"
+#include "fuse/ops/parked.h"
+#include "lacuna/precontent.h"
+
+#define READ_MAX (1u << 20)
+
+static void read_opened(struct parked *p, struct listing *none);
+
+/* The daemon is short of descriptors: the file is opened later, and then it is read. */
+static void read_later(struct server *s, fuse_req_t req, struct inode *i, size_t size, off_t offset,
+                       const struct fuse_file_info *fi)
+{
+	struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
+	if (!i->born)
+		p->content = inode_open_content(s, i);
+	p->offset = offset;
+	p->size = size;
+	p->data = g_memdup2(fi, sizeof(*fi));
+	p->resume = read_opened;
+	parked_later(p, EIO);
+}
+
+/* On a thread of the disk pool. What it opens stays open until the READ has it, too. */
+static void read_opened(struct parked *p, struct listing *none)
+{
+	struct server *s = p->server;
+	struct fuse_file_info *fi = p->data;
+	struct handle *h = handle_get(s->handles, fi->fh);
+	int fd = h && !p->content ? handle_local_fd(s, h) : -1;
+	int err = p->content ? -content_open(p->content) : fd < 0 ? -fd : 0;
+	if (h && replay_waits_for(err)) {
+		parked_later(p, EIO);
+		return;
+	}
+	op_read(p->req, inode_id(p->inode), p->size, (off_t)p->offset, fi);
+	if (fd >= 0)
+		handle_local_done(s, h);
+	parked_free(p);
+}
+
+/* Bytes of a file that is all local: what there is up to its end. */
+static void read_local(struct server *s, fuse_req_t req, struct handle *h, size_t size,
+                       off_t offset, const struct fuse_file_info *fi)
+{
+	int fd = handle_local_fd(s, h);
+	if (replay_waits_for(-fd)) {
+		read_later(s, req, h->inode, size, offset, fi);
+		return;
+	}
+	if (fd < 0) {
+		replay_fail(req, -fd);
+		return;
+	}
+	struct fuse_bufvec data = FUSE_BUFVEC_INIT(size);
+	data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK | FUSE_BUF_FD_RETRY;
+	data.buf[0].fd = fd;
+	data.buf[0].pos = offset;
+	__atomic_add_fetch(&s->bytes_from_store, size, __ATOMIC_RELAXED);
+	fuse_reply_data(req, &data, FUSE_BUF_NO_SPLICE);
+	handle_local_done(s, h); /* it may be another file's by now, and counts on */
+}
+
+/* Replies with bytes that are present. `wait`: this thread may block on the disk. */
+static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint64_t offset,
+                       size_t size, bool wait)
+{
+	const struct inode *i = content_owner(c);
+	bool ends = i->mixed || i->born || (wait && content_local(c)); /* it may be cut off */
+	static GPrivate own = G_PRIVATE_INIT(g_free); /* of the thread, until it ends */
+	char *buffer = g_private_get(&own);
+	if (!buffer) {
+		buffer = g_malloc(READ_MAX);
+		g_private_set(&own, buffer);
+	}
+	int fd = content_fd(c);
+	size_t done = 0;
+	while (done < size) {
+		struct iovec iov = {.iov_base = buffer + done, .iov_len = size - done};
+		ssize_t n = preadv2(fd, &iov, 1, offset + done, wait ? 0 : RWF_NOWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n == 0 && ends)
+			break;
+		if (n <= 0) {
+			if (!wait)
+				return false;
+			/* Present, but the disk cannot give it: never a short reply, which would
+			 * be a false end of file. */
+			fuse_reply_err(req, n < 0 ? errno : EIO);
+			return true;
+		}
+		done += n;
+	}
+	__atomic_add_fetch(&s->bytes_from_store, done, __ATOMIC_RELAXED);
+	fuse_reply_buf(req, buffer, done);
+	return true;
+}
+
+static void read_present(struct parked *p, struct listing *none)
+{
+	read_reply(p->server, p->req, p->content, p->offset, p->size, true);
+	parked_free(p);
+}
+
+static void read_fail(struct parked *p, int error);
+
+static void read_begin(struct parked *p, uint64_t ahead)
+{
+	p->resume = read_present;
+	p->fail = read_fail;
+	if (parked_fill(p, ahead)) {
+		if (ahead > 0 &&
+		    read_reply(p->server, p->req, p->content, p->offset, p->size, false))
+			parked_free(p);
+		else
+			parked_to_disk(p);
+	}
+}
+
+/* On a thread of the disk pool. */
+static void read_anew(struct parked *p, struct listing *none)
+{
+	if (content_local(p->content))
+		read_present(p, none);
+	else
+		read_begin(p, 0);
+}
+
+/* ECANCELED: what it waited for was written here meanwhile, or cut off: as it is now. ESTALE: its
+ * name has another file, and the one that was opened is no more at the source. */
+static void read_fail(struct parked *p, int error)
+{
+	bool later = replay_waits_for(error);
+	if (error != ECANCELED && !later) {
+		fuse_reply_err(p->req, error == ESTALE ? EIO : error);
+		return;
+	}
+	struct server *s = p->server;
+	struct parked *anew = parked_new(s, p->req, inode_ref(s->inodes, p->inode), NULL);
+	anew->content = content_ref(p->content);
+	anew->offset = p->offset;
+	anew->size = p->size;
+	anew->operation = p->operation;
+	anew->began_ns = p->began_ns;
+	anew->resume = read_anew;
+	if (later)
+		parked_later(anew, EIO);
+	else
+		parked_to_disk(anew);
+}
+
+static uint64_t file_size(struct inode *i, struct content *c)
+{
+	pthread_mutex_lock(&i->lock);
+	uint64_t size = i->mixed ? i->size : content_size(c);
+	pthread_mutex_unlock(&i->lock);
+	return size;
+}
+
+/* The content of a handle, a reference: opened again, where its descriptors went. By the name of a
+ * file that another one has replaced at the source there may be that one's bytes by now. */
+static struct content *read_content(struct server *s, struct handle *h, int *err)
+{
+	pthread_mutex_lock(&h->lock);
+	bool opens = !h->content;
+	*err = 0;
+	if (opens)
+		h->content = inode_content(s, h->inode, true, err);
+	if (opens && h->content && h->version && content_version(h->content) != h->version) {
+		content_unref(g_steal_pointer(&h->content));
+		*err = -ESTALE;
+	}
+	if (*err == -ESTALE)
+		*err = -EIO;
+	struct content *c = h->content ? content_ref(h->content) : NULL;
+	pthread_mutex_unlock(&h->lock);
+	if (c && opens)
+		handle_hold(s->handles, h);
+	return c;
+}
+
+/* What is not present is fetched. The reference is taken over. */
+static void read_absent(struct server *s, fuse_req_t req, struct inode *i, struct content *c,
+                        size_t size, off_t offset, uint64_t ahead, bool asked)
+{
+	bool present = content_present(c, offset, size);
+	struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
+	p->content = c;
+	p->offset = offset;
+	p->size = size;
+	p->operation = LACUNA_READ;
+	p->resume = read_present;
+	p->fail = read_fail;
+	int over = present ? 0 : parked_again(p);
+	if (over) {
+		parked_fail(p, over);
+		return;
+	}
+	/* Once it is parked, it may be answered, and the file closed and forgotten. */
+	struct inode *first = !present && !asked && offset == 0 ? inode_ref(s->inodes, i) : NULL;
+	if (present && ahead == 0)
+		parked_to_disk(p);
+	else
+		read_begin(p, ahead);
+	if (first) {
+		prefetch_siblings(s, first);
+		inode_put(s, first);
+	}
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct handle *h = handle_get(s->handles, fi->fh);
+	if (!h || offset < 0 || size > READ_MAX) {
+		fuse_reply_err(req, h ? EINVAL : EBADF);
+		return;
+	}
+	struct inode *i = h->inode;
+	if (i->born) {
+		read_local(s, req, h, size, offset, fi);
+		return;
+	}
+	int err;
+	struct content *c = read_content(s, h, &err);
+	uint64_t total = c ? file_size(i, c) : 0;
+	if (!c || (uint64_t)offset >= total) {
+		if (c)
+			fuse_reply_buf(req, NULL, 0);
+		else if (replay_waits_for(-err))
+			read_later(s, req, i, size, offset, fi);
+		else
+			replay_fail(req, -err);
+		g_clear_pointer(&c, content_unref);
+		return;
+	}
+	size = MIN(size, total - offset);
+	bool complete = content_complete(c),
+	     asked = !complete && registry_want(s->handlers, i, false);
+	uint64_t ahead = 0;
+	pthread_mutex_lock(&h->lock);
+	if (!complete && !asked)
+		ahead = readahead_next(&h->ra, offset, size, s->settings->readahead_max);
+	pthread_mutex_unlock(&h->lock);
+	if (content_present(c, offset, size) && ahead == 0 &&
+	    read_reply(s, req, c, offset, size, false))
+		content_unref(c);
+	else
+		read_absent(s, req, i, c, size, offset, ahead, asked);
+}
+
+/* What is absent is no hole: data up to the end (cp --sparse would lose it otherwise). */
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct handle *h = handle_get(s->handles, fi->fh);
+	if (!h) {
+		fuse_reply_err(req, EBADF);
+		return;
+	}
+	if (h->inode->born) {
+		int fd = handle_local_fd(s, h);
+		off_t at = fd < 0 ? fd : lseek(fd, offset, whence);
+		int err = fd < 0 ? -fd : errno;
+		if (fd >= 0)
+			handle_local_done(s, h);
+		if (at < 0)
+			replay_fail(req, err);
+		else
+			fuse_reply_lseek(req, at);
+		return;
+	}
+	pthread_mutex_lock(&h->inode->lock);
+	off_t size = h->inode->size;
+	pthread_mutex_unlock(&h->inode->lock);
+	if (offset < 0 || offset >= size)
+		fuse_reply_err(req, ENXIO);
+	else
+		fuse_reply_lseek(req, whence == SEEK_HOLE ? size : offset);
+}

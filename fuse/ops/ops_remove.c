@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Names that go: unlink, rmdir. The name is marked as gone first (fetch/store/tree/tree.h). */
+#include <errno.h>
+#include <sys/stat.h>
+#include "fuse/inode/departure.h"
+#include "fuse/inode/names.h"
+#include "fuse/ops/ops.h"
+#include "fuse/ops/parked.h"
+
+struct inode *child_known(struct server *s, struct inode *dir, const char *name, int *err)
+{
+	struct directory *d = inode_open_directory(s, dir);
+	struct listing *l = directory_listing(d, NULL);
+	uint32_t index;
+	struct inode *i = NULL;
+	enum child kind = l ? directory_child(d, l, name, &index) : CHILD_NONE;
+	*err = l ? ENOENT : EIO; /* the kernel looked it up: it was listed */
+	if (kind == CHILD_LOCAL) {
+		i = child_local(s, dir, name, false, err);
+	} else if (kind == CHILD_REMOTE) {
+		struct listing_entry e;
+		directory_entry(d, l, index, &e);
+		i = inode_listed_as(s, dir, name, &e, false, err);
+	}
+	if (l)
+		listing_unref(l);
+	return i;
+}
+
+int name_hide(struct server *s, struct inode *dir, const char *name)
+{
+	struct directory *d = inode_open_directory(s, dir);
+	if (!directory_is_listed(d, name))
+		return 0;
+	int err = -tree_gone_add(s->store, dir->ino, name);
+	if (err)
+		return err;
+	directory_gone_add(d, name);
+	/* the name goes from the directory, though not from the local one */
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(dir);
+	tree_utimens(s->store, path, times);
+	pthread_rwlock_unlock(&s->names);
+	return 0;
+}
+
+/* 0, a positive errno, or -EAGAIN: it was opened meanwhile. */
+static int unlink_try(struct server *s, struct inode *dir, struct inode *i, const char *name)
+{
+	struct departure d;
+	int err = departure_prepare(s, i, false, &d);
+	if (err)
+		return err;
+	err = name_hide(s, dir, name); /* what lives on has its object by now */
+	if (err) {
+		departure_end(s, &d);
+		return err;
+	}
+	bool local = directory_has_local(inode_open_directory(s, dir), name);
+	if (d.last)
+		inode_unhash(s->inodes, i);
+	pthread_rwlock_wrlock(&s->names);
+	struct inode *dropped = NULL;
+	if (departure_stands_locked(i, &d)) {
+		g_autofree char *path = inode_child_path_locked(dir, name);
+		err = -tree_unlink(s->store, path, d.number);
+		if (!local)
+			err = 0; /* nothing that counts: it went with its name */
+	} else {
+		err = -EAGAIN;
+	}
+	if (err == 0) {
+		inode_count_links(s, i, -1);
+		dropped = departure_done_locked(i, dir, name, &d);
+	}
+	pthread_rwlock_unlock(&s->names);
+	if (err && d.last)
+		inode_rehash(s->inodes, i);
+	departure_end(s, &d);
+	inode_put(s, dropped);
+	return err;
+}
+
+static int unlink_name(struct server *s, struct inode *dir, struct inode *i, const char *name)
+{
+	int err = S_ISREG(i->type) && i->nlink > 1 ? inode_keep(s, i)
+	                                           : 0; /* other names tell of it */
+	if (err == 0)
+		err = inode_materialise(s, dir, i, name);
+	if (err)
+		return err;
+	while ((err = unlink_try(s, dir, i, name)) == -EAGAIN)
+		;
+	if (err == 0) {
+		directory_local_remove(inode_open_directory(s, dir), name);
+		inode_changed(dir);
+		inode_changed(i);
+	}
+	return err;
+}
+
+/* Nothing in the store counts that the directory does not tell of: looked at before its name is
+ * marked as gone. */
+static int clears(struct server *s, struct inode *dir, const char *name)
+{
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	int err = -tree_clears(s->store, path);
+	pthread_rwlock_unlock(&s->names);
+	if (err)
+		g_message("/%s cannot be removed: %s", path,
+		          err == ENOTEMPTY ? "the directory still has local files in the store"
+		                           : g_strerror(err));
+	return err;
+}
+
+/* Its names went before, but for leftovers in the store. */
+static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, const char *name)
+{
+	int err = directory_empty(inode_open_directory(s, i));
+	bool local = directory_has_local(inode_open_directory(s, dir), name);
+	if (err == 0)
+		err = clears(s, dir, name);
+	if (err == 0)
+		err = name_hide(s, dir, name);
+	if (err)
+		return err;
+	inode_unhash(s->inodes, i);
+	struct departure d = {.last = true};
+	pthread_rwlock_wrlock(&s->names);
+	g_autofree char *path = inode_child_path_locked(dir, name);
+	err = -tree_rmdir(s->store, path, i->ino);
+	if (!local)
+		err = 0; /* as in unlink_name() */
+	if (err == 0) {
+		departure_done_locked(i, dir, name, &d);
+	}
+	pthread_rwlock_unlock(&s->names);
+	departure_end(s, &d);
+	if (err) {
+		inode_rehash(s->inodes, i);
+	} else {
+		directory_local_remove(inode_open_directory(s, dir), name);
+		inode_changed(dir);
+	}
+	return err;
+}
+
+/* With a reference on both, and the directory one that counts; a positive errno. */
+static int remove_begin(struct server *s, fuse_ino_t parent, const char *name, struct inode **dir,
+                        struct inode **i)
+{
+	*dir = inode_get(s->inodes, parent);
+	*i = NULL;
+	int err = !*dir ? ESTALE : s->read_only ? EROFS : inode_keep(s, *dir);
+	if (err == 0)
+		*i = child_known(s, *dir, name, &err);
+	return err;
+}
+
+static int unlink_once(struct server *s, fuse_ino_t parent, const char *name)
+{
+	struct inode *dir, *i;
+	int err = remove_begin(s, parent, name, &dir, &i);
+	if (err == 0)
+		err = S_ISDIR(i->type) ? EISDIR : unlink_name(s, dir, i, name);
+	inode_put(s, i);
+	inode_put(s, dir);
+	return err;
+}
+
+/* No room for the mark of what goes: there is some in reserve. */
+static bool room_made(struct server *s, int err)
+{
+	return (err == ENOSPC || err == EDQUOT) && store_reserve_spend(s->store);
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct server *s = fuse_req_userdata(req);
+	int err = unlink_once(s, parent, name);
+	if (room_made(s, err))
+		err = unlink_once(s, parent, name);
+	if (err == 0)
+		store_reserve(s->store);
+	replay_fail(req, err);
+}
+
+static int rmdir_once(struct parked *p)
+{
+	struct server *s = p->server;
+	int err;
+	struct inode *i = child_known(s, p->inode, p->name, &err);
+	if (i)
+		err = S_ISDIR(i->type) ? rmdir_name(s, p->inode, i, p->name) : ENOTDIR;
+	if (i && room_made(s, err))
+		err = rmdir_name(s, p->inode, i, p->name);
+	inode_put(s, i);
+	return err;
+}
+
+/* Whether it is empty its listing says. */
+static void rmdir_listed(struct parked *p, struct listing *l)
+{
+	replay_fail(p->req, rmdir_once(p));
+	parked_free(p);
+}
+
+static void rmdir_refused(struct parked *p, struct listing *none)
+{
+	int err = rmdir_once(p);
+	replay_fail(p->req, err == EIO ? (int)p->offset : err);
+	parked_free(p);
+}
+
+/* One that the source will not list goes with what nobody can see. Not here: this may be the thread
+ * that everything comes from the network by. */
+static void rmdir_unlisted(struct parked *p, int error)
+{
+	struct server *s = p->server;
+	if (error == EINTR || replay_waits_for(error)) { /* it was not asked */
+		replay_fail(p->req, error);
+		return;
+	}
+	struct parked *q = parked_new(s, p->req, inode_ref(s->inodes, p->inode), p->name);
+	q->resume = rmdir_refused;
+	q->offset = (uint64_t)error;
+	parked_to_disk(q);
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *dir, *i;
+	int err = remove_begin(s, parent, name, &dir, &i);
+	if (err == 0 && !S_ISDIR(i->type))
+		err = ENOTDIR;
+	if (err == 0) {
+		struct parked *p = parked_new(s, req, inode_ref(s->inodes, dir), name);
+		p->resume = rmdir_listed;
+		p->fail = rmdir_unlisted;
+		parked_list(p, inode_open_directory(s, i));
+	} else {
+		replay_fail(req, err);
+	}
+	inode_put(s, i);
+	inode_put(s, dir);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "fuse/inode/departure.h"
+#include "fuse/inode/names.h"
+#include "fuse/ops/ops.h"
+#include "fuse/ops/parked.h"
+
+#define FLAGS_KNOWN (RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)
+
+/* One rename; `i`, and `over` where something has the new name, with references. */
+struct renaming {
+	struct inode *from, *to, *i, *over;
+	const char *name, *newname;
+	unsigned flags;
+	struct departure departure; /* of `over` */
+};
+
+/* Everything that takes part counts here; what is replaced has a place to go to. */
+static int rename_prepare(struct server *s, struct renaming *r)
+{
+	bool exchange = r->flags & RENAME_EXCHANGE;
+	int err = inode_keep(s, r->i);
+	if (err == 0)
+		err = inode_materialise(s, r->from, r->i, r->name);
+	/* other names of what is replaced tell of it */
+	if (err == 0 && r->over && (exchange || (S_ISREG(r->over->type) && r->over->nlink > 1)))
+		err = inode_keep(s, r->over);
+	if (err == 0 && r->over)
+		err = inode_materialise(s, r->to, r->over, r->newname);
+	if (err || exchange || !r->over)
+		return err;
+	if (S_ISDIR(r->over->type) != S_ISDIR(r->i->type))
+		return S_ISDIR(r->over->type) ? EISDIR : ENOTDIR;
+	if (S_ISDIR(r->over->type))
+		return directory_empty(inode_open_directory(s, r->over));
+	return 0;
+}
+
+/* In the store. */
+static int rename_store(struct server *s, const struct renaming *r, const char *from,
+                        const char *to)
+{
+	int err = 0;
+	if (r->departure.number)
+		err = -tree_aside(s->store, to, r->departure.number);
+	if (err == 0)
+		err = -tree_rename(s->store, from, to, r->flags);
+	if (err || !r->over || (r->flags & RENAME_EXCHANGE))
+		return err;
+	inode_count_links(s, r->over, -1);
+	if (S_ISDIR(r->over->type))
+		tree_gone_forget(s->store, r->over->ino);
+	return 0;
+}
+
+/* With `names` written. */
+static int rename_locked(struct server *s, struct renaming *r, struct inode **dropped)
+{
+	bool replaces = r->over && !(r->flags & RENAME_EXCHANGE);
+	if (replaces && !departure_stands_locked(r->over, &r->departure))
+		return -EAGAIN;
+	g_autofree char *from = inode_child_path_locked(r->from, r->name);
+	g_autofree char *to = inode_child_path_locked(r->to, r->newname);
+	int err = rename_store(s, r, from, to);
+	if (err)
+		return err;
+	if (replaces)
+		*dropped = departure_done_locked(r->over, r->to, r->newname, &r->departure);
+	else if (r->over)
+		names_move_locked(r->over, r->to, r->newname, r->from, r->name);
+	names_move_locked(r->i, r->from, r->name, r->to, r->newname);
+	return 0;
+}
+
+/* The references that the names had are put without the lock. -EAGAIN: what is replaced was opened
+ * meanwhile. */
+static int rename_names(struct server *s, struct renaming *r)
+{
+	struct inode *dropped = NULL;
+	bool exchange = r->flags & RENAME_EXCHANGE, replaces = r->over && !exchange;
+	r->departure = (struct departure){0};
+	int err = replaces && S_ISDIR(r->over->type) ? 0
+	          : replaces ? departure_prepare(s, r->over, true, &r->departure)
+	                     : 0;
+	if (err)
+		return err;
+	r->departure.last |= replaces && S_ISDIR(r->over->type);
+	if (r->departure.last)
+		inode_unhash(s->inodes, r->over);
+	inode_ref(s->inodes, r->to);
+	if (exchange)
+		inode_ref(s->inodes, r->from);
+	pthread_rwlock_wrlock(&s->names);
+	err = rename_locked(s, r, &dropped);
+	pthread_rwlock_unlock(&s->names);
+	if (err && r->departure.last)
+		inode_rehash(s->inodes, r->over);
+	departure_end(s, &r->departure);
+	inode_put(s, err ? r->to : r->from);
+	if (exchange)
+		inode_put(s, err ? r->from : r->to);
+	inode_put(s, dropped);
+	return err;
+}
+
+static int rename_run(struct server *s, struct renaming *r)
+{
+	bool exchange = r->flags & RENAME_EXCHANGE;
+	int err = rename_prepare(s, r);
+	if (err == 0 && !exchange)
+		err = name_hide(s, r->from, r->name);
+	do
+		err = err > 0 ? err : rename_names(s, r);
+	while (err == -EAGAIN);
+	if (err)
+		return err;
+	struct directory *from = inode_open_directory(s, r->from);
+	struct directory *to = inode_open_directory(s, r->to);
+	if (exchange)
+		directory_local_add(from, r->name, r->over->type);
+	else if (r->flags & RENAME_WHITEOUT)
+		directory_local_add(from, r->name, S_IFCHR);
+	else
+		directory_local_remove(from, r->name);
+	/* a name of another type is another name */
+	directory_local_add(to, r->newname, r->i->type);
+	inode_changed(r->from);
+	inode_changed(r->to);
+	inode_changed(r->i);
+	if (r->over)
+		inode_changed(r->over);
+	return 0;
+}
+
+/* `r` with both directories; the rest is looked up. */
+static int rename_begin(struct server *s, struct renaming *r)
+{
+	int err = 0, missing;
+	if (s->read_only)
+		return EROFS;
+	if (r->flags & ~FLAGS_KNOWN)
+		return EINVAL;
+	if ((r->flags & RENAME_EXCHANGE) && (r->flags & RENAME_WHITEOUT))
+		return EINVAL;
+	if (strlen(r->newname) > 255)
+		return ENAMETOOLONG;
+	err = inode_keep(s, r->from);
+	if (err == 0)
+		err = inode_keep(s, r->to);
+	if (err == 0)
+		r->i = child_known(s, r->from, r->name, &err);
+	if (err)
+		return err;
+	r->over = child_known(s, r->to, r->newname, &missing);
+	if (!r->over && missing != ENOENT)
+		return missing;
+	if (r->over && (r->flags & RENAME_NOREPLACE))
+		return EEXIST;
+	return !r->over && (r->flags & RENAME_EXCHANGE) ? ENOENT : 0;
+}
+
+static void rename_end(struct server *s, struct renaming *r)
+{
+	inode_put(s, r->over);
+	inode_put(s, r->i);
+	inode_put(s, r->to);
+	inode_put(s, r->from);
+}
+
+/* A directory is replaced: whether it is empty its listing says. */
+struct rename_parked {
+	uint64_t newparent;
+	unsigned flags;
+	char newname[256];
+};
+
+static void rename_listed(struct parked *p, struct listing *l)
+{
+	struct server *s = p->server;
+	struct rename_parked *w = p->data;
+	struct renaming r = {
+	        .from = inode_ref(s->inodes, p->inode),
+	        .to = inode_get(s->inodes, w->newparent),
+	        .name = p->name,
+	        .newname = w->newname,
+	        .flags = w->flags,
+	};
+	int err = r.to ? rename_begin(s, &r) : ESTALE;
+	if (err == 0)
+		err = rename_run(s, &r);
+	replay_fail(p->req, err);
+	rename_end(s, &r);
+	parked_free(p);
+}
+
+static void rename_park(fuse_req_t req, const struct renaming *r, fuse_ino_t newparent)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct parked *p = parked_new(s, req, inode_ref(s->inodes, r->from), r->name);
+	struct rename_parked *w = g_new0(struct rename_parked, 1);
+	w->newparent = newparent;
+	w->flags = r->flags;
+	g_strlcpy(w->newname, r->newname, sizeof(w->newname));
+	p->data = w;
+	p->resume = rename_listed;
+	parked_list(p, inode_open_directory(s, r->over));
+}
+
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+               const char *newname, unsigned int flags)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct renaming r = {
+	        .from = inode_get(s->inodes, parent),
+	        .to = inode_get(s->inodes, newparent),
+	        .name = name,
+	        .newname = newname,
+	        .flags = flags,
+	};
+	int err = r.from && r.to ? rename_begin(s, &r) : ESTALE;
+	if (err == 0 && r.over && S_ISDIR(r.over->type) && !(flags & RENAME_EXCHANGE)) {
+		rename_park(req, &r, newparent);
+	} else {
+		if (err == 0)
+			err = rename_run(s, &r);
+		replay_fail(req, err);
+	}
+	rename_end(s, &r);
+}

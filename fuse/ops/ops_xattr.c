@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include <errno.h>
+#include <linux/limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include "fuse/inode/access.h"
+#include "fuse/ops/ops.h"
+#include "fuse/ops/replay.h"
+#include "fuse/ops/setid.h"
+
+/* size 0 asks how much there is */
+static void xattr_reply(fuse_req_t req, const void *value, size_t have, size_t size, int missing)
+{
+	if (!value)
+		fuse_reply_err(req, missing);
+	else if (size == 0)
+		fuse_reply_xattr(req, have);
+	else if (have > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, value, have);
+}
+
+/* trusted. is shown to administrators alone; the kernel does not see to it. */
+static size_t names_shown(fuse_req_t req, char *names, size_t size)
+{
+	if (fuse_req_ctx(req)->uid == 0)
+		return size;
+	size_t shown = 0, length;
+	for (size_t at = 0; at < size; at += length) {
+		length = strlen(names + at) + 1;
+		if (g_str_has_prefix(names + at, "trusted."))
+			continue;
+		memmove(names + shown, names + at, length);
+		shown += length;
+	}
+	return shown;
+}
+
+/* `name` NULL: the list. */
+static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const char *name,
+                        size_t size)
+{
+	g_autofree char *value = g_malloc(MAX(size, 1));
+	pthread_rwlock_rdlock(&s->names);
+	g_autofree char *path = inode_path_locked(i);
+	ssize_t n = name ? tree_getxattr(s->store, path, name, value, size)
+	                 : tree_listxattr(s->store, path, value, size);
+	pthread_rwlock_unlock(&s->names);
+	if (n < 0)
+		replay_fail(req, -n);
+	else if (size == 0)
+		fuse_reply_xattr(req, n);
+	else
+		fuse_reply_buf(req, value, name ? n : names_shown(req, value, n));
+}
+
+static void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct server *s = fuse_req_userdata(req);
+	if (!s->xattrs) {
+		fuse_reply_err(req, ENOSYS); /* never asked again: `ls -l` asks for each file */
+		return;
+	}
+	struct inode *i = inode_get(s->inodes, ino);
+	if (!i) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	if (name && strcmp(name, LACUNA_SEALS_XATTR) == 0) {
+		uint32_t seals = access_seals(i);
+		g_autofree char *text = seal_format(seals);
+		xattr_reply(req, seals ? text : NULL, strlen(text), size, ENODATA);
+		inode_put(s, i);
+		return;
+	}
+	if (i->local) {
+		local_reply(s, req, i, name, MIN(size, XATTR_LIST_MAX));
+		inode_put(s, i);
+		return;
+	}
+	uint32_t index;
+	size_t have = 0;
+	struct listing *l = inode_listed(s, i, &index);
+	g_autofree char *names = NULL;
+	const void *value = NULL;
+	if (l && name) {
+		value = listing_xattr(l, listing_at(l, index), name, &have);
+	} else if (l) {
+		value = listing_xattr_names(l, listing_at(l, index), &have);
+		names = g_memdup2(value, have);
+		have = names ? names_shown(req, names, have) : 0;
+		value = names;
+	}
+	xattr_reply(req, value || name ? value : "", have, size, ENODATA);
+	if (l)
+		listing_unref(l);
+	inode_put(s, i);
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	xattr_get(req, ino, name, size);
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	xattr_get(req, ino, NULL, size);
+}
+
+static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+                         size_t size, int flags)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct inode *i = inode_get(s->inodes, ino);
+	int err = !i ? ESTALE : s->read_only ? EROFS : 0;
+	if (err == 0 && strcmp(name, LACUNA_SEALS_XATTR) == 0)
+		err = EPERM;
+	if (err == 0)
+		err = inode_keep(s, i);
+	if (err == 0 && !replay_is_done()) {
+		pthread_rwlock_rdlock(&s->names);
+		g_autofree char *path = inode_path_locked(i);
+		err = value ? -tree_setxattr(s->store, path, name, value, size, flags)
+		            : -tree_removexattr(s->store, path, name);
+		pthread_rwlock_unlock(&s->names);
+	}
+	if (err == 0)
+		inode_changed(i);
+	if (err == 0 && !value && strcmp(name, "security.capability") == 0)
+		setid_capability_went(req, i);
+	if (err == 0 && g_str_has_prefix(name, "system.posix_acl_"))
+		inode_refresh(s, i); /* it is the mode, too */
+	if (err == 0 && value && strcmp(name, "system.posix_acl_access") == 0) {
+		err = setid_acl(req, i);
+		if (err)
+			replay_set_done();
+	}
+	replay_fail(req, err);
+	inode_put(s, i);
+}
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+                 int flags)
+{
+	xattr_change(req, ino, name, value, size, flags);
+}
+
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	xattr_change(req, ino, name, NULL, 0, 0);
+}

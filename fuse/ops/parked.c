@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/ops/parked.h"
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include "fuse/base/caller.h"
+#include "fuse/events/refusals.h"
+#include "fuse/events/registry.h"
+#include "fuse/events/trace.h"
+#include "fuse/inode/claim.h"
+#include "fuse/inode/handle.h"
+#include "fuse/inode/inode_table.h"
+#include "fuse/ops/vigil.h"
+#include "lacuna/precontent.h"
+
+#define AGAIN_NS INT64_C(1000000000)
+#define LATER_NS INT64_C(20000000)
+
+struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, const char *name)
+{
+	size_t len = name ? strlen(name) : 0;
+	struct parked *p = g_malloc0(sizeof(*p) + len + 1);
+	p->server = s;
+	p->req = req;
+	p->inode = i;
+	p->refs = 1;
+	p->tid = fuse_req_ctx(req)->pid;
+	p->began_ns = clock_now();
+	pthread_mutex_init(&p->lock, NULL);
+	p->operation = LACUNA_WRITE;
+	p->replay = replay_get();
+	if (name)
+		memcpy(p->name, name, len);
+	return p;
+}
+
+void parked_unref(struct parked *p)
+{
+	if (__atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	if (p->content)
+		content_unref(p->content);
+	inode_put(p->server, p->inode);
+	replay_put(p->replay);
+	pthread_mutex_destroy(&p->lock);
+	g_free(p->data);
+	g_free(p);
+}
+
+void parked_free(struct parked *p)
+{
+	__atomic_store_n(&p->answered, 1, __ATOMIC_RELEASE);
+	parked_unref(p);
+}
+
+void parked_fail(struct parked *p, int error)
+{
+	struct replay_hand before = replay_switch(p->replay);
+	if (p->fail)
+		p->fail(p, error);
+	else
+		replay_fail(p->req, error);
+	parked_free(p);
+	replay_switch_back(before);
+}
+
+static void resume(struct parked *p, struct listing *listing)
+{
+	struct replay_hand before = replay_switch(p->replay);
+	p->resume(p, listing);
+	replay_switch_back(before);
+}
+
+/* true: nobody else will answer `p`. */
+static bool withdraw_locked(struct parked *p)
+{
+	struct server *s = p->server;
+	bool mine = p->waits &&
+	            (p->kind == PARKED_LIST    ? lister_cancel(s->lister, &p->list)
+	             : p->kind == PARKED_FILL  ? fill_cancel(s->fill, &p->fill)
+	             : p->kind == PARKED_QUEUE ? waitqueue_leave(s->waitqueue, &p->waitqueue)
+	                                       : registry_withdraw(s->handlers, &p->event));
+	if (mine)
+		p->waits = false;
+	return mine;
+}
+
+static int64_t longest_ns(const struct parked *p)
+{
+	return (int64_t)p->server->settings->wait_ms * 1000000;
+}
+
+static bool dies(struct parked *p)
+{
+	enum caller caller = caller_look(p->tid);
+	if (caller != CALLER_UNKNOWN)
+		return caller == CALLER_DIES;
+	int64_t longest = longest_ns(p);
+	pthread_mutex_lock(&p->lock);
+	int64_t since = p->interrupted_ns;
+	pthread_mutex_unlock(&p->lock);
+	return since && clock_now() - since > longest;
+}
+
+static void watch(struct parked *p)
+{
+	pthread_mutex_lock(&p->lock);
+	bool watched = p->watched;
+	p->watched = true;
+	if (p->interrupted_ns == 0)
+		p->interrupted_ns = clock_now();
+	pthread_mutex_unlock(&p->lock);
+	if (watched)
+		return;
+	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
+	vigil_keep(p->server->vigil, p);
+}
+
+/* Runs under libfuse's lock of the request, which the other ways to an answer take (in
+ * release()) before they touch the request: `p` is alive here. libfuse calls it again for each
+ * wait of a request that was interrupted in an earlier one. */
+static void interrupted(fuse_req_t req, void *data)
+{
+	struct parked *p = data;
+	if (!dies(p)) {
+		watch(p);
+		return;
+	}
+	pthread_mutex_lock(&p->lock);
+	p->ended = true;
+	bool mine = withdraw_locked(p);
+	pthread_mutex_unlock(&p->lock);
+	if (mine)
+		parked_fail(p, EINTR);
+}
+
+/* The wait is over: no interrupt comes any more. */
+static void release(struct parked *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->waits = false;
+	pthread_mutex_unlock(&p->lock);
+	fuse_req_interrupt_func(p->req, NULL, NULL);
+}
+
+bool parked_end_dying(struct parked *p)
+{
+	if (__atomic_load_n(&p->answered, __ATOMIC_ACQUIRE))
+		return true;
+	if (!dies(p))
+		return false;
+	pthread_mutex_lock(&p->lock);
+	bool mine = withdraw_locked(p);
+	pthread_mutex_unlock(&p->lock);
+	if (mine) {
+		release(p);
+		parked_fail(p, EINTR);
+	}
+	return mine;
+}
+
+static void filled_job(struct pool_job *job)
+{
+	struct parked *p = (struct parked *)((char *)job - offsetof(struct parked, job));
+	resume(p, NULL);
+}
+
+void parked_to_disk(struct parked *p)
+{
+	p->job.run = filled_job;
+	pool_submit(p->server->disk, &p->job);
+}
+
+/* The kernel asks once more for the page that a thread wants (refusals.h). On a busy machine that
+ * takes a while; a caller who tries again by himself meanwhile has his first answer twice. */
+static void failed_note(struct parked *p, int error)
+{
+	struct server *s = p->server;
+	struct refusal r = {
+	        .ino = p->inode->ino,
+	        .offset = p->offset,
+	        .end = p->offset + p->size,
+	        .tid = p->tid,
+	        .left = event_operation(p->tid, LACUNA_READ) == LACUNA_FAULT ? 2 : 1,
+	        .error = error,
+	        .began_ns = p->began_ns,
+	};
+	pthread_mutex_lock(&s->failing);
+	refusals_note(s->failed, r, AGAIN_NS);
+	pthread_mutex_unlock(&s->failing);
+}
+
+int parked_again(struct parked *p)
+{
+	struct server *s = p->server;
+	struct refusal r;
+	pthread_mutex_lock(&s->failing);
+	bool again = refusals_take(s->failed, p->inode->ino, p->tid, p->offset, &r);
+	pthread_mutex_unlock(&s->failing);
+	if (!again)
+		return 0;
+	p->again = true;
+	p->began_ns = r.began_ns;
+	return clock_now() - p->began_ns >= longest_ns(p) ? r.error : 0;
+}
+
+/* A limit of ours is none of the reader's; the log has the cause. */
+static int read_errno(int error)
+{
+	return error == EFBIG || replay_waits_for(error) ? EIO : error;
+}
+
+static void filled(struct fill_wait *w, int error)
+{
+	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, fill));
+	release(p);
+	bool goes_on = replay_waits_for(error);
+	if (p->operation == LACUNA_READ && !goes_on)
+		error = read_errno(error);
+	if (error && p->operation == LACUNA_READ && !p->again && !goes_on)
+		failed_note(p, error);
+	if (goes_on && p->operation != LACUNA_READ)
+		parked_later(p, error); /* which looks anew what is missing */
+	else if (error)
+		parked_fail(p, error);
+	else
+		parked_to_disk(p);
+}
+
+static void listed(struct lister_wait *w, struct listing *listing, int error)
+{
+	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, list));
+	release(p);
+	if (error)
+		parked_fail(p, error);
+	else
+		resume(p, listing);
+}
+
+/* An interrupt may come before the wait is queued, and then finds nothing to withdraw: hence
+ * the second reference and the second look. What is waited for is filled in before. */
+static void park_begin(struct parked *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->ended = false;
+	p->waits = true;
+	pthread_mutex_unlock(&p->lock);
+	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
+	fuse_req_interrupt_func(p->req, interrupted, p);
+}
+
+/* true: there was nothing to wait for, and `p` is the caller's. */
+static bool park_end(struct parked *p, int result)
+{
+	if (result != -EINPROGRESS) {
+		release(p);
+		__atomic_sub_fetch(&p->refs, 1, __ATOMIC_RELEASE); /* the vigil may have one */
+		if (result < 0)
+			parked_fail(p, -result);
+		return result == 0;
+	}
+	pthread_mutex_lock(&p->lock);
+	bool mine = p->ended && withdraw_locked(p);
+	pthread_mutex_unlock(&p->lock);
+	if (mine) {
+		release(p);
+		parked_fail(p, EINTR);
+	}
+	parked_unref(p);
+	return false;
+}
+
+bool parked_fill(struct parked *p, uint64_t ahead)
+{
+	const struct fuse_ctx *who = fuse_req_ctx(p->req);
+	p->kind = PARKED_FILL;
+	p->fill = (struct fill_wait){.offset = p->offset, .length = p->size};
+	p->fill.cause =
+	        (struct source_cause){.pid = who->pid, .uid = who->uid, .operation = p->operation};
+	p->fill.done = filled;
+	if (p->operation == LACUNA_READ)
+		p->fill.since_ns = p->began_ns;
+	park_begin(p);
+	return park_end(p, fill_want(p->content, &p->fill, ahead));
+}
+
+static void park_list_begin(struct parked *p)
+{
+	p->kind = PARKED_LIST;
+	p->list = (struct lister_wait){.pid = p->tid, .done = listed, .since_ns = p->began_ns};
+	park_begin(p);
+}
+
+void parked_list(struct parked *p, struct directory *d)
+{
+	struct listing *listing = NULL;
+	park_list_begin(p);
+	if (park_end(p, lister_want(d, &p->list, &listing))) {
+		resume(p, listing);
+		listing_unref(listing);
+	}
+}
+
+void parked_attributes(struct parked *p, struct directory *d, struct listing *l, uint32_t index)
+{
+	park_list_begin(p);
+	if (park_end(p, lister_want_attributes(d, l, index, &p->list)))
+		resume(p, NULL);
+}
+
+static void judged(struct event *e, enum verdict verdict, int error, int fd)
+{
+	struct parked *p = (struct parked *)((char *)e - offsetof(struct parked, event));
+	bool passes = verdict == VERDICT_ALLOW || verdict == VERDICT_FETCH;
+	release(p);
+	tracers_tell(p->server->tracers, e, verdict == VERDICT_DENY ? error : 0);
+	event_clear(e);
+	e->fd = fd;
+	if (!passes && fd >= 0)
+		close(fd);
+	if (passes)
+		resume(p, NULL);
+	else
+		parked_fail(p, verdict == VERDICT_DENY ? error : EIO);
+}
+
+bool parked_ask(struct parked *p, uint64_t offset, uint64_t length, bool cached)
+{
+	const struct fuse_ctx *who = fuse_req_ctx(p->req);
+	p->kind = PARKED_EVENT;
+	p->event = (struct event){
+	        .offset = offset,
+	        .length = length,
+	        .cause = {.owner = p->inode,
+	                  .pid = who->pid,
+	                  .uid = who->uid,
+	                  .operation = p->operation},
+	        .every = true,
+	        .cached = cached,
+	        .done = judged,
+	};
+	park_begin(p);
+	bool asked = registry_ask(p->server->handlers, &p->event);
+	park_end(p, asked ? -EINPROGRESS : 0);
+	return asked;
+}
+
+static void called(struct waitqueue_entry *w, int error)
+{
+	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, waitqueue));
+	release(p);
+	if (error)
+		parked_fail(p, error);
+	else
+		parked_to_disk(p);
+}
+
+void parked_later(struct parked *p, int error)
+{
+	if (error != CLAIM_BUSY)
+		handle_table_spare(p->server->handles);
+	p->kind = PARKED_QUEUE;
+	p->waitqueue = (struct waitqueue_entry){
+	        .again_ns = clock_now() + LATER_NS,
+	        .until_ns = p->began_ns + longest_ns(p),
+	        .error = EIO, /* none of these is a limit of the caller's */
+	        .done = called};
+	park_begin(p);
+	int err = waitqueue_enter(p->server->waitqueue, &p->waitqueue);
+	park_end(p, err ? err : -EINPROGRESS);
+}
+
+void parked_claimed(struct parked *p)
+{
+	p->kind = PARKED_QUEUE;
+	p->waitqueue = (struct waitqueue_entry){.what = p->inode,
+	                                        .until_ns = p->began_ns + longest_ns(p),
+	                                        .error = EIO,
+	                                        .done = called};
+	park_begin(p);
+	if (park_end(p, claims_wait(p->server, p->inode, &p->waitqueue)))
+		parked_to_disk(p);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/ops/replay.h"
+#include <errno.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <unistd.h>
+#include "fuse/base/caller.h"
+#include "fuse/inode/claim.h"
+#include "fuse/inode/handle.h"
+#include "fuse/inode/waitqueue.h"
+
+/* What every request that waits keeps: a value of an xattr, and names. A WRITE is kept once it has
+ * failed. */
+#define KEPT_MAX (80u << 10)
+#define AGAIN_NS INT64_C(20000000)
+
+struct replay {
+	struct server *server;
+	struct waitqueue_entry wait;
+	struct pool_job job;
+	int64_t began_ns; /* the first time that it could not be served; 0: none yet */
+	int refs;         /* atomic */
+	bool done;
+	int why; /* it could not be served the last time */
+	size_t size;
+	_Alignas(8) char message[];
+};
+
+static __thread struct replay_hand hand;
+static __thread struct server *hand_server; /* of hand.message */
+
+static const struct fuse_in_header *header_of(const struct replay *r)
+{
+	return (const struct fuse_in_header *)r->message;
+}
+
+void replay_put(struct replay *r)
+{
+	if (r && __atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL) == 0)
+		g_free(r);
+}
+
+static struct replay *kept(size_t most)
+{
+	const struct fuse_buf *m = hand.message;
+	if (!hand.replay && m && m->size <= most && m->size >= sizeof(struct fuse_in_header)) {
+		struct replay *r = g_malloc0(sizeof(*r) + m->size);
+		r->server = hand_server;
+		r->refs = 1;
+		r->size = m->size;
+		memcpy(r->message, m->mem, m->size);
+		hand.replay = r;
+	}
+	if (hand.replay)
+		__atomic_add_fetch(&hand.replay->refs, 1, __ATOMIC_RELAXED);
+	return hand.replay;
+}
+
+struct replay *replay_get(void)
+{
+	return kept(KEPT_MAX);
+}
+
+struct replay_hand replay_switch(struct replay *r)
+{
+	struct replay_hand before = hand;
+	if (r)
+		__atomic_add_fetch(&r->refs, 1, __ATOMIC_RELAXED);
+	hand = (struct replay_hand){.replay = r};
+	return before;
+}
+
+void replay_switch_back(struct replay_hand before)
+{
+	replay_put(hand.replay);
+	hand = before;
+}
+
+void replay_process(struct server *s, const struct fuse_buf *message)
+{
+	hand = (struct replay_hand){.message = message};
+	hand_server = s;
+	fuse_session_process_buf(s->session, message);
+	replay_switch_back((struct replay_hand){0});
+}
+
+bool replay_waits_for(int error)
+{
+	return error == EMFILE || error == ENFILE || error == CLAIM_BUSY;
+}
+
+bool replay_is_done(void)
+{
+	return hand.replay && hand.replay->done;
+}
+
+void replay_set_done(void)
+{
+	struct replay *r = kept(SIZE_MAX);
+	if (r)
+		r->done = true;
+	replay_put(r);
+}
+
+static void run(struct pool_job *job)
+{
+	struct replay *r = (struct replay *)((char *)job - offsetof(struct replay, job));
+	const struct fuse_buf message = {.size = r->size, .mem = r->message};
+	struct replay_hand before = replay_switch(r);
+	fuse_session_process_buf(r->server->session, &message);
+	replay_switch_back(before);
+	replay_put(r);
+}
+
+/* libfuse knows nothing of it meanwhile. */
+static void answer(struct replay *r, int error)
+{
+	const struct fuse_out_header out = {
+	        .len = sizeof(out),
+	        .error = -error,
+	        .unique = header_of(r)->unique,
+	};
+	if (write(fuse_session_fd(r->server->session), &out, sizeof(out)) < 0 && errno != ENOENT)
+		g_message("a reply could not be sent: %s", g_strerror(errno)); /* unmounted */
+	replay_put(r);
+}
+
+static int late(const struct replay *r)
+{
+	g_message("a request timed out after %u ms: %s", r->server->settings->wait_ms,
+	          r->why == CLAIM_BUSY ? "its file is being evicted or refreshed"
+	                               : g_strerror(r->why));
+	return EIO;
+}
+
+static void called(struct waitqueue_entry *w, int error)
+{
+	struct replay *r = (struct replay *)((char *)w - offsetof(struct replay, wait));
+	if (error) {
+		answer(r, error == ETIME ? late(r) : error);
+		return;
+	}
+	r->job.run = run;
+	pool_submit(r->server->disk, &r->job);
+}
+
+/* 0: it may wait. Whoever cannot be looked at may: a look takes a descriptor. */
+static int refuse(const struct replay *r, int64_t until_ns)
+{
+	if (clock_now() >= until_ns)
+		return ETIME;
+	return caller_look((pid_t)header_of(r)->pid) == CALLER_DIES ? EINTR : 0;
+}
+
+void replay_fail(fuse_req_t req, int error)
+{
+	struct replay *r = replay_waits_for(error) ? kept(SIZE_MAX) : NULL;
+	if (!r) {
+		fuse_reply_err(req, replay_waits_for(error) ? EIO : error);
+		return;
+	}
+	struct server *s = r->server;
+	if (error != CLAIM_BUSY)
+		handle_table_spare(s->handles);
+	if (!r->began_ns)
+		r->began_ns = clock_now();
+	int64_t until_ns = r->began_ns + (int64_t)s->settings->wait_ms * 1000000;
+	r->why = error;
+	int over = refuse(r, until_ns);
+	if (over) {
+		fuse_reply_err(req, over == ETIME ? late(r) : over);
+		replay_put(r);
+		return;
+	}
+	r->wait = (struct waitqueue_entry){.again_ns = clock_now() + AGAIN_NS,
+	                                   .until_ns = until_ns,
+	                                   .error = ETIME,
+	                                   .done = called};
+	fuse_reply_none(req); /* frees it; the kernel waits on */
+	if (waitqueue_enter(s->waitqueue, &r->wait) < 0)
+		answer(r, EIO); /* it ends */
+}

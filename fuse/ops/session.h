@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The session's threads. libfuse decodes; the loop is ours, since half of what one small
+ * request costs is the thread's way to sleep and back: after a request it asks the device
+ * again for a while before it sleeps.
+ * Stalls:  while a request is at work the device waits for its thread, for it is nearly always a
+ *          matter of microseconds. One that takes longer than 50 ms (the store's disk stalls) is
+ *          left alone, and another thread goes to the device, started if there is none: interrupts
+ *          and whatever needs no disk are served, until 128 requests are stuck
+ * Locking: at most one thread spins; the others sleep, and each request wakes at most one
+ */
+#pragma once
+#include "fuse/inode/server.h"
+
+struct session;
+
+/* Starts the threads on s->session, which is mounted. */
+struct session *session_start(struct server *s);
+/* From op_init, on a session thread: the capabilities are agreed. */
+void session_connected(struct server *s, const char *passthrough_unusable);
+/* Blocks until the kernel has had its answer to INIT; false: the session ended before. */
+bool session_wait_connected(struct session *se);
+/* A descriptor that becomes readable when the session has ended (unmounted). */
+int session_ended_fd(const struct session *se);
+/* Ends the loop, joins the threads. No request is decoded any more. */
+void session_stop(struct session *se);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Requests that wait on after a signal that was caught. The kernel tells of the first signal only:
+ * whether a fatal one follows is looked after here, ten times a second.
+ * Owns:    a reference on each request, until it is answered: it may wait several times
+ * Locking: its own mutex; any function from any thread
+ */
+#pragma once
+#include <stdbool.h>
+#include "fetch/base/pool.h"
+
+struct vigil;
+struct parked;
+
+/* `end_dying` ends the wait of a request if its caller dies; true: it is answered, or about to be.
+ * `unref` drops a reference. */
+struct vigil *vigil_new(struct alarm_clock *clock, bool (*end_dying)(struct parked *p),
+                        void (*unref)(struct parked *p));
+/* Takes over a reference. */
+void vigil_keep(struct vigil *v, struct parked *p);
+/* Nobody is parked any more. */
+void vigil_free(struct vigil *v);

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""The rooms of fuse/ and fetch/: includes and calls run down the table below, and no files include
+one another in a circle. CONTRIBUTING.md names files and functions that exist."""
+import json
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+
+# Groups of rooms, for the table
+STORE = ["fetch/store/tree", "fetch/store/file", "fetch/store/object", "fetch/store/disk"]
+FETCH = ["fetch/base", "fetch/fill", "fetch/list", "fetch/source/base", "fetch/source/wrap", *STORE]
+
+# Room → the rooms that it may use, beside itself. A room is used by those above it only.
+USES = {
+    "fetch/base": [],
+    "fetch/store/disk": ["fetch/base"],
+    "fetch/store/object": ["fetch/base", "fetch/store/disk"],
+    "fetch/store/file": ["fetch/base", "fetch/store/disk", "fetch/store/object"],
+    "fetch/store/tree": ["fetch/base", "fetch/store/disk", "fetch/store/object"],
+    "fetch/store": ["fetch/base", *STORE],
+    "fetch/source/base": ["fetch/base"],
+    "fetch/source/pages": ["fetch/base", "fetch/source/base"],
+    "fetch/source/http": ["fetch/base", "fetch/source/base", "fetch/source/pages"],
+    "fetch/source/dir": ["fetch/base", "fetch/source/base"],
+    "fetch/source/wrap": ["fetch/base", "fetch/source/base"],
+    "fetch/source": ["fetch/base", "fetch/source/base", "fetch/source/wrap", "fetch/source/http",
+                     "fetch/source/dir"],
+    "fetch/fill": ["fetch/base", "fetch/source/base", "fetch/store/file", "fetch/store/object",
+                   "fetch/store/disk"],
+    "fetch/list": ["fetch/base", "fetch/source/base", "fetch/store/tree", "fetch/store/object",
+                   "fetch/store/disk"],
+    "fuse/base": ["fetch/base", "fetch/source/base"],
+    # all of the command line but `mount`, which starts a daemon, speaks to daemons only
+    "fuse/cli": ["fetch/base", "fetch/source", "fetch/source/base", "fuse/base", "fuse/daemon"],
+    "fuse/inode": ["fuse/base", *FETCH],
+    "fuse/events": ["fuse/base", "fuse/inode", *FETCH],
+    "fuse/ops": ["fuse/base", "fuse/inode", "fuse/events", *FETCH],
+    "fuse/control": ["fuse/base", "fuse/inode", "fuse/events", "fuse/ops", *FETCH],
+    "fuse/daemon": ["fuse/base", "fuse/inode", "fuse/events", "fuse/ops", "fuse/control",
+                    "fetch/store", "fetch/source", *FETCH],
+}
+
+
+def room_of(path):
+    return str(pathlib.PurePosixPath(path).parent)
+
+
+def files(top):
+    return sorted(str(p.relative_to(top)) for side in ("fuse", "fetch")
+                  for p in (top / side).rglob("*.[ch]"))
+
+
+def includes(top):
+    """file → the files of fuse/ and fetch/ that it includes."""
+    return {f: [i for i in re.findall(r'^#include "((?:fuse|fetch)/[^"]+)"',
+                                      (top / f).read_text(encoding="utf-8"), re.M)]
+            for f in files(top)}
+
+
+def noun(path):
+    """A .c file and its headers, the private one too, are one."""
+    return re.sub(r"(_private)?\.[ch]$", "", path)
+
+
+def circle(arrows):
+    """One circle of the graph (node → nodes), as a list; None: there is none."""
+    state, trail = {}, []
+
+    def walk(node):
+        state[node] = "open"
+        trail.append(node)
+        for to in sorted(arrows.get(node, ())):
+            if state.get(to) == "open":
+                return trail[trail.index(to):] + [to]
+            if to not in state:
+                found = walk(to)
+                if found:
+                    return found
+        trail.pop()
+        state[node] = "done"
+        return None
+    for node in sorted(arrows):
+        if node not in state:
+            found = walk(node)
+            if found:
+                return found
+    return None
+
+
+def nouns(graph):
+    arrows = {}
+    for path, used in graph.items():
+        arrows.setdefault(noun(path), set()).update(noun(u) for u in used if noun(u) != noun(path))
+    return arrows
+
+
+def climbing(graph, room=room_of):
+    """Arrows that the table does not have: (file, file used)."""
+    return [(path, u) for path, used in sorted(graph.items()) for u in used
+            if room(path) != room(u) and room(u) not in USES.get(room(path), ())]
+
+
+def calls(build):
+    """file → {file whose function or variable it uses: the names}."""
+    owner, wanted = {}, {}
+    commands = json.loads((build / "compile_commands.json").read_text(encoding="utf-8"))
+    objects = {}
+    for c in commands:
+        source = (build / c["file"]).resolve()
+        if source.is_relative_to(TOP) and (build / c["output"]).exists():
+            path = str(source.relative_to(TOP))
+            if path.startswith(("fuse/", "fetch/")) and "/fuzz/" not in c["output"]:
+                objects[str(build / c["output"])] = path
+    done = subprocess.run(["nm", "-gA", *objects], check=True, capture_output=True, text=True)
+    for line in done.stdout.splitlines():
+        place, rest = line.split(":", 1)
+        words = rest.split()
+        if words[-2] == "U":
+            wanted.setdefault(words[-1], set()).add(objects[place])
+        else:
+            owner[words[-1]] = objects[place]
+    used = {}
+    for name, users in wanted.items():
+        for user in users:
+            if name in owner and owner[name] != user:
+                used.setdefault(user, {}).setdefault(owner[name], []).append(name)
+    return used
+
+
+def test_every_folder_is_a_room():
+    assert {room_of(f) for f in files(TOP)} == set(USES)
+
+
+def test_table_has_no_circle():
+    assert circle(USES) is None
+
+
+def test_no_files_include_one_another():
+    assert circle(nouns(includes(TOP))) is None
+
+
+def test_includes_run_down():
+    assert [f"{path} includes {used}" for path, used in climbing(includes(TOP))] == []
+
+
+def test_calls_run_down(request):
+    """A function that a lower header declares must not be defined above it either."""
+    build = request.config.getoption("build")
+    if not build:
+        pytest.skip("needs --build")
+    used = calls(pathlib.Path(build).resolve())
+    assert len(used) > 100
+    assert [f"{path} calls {', '.join(used[path][to])} of {to}"
+            for path, to in climbing({p: list(u) for p, u in used.items()})] == []
+
+
+def architecture():
+    text = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    return text.split("# Architecture", 1)[-1] if "# Architecture" in text else ""
+
+
+def test_architecture_names_what_exists():
+    """`file.c` and `function()` in the walks are there; a function is in the file named with it."""
+    text = architecture()
+    known = files(TOP)
+    for path in set(re.findall(r"`([a-z_/0-9]+\.[ch])`", text)):
+        assert any(f == path or f.endswith("/" + path) for f in known), path
+    define = re.compile(r"^(?:static )?[A-Za-z][\w \*]*?\b(\w+)\(", re.M)
+    defined = {f: set(define.findall((TOP / f).read_text(encoding="utf-8"))) for f in known}
+    for name in set(re.findall(r"`([a-z_0-9]+)\(\)`", text)):
+        assert any(name in names for names in defined.values()), name
+    for name, path in re.findall(r"`([a-z_0-9]+)\(\)` \(`([a-z_/0-9]+\.c)`\)", text):
+        assert name in defined[path], (name, path)
+    for folder in set(re.findall(r"`((?:fuse|fetch)/[a-z/]*)`", text)):
+        assert (TOP / folder).is_dir(), folder
