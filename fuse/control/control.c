@@ -5,16 +5,16 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "fuse/control/control.h"
 #include "fuse/base/json.h"
 #include "fuse/base/rendezvous.h"
+#include "fuse/control/control.h"
 #include "fuse/control/filler.h"
 #include "fuse/control/report.h"
 #include "fuse/control/request.h"
+#include "fuse/control/wire.h"
 #include "fuse/events/registry.h"
 #include "fuse/events/trace.h"
 #include "fuse/inode/numbers.h"
@@ -23,13 +23,7 @@
 #include "fuse/ops/leaving.h"
 #include "lacuna/control.h"
 
-enum {
-	CLIENTS_MAX = 32,
-	HANDLERS_MAX = 24,
-	PATIENCE_MS = 10000,
-	PARTING_MS = 1000,
-	REFUSED_MS = 20
-};
+enum { CLIENTS_MAX = 32, HANDLERS_MAX = 24, PARTING_MS = 1000, REFUSED_MS = 20 };
 
 struct control_client {
 	struct control *control;
@@ -52,72 +46,6 @@ struct control {
 	struct control_client clients[CLIENTS_MAX];
 };
 
-static bool send_text(int fd, const char *text, size_t length)
-{
-	while (length) {
-		ssize_t n = send(fd, text, length, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		text += n;
-		length -= (size_t)n;
-	}
-	return true;
-}
-
-static bool send_line(int fd, JsonBuilder *b)
-{
-	gsize length;
-	g_autofree char *text = json_line(b, &length);
-	return send_text(fd, text, length);
-}
-
-static void send_error(int fd, const char *message)
-{
-	g_autoptr(JsonBuilder) b = json_builder_new();
-	json_builder_begin_object(b);
-	json_add_text(b, "error", message);
-	json_builder_end_object(b);
-	send_line(fd, b);
-}
-
-/* Ends a connection whose request was not read to its end. Closed at once, the other end would see
- * ECONNRESET behind the answer, or in front of it where it still sends. */
-static void hang_up(int fd, int patience_ms)
-{
-	char ignored[16384];
-	int64_t until = clock_now() + (int64_t)patience_ms * 1000000, left;
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	shutdown(fd, SHUT_WR);
-	while ((left = (until - clock_now()) / 1000000) > 0 && poll(&p, 1, (int)left) > 0 &&
-	       recv(fd, ignored, sizeof(ignored), MSG_DONTWAIT) > 0)
-		;
-}
-
-/* One line, its newline taken off; NULL: too long, too slow, or no line at all. */
-static GByteArray *receive_line(int fd)
-{
-	g_autoptr(GByteArray) line = g_byte_array_new();
-	int64_t until = clock_now() + (int64_t)PATIENCE_MS * 1000000;
-	for (;;) {
-		uint8_t buffer[4096];
-		int left = (int)((until - clock_now()) / 1000000);
-		struct pollfd p = {.fd = fd, .events = POLLIN};
-		if (left <= 0 || poll(&p, 1, left) <= 0)
-			return NULL;
-		ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
-		if (n <= 0)
-			return NULL;
-		uint8_t *end = memchr(buffer, '\n', (size_t)n);
-		g_byte_array_append(line, buffer, end ? (guint)(end - buffer) : (guint)n);
-		if (line->len > LACUNA_CONTROL_LINE)
-			return NULL;
-		if (end)
-			return g_steal_pointer(&line);
-	}
-}
-
 static JsonBuilder *line_begin(const struct control_client *client, uint64_t ino, uint64_t bytes)
 {
 	JsonBuilder *b = json_builder_new();
@@ -139,7 +67,7 @@ static bool line_end(struct control_client *client, JsonBuilder *b, int error, c
 		json_add_text(b, "error", cause ? cause : g_strerror(error));
 	}
 	json_builder_end_object(b);
-	return send_line(client->fd, b);
+	return wire_send(client->fd, b);
 }
 
 static bool fill_line(void *user, const struct filler_line *line)
@@ -213,7 +141,7 @@ static void attach(struct control_client *client, const struct request *r)
 	json_add_int(b, "attached", LACUNA_PRECONTENT_VERSION);
 	json_add_bool(b, "inherited", inherited);
 	json_builder_end_object(b);
-	send_line(client->fd, b);
+	wire_send(client->fd, b);
 	handler_serve(h);
 }
 
@@ -235,13 +163,13 @@ static void answer(struct control_client *client, const struct request *r)
 	switch (r->verb) {
 	case REQUEST_STATUS:
 		report_mount(server, b);
-		send_line(client->fd, b);
+		wire_send(client->fd, b);
 		return;
 	case REQUEST_FILE:
 		if (report_file(server, r->ino, r->bar, b))
-			send_line(client->fd, b);
+			wire_send(client->fd, b);
 		else
-			send_error(client->fd, "no such file is known to the mount");
+			wire_refuse(client->fd, "no such file is known to the mount");
 		return;
 	case REQUEST_FILL:
 		filler_run(server, (const uint64_t *)(void *)r->inos->data, r->inos->len, &ops,
@@ -260,7 +188,7 @@ static void answer(struct control_client *client, const struct request *r)
 		json_builder_begin_object(b);
 		json_add_int(b, "dismissed", registry_dismiss(server->handlers, r->name));
 		json_builder_end_object(b);
-		send_line(client->fd, b);
+		wire_send(client->fd, b);
 		return;
 	case REQUEST_TRACE:
 		tracer_serve(server->tracers, client->fd);
@@ -282,12 +210,12 @@ static void *client_main(void *data)
 	struct control *c = client->control;
 	g_autoptr(GError) error = NULL;
 	struct request request;
-	g_autoptr(GByteArray) line = receive_line(client->fd);
+	g_autoptr(GByteArray) line = wire_receive(client->fd);
 	if (!line) {
-		send_error(client->fd, "expects one line");
-		hang_up(client->fd, PARTING_MS);
+		wire_refuse(client->fd, "expects one line");
+		wire_hang_up(client->fd, PARTING_MS);
 	} else if (!request_parse((const char *)line->data, line->len, &request, &error)) {
-		send_error(client->fd, error->message);
+		wire_refuse(client->fd, error->message);
 	} else {
 		request_translate(c->server, &request);
 		answer(client, &request);
@@ -326,19 +254,19 @@ static struct control_client *client_slot(struct control *c)
 
 static void client_start(struct control *c, int fd)
 {
-	const struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
+	const struct timeval patience = {.tv_sec = WIRE_PATIENCE_MS / 1000};
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (!peer_allowed(c, fd)) {
-		send_error(fd, "only the owner of the mount and root are answered");
-		hang_up(fd, REFUSED_MS);
+		wire_refuse(fd, "only the owner of the mount and root are answered");
+		wire_hang_up(fd, REFUSED_MS);
 		close(fd);
 		return;
 	}
 	struct control_client *client = client_slot(c);
 	if (!client) {
-		send_error(fd, "too many clients");
-		hang_up(fd, REFUSED_MS);
+		wire_refuse(fd, "too many clients");
+		wire_hang_up(fd, REFUSED_MS);
 		close(fd);
 		return;
 	}

@@ -4,13 +4,10 @@
 /* The chunks of a local file: from data to presence, in this order. */
 #include <errno.h>
 #include <unistd.h>
-#include <xxhash.h>
 #include "fetch/base/nanoseconds.h"
 #include "fetch/store/disk/shard.h"
 #include "fetch/store/file/store_file_private.h"
 #include "fetch/store/object/mapfile.h"
-
-#define VERIFY_BYTES 262144
 
 uint64_t store_file_chunks(const struct store_file *f)
 {
@@ -47,7 +44,7 @@ bool store_file_doubtful(const struct store_file *f, uint64_t chunk)
 	return map_is_doubtful(&f->map, chunk);
 }
 
-static uint64_t hash_stored(uint64_t hash)
+uint64_t hash_stored(uint64_t hash)
 {
 	return hash ? hash : 1;
 }
@@ -132,9 +129,7 @@ void file_shut_map_locked(struct store_file *f)
 	f->map_fd = -1;
 }
 
-/* One chunk more is there, data and hash. Of several who brought it one counts. It is whole on disk
- * before it is whole for others: then it is at once fit for passthrough. */
-static void file_settle(struct store_file *f, uint64_t chunk)
+void file_settle(struct store_file *f, uint64_t chunk)
 {
 	pthread_mutex_lock(&f->lock);
 	if (!map_is_present(&f->map, chunk, chunk)) {
@@ -149,8 +144,7 @@ static void file_settle(struct store_file *f, uint64_t chunk)
 	pthread_mutex_unlock(&f->lock);
 }
 
-/* Nothing is in doubt: what is recorded holds in this epoch. */
-static void file_update(struct store_file *f)
+void file_update(struct store_file *f)
 {
 	if (!__atomic_load_n(&f->outdated, __ATOMIC_ACQUIRE) ||
 	    __atomic_load_n(&f->map.doubtful, __ATOMIC_ACQUIRE) > 0)
@@ -220,8 +214,7 @@ int store_file_write(struct store_file *f, uint64_t offset, const void *buffer, 
 	return 0;
 }
 
-/* Under `writing`. The only chunk: its hash and the mark that the file is whole are one xattr. */
-static int publish_single(struct store_file *f, uint64_t hash)
+int publish_single(struct store_file *f, uint64_t hash)
 {
 	int err = 0;
 
@@ -326,105 +319,5 @@ int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash)
 	pthread_rwlock_unlock(&f->writing);
 	if (err == 0 && !single)
 		file_update(f);
-	return err;
-}
-
-static int chunk_hash(struct store_file *f, uint64_t chunk, uint64_t *hash)
-{
-	uint64_t offset = chunk << f->record.chunk_shift;
-	uint64_t left = record_chunk_length(&f->record, chunk);
-	g_autofree void *piece = g_malloc(VERIFY_BYTES);
-	XXH3_state_t *state = XXH3_createState();
-	int err = state ? 0 : -ENOMEM;
-
-	if (state)
-		XXH3_64bits_reset(state);
-	while (err == 0 && left > 0) {
-		ssize_t n = pread(f->fd, piece, MIN(left, VERIFY_BYTES), (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			err = -errno;
-		else if (n == 0)
-			err = -ESTALE; /* shorter than it is: not what was written */
-		else
-			XXH3_64bits_update(state, piece, (size_t)n);
-		offset += n;
-		left -= n;
-	}
-	if (err == 0)
-		*hash = hash_stored(XXH3_64bits_digest(state));
-	XXH3_freeState(state);
-	return err;
-}
-
-static int recorded_hash(struct store_file *f, uint64_t chunk, uint64_t *hash)
-{
-	if (f->map.chunks > 1)
-		return mapfile_read(f->map_fd, chunk, hash);
-	pthread_mutex_lock(&f->lock);
-	*hash = f->record.hash;
-	pthread_mutex_unlock(&f->lock);
-	return 0;
-}
-
-/* Its absence is on disk before the epoch can be brought up to date. */
-static int chunk_forget(struct store_file *f, uint64_t chunk)
-{
-	int err;
-
-	if (f->map.chunks > 1) {
-		err = mapfile_write(f->map_fd, chunk, 0, MARK_REMOTE);
-	} else {
-		pthread_mutex_lock(&f->lock);
-		err = file_record_locked(f, f->record.flags & RECORD_KEPT, 0);
-		pthread_mutex_unlock(&f->lock);
-	}
-	if (err)
-		return err;
-	map_set_absent(&f->map, chunk);
-	return -ESTALE;
-}
-
-/* Under `writing`. */
-static int verify_settle(struct store_file *f, uint64_t chunk, bool matches, uint64_t hash)
-{
-	if (map_is_present(&f->map, chunk, chunk)) /* written here meanwhile */
-		return 0;
-	if (f->local || f->taken)
-		return -ECANCELED;
-	if (!map_is_doubtful(&f->map, chunk)) /* its bytes were given back since they were read */
-		return -ESTALE;
-	if (!matches)
-		return chunk_forget(f, chunk);
-	if (f->map.chunks == 1)
-		return publish_single(f, hash);
-	file_settle(f, chunk);
-	return 0;
-}
-
-int store_file_verify(struct store_file *f, uint64_t chunk)
-{
-	uint64_t hash = 0, recorded = 0;
-	int err;
-
-	if (chunk >= f->map.chunks)
-		return -EINVAL;
-	if (map_is_present(&f->map, chunk, chunk))
-		return 0;
-	if (!map_is_doubtful(&f->map, chunk))
-		return -ESTALE;
-	err = epoch_begin(&f->store->epoch);
-	if (err == 0)
-		err = recorded_hash(f, chunk, &recorded);
-	if (err == 0)
-		err = chunk_hash(f, chunk, &hash);
-	if (err && err != -ESTALE)
-		return err;
-	pthread_rwlock_rdlock(&f->writing);
-	err = verify_settle(f, chunk, err == 0 && hash == recorded, hash);
-	pthread_rwlock_unlock(&f->writing);
-	file_update(f);
 	return err;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the files of a local file's bytes share: store_file.c, chunk.c (its chunks), keep.c (that it
+/* What the files of a local file's bytes share: store_file.c, chunk.c (its chunks), recheck.c
+ * (those of a dead epoch), keep.c (that it
  * counts), write.c (what is written here), dirty.c (what of that is not durable), drop.c.
  * Locking: object_private.h
  */
@@ -38,6 +39,17 @@ int file_record_again_locked(struct store_file *f, uint8_t flags);
 int file_establish_locked(struct store_file *f, uint8_t flags);
 /* The map is open. */
 int file_map_locked(struct store_file *f);
+
+/* chunk.c: not under lock. */
+/* 0 is none. */
+uint64_t hash_stored(uint64_t hash);
+/* One chunk more is there, data and hash. Of several who brought it one counts. It is whole on disk
+ * before it is whole for others: then it is at once fit for passthrough. */
+void file_settle(struct store_file *f, uint64_t chunk);
+/* Nothing is in doubt: what is recorded holds in this epoch. */
+void file_update(struct store_file *f);
+/* Under `writing`. The only chunk: its hash and the mark that the file is whole are one xattr. */
+int publish_single(struct store_file *f, uint64_t hash);
 
 /* dirty.c. Marks `chunk` as about to be written in this epoch; `keep`: its hash. The map is open.
  */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the files of the local tree share: tree.c (what is there), tree_make.c, tree_move.c
- * (names), tree_links.c, clear.c (what does not count goes), tree_attr.c. */
+/* What the files of the local tree share: tree.c (what is there), tree_make.c, tree_keep.c
+ * (what the source had), tree_move.c (names), tree_links.c, clear.c (what does not count goes),
+ * tree_attr.c. */
 #pragma once
 #include "fetch/store/object/object_private.h"
 #include "fetch/store/tree/tree.h"
@@ -27,6 +28,14 @@ int place_rmdir(struct store *s, const struct place *p, uint64_t dir);
 int place_set_aside(struct store *s, const struct place *p);
 /* Removes a leftover that does not count from the name. -EEXIST: it counts. */
 int place_clear(struct store *s, const struct place *p, const char *path);
+
+/* tree_make.c */
+/* Without owner and attributes. */
+int make_at(struct store *s, const struct place *p, const struct tree_maker *m);
+/* A name for what is made aside; place_close(). */
+int temporary_open(struct store *s, struct place *p, char path[40]);
+/* From where it was made to the name at which it counts. -EEXIST: something counts there. */
+int move_in(struct store *s, const struct place *from, const struct place *to, const char *path);
 
 /* tree_links.c: before a name of it goes. */
 int links_settle(const struct place *p);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What transport.c (the network thread, the queue) and under_way.c (exchanges that were begun)
+ * share. Locking: what is not under the lock is the network thread's */
+#pragma once
+#include <pthread.h>
+#include "fetch/source/http/easy.h"
+#include "fetch/source/http/pace.h"
+#include "fetch/source/http/transport.h"
+
+struct transport {
+	struct easy_context context;
+	CURLM *multi;
+	pthread_t thread;
+
+	pthread_mutex_t lock;
+	struct exchange *queue, *queue_end; /* under lock */
+	bool sleeping, stopped, closing;    /* under lock */
+	bool resuming;                      /* under lock: some exchange is to go on */
+
+	/* the network thread's */
+	struct exchange *under_way;
+	unsigned count;
+	struct pace pace;
+	int64_t timer_ns; /* libcurl's; 0 = not set */
+	int64_t sweep_ns; /* of the last one */
+};
+
+/* under_way.c; callbacks of the exchange come within these calls. Takes `error` (NULL: it went
+ * well). */
+void exchange_finish(struct exchange *x, GError *error);
+void exchange_start(struct transport *t, struct exchange *x);
+/* Ends what is under way. Takes `error`. */
+void exchange_end(struct transport *t, struct exchange *x, GError *error);
+/* Those whose result libcurl has. */
+void transport_reap(struct transport *t);
+/* Deadlines, now and then. */
+void transport_sweep(struct transport *t);
+int64_t transport_next_sweep(const struct transport *t);
+/* Bodies that were held up and may go on. */
+void transport_go_on(struct transport *t);

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/daemon/engine.h"
+#include <poll.h>
+#include "fetch/source/source_open.h"
+#include "fetch/store/file/flusher.h"
+#include "fetch/store/opening.h"
+#include "fuse/base/caller.h"
+#include "fuse/daemon/deadman.h"
+#include "fuse/daemon/rlimits.h"
+#include "fuse/events/refusals.h"
+#include "fuse/events/registry.h"
+#include "fuse/events/trace.h"
+#include "fuse/inode/adoption.h"
+#include "fuse/inode/claim.h"
+#include "fuse/inode/handle.h"
+#include "fuse/inode/inode_table.h"
+#include "fuse/inode/mishap.h"
+#include "fuse/inode/notify.h"
+#include "fuse/inode/numbers.h"
+
+#define DISK_THREADS 4
+#define LEAVE_SECONDS 60
+
+/* A daemon that has been unmounted still writes back: it is waited for. One that nobody has told so
+ * yet has a second to notice. */
+static struct store *store_take_over(const char *path, const struct store_settings *ss, int signals,
+                                     GError **error)
+{
+	const int64_t begun = clock_now(), second = INT64_C(1000000000);
+	for (;;) {
+		g_autoptr(GError) cause = NULL;
+		struct store *store = store_open(path, ss, &cause);
+		struct pollfd p = {.fd = signals, .events = POLLIN};
+		int64_t waited = clock_now() - begun;
+		bool leaves = g_error_matches(cause, LOCAL_ERROR, EAGAIN);
+		bool soon = leaves || g_error_matches(cause, LOCAL_ERROR, EBUSY);
+		if (store || !soon || waited > (leaves ? LEAVE_SECONDS : 1) * second ||
+		    poll(&p, 1, 20) > 0) {
+			if (cause)
+				g_propagate_error(error, g_steal_pointer(&cause));
+			return store;
+		}
+	}
+}
+
+static void inode_gone(struct server *s, uint64_t ino)
+{
+	registry_forget(s->handlers, ino);
+}
+
+bool engine_start(struct server *s, int signals, GError **error)
+{
+	const struct settings *settings = s->settings;
+	struct store_settings ss = {
+	        .source = settings->source,
+	        .chunk_shift = settings->chunk_shift,
+	        .end_epoch = settings->end_epoch,
+	};
+	struct source *source = source_open(settings->url, &settings->source_options, error);
+	if (!source)
+		return false;
+	caller_begin();
+	s->handlers = registry_new(s);
+	s->inode_gone = inode_gone;
+	s->failed = g_new0(struct refusals, 1);
+	s->tracers = tracers_new();
+	s->source = interceptor_new(source, &registry_interceptor, s->handlers);
+	s->xattrs = s->source->xattrs || !s->read_only;
+	s->store = store_take_over(settings->store, &ss, signals, error);
+	if (!s->store)
+		return false;
+	pthread_mutex_init(&s->failing, NULL);
+	pthread_rwlock_init(&s->names, NULL);
+	pthread_rwlockattr_t soon; /* writes that never end must not keep a seal away */
+	pthread_rwlockattr_init(&soon);
+	pthread_rwlockattr_setkind_np(&soon, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&s->sealing, &soon);
+	pthread_rwlockattr_destroy(&soon);
+	pthread_mutex_init(&s->sealers, NULL);
+	s->disk = pool_new("disk", DISK_THREADS);
+	s->clock = alarm_clock_new();
+	struct lister_options lo = {
+	        .wait_ms = settings->wait_ms,
+	        .ttl_ms = settings->listing_ttl_ms,
+	        .changed = directory_changed,
+	        .vanished = directory_vanished,
+	        .local_path = directory_local_path,
+	        .user = s,
+	};
+	s->lister = lister_new(s->store, s->source, s->disk, s->clock, &lo);
+	struct fill_options fo = {
+	        .wait_ms = settings->wait_ms,
+	        .prefetch_bytes = settings->prefetch_bytes,
+	        .changed = content_changed,
+	        .directory = content_is_directory,
+	        .completed = content_completed,
+	        .local_path = content_path_now,
+	        .released = content_released,
+	        .user = s,
+	};
+	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);
+	s->waitqueue = waitqueue_new(s->clock);
+	s->flusher = flusher_new(s->store, s->disk, s->clock);
+	if (s->settings->inode32) {
+		g_autofree char *path =
+		        g_build_filename(s->settings->store, "state", "inode32", NULL);
+		s->numbers = numbers_new(path);
+	}
+	s->inodes = inode_table_new(s->numbers);
+	s->handles = handle_table_new(rlimits_descriptors());
+	s->mishaps = mishaps_new();
+	if (s->inodes)
+		return true;
+	g_set_error(error, LOCAL_ERROR, ENOMEM, "no memory for the inode table");
+	return false;
+}
+
+void engine_cut(struct server *s)
+{
+	if (!s->deadman && s->source)
+		s->deadman = deadman_arm(s);
+	if (s->fill)
+		fill_stop(s->fill);
+	if (s->lister)
+		lister_stop(s->lister);
+	if (s->waitqueue)
+		waitqueue_close(s->waitqueue);
+	if (s->source)
+		source_close(s->source);
+	s->source = NULL;
+	deadman_disarm(g_steal_pointer(&s->deadman));
+}
+
+void engine_settle(struct server *s)
+{
+	if (s->flusher)
+		flusher_stop(s->flusher);
+	if (s->disk)
+		pool_free(s->disk);
+	s->disk = NULL;
+	g_clear_pointer(&s->flusher, flusher_free);
+}
+
+void engine_stop(struct server *s)
+{
+	engine_cut(s);
+	engine_settle(s);
+	if (s->handles)
+		handle_table_free(s->handles, s);
+	if (s->inodes)
+		inode_table_free(s->inodes, s);
+	numbers_free(s->numbers);
+	if (s->fill)
+		fill_free(s->fill);
+	if (s->mishaps)
+		mishaps_free(s->mishaps);
+	if (s->lister)
+		lister_free(s->lister);
+	waitqueue_free(s->waitqueue);
+	registry_free(s->handlers);
+	g_free(s->failed);
+	tracers_free(s->tracers);
+	if (s->clock)
+		alarm_clock_free(s->clock);
+	if (s->notifier)
+		notifier_free(s->notifier);
+	if (s->store && !s->served)
+		store_drop(g_steal_pointer(&s->store));
+	int err = s->store ? store_close(s->store) : 0;
+	if (err)
+		g_warning("the store could not be synced, the next mount will verify it: %s",
+		          g_strerror(-err));
+}
