@@ -104,6 +104,7 @@ struct inode {
 	bool ahead : 1;      /* its bytes were fetched before anybody asked: the walk goes on */
 	bool behind : 1;     /* mappings for writing may live in passthrough, without a handle */
 	bool outdated : 1;   /* the listing tells of a newer version */
+	bool walked : 1;     /* the kernel may have names of it in a copy (walked.h) */
 	bool hashed; /* found by st_ino; under the table's lock: no bit field, as those below */
 	/* Read without a lock; each is written under one: local by i->lock, the others by `names`,
 	 * hence no bit fields, of which a write touches its neighbours */

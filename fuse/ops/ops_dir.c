@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "fuse/inode/numbers.h"
+#include "fuse/inode/walked.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
 
@@ -96,6 +97,7 @@ static void readdir_listed(struct parked *p, struct listing *l)
 		used += full ? 0 : size;
 	}
 	struct directory *d = inode_open_directory(p->server, p->inode);
+	walked_note(p->inode);
 	struct directory_entry de = {.position = p->offset > DOTS ? p->offset - DOTS : 0};
 	int err = 0;
 	while (!full && directory_next(d, l, de.position, &de)) {

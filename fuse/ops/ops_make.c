@@ -15,6 +15,7 @@
 #include "fuse/inode/handle.h"
 #include "fuse/inode/iomode.h"
 #include "fuse/inode/names.h"
+#include "fuse/inode/walked.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/replay.h"
 #include "fuse/ops/setid.h"
@@ -65,6 +66,7 @@ static struct inode *made(struct server *s, struct inode *dir, const char *name,
 		pthread_mutex_unlock(&i->lock);
 	}
 	directory_local_add(inode_open_directory(s, dir), name, type);
+	walked_drop(s, dir);
 	inode_changed(dir);
 	return i;
 }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include "fuse/inode/departure.h"
 #include "fuse/inode/names.h"
+#include "fuse/inode/walked.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
 
@@ -38,6 +39,7 @@ int name_hide(struct server *s, struct inode *dir, const char *name)
 	if (err)
 		return err;
 	directory_gone_add(d, name);
+	walked_drop(s, dir);
 	/* the name goes from the directory, though not from the local one */
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
 	pthread_rwlock_rdlock(&s->names);
@@ -96,6 +98,7 @@ static int unlink_name(struct server *s, struct inode *dir, struct inode *i, con
 		;
 	if (err == 0) {
 		directory_local_remove(inode_open_directory(s, dir), name);
+		walked_drop(s, dir);
 		inode_changed(dir);
 		inode_changed(i);
 	}
@@ -144,6 +147,7 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 		inode_rehash(s->inodes, i);
 	} else {
 		directory_local_remove(inode_open_directory(s, dir), name);
+		walked_drop(s, dir);
 		inode_changed(dir);
 	}
 	return err;

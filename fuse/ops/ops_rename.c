@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include "fuse/inode/departure.h"
 #include "fuse/inode/names.h"
+#include "fuse/inode/walked.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
 
@@ -130,6 +131,8 @@ static int rename_run(struct server *s, struct renaming *r)
 		directory_local_remove(from, r->name);
 	/* a name of another type is another name */
 	directory_local_add(to, r->newname, r->i->type);
+	walked_drop(s, r->from);
+	walked_drop(s, r->to);
 	inode_changed(r->from);
 	inode_changed(r->to);
 	inode_changed(r->i);

@@ -50,6 +50,14 @@ class Walk:
         libc.closedir(self.dir)
 
 
+def walk_of(path):
+    walk = Walk(path)
+    try:
+        return walk.rest()
+    finally:
+        walk.close()
+
+
 LONG = "x" * 200  # a few hundred of them are more than readdir(3) reads at once
 
 
@@ -137,6 +145,35 @@ def test_a_walk_ends(mount, serve, scratch, where, change):
     rest = walk.rest()
     assert len(rest) == len(set(rest)) and set(rest) == expected
     walk.close()
+
+
+@WHERE
+@pytest.mark.parametrize("change", ["unlink", "rename", "move", "replace", "rmdir"])
+def test_what_went_before_a_walk_is_not_in_it(mount, serve, scratch, where, change):
+    """Another walk, which began before the change, ends amid this one."""
+    m = made(mount, serve, scratch, where, 8)
+    d = m / "d"
+    (m / "other").mkdir()
+    if change == "rmdir":
+        d = m / "other"
+        for i in range(8):
+            (d / f"{i}").mkdir()
+    early = Walk(d)
+    before = [early.next() for _ in range(8)]
+    victim = before[-1]  # what is before it in the walks stays
+    if change == "unlink":
+        os.unlink(d / victim)
+    elif change == "rmdir":
+        os.rmdir(d / victim)
+    else:
+        os.rename(d / victim, {"rename": d / "new", "move": m / "other" / "new",
+                               "replace": d / before[0]}[change])
+    walk = Walk(d)
+    now = [name for name in before if name != victim] + ["new"] * (change == "rename")
+    begun = [walk.next() for _ in now]
+    assert early.rest() == []
+    assert begun + walk.rest() == walk_of(d) and sorted(begun) == sorted(now)
+    early.close(), walk.close()
 
 
 def test_the_source_changes_while_one_walks(mount, serve, scratch):
