@@ -5,6 +5,7 @@
  * from inside only. */
 #include <glib.h>
 #include <semaphore.h>
+#include "fetch/store/disk/store_private.h"
 #include "fetch/store/file/flusher.c"
 #include "tests/unit/store_box.h"
 
@@ -97,11 +98,45 @@ static void test_wakes_again(void)
 	world_free(&w);
 }
 
+static void *run(void *user)
+{
+	flusher_run(user);
+	return NULL;
+}
+
+/* A disk that takes long has one flush, not one more thread of the pool each few seconds. */
+static void test_one_at_a_time(void)
+{
+	struct world w;
+	pthread_t flush;
+	int state;
+	world_new(&w);
+	pthread_mutex_lock(&w.box.store->dirty.flushing); /* the disk takes long */
+	flusher_wake(w.flusher);
+	g_assert_true(alarm_cancel(w.clock, &w.flusher->alarm));
+	g_assert_cmpint(pthread_create(&flush, NULL, run, &w.flusher->job), ==, 0);
+	do {
+		g_usleep(1000);
+		state = __atomic_load_n(&w.flusher->state, __ATOMIC_SEQ_CST);
+	} while (state == SET);
+	flusher_wake(w.flusher);
+	flusher_wake(w.flusher);
+	g_assert_false(alarm_cancel(w.clock, &w.flusher->alarm));
+	pthread_mutex_unlock(&w.box.store->dirty.flushing);
+	pthread_join(flush, NULL);
+	g_assert_true(
+	        alarm_cancel(w.clock, &w.flusher->alarm)); /* for what was written meanwhile */
+	flusher_stop(w.flusher);
+	pool_free(w.disk);
+	world_free(&w);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/flusher/stops", test_stops);
 	g_test_add_func("/flusher/rings_too_late", test_rings_too_late);
 	g_test_add_func("/flusher/wakes_again", test_wakes_again);
+	g_test_add_func("/flusher/one_at_a_time", test_one_at_a_time);
 	return g_test_run();
 }

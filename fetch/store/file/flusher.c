@@ -4,7 +4,9 @@
 #include "fetch/store/file/flusher.h"
 #include <glib.h>
 
-enum { IDLE, SET, ENDED };
+/* Of several flushes of one store all but the first wait for it, each with a thread of the disk
+ * pool: until the first is over no other is set, however long the disk takes. */
+enum { IDLE, SET, BUSY, AGAIN, ENDED };
 
 struct flusher {
 	struct store *store;
@@ -12,7 +14,9 @@ struct flusher {
 	struct alarm_clock *clock;
 	struct alarm alarm;
 	struct pool_job job;
-	int state; /* atomic: IDLE, SET: the alarm is, or the job is queued, or ENDED */
+	/* atomic: IDLE; SET: the alarm is, or the job is queued; BUSY: it runs; AGAIN: it runs, and
+	 * something was written since it began; ENDED */
+	int state;
 };
 
 static bool move(struct flusher *f, int from, int to)
@@ -21,13 +25,20 @@ static bool move(struct flusher *f, int from, int to)
 	                                   __ATOMIC_SEQ_CST);
 }
 
+static void set(struct flusher *f)
+{
+	alarm_set(f->clock, &f->alarm, clock_now() + FLUSH_SECONDS * INT64_C(1000000000));
+}
+
 static void flusher_run(struct pool_job *job)
 {
 	struct flusher *f = (struct flusher *)((char *)job - offsetof(struct flusher, job));
-	move(f, SET, IDLE); /* what is written from here on comes next */
+	move(f, SET, BUSY); /* what is written from here on comes next */
 	int err = store_flush(f->store);
 	if (err)
 		g_warning("background flush failed: %s", g_strerror(-err));
+	if (!move(f, BUSY, IDLE) && move(f, AGAIN, SET))
+		set(f);
 }
 
 static void flusher_ring(struct alarm *alarm)
@@ -50,8 +61,8 @@ struct flusher *flusher_new(struct store *store, struct pool *disk, struct alarm
 
 void flusher_wake(struct flusher *f)
 {
-	if (move(f, IDLE, SET))
-		alarm_set(f->clock, &f->alarm, clock_now() + FLUSH_SECONDS * INT64_C(1000000000));
+	if (!move(f, BUSY, AGAIN) && move(f, IDLE, SET))
+		set(f);
 }
 
 void flusher_stop(struct flusher *f)
