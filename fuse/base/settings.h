@@ -34,7 +34,6 @@ struct settings {
 	uint64_t readahead_max;  /* bytes, of one sequential reader */
 	uint64_t prefetch_bytes; /* budget of all read-ahead */
 	unsigned threads;        /* session threads, 0 = by the machine */
-	unsigned spin_us;        /* how long a session thread spins before it sleeps */
 	char *log;               /* file; NULL: STORE/state/log, in the foreground stderr */
 	int ready_fd;            /* --foreground: written to when the mount answers; -1 */
 };

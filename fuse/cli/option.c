@@ -14,7 +14,6 @@ static const struct unit byte_units[] = {
         {"", 1}, {"K", 1024}, {"M", 1024 * 1024}, {"G", UINT64_C(1) << 30}, {NULL}};
 static const struct unit ms_units[] = {{"", 1000},   {"ms", 1},      {"s", 1000},
                                        {"m", 60000}, {"h", 3600000}, {NULL}};
-static const struct unit us_units[] = {{"", 1}, {"us", 1}, {"ms", 1000}, {NULL}};
 static const struct unit no_units[] = {{"", 1}, {NULL}};
 
 enum kind {
@@ -22,7 +21,6 @@ enum kind {
 	CHUNK,
 	TIME,
 	TTL,
-	SPIN,
 	COUNT,
 	RETRIES,
 	MODE,
@@ -89,7 +87,6 @@ static const struct rule {
         {"auth", AUTH, FIELD(source_options.digest), 0, 1, 0, "basic or digest"},
         {"etag", SWITCH, FIELD(source_options.no_etag), 0, 1, 0, "yes or no"},
         {"threads", COUNT, FIELD(threads), 0, 64, 0, "a number from 0 to 64"},
-        {"spin", SPIN, FIELD(spin_us), 0, 1000, 100, "a time from 0 to 1000us"},
         {"inode32", FLAG, FIELD(inode32), 0, 1, 0, "no value"},
         {"end_epoch", FLAG, FIELD(end_epoch), 0, 1, 0, "no value"},
 #undef FIELD
@@ -168,8 +165,6 @@ static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 	case ZONE:
 		*out = 1;
 		return zone_is_known(text);
-	case SPIN:
-		return number_parse(text, 10, us_units, out);
 	case MODE:
 		return number_parse(text, 8, no_units, out);
 	case AUTO:

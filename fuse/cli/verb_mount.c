@@ -39,10 +39,10 @@ static const char help[] =
         "    etag=yes              no: dates only   owner=source        me: own all files\n"
         "    uid=N, gid=N          if not given     inode32             ids below 2^32\n"
         "    auth=basic            or digest        netrc=yes, cookies=yes   or no\n"
-        "    threads=0             0: automatic     spin=100us          before sleeping\n"
-        "    exec_writes=deny      or allow         store=DIR           same as --store\n"
-        "    handler_lost=wait     deny or source   end_epoch           verify all data\n"
-        "    handler_timeout=60s   per event        overlays=auto       above this mount\n";
+        "    threads=0             0: automatic     store=DIR           same as --store\n"
+        "    exec_writes=deny      or allow         end_epoch           verify all data\n"
+        "    handler_lost=wait     deny or source   overlays=auto       above this mount\n"
+        "    handler_timeout=60s   per event\n";
 
 static bool fail(GError **error, int code, const char *what, const char *why)
 {

@@ -16,6 +16,7 @@
 #include "fuse/ops/replay.h"
 
 #define BUFFER_SIZE ((1u << 20) + 8192) /* max_write, and room for the header */
+#define SPIN_NS 100000
 #define SPIN_FROM 32
 #define SPIN_LATE 2
 #define SPIN_PREEMPTED 50000 /* ns: somebody else had the processor in between */
@@ -24,12 +25,12 @@
 #define THREADS_MAX 128
 #define KEEP_BACKING 32768 /* ids: about 1.5 KiB each of kernel memory, inode included */
 
-/* Spinning pays while nearly all requests come within `most` ns of the one before. It does not
+/* Spinning pays while nearly all requests come within SPIN_NS of the one before. It does not
  * where some do (a build: it took 2.5 % of two busy processors), nor, for a while, when somebody
  * else got this processor meanwhile. */
 struct spin {
-	int64_t most, not_before; /* ns */
-	int score;                /* requests in time, less SPIN_LATE for each that was not */
+	int64_t not_before; /* ns */
+	int score;          /* requests in time, less SPIN_LATE for each that was not */
 };
 
 struct session {
@@ -116,7 +117,7 @@ static bool spin_on(struct spin *spin, int64_t idle_since, int64_t *looked)
 	if (now - *looked > SPIN_PREEMPTED)
 		spin->not_before = now + SPIN_PAUSE;
 	*looked = now;
-	return spin->score >= SPIN_FROM && now >= spin->not_before && now - idle_since < spin->most;
+	return spin->score >= SPIN_FROM && now >= spin->not_before && now - idle_since < SPIN_NS;
 }
 
 /* Reads the next request, or returns 0 when the session has ended. One thread at a time. */
@@ -130,7 +131,7 @@ static size_t request_next(struct session *se, void *mem)
 	while (!fuse_session_exited(fuse)) {
 		ssize_t n = read(device, mem, BUFFER_SIZE);
 		if (n > 0) {
-			if (idle_since == 0 || clock_now() - idle_since < se->spin.most)
+			if (idle_since == 0 || clock_now() - idle_since < SPIN_NS)
 				se->spin.score = MIN(se->spin.score + 1, 2 * SPIN_FROM);
 			else
 				se->spin.score = MAX(se->spin.score - SPIN_LATE, 0);
@@ -264,7 +265,6 @@ struct session *session_start(struct server *s)
 {
 	struct session *se = g_new0(struct session, 1);
 	se->server = s;
-	se->spin.most = (int64_t)s->settings->spin_us * 1000;
 	sem_init(&se->at_device, 0, 1);
 	s->loop = se;
 	se->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -57,7 +57,6 @@ static void test_defaults(void)
 	g_assert_cmpuint(s->readahead_max, ==, 32 << 20);
 	g_assert_cmpuint(s->prefetch_bytes, ==, 64 << 20);
 	g_assert_cmpuint(s->threads, ==, 0);
-	g_assert_cmpuint(s->spin_us, ==, 100);
 	g_assert_cmpint(s->ready_fd, ==, -1);
 	g_assert_true(s->passthrough);
 	g_assert_false(s->end_epoch || s->debug || s->foreground);
@@ -71,7 +70,7 @@ static void test_units(void)
 {
 	struct settings *s = parse_option(
 	        "chunk_size=1M,readahead=0,prefetch=2g,connect_timeout=1500ms,stall_timeout=2,"
-	        "wait_timeout=3s,listing_ttl=1m,retries=0,connections=1,spin=1ms,threads=2,"
+	        "wait_timeout=3s,listing_ttl=1m,retries=0,connections=1,threads=2,"
 	        "filemode=0644,dirmode=755,uid=7,gid=8,netrc=no,passthrough=no,end_epoch");
 	g_assert_nonnull(s);
 	g_assert_cmpuint(s->chunk_shift, ==, 20);
@@ -83,7 +82,6 @@ static void test_units(void)
 	g_assert_cmpuint(s->listing_ttl_ms, ==, 60000);
 	g_assert_cmpuint(s->source_options.retries, ==, UINT_MAX);
 	g_assert_cmpuint(s->source_options.connections, ==, 1);
-	g_assert_cmpuint(s->spin_us, ==, 1000);
 	g_assert_cmpuint(s->threads, ==, 2);
 	g_assert_cmpuint(s->source_options.file_mode, ==, 0644);
 	g_assert_cmpuint(s->source_options.dir_mode, ==, 0755);
@@ -149,7 +147,6 @@ static void test_refused(void)
 	                                    "netrc",
 	                                    "netrc=1",
 	                                    "threads=65",
-	                                    "spin=2ms",
 	                                    "end_epoch=1",
 	                                    "subtype=x",
 	                                    "fd=3",
@@ -172,7 +169,7 @@ static void test_zero(void)
 	for (unsigned i = 0; i < G_N_ELEMENTS(refused); i++)
 		assert_refused(refused[i]);
 	struct settings *s = parse("http://host/", "/mnt", "-o",
-	                           "readahead=0,listing_ttl=0,retries=0,threads=0,spin=0,uid=0,"
+	                           "readahead=0,listing_ttl=0,retries=0,threads=0,uid=0,"
 	                           "gid=0,overlays=0",
 	                           NULL);
 	g_assert_nonnull(s);
@@ -180,7 +177,6 @@ static void test_zero(void)
 	g_assert_cmpuint(s->listing_ttl_ms, ==, 0);
 	g_assert_cmpuint(s->source_options.retries, ==, UINT_MAX); /* the source's word for none */
 	g_assert_cmpuint(s->threads, ==, 0);
-	g_assert_cmpuint(s->spin_us, ==, 0);
 	g_assert_cmpuint(s->source_options.uid, ==, 0);
 	g_assert_cmpuint(s->source_options.gid, ==, 0);
 	g_assert_cmpuint(s->overlays, ==, 0);
