@@ -131,6 +131,8 @@ bool transfer_holds_locked(const struct transfer *t, uint64_t chunk);
 bool transfer_holds_any_locked(const struct transfer *t, uint64_t first, uint64_t last);
 /* No longer held, for whatever reason. */
 void transfer_release_locked(struct transfer *t, uint64_t chunk);
+/* Nobody waits for any; what it is given later is all that it holds then. */
+void transfer_release_all_locked(struct transfer *t);
 void transfer_drop_charge_locked(struct transfer *t);
 /* Gives what it holds to a transfer that will deliver it anyway; false: there is none. */
 bool transfer_give_locked(struct transfer *t);

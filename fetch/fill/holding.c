@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 
 /* Which chunks a transfer holds. */
+#include <string.h>
 #include "fetch/fill/fill_private.h"
 
 static bool bit_is_set(const uint8_t *bits, uint64_t n)
@@ -62,6 +63,13 @@ void transfer_release_locked(struct transfer *t, uint64_t chunk)
 		g_assert(chunk == t->first);
 		t->first++;
 	}
+}
+
+void transfer_release_all_locked(struct transfer *t)
+{
+	if (t->held)
+		memset(t->held, 0, content_chunks(t->content) / 8 + 1);
+	t->first = t->last + 1;
 }
 
 void transfer_drop_charge_locked(struct transfer *t)

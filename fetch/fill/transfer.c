@@ -176,7 +176,7 @@ static int transfer_enter(struct transfer *t, uint64_t chunk)
 
 	pthread_mutex_lock(&f->lock);
 	if (transfer_is_unwanted_locked(t, chunk))
-		t->first = t->last + 1; /* it holds nothing any more */
+		transfer_release_all_locked(t);
 	t->taking = transfer_holds_locked(t, chunk);
 	t->cursor = chunk + 1;
 	ended = t->ended = t->first > t->last && t->end - t->at >= DRAIN_BYTES;

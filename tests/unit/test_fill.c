@@ -214,6 +214,61 @@ static void test_ignored_range_twice(void)
 	engine_free(e);
 }
 
+static void want_one_chunk(struct content *c, struct waiter *w, uint64_t chunk)
+{
+	waiter_init(w);
+	g_assert_cmpint(waiter_want(w, c, chunk * CHUNK, CHUNK, 0), ==, -EINPROGRESS);
+}
+
+static struct fill_counters counted(struct engine *e)
+{
+	struct fill_counters n;
+
+	fill_counters(e->fill, &n);
+	return n;
+}
+
+/* The file that nobody wanted any more, and that is all but there, is given two chunks again: it
+ * does not hold what lies between them, which it had given up. Held twice, a chunk would count
+ * twice for who waits, and he would be answered before his last one is there. */
+static void test_ignored_range_unwanted(void)
+{
+	struct engine_options options = {.prefetch_bytes = 4 * CHUNK};
+	struct engine *e = engine_new(&options);
+	struct waiter one, other, between;
+	struct content *c;
+
+	fake_file_add(e->fake, "f", 20 * CHUNK);
+	e->fake->ignore_range = true;
+	c = engine_content(e, "f");
+	fake_stall(e->fake, true, CHUNK);
+	g_assert_cmpint(content_read(c, 0, CHUNK, 0), ==, 0);
+	content_unref(c); /* the transfer has it */
+	fake_stall(e->fake, true, 8 * CHUNK);
+	while (counted(e).bytes_fetched < 8 * CHUNK)
+		g_usleep(1000);
+	content_ref(c);
+	want_one_chunk(c, &one, 14);
+	while (counted(e).transfers > 1)
+		g_usleep(1000);
+	want_one_chunk(c, &other, 17);
+	while (counted(e).transfers > 1)
+		g_usleep(1000);
+	fake_gate(e->fake, true);
+	want_one_chunk(c, &between, 15);
+	g_assert_cmpuint(counted(e).transfers, ==, 2);
+	fake_gate(e->fake, false);
+	fake_stall(e->fake, false, 0);
+	g_assert_cmpint(waiter_wait(&one), ==, 0);
+	g_assert_cmpint(waiter_wait(&other), ==, 0);
+	g_assert_cmpint(waiter_wait(&between), ==, 0);
+	fake_wait_idle(e->fake);
+	content_check(c, 0, 14 * CHUNK, 2 * CHUNK);
+	content_check(c, 0, 17 * CHUNK, CHUNK);
+	content_unref(c);
+	engine_free(e);
+}
+
 static void test_placed_by_source(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -308,6 +363,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/fill/overlap", test_overlap);
 	g_test_add_func("/fill/ignored_range", test_ignored_range);
 	g_test_add_func("/fill/ignored_range_twice", test_ignored_range_twice);
+	g_test_add_func("/fill/ignored_range_unwanted", test_ignored_range_unwanted);
 	g_test_add_func("/fill/placed_by_source", test_placed_by_source);
 	g_test_add_func("/fill/empty", test_empty);
 	g_test_add_func("/fill/status", test_status);
