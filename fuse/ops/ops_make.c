@@ -15,6 +15,7 @@
 #include "fuse/inode/handle.h"
 #include "fuse/inode/iomode.h"
 #include "fuse/inode/names.h"
+#include "fuse/inode/notify.h"
 #include "fuse/inode/walked.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/replay.h"
@@ -49,12 +50,17 @@ static struct tree_maker maker(fuse_req_t req, uint32_t mode, dev_t rdev, const 
 	};
 }
 
-/* The new name, looked up: a reference. It is there, whatever comes of that. */
+/* The new name, looked up: a reference. It is there, whatever comes of that: where the look fails
+ * the caller may never be told, and the kernel, which knows that the name is none, hears of it. */
 static struct inode *made(struct server *s, struct inode *dir, const char *name, uint32_t type,
                           int *err)
 {
+	directory_local_add(inode_open_directory(s, dir), name, type);
+	inode_changed(dir);
 	struct inode *i = child_local(s, dir, name, true, err);
 	if (!i) {
+		if (!replay_is_done())
+			notifier_entry(s->notifier, inode_id(dir), name);
 		replay_set_done();
 		return NULL;
 	}
@@ -65,9 +71,6 @@ static struct inode *made(struct server *s, struct inode *dir, const char *name,
 			                                   (void *)(uintptr_t)i->ino);
 		pthread_mutex_unlock(&i->lock);
 	}
-	directory_local_add(inode_open_directory(s, dir), name, type);
-	walked_drop(s, dir);
-	inode_changed(dir);
 	return i;
 }
 

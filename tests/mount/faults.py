@@ -11,13 +11,14 @@ Shape:   `left` calls of the daemon that change a file system still work, then
          HOLD: they wait until that is over, the first of them tells that it does
          SYNCS: the one after `left` syncs fails, once
          HOLD_SYNCS: they wait until that is over
+         HOLD_MADE: who has made a directory waits until that is over
 """
 import mmap
 import pathlib
 import struct
 import subprocess
 
-OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS, HOLD_SYNCS = range(9)
+OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS, HOLD_SYNCS, HOLD_MADE = range(10)
 SHAPE = struct.Struct("=Iiqq32s")
 SOURCE = pathlib.Path(__file__).with_name("faulty.c")
 

@@ -20,7 +20,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS, HOLD_SYNCS };
+enum { OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS, HOLD_SYNCS, HOLD_MADE };
 
 struct faults {
 	uint32_t mode;
@@ -70,6 +70,15 @@ static int fails(const char *call, int grows)
 	return 1;
 }
 
+/* Waits while the mode is `mode`, and tells that somebody does. */
+static void hold(uint32_t mode)
+{
+	while (faults && __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) == mode) {
+		__atomic_store_n(&faults->seen, 1, __ATOMIC_RELEASE);
+		usleep(1000);
+	}
+}
+
 #define CALL(type, name, grows, declared, given)                                                   \
 	type name declared                                                                         \
 	{                                                                                          \
@@ -98,7 +107,18 @@ static int fails(const char *call, int grows)
 
 OPENAT(openat)
 OPENAT(openat64)
-CALL(int, mkdirat, 1, (int dir, const char *path, mode_t mode), (dir, path, mode))
+
+int mkdirat(int dir, const char *path, mode_t mode)
+{
+	static int (*real)(int, const char *, mode_t);
+	if (!real)
+		real = dlsym(RTLD_NEXT, "mkdirat");
+	int made = fails("mkdirat", 1) ? -1 : real(dir, path, mode);
+	if (made == 0)
+		hold(HOLD_MADE);
+	return made;
+}
+
 CALL(int, mknodat, 1, (int dir, const char *path, mode_t mode, dev_t dev), (dir, path, mode, dev))
 CALL(int, symlinkat, 1, (const char *to, int dir, const char *path), (to, dir, path))
 CALL(int, linkat, 1, (int from, const char *a, int to, const char *b, int flags),
@@ -127,15 +147,6 @@ CALL(int, ftruncate, 0, (int fd, off_t size), (fd, size))
 CALL(int, ftruncate64, 0, (int fd, off64_t size), (fd, size))
 CALL(int, fallocate, 1, (int fd, int mode, off_t at, off_t size), (fd, mode, at, size))
 CALL(int, fallocate64, 1, (int fd, int mode, off64_t at, off64_t size), (fd, mode, at, size))
-
-/* Waits while the mode is `mode`, and tells that somebody does. */
-static void hold(uint32_t mode)
-{
-	while (faults && __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) == mode) {
-		__atomic_store_n(&faults->seen, 1, __ATOMIC_RELEASE);
-		usleep(1000);
-	}
-}
 
 /* Of the syncs, is this the one that fails? The next ones do not. */
 static int fails_once(const char *call)

@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+import faults
 import trees
 
 BYTES = trees.noise(3, 200_000)
@@ -357,3 +358,31 @@ def test_a_wait_has_an_end(mount, scratch):
     for name in ("made", "gone"):
         assert (m / name / "file").read_bytes() == LOCAL
     assert not (m / "d").exists() and "Too many open files" in m.log()
+
+
+def test_who_made_one_is_not_told(mount, scratch, faulty):
+    """There is none left by the time that what was made is looked up, and the caller is killed: it is
+    there, and shown."""
+    trees.put(scratch / "src" / "f", BYTES)
+    m = mount(scratch / "src", "-o", "wait_timeout=60s", env=faulty.env)
+    (m / "top").mkdir()
+    assert not (m / "top/d").exists()
+    before = settled(lambda: used_by(m))
+    faulty.set(faults.HOLD_MADE)
+    one = subprocess.Popen([sys.executable, "-c", "import os, sys; os.mkdir(sys.argv[1])", m / "top/d"])
+    while not faulty.seen():
+        time.sleep(0.01)
+    limits = resource.prlimit(m.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(m.pid, resource.RLIMIT_NOFILE,
+                     (min(set(range(len(before) + 1)) - before), limits[1]))
+    faulty.clear()
+    time.sleep(0.2)
+    assert one.poll() is None
+    one.kill()
+    one.wait()
+    resource.prlimit(m.pid, resource.RLIMIT_NOFILE, limits)
+    assert os.listdir(m / "top") == ["d"]
+    while not (m / "top/d").is_dir(): # the kernel is told by a thread
+        time.sleep(0.01)
+    (m / "top/d").rmdir()
+    (m / "top").rmdir()

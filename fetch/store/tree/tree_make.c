@@ -314,9 +314,11 @@ int tree_make_nameless(struct store *s, const char *path, const struct tree_make
 		err = maker_own(s, &p, p.dir, &own);
 		place_close(&p);
 	}
-	if (err == 0)
+	if (err == 0) {
 		*number = n;
-	else
-		close(fd);
-	return err ? err : fd;
+		return fd;
+	}
+	unlinkat(s->state, to + 1, 0);
+	close(fd);
+	return err;
 }
