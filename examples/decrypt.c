@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* decrypt MOUNT CIPHERTEXTS KEY: MOUNT is one of the directory CIPHERTEXTS, whose files are
- * encrypted by AES-128-CTR; who reads in MOUNT gets the plain text, and it is kept decrypted in
+/* decrypt MOUNT CIPHERTEXTS KEY: MOUNT is a mount of the directory CIPHERTEXTS, whose files are
+ * encrypted with AES-128-CTR. Readers of MOUNT get the plain text, which is cached decrypted in
  * the mount's store. KEY: 32 hexadecimal digits. A file's first counter block is the first half of
- * the SHA-256 of its path, relative to the top: no two files share a key stream. To encrypt one:
+ * the SHA-256 of its path, relative to the top: no two files share a key stream. To encrypt a file:
  *
  *   openssl enc -aes-128-ctr -K KEY -iv $(printf %s PATH | sha256sum | head -c 32)
  */
@@ -53,7 +53,7 @@ static int range_decrypt(EVP_CIPHER_CTX *c, int from, int to, off_t at, off_t en
 	int n;
 	while (at < end) {
 		size_t want = end - at < (off_t)sizeof(in) ? (size_t)(end - at) : sizeof(in);
-		if (pread(from, in, want, at) != (ssize_t)want) /* it has become shorter, too */
+		if (pread(from, in, want, at) != (ssize_t)want) /* also if it has become shorter */
 			return -EIO;
 		if (!EVP_DecryptUpdate(c, out, &n, in, (int)want) || n != (int)want)
 			return -EIO;
@@ -118,7 +118,7 @@ int main(int argc, char **argv)
 		fflush(stdout);
 		r = lacuna_loop(handler, 4, answer, &v);
 	}
-	/* as if lost: by leaving it would let the cipher text through */
+	/* as if lost: detaching would let readers see the cipher text */
 	lacuna_close(handler, 1);
 	if (r == 0 || r == -ECONNRESET)
 		return 0;

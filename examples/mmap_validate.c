@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Are these the bytes? Every word of a page holds a value that is computed of the page's number and
- * is never 0, so that zeros, and pages in the wrong place, are found.
+/* mmap-validate checks file data against a pattern. Every word of a page holds a value computed
+ * from the page's number, which is never 0, so that zeros and misplaced pages are detected.
  *
- *   mmap-validate write FILE SIZE   makes a file of the pattern, or overwrites one
+ *   mmap-validate write FILE SIZE   writes a file of the pattern, or overwrites one
  *   mmap-validate read FILE         compares it, by read(2)
- *   mmap-validate mmap FILE         the same by a mapping, page by page in a scattered order
- *   mmap-validate program FILE      makes a program whose text has 8 MiB of the pattern in it
- *   mmap-validate exec FILE         runs that: it compares its own text
+ *   mmap-validate mmap FILE         compares it through a mapping, page by page in scattered order
+ *   mmap-validate program FILE      writes a program whose text contains 8 MiB of the pattern
+ *   mmap-validate exec FILE         runs that program, which compares its own text
  *
- * What is wrong is printed, page by page; the exit status is then 1. */
+ * Each wrong page is printed; the exit status is then 1. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -26,7 +26,7 @@ enum { PAGE = 4096, TEXT_PAGES = 2048 };
 
 #define FACTOR 2654435761 /* odd: no page below 2^32 has the value 0 */
 
-/* The program itself is what `program` makes a copy of. */
+/* `program` copies this program itself. */
 extern const unsigned char text_pattern[];
 #define STRING(x) #x
 #define VALUE(factor) "((page + 1) * " STRING(factor) ") & 0xffffffff"
@@ -62,7 +62,7 @@ static int page_check(const unsigned char *bytes, uint64_t page, size_t length)
 	return 0;
 }
 
-/* Far apart from one to the next, so that no readahead helps: a stride without a common factor. */
+/* Far apart from one page to the next, so that readahead does not help: a coprime stride. */
 static int pages_check(const unsigned char *bytes, uint64_t size)
 {
 	uint64_t pages = (size + PAGE - 1) / PAGE, stride = 1021;

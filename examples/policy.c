@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* policy MOUNT [UID:OPERATION:PATTERN:ERRNO …]: denies what the first rule that fits says, and
- * prints a line for every decision. UID and OPERATION may be *; PATTERN is one of fnmatch(3) for
- * the path in the mount; ERRNO is one that fanotify allows, or "allow". Without a rule that fits
- * an operation is let through. */
+/* policy MOUNT [UID:OPERATION:PATTERN:ERRNO …]: decides about each operation by the first rule
+ * that matches, and prints a line for every decision. UID and OPERATION may be *; PATTERN is an
+ * fnmatch(3) pattern for the path in the mount; ERRNO is one that fanotify allows, or "allow". An
+ * operation that no rule matches is allowed. */
 #include <errno.h>
 #include <fnmatch.h>
 #include <signal.h>
@@ -71,7 +71,7 @@ static const struct verdict *decide(const struct policy *p, const struct lacuna_
 	return &verdicts[0];
 }
 
-/* It brings nothing: what it lets through comes from the source. */
+/* FETCH, not ALLOW: the handler supplies no data, so the source does. */
 static int answer(void *user, const struct lacuna_request *r)
 {
 	const struct verdict *v = decide(user, r);

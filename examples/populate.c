@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* populate SOURCE STUBS: makes STUBS a tree of the same names, sizes, modes and times, whose files
- * are one hole each. A mount of STUBS with remote-fetch attached shows SOURCE's content. */
+/* populate SOURCE STUBS: creates in STUBS a tree of the same names, sizes, modes and times, whose
+ * files are one hole each. A mount of STUBS with remote-fetch attached shows SOURCE's content. */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>

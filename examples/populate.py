@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
-"""Makes STUBS a tree of the same names, sizes, modes and times as SOURCE, whose files are one hole
-each. A mount of STUBS with remote-fetch.py attached shows SOURCE's content.
+"""Creates in STUBS a tree of the same names, sizes, modes and times as SOURCE, whose files are one
+hole each. A mount of STUBS with remote-fetch.py attached shows SOURCE's content.
 
 Usage: populate.py SOURCE STUBS
 """
@@ -12,7 +12,7 @@ import sys
 
 
 def stub(source, path):
-    """shutil's idea of copying a file, less its bytes."""
+    """As shutil copies a file, without its bytes."""
     with open(path, "xb") as f:
         f.truncate(os.stat(source).st_size)
     shutil.copystat(source, path)
@@ -24,7 +24,7 @@ def main():
     try:
         shutil.copytree(sys.argv[1], sys.argv[2], symlinks=True, copy_function=stub,
                         dirs_exist_ok=True)
-    except OSError as error:  # shutil.Error, of several files, is one, too
+    except OSError as error:  # also shutil.Error, of several files
         sys.exit(f"populate.py: {error}")
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
-"""Brings the content of the files in MOUNT, which was made of populate's stubs, from the directory
-SOURCE: those ranges that are read, as they are read. With --whole: the whole file at its first
-event, which is then its last one: in mode holes nobody is asked for what is present.
+"""A handler that supplies the content of the files in MOUNT, a mount of populate's stubs, from the
+directory SOURCE, range by range as processes read. With --whole it supplies a whole file at the
+file's first event, which is then its last: in mode holes present data causes no events.
 
 Usage: remote-fetch.py [--whole] MOUNT SOURCE
-It speaks the protocol of lacuna-precontent(7) without any library.
+It speaks the protocol of lacuna-precontent(7) without a library.
 """
 import errno
 import glob
@@ -29,7 +29,7 @@ MARK_ID = 1 << 63                        # events have ids below it
 
 
 def directories(uid):
-    """Where the control sockets of `uid` may lie, in the order in which a mount tries them."""
+    """The possible directories of the control sockets of `uid`, in the order a mount tries them."""
     if uid == 0:
         yield "/run/lacunafs"
     if uid == os.getuid() and os.environ.get("XDG_RUNTIME_DIR"):
@@ -40,7 +40,7 @@ def directories(uid):
 
 
 def mine(directory):
-    """Others may make directories in /tmp."""
+    """Other users can create directories in /tmp."""
     try:
         st = os.lstat(directory)
     except OSError:
@@ -49,7 +49,7 @@ def mine(directory):
 
 
 class Handler:
-    """One connection. Events are answered in the order in which they come."""
+    """One connection. Events are answered in the order in which they arrive."""
 
     def __init__(self, mount):
         device = os.stat(mount).st_dev
@@ -63,7 +63,7 @@ class Handler:
         line = {"verb": "attach", "version": 1, "name": "remote-fetch"}
         self.socket.sendall(json.dumps(line).encode() + b"\n")
         answer = b""
-        while not answer.endswith(b"\n"):  # no byte too many: behind it come messages
+        while not answer.endswith(b"\n"):  # not a byte more: messages follow
             byte = self.socket.recv(1)
             if not byte:
                 raise ConnectionError("the mount hung up")
@@ -72,8 +72,8 @@ class Handler:
             raise ConnectionError(json.loads(answer).get("error"))
 
     def receive(self):
-        """(type, id, bytes, fd or None); None: the mount has gone."""
-        # The descriptor comes with the first byte of its message
+        """(type, id, bytes, fd or None); None: the mount ended."""
+        # The descriptor arrives with the first byte of its message
         data, fds, _, _ = socket.recv_fds(self.socket, HEADER.size, 1)
         while data and len(data) < HEADER.size or \
                 len(data) >= HEADER.size and len(data) < HEADER.unpack_from(data)[0]:
@@ -95,7 +95,7 @@ class Handler:
 
 
 def bring(source, event, path, fd, whole):
-    """OSError: it cannot be had. A stub that is not of this version of the file is of none."""
+    """OSError: the data is unavailable. A stub whose size differs from the file's is outdated."""
     offset, length, size = event[3:6]
     at, end = (0, size) if whole else (offset, min(offset + length, size))
     with open(os.path.join(source, path), "rb", buffering=0,
@@ -143,7 +143,7 @@ def main():
         handler.mark(MARK_MOUNT, MARK_ADD)
         serve(handler, sys.argv[-1], whole)
     except ConnectionResetError:
-        pass  # the mount has gone
+        pass  # the mount ended
     except (OSError, ValueError) as error:
         sys.exit(f"remote-fetch.py: {error}")
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* remote-fetch [--whole] MOUNT SOURCE: brings the content of the files in MOUNT, which was made of
- * populate's stubs, from the directory SOURCE: those ranges that are read, as they are read.
- * --whole: the whole file at its first event, which is then its last one: in mode holes nobody is
- * asked for what is present. */
+/* remote-fetch [--whole] MOUNT SOURCE: a handler that supplies the content of the files in MOUNT, a
+ * mount of populate's stubs, from the directory SOURCE, range by range as processes read.
+ * --whole: supplies a whole file at the file's first event, which is then its last: in mode holes
+ * present data causes no events. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -28,7 +28,7 @@ static int copy(int from, int to, off_t at, off_t end)
 		size_t want =
 		        end - at < (off_t)sizeof(buffer) ? (size_t)(end - at) : sizeof(buffer);
 		ssize_t n = pread(from, buffer, want, at);
-		if (n <= 0) /* 0: it has become shorter */
+		if (n <= 0) /* 0: the source file has become shorter */
 			return -EIO;
 		if (pwrite(to, buffer, (size_t)n, at) != n)
 			return -ENOSPC;
@@ -37,7 +37,7 @@ static int copy(int from, int to, off_t at, off_t end)
 	return 0;
 }
 
-/* 0, or the -errno to deny with. A stub that is not of this version of the file is of none. */
+/* 0, or the -errno to deny with. A stub whose size differs from the file's is outdated. */
 static int bring(int source, const struct lacuna_request *r, int whole)
 {
 	struct stat st;
@@ -60,7 +60,7 @@ static int answer_one(int source, struct lacuna_request *r, int whole)
 	int sent = lacuna_respond(handler, r, error ? LACUNA_DENY : LACUNA_ALLOW, -error);
 	if (sent != 0 || error || !whole)
 		return sent;
-	/* After the answer: what nobody is asked for comes from the stub, which has only zeros */
+	/* After the answer: an ignored file is served by the stub, which has only zeros */
 	return lacuna_mark_ino(handler, LACUNA_MARK_ADD | LACUNA_MARK_IGNORE, LACUNA_MARK_FILE,
 	                       ino);
 }
@@ -93,9 +93,9 @@ int main(int argc, char **argv)
 		if (r == 0)
 			r = answer_one(source, request, whole);
 	}
-	/* By leaving it would hand over to the stubs: better who waits waits for the next one */
+	/* Detaching would leave reads to the stubs: as lost, they wait for the next handler */
 	lacuna_close(handler, 1);
-	if (r == -ESHUTDOWN || r == -ECONNRESET) /* a signal; the mount has gone */
+	if (r == -ESHUTDOWN || r == -ECONNRESET) /* a signal; the mount ended */
 		return 0;
 	fprintf(stderr, "remote-fetch: %s\n", strerror(-r));
 	return 1;

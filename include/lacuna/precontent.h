@@ -2,43 +2,43 @@
  * Copyright the lacunafs authors */
 
 /* Pre-content events of a mount: the messages, and below them the library that speaks them
- * (liblacuna). A handler attaches to a mount and is asked before content is given out: it brings
- * the bytes, has the source bring them, or denies them. What fanotify(7) does with
- * FAN_CLASS_PRE_CONTENT, without root, on any file system, at the grain of page faults.
+ * (liblacuna). A handler attaches to a mount and receives an event before content is returned to
+ * a reader: it supplies the data, lets the source supply it, or denies the access. The events are
+ * those of FAN_CLASS_PRE_CONTENT (fanotify(7)), without root, on any file system, down to page
+ * faults.
  *
  * A handler connects to the mount's control socket (lacuna/control.h) and sends one line,
  *
  *   {"verb": "attach", "version": 1, "mode": "holes"|"every", "class": "pre-content"|"content",
  *    "name": "…", "backlog": N}
  *
- * all but the verb may be left out: the first of each, no name, 16384 events. It gets a line back,
- * {"attached": 1, "inherited": true|false}, or {"error": "…"} and the end. From then on both send
- * messages: a struct lacuna_message and what its type says, in the byte order of the machine,
- * without padding between them. With each EVENT comes one descriptor (SCM_RIGHTS).
+ * Members but the verb are optional: by default the first value of each, no name, 16384 events.
+ * The mount answers with one line, {"attached": 1, "inherited": true|false}, or with
+ * {"error": "…"} and end of file. From then on both sides send messages: a struct lacuna_message
+ * and the rest of its type, in the byte order of the machine, without padding between them. One
+ * descriptor arrives with each EVENT (SCM_RIGHTS).
  *
- *   mount ──EVENT──▶ handler        which bytes are wanted; what the handler brings it writes to
- *                                   the descriptor, at the file's offsets
+ *   mount ──EVENT──▶ handler        the requested range; the handler writes the data to the
+ *                                   descriptor, at the file's offsets
  *   mount ◀──ANSWER── handler       by the event's id, in any order
- *   mount ◀──MARK──── handler       which files it is to be asked for
- *   mount ──RESULT──▶ handler       of each MARK, and of each ANSWER that was refused
- *   mount ◀──DETACH── handler       it leaves of its own will: its marks go with it
+ *   mount ◀──MARK──── handler       selects files whose events the handler receives
+ *   mount ──RESULT──▶ handler       of each MARK, and of each refused ANSWER
+ *   mount ◀──DETACH── handler       the handler leaves, and its marks are removed
  *
- * Mode:        holes: one event for each absent range, as the mount fetches it, none once it is
- *              present. every: one for each operation, present or not, with the kernel's range;
- *              such files are opened for direct I/O
- * Descriptor:  a scratch file, sparse, of the file's size. What was written there by the time of
- *              the answer is the file's, by whole pages; also beyond the event's range. What was
- *              not written was not brought. Neither reading nor writing it causes an event. A read
- *              that waits for the answer to another event gets it, too, unless its own bytes are
- *              on their way by then
- * Order:       of several handlers those of class pre-content come first, in the order in which
- *              they attached, then those of class content, who bring nothing. The first that
- *              denies ends it
- * Lost:        a handler whose connection ends without DETACH, or who takes longer for an answer
- *              than -o handler_timeout=. Its marks stay, by its name; what it did not answer, and
- *              what comes, waits for who attaches by the same name and inherits the marks
- *              (-o handler_lost=wait), or is denied (deny), or comes from the source (source)
- * Errors:      whatever is not as said here ends the connection; RESULT tells what is less bad
+ * Mode:        holes: one event for each absent range, as the mount fetches it, none for present
+ *              data. every: one event for each operation, with the kernel's range, whether data
+ *              is present or not; such files are opened for direct I/O
+ * Descriptor:  a scratch file, sparse, of the file's size. Pages written there before the answer
+ *              become the file's, also beyond the event's range; a hole is data not supplied.
+ *              Neither reading nor writing it causes an event. A read that waits for another event
+ *              takes the data too, unless its own data is already being fetched
+ * Order:       handlers of class pre-content come first, in the order in which they attached, then
+ *              those of class content, which supply no data. The first denial is final
+ * Lost:        a handler whose connection ends without DETACH, or whose answer takes longer than
+ *              -o handler_timeout=. Its name keeps its marks; unanswered and later events wait for
+ *              the next handler of that name (-o handler_lost=wait), are denied (deny), or are
+ *              served by the source, without the marks (source)
+ * Errors:      a malformed message ends the connection; RESULT reports other errors
  * Source:      linux/fanotify.h, include/linux/fsnotify.h and fs/notify/fanotify/ of 6.14
  */
 #pragma once
@@ -63,46 +63,47 @@ enum lacuna_message_type {
 };
 
 struct lacuna_message {
-	uint32_t length; /* bytes of all of it, this header included */
+	uint32_t length; /* bytes of the message, this header included */
 	uint32_t type;   /* enum lacuna_message_type */
-	uint64_t id;     /* EVENT: of the event, never 0, the same when it is given again. ANSWER:
-	                  * the event's. MARK: the handler's own, best above 2^63, where no event's
-	                  * is. RESULT: of what it is the result; 0: the mount did not understand */
+	uint64_t id;     /* EVENT: never 0, the same when the event is sent again. ANSWER: the
+	                  * event's. MARK: chosen by the handler, best above 2^63, where no event's
+	                  * is. RESULT: that of the MARK or ANSWER; 0: malformed message */
 };
 
 enum lacuna_operation {
 	LACUNA_READ = 1,
-	LACUNA_WRITE = 2, /* mode holes: the rest of a chunk that is written in part */
+	LACUNA_WRITE = 2, /* mode holes: the rest of a partly written chunk */
 	LACUNA_TRUNCATE = 3,
 	LACUNA_EXEC = 4,
-	LACUNA_FAULT = 5, /* where it can be told */
-	LACUNA_FILL = 6,  /* nobody waits: `lacunafs fill`, read-ahead */
+	LACUNA_FAULT = 5, /* a page fault, where it can be recognised */
+	LACUNA_FILL = 6,  /* no process waits: `lacunafs fill`, readahead */
 	LACUNA_ALLOCATE = 7,
 };
 
-#define LACUNA_EVENT_AGAIN 0x1u /* flags: it was given to a handler before, who did not answer */
+#define LACUNA_EVENT_AGAIN 0x1u /* flags: sent to a handler before, which did not answer it */
 
 struct lacuna_event {
 	struct lacuna_message header;
 	uint64_t offset, length; /* bytes. holes: whole chunks, but at the end of the file. every:
 	                          * whole pages, not cut off at the end; length may be 0 */
-	uint64_t size, ino;      /* of the file, as stat(2) tells them in the mount */
+	uint64_t size, ino;      /* of the file, as stat(2) reports them in the mount */
 	uint32_t operation;      /* enum lacuna_operation */
 	uint32_t flags;          /* LACUNA_EVENT_… */
-	uint32_t pid, tid, uid;  /* who asks, as the mount's process sees them; pid 0: nobody */
+	uint32_t pid, tid, uid;  /* caller, as the daemon sees it; pid 0: no process waits */
 	uint32_t path_length;    /* bytes of `path`, which has no NUL */
 	char path[];             /* of the file, relative to the mount's root */
 };
 
 enum lacuna_verdict {
-	LACUNA_ALLOW = 1, /* what was brought is the file's. holes: all of the range has to be;
-	                   * every: what was brought counts, what was not is as it is */
-	LACUNA_FETCH = 2, /* the same, and what was not brought comes from the source */
+	LACUNA_ALLOW = 1, /* the supplied data becomes the file's. holes: it must cover the range;
+	                   * every: the rest of the range stays as it is */
+	LACUNA_FETCH = 2, /* the same, and the source supplies the missing data */
 	LACUNA_DENY = 3,
 };
 
-/* RESULT of one that is refused: EINVAL, no such verdict or errno: the event stays; ENOENT, no
- * event of that id waits for this handler; EIO, allowed and not brought: who waits was told EIO. */
+/* RESULT of a refused answer: EINVAL, no such verdict or errno: the event stays pending; ENOENT,
+ * no event of that id is pending on this handler; EIO, allowed, but the data was not supplied: the
+ * waiting call failed with EIO. */
 struct lacuna_answer {
 	struct lacuna_message header;
 	uint32_t verdict; /* enum lacuna_verdict */
@@ -112,19 +113,19 @@ struct lacuna_answer {
 
 enum lacuna_scope {
 	LACUNA_MARK_MOUNT = 1,
-	LACUNA_MARK_CHILDREN = 2, /* the files right in a directory */
+	LACUNA_MARK_CHILDREN = 2, /* the direct children of a directory */
 	LACUNA_MARK_FILE = 3,
 };
 
 enum lacuna_mark_flags {
 	LACUNA_MARK_ADD = 1,
 	LACUNA_MARK_REMOVE = 2,
-	LACUNA_MARK_IGNORE = 4, /* with one of these: of the marks that except */
-	LACUNA_MARK_FLUSH = 8,  /* alone: every mark of that scope goes, and every exception */
+	LACUNA_MARK_IGNORE = 4, /* with ADD or REMOVE: an ignore mark, which exempts files */
+	LACUNA_MARK_FLUSH = 8,  /* alone: removes all marks and ignore marks of the scope */
 };
 
-/* RESULT: 0; ENOENT, no such mark to remove; EINVAL; EIO, the file is not to be asked for any more,
- * and what was last brought of it could not be stored. What was answered before comes before. */
+/* RESULT: 0; ENOENT, no such mark to remove; EINVAL; EIO, the mark would end events of a file whose
+ * last supplied data could not be stored. Data of earlier answers is stored before the RESULT. */
 struct lacuna_mark {
 	struct lacuna_message header;
 	uint32_t scope, flags;
@@ -137,8 +138,8 @@ struct lacuna_result {
 	uint32_t reserved;
 };
 
-/* The library. Every function returns 0, or what it says, or a negative errno, and leaves errno
- * alone. A handler may be used by several threads at once; lacuna_close() comes last. */
+/* The library. Every function returns 0, or the value it names, or a negative errno, and leaves
+ * errno unchanged. Several threads may use a handler at once; lacuna_close() comes last. */
 
 struct lacuna_handler;
 
@@ -150,10 +151,10 @@ struct lacuna_options {
 	uint32_t mode;    /* enum lacuna_mode */
 	uint32_t class_;  /* enum lacuna_class */
 	const char *name; /* borrowed; NULL: none. ≤ LACUNA_NAME_MAX, printable ASCII, no " or \ */
-	uint32_t backlog; /* events that may wait for this handler; 0: LACUNA_BACKLOG */
+	uint32_t backlog; /* events that may be pending on this handler; 0: LACUNA_BACKLOG */
 };
 
-/* What a handler has to answer: the caller's until lacuna_respond(). */
+/* An event that the handler has to answer: owned by the caller until lacuna_respond(). */
 struct lacuna_request {
 	uint64_t id;
 	uint64_t offset, length; /* bytes: struct lacuna_event has the rules */
@@ -161,45 +162,46 @@ struct lacuna_request {
 	uint32_t operation; /* enum lacuna_operation */
 	uint32_t flags;
 	uint32_t pid, tid, uid;
-	int fd;     /* to bring the bytes through; the request's, closed with it */
-	char *path; /* relative to the mount's root, NUL-terminated; the request's */
+	int fd;     /* scratch file, to supply the data; owned, closed with the request */
+	char *path; /* relative to the mount's root, NUL-terminated; owned */
 };
 
-/* Attaches to the mount that `path` lies in. `options` NULL: all defaults. *inherited (NULL: not
- * asked for): 1 if the marks of a lost handler of that name came with it.
- * -ENOENT, -ENOTDIR…: of `path`; -ENOTTY: not in a mount of lacunafs, or one without handlers;
- * -EACCES: of another user; -EINVAL: options; -EAGAIN: too many clients; -EBUSY: a handler of that
- * name is attached; -ECONNREFUSED, -ETIMEDOUT: nobody answers; -EPROTO.
+/* Attaches to the mount that contains `path`. `options` NULL: all defaults. *inherited (may be
+ * NULL): 1 if the handler takes over the marks of a lost handler of its name.
+ * -ENOENT, -ENOTDIR…: of `path`; -ENOTTY: not in a lacunafs mount, or one without handlers;
+ * -EACCES: another user's mount; -EINVAL: options; -EAGAIN: too many clients or handlers; -EBUSY:
+ * a handler of that name is attached; -ECONNREFUSED, -ETIMEDOUT: the daemon does not answer;
+ * -EPROTO.
  * The kernel's counterpart: fanotify_init(FAN_CLASS_PRE_CONTENT). */
 int lacuna_attach(const char *path, const struct lacuna_options *options,
                   struct lacuna_handler **out, int *inherited);
-/* Leaves: its events go to the handlers that are left, or come from the source, and the marks go.
- * `lost` not 0: as if it had died instead. Ends every lacuna_next() with -ESHUTDOWN first, and
- * lacuna_loop(); frees. NULL: nothing. */
+/* Detaches: the handler's events go to the remaining handlers or to the source, its marks are
+ * removed. `lost` not 0: it is lost instead, as if the process had died. First ends every
+ * lacuna_next() and lacuna_loop() with -ESHUTDOWN; frees. NULL: no-op. */
 void lacuna_close(struct lacuna_handler *h, int lost);
-/* For poll(2): readable when lacuna_next() has something to look at. Borrowed. */
+/* For poll(2): readable when lacuna_next() has something to process. Borrowed. */
 int lacuna_fd(const struct lacuna_handler *h);
-/* Adds, removes (LACUNA_MARK_REMOVE), excepts (LACUNA_MARK_IGNORE). `path`: of the file or the
- * directory; MOUNT: ignored, may be NULL. Waits for the mount's result. lacuna_mark_fd(): of an
+/* Adds or removes a mark, or an ignore mark (LACUNA_MARK_IGNORE). `path`: of the file or the
+ * directory; MOUNT: ignored, may be NULL. Waits for the mount's result. lacuna_mark_fd() takes an
  * open file. The kernel's counterpart: fanotify_mark(FAN_PRE_ACCESS). */
 int lacuna_mark(struct lacuna_handler *h, unsigned flags, unsigned scope, const char *path);
 int lacuna_mark_fd(struct lacuna_handler *h, unsigned flags, unsigned scope, int fd);
 int lacuna_mark_ino(struct lacuna_handler *h, unsigned flags, unsigned scope, uint64_t ino);
-/* The next event, or -EAGAIN after `timeout_ms` (-1: none, 0: at once). -ESHUTDOWN: closed here;
- * -ECONNRESET: the mount has gone, or has given this handler up; -EPROTO; -EMFILE: an event came
- * whose descriptor could not be opened, and was denied with EPERM, as the kernel does. */
+/* The next event, or -EAGAIN after `timeout_ms` (-1: no limit, 0: at once). -ESHUTDOWN: stopped or
+ * closed; -ECONNRESET: the mount ended, or gave this handler up; -EPROTO; -EMFILE: an event
+ * arrived whose descriptor could not be opened, and was denied with EPERM, as the kernel does. */
 int lacuna_next(struct lacuna_handler *h, int timeout_ms, struct lacuna_request **out);
-/* Answers, closes its descriptor and frees it, also on failure but -EINVAL (no such verdict or
- * errno: it stays). `error`: a positive errno for LACUNA_DENY, 0 for EPERM. Does not wait for the
- * mount's opinion: what it refuses, lacuna_refusals() counts. */
+/* Answers a request, closes its descriptor and frees it, also on failure except -EINVAL (no such
+ * verdict or errno). `error`: a positive errno for LACUNA_DENY, 0 for EPERM. Does not wait for the
+ * mount to accept the answer: lacuna_refusals() counts refusals. */
 int lacuna_respond(struct lacuna_handler *h, struct lacuna_request *r, unsigned verdict, int error);
 uint64_t lacuna_refusals(const struct lacuna_handler *h);
-/* Calls `answer` for each event, on `threads` threads (≥ 1) of its own, and responds with what it
- * returns: 0 LACUNA_ALLOW, 1 LACUNA_FETCH, a negative errno LACUNA_DENY with it (one that cannot
- * be is EIO). Returns when the mount has gone (-ECONNRESET) or lacuna_stop() was called (0). */
+/* Calls `answer` for each event, on `threads` threads (≥ 1) of its own, and responds with its
+ * result: 0 LACUNA_ALLOW, 1 LACUNA_FETCH, a negative errno LACUNA_DENY with it (EIO for one that
+ * the protocol excludes). Returns when the mount ends (-ECONNRESET) or after lacuna_stop() (0). */
 int lacuna_loop(struct lacuna_handler *h, unsigned threads,
                 int (*answer)(void *user, const struct lacuna_request *r), void *user);
-/* Ends lacuna_loop(), lacuna_next() and lacuna_mark(), for good; async-signal-safe. */
+/* Ends lacuna_loop(), lacuna_next() and lacuna_mark(), permanently; async-signal-safe. */
 void lacuna_stop(struct lacuna_handler *h);
 
 #ifdef __cplusplus
