@@ -8,7 +8,7 @@
 struct commit {
 	uint64_t ino;
 	unsigned under_way;
-	int error; /* of the last that ended */
+	int error; /* of one of these, or of the last ones */
 };
 
 struct commits {
@@ -41,7 +41,8 @@ void commits_begin(struct commits *c, uint64_t ino)
 		commit->ino = ino;
 		g_hash_table_insert(c->by_ino, &commit->ino, commit);
 	}
-	commit->under_way++;
+	if (commit->under_way++ == 0)
+		commit->error = 0;
 	c->under_way++;
 	pthread_mutex_unlock(&c->lock);
 }
@@ -50,9 +51,10 @@ void commits_end(struct commits *c, uint64_t ino, int error)
 {
 	pthread_mutex_lock(&c->lock);
 	struct commit *commit = g_hash_table_lookup(c->by_ino, &ino);
-	commit->error = error;
+	if (error)
+		commit->error = error;
 	c->under_way--;
-	if (--commit->under_way == 0 && error == 0)
+	if (--commit->under_way == 0 && commit->error == 0)
 		g_hash_table_remove(c->by_ino, &ino);
 	pthread_mutex_unlock(&c->lock);
 }

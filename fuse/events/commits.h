@@ -16,7 +16,8 @@ struct commits *commits_new(void);
 void commits_free(struct commits *c);
 void commits_begin(struct commits *c, uint64_t ino);
 void commits_end(struct commits *c, uint64_t ino, int error);
-/* 0; EINPROGRESS: some are under way; EIO: the last one failed. */
+/* 0; EINPROGRESS: some are under way; EIO: the last one failed, or one that was under way with it.
+ */
 int commits_state(struct commits *c, uint64_t ino);
 /* Is one under way, of whatever file? */
 bool commits_any(struct commits *c);
