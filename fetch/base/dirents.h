@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Reading a local directory to its end. readdir(3) will not do: in glibc and in musl it takes
- * ENOENT from the kernel for the end of the directory, which a FUSE or network file system may
- * answer in the middle of it.
+/* Reading a local directory to its end. readdir(3) does not suffice: glibc and musl take ENOENT
+ * from the kernel for the end of the directory, but a FUSE or network file system may return it
+ * in the middle.
  * Owns:    the descriptor
- * Errors:  -errno, also where it could be read in part only: a directory whose end was not
- *          reached is never taken for one that has ended. ENOENT: it was removed; from one that
- *          is still there it is EIO
+ * Errors:  -errno, also if only a part could be read: a partial directory is never taken for a
+ *          complete one. ENOENT: the directory was removed; if it still exists, ENOENT becomes EIO
  */
 #pragma once
 #include <dirent.h>
 
 struct dirents;
 
-/* `fd` is taken over. */
+/* Takes `fd`. */
 struct dirents *dirents_new(int fd);
 void dirents_free(struct dirents *d);
-/* Any name but "." and "..", in *e until the next call; 1. 0: the end. */
+/* 1: a name other than "." and ".." in *e, valid until the next call. 0: the end. */
 int dirents_next(struct dirents *d, struct dirent **e);

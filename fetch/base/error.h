@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Why bytes or a listing could not be had.
- * Two domains: FETCH_ERROR for what the remote side did, LOCAL_ERROR for what
- * the local side answered (its code is the errno). A GError's message names
+/* Errors of a fetch or a listing.
+ * Two domains: FETCH_ERROR for failures of the remote side, LOCAL_ERROR for those of
+ * the local side (the code is the errno). A GError's message names
  * the file or URL and the cause on one line and never a credential.
  */
 #pragma once
@@ -19,11 +19,11 @@ enum fetch_error {
 	FETCH_DENIED,      /* 401, 403, EACCES at the source */
 	FETCH_MISSING,     /* 404, 410, ENOENT at the source */
 	FETCH_CHANGED,     /* another version than the pinned one */
-	FETCH_PROTOCOL,    /* the answer is not what was asked for */
+	FETCH_PROTOCOL,    /* the answer does not match the request */
 	FETCH_SERVER,      /* 5xx, 429, EIO at the source */
-	FETCH_CANCELLED,   /* the mount is going away, or the waiter was */
-	FETCH_DIRECTORY,   /* asked for as a file, it is a directory */
-	FETCH_USAGE,       /* a URL, a scheme or an option that cannot work */
+	FETCH_CANCELLED,   /* the mount ends, or the request was cancelled */
+	FETCH_DIRECTORY,   /* requested as a file, but a directory at the source */
+	FETCH_USAGE,       /* an invalid URL, scheme or option */
 };
 
 GQuark fetch_error_quark(void);

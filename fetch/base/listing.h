@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The content of one remote directory, as a source told it.
+/* The entries of one remote directory, as reported by a source.
  * Shape:   one flat blob (the same in memory and in the store): header, entries
  *          in order of cookie, an index by name, then names, link targets,
  *          xattrs and the validator
@@ -12,9 +12,9 @@
  *          listing_get(), which returns a copy
  * Errors:  bool + GError (FETCH_PROTOCOL); outputs untouched on failure
  * Trust:   names come from outside: listing_builder_add() refuses empty, ".",
- *          "..", '/', NUL, > 255 bytes; all else is passed as it is (a POSIX name is
- *          bytes; what an index page must not name, index.c refuses). A duplicate
- *          name: the first stays. A blob from disk is checked whole (checksum, bounds,
+ *          "..", '/', NUL, > 255 bytes; other names pass unchanged (a POSIX name is
+ *          bytes; index.c refuses names that an index page must not contain). Of duplicate
+ *          names the first stays. A blob from disk is checked completely (checksum, bounds,
  *          order) before use.
  */
 #pragma once
@@ -26,15 +26,15 @@
 enum listing_flags {
 	LISTING_SIZE_EXACT = 1,  /* size is the exact number of bytes */
 	LISTING_MTIME_KNOWN = 2, /* mtime_ns comes from the source */
-	LISTING_RESOLVED = 4,    /* attributes were asked for one by one (HEAD) */
-	LISTING_DIRECTORY = 8,   /* told as a file, it was found out to be a directory */
+	LISTING_RESOLVED = 4,    /* attributes come from a request of their own (HEAD) */
+	LISTING_DIRECTORY = 8,   /* listed as a file, later found to be a directory */
 };
 
 struct listing_entry {
 	uint64_t ino;  /* hash of the remote identity: st_ino; never 0 */
 	uint64_t size; /* best guess where not LISTING_SIZE_EXACT */
 	int64_t mtime_ns;
-	uint64_t told;   /* private: hash of what the source's own listing says of both */
+	uint64_t told;   /* private: hash of size and mtime as the source listed them */
 	uint32_t cookie; /* > 0, rising, stable across refreshes: readdir offset */
 	uint32_t mode;   /* S_IFMT | permissions */
 	uint32_t uid, gid;
@@ -59,9 +59,9 @@ const char *listing_target(const struct listing *l, const struct listing_entry *
 bool listing_find(const struct listing *l, const char *name, uint32_t *index);
 /* Index of the first entry whose cookie is > `cookie`; listing_count() at the end. */
 uint32_t listing_after(const struct listing *l, uint32_t cookie);
-/* What to send back to the source for a conditional request; "" where there is none. */
+/* The validator for a conditional request; "" where there is none. */
 const char *listing_validator(const struct listing *l);
-/* When the source last said so: ns since 1970. Set again by a "not modified". */
+/* When the source last confirmed the listing: ns since 1970. Updated by "not modified". */
 int64_t listing_checked(const struct listing *l);
 void listing_set_checked(struct listing *l, int64_t now_ns);
 /* The value of xattr `name` (borrowed), NULL where there is none; and all names,
@@ -76,16 +76,16 @@ void listing_resolve(struct listing *l, uint32_t index, uint64_t size, bool mtim
 
 /* A copy, in which entry `index` is a directory. NULL: no memory. */
 struct listing *listing_with_directory(struct listing *l, uint32_t index, uint32_t permissions);
-/* A copy, in which entry `index`, which was found out to be a directory, is a file again, of which
- * no more is known than was told. */
+/* A copy, in which entry `index`, marked LISTING_DIRECTORY, is a file again, with the attributes
+ * of the source's listing only. */
 struct listing *listing_with_file(struct listing *l, uint32_t index, uint32_t permissions);
 
 /* The xattrs of one entry, for listing_builder_add(). NULL: none, or beyond Linux's limits. */
 GBytes *listing_xattrs_pack(unsigned count, const char *const *names, const void *const *values,
                             const size_t *sizes);
 
-/* What was resolved of this entry turned out to be of an older version: its size and mtime
- * are guesses again. Nothing where they are the listing's own. */
+/* The resolved attributes of this entry belong to an older version: its size and mtime are
+ * guesses again. No-op where they are the listing's own. */
 void listing_doubt(struct listing *l, uint32_t index);
 
 struct listing_builder;
@@ -93,23 +93,23 @@ struct listing_builder *listing_builder_new(void);
 void listing_builder_free(struct listing_builder *b);
 /* `e`: all but cookie, told and the *_off/name_len fields. `target`: symlinks only.
  * `xattrs`: GVariant-free flat form made by listing_xattrs_pack(), or NULL.
- * false: the name was refused (FETCH_PROTOCOL says why) and the builder goes on, or the
- * listing would pass 2 GiB (LOCAL_ERROR EFBIG) and finish will be NULL. */
+ * false: the name was refused (FETCH_PROTOCOL gives the reason) and the builder stays usable, or
+ * the listing would exceed 2 GiB (LOCAL_ERROR EFBIG) and finish will return NULL. */
 bool listing_builder_add(struct listing_builder *b, const char *name, size_t name_len,
                          const struct listing_entry *e, const char *target, GBytes *xattrs,
                          GError **error);
-/* Bytes it has allocated; `finish`: and those that finishing it will, beside them. */
+/* Bytes that the builder has allocated; `finish`: plus those that finishing it will allocate. */
 uint64_t listing_builder_memory(const struct listing_builder *b, bool finish);
 /* Gives every entry so far the ino that `identify` makes of its name. */
 void listing_builder_identify(struct listing_builder *b,
                               uint64_t (*identify)(const char *name, size_t name_len, void *user),
                               void *user);
 /* Frees the builder. `previous` (may be NULL): surviving names keep their cookie,
- * and their resolved attributes where the source still says the same; a name whose ino or
- * type changed is new. A cookie is never given out twice. NULL: too large, no memory. */
+ * and their resolved attributes if the source lists them unchanged; a name whose ino or
+ * type changed is new. A cookie is never reused. NULL: too large, no memory. */
 struct listing *listing_builder_finish(struct listing_builder *b, const char *validator,
                                        int64_t checked_ns, const struct listing *previous);
 
-/* To and from the store; a blob that does not check out is refused. */
+/* To and from the store; an invalid blob is refused. */
 GBytes *listing_to_bytes(struct listing *l);
 struct listing *listing_from_bytes(GBytes *bytes, GError **error);

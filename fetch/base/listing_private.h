@@ -11,8 +11,8 @@
  *   xattrs  = size names_size (name NUL)* (value_size value)*; uint32 each, unaligned;
  *             size counts all that follows it
  *
- * Without gaps, every byte has one owner: the whole blob is checked in one pass, in time
- * linear to its length whatever it claims.
+ * Without gaps, every byte has one owner: one pass checks the whole blob, in time
+ * linear to its length whatever its header claims.
  * By hash: a million names sort in 0.2 s whatever they have in common, and the order is
  * total since names are unique.
  * Bytes are in the machine's order; the magic does not match on another.
@@ -28,11 +28,11 @@
 
 struct listing_header {
 	uint64_t magic;
-	uint64_t checksum; /* XXH3-64 of what follows this field; only in the store */
+	uint64_t checksum; /* XXH3-64 of the bytes after this field; only in the store */
 	uint64_t length;   /* of the blob */
 	int64_t checked_ns;
 	uint32_t count;
-	uint32_t last_cookie; /* highest ever given out: none is given out twice */
+	uint32_t last_cookie; /* highest ever assigned: none is assigned twice */
 	uint32_t validator_off;
 	uint32_t reserved; /* 0 */
 };
@@ -41,8 +41,9 @@ G_STATIC_ASSERT(sizeof(struct listing_entry) == 72);
 
 struct listing {
 	unsigned refs; /* atomic */
-	/* size, mtime_ns and flags of the entries, checked_ns: against listing_to_bytes() and
-	 * listing_builder_finish(), which the holder of the listing does not serialise */
+	/* guards size, mtime_ns and flags of the entries, and checked_ns, against
+	 * listing_to_bytes() and listing_builder_finish(), which the listing's holder does not
+	 * serialise */
 	pthread_mutex_t lock;
 	union {
 		char *blob; /* owned */
@@ -58,12 +59,12 @@ static inline uint64_t listing_heap_offset(uint32_t count)
 	       (uint64_t)count * (sizeof(struct listing_entry) + sizeof(uint32_t));
 }
 
-/* Takes the blob; its header must be filled. */
+/* Takes the blob, whose header must be complete. */
 struct listing *listing_wrap(char *blob);
-/* NULL: may be a file's name. Else why not (static). */
+/* NULL: a valid file name. Else the reason (static). */
 const char *listing_name_refused(const char *name, size_t length);
 bool listing_type_known(uint32_t mode);
-/* What the source said of size and time, for later comparison. */
+/* Hash of size and time as the source listed them, for later comparison. */
 uint64_t listing_told(const struct listing_entry *e);
-/* Length of the packed xattrs at `data`, 0 where they do not check out within `room`. */
+/* Length of the packed xattrs at `data`, 0 where they are invalid within `room`. */
 size_t listing_xattrs_check(const char *data, size_t room);

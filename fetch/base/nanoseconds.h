@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Times in one number: ns since 1970, from 1677 to 2262. A time outside is the nearest of these, as
- * a file system stores one that it cannot; it never wraps.
+/* Times in one number: ns since 1970, from 1677 to 2262. A time outside becomes the nearest of
+ * these, as in a file system with a limited range; it never wraps.
  */
 #pragma once
 #include <stdint.h>

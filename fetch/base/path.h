@@ -4,8 +4,8 @@
 /* Paths beneath a directory, as remote trees name their files.
  * Shape:   names between single '/', none of them empty, "." or ".."; "" is the directory
  *          itself
- * Trust:   a path comes from outside: no symlink is followed, not even inside, and nothing
- *          above the directory is reached (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+ * Trust:   a path comes from outside: no symlink is followed, not even inside, and no path
+ *          leaves the directory (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
  *          where that is missing or the path too long for it, name by name)
  * Errors:  a descriptor (O_CLOEXEC) or -errno. A symlink on the way is ELOOP or ENOTDIR
  */
@@ -15,12 +15,12 @@
 
 bool path_valid(const char *path);
 int path_open(int dir, const char *path, int flags, mode_t mode);
-/* The directory that holds `path` (O_PATH), and the name in it (into `path`). */
+/* The parent directory of `path` (O_PATH), and the name in it (into `path`). */
 int path_open_parent(int dir, const char *path, const char **name);
-/* The same, and makes what is missing of it; the times of what was there stay. */
+/* The same, creating missing directories; the times of existing ones stay. */
 int path_make_parent(int dir, const char *path, mode_t mode, const char **name);
-/* What ~ is: $HOME where it is absolute, else as the user database has it, else "/". Caller
+/* The home directory: $HOME if it is absolute, else that of the user database, else "/". Caller
  * frees. */
 char *path_home(void);
-/* What path_open() falls back to. */
+/* path_open() without openat2. */
 int path_walk(int dir, const char *path, int flags, mode_t mode);

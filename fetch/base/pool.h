@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Threads for what may block on the local disk, and a clock that calls back.
+/* Threads for calls that may block on the local disk, and a clock that calls back.
  * Locking: every function from any thread; jobs and alarms run with no lock held
  * Units:   ns of CLOCK_MONOTONIC
  */
@@ -19,7 +19,7 @@ struct pool_job { /* embedded in the caller's object, which lives until `run` st
 };
 struct pool *pool_new(const char *name, unsigned threads);
 void pool_submit(struct pool *p, struct pool_job *job); /* first in, first out */
-void pool_free(struct pool *p);                         /* runs what is queued, then joins */
+void pool_free(struct pool *p);                         /* runs queued jobs, then joins */
 
 struct alarm_clock;
 struct alarm {                         /* embedded; zeroed before first use */
@@ -31,7 +31,7 @@ struct alarm_clock *alarm_clock_new(void);
 void alarm_set(struct alarm_clock *c, struct alarm *a, int64_t at_ns);
 /* true: it will not ring. false: it has rung, is ringing, or was not set. */
 bool alarm_cancel(struct alarm_clock *c, struct alarm *a);
-/* Cancels, and waits for the end of a ring under way: `a` may be freed then. Not from a
- * ring, and with no lock held that a ring takes. */
+/* Cancels, and waits for a running ring() to end: `a` may be freed then. Not from a
+ * ring(), and without a lock that a ring() takes. */
 void alarm_stop(struct alarm_clock *c, struct alarm *a);
-void alarm_clock_free(struct alarm_clock *c); /* what is set never rings */
+void alarm_clock_free(struct alarm_clock *c); /* pending alarms never ring */

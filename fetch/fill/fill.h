@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Making bytes present: who fetches what, who waits.
+/* The fill engine fetches absent chunks, once each, and answers the requests that wait for them.
  *
  *        absent ──fetch──▶ fetching ──publish──▶ present
  *           ▲                  │ error: every waiter gets it
@@ -15,7 +15,7 @@
  * Locking: one mutex for all transfers and waiters, never held across I/O or a
  *          callback; presence is read without it
  * Errors:  positive errno to waiters; the cause is logged once with file and
- *          range, and kept for status
+ *          range, and recorded for status
  */
 #pragma once
 #include <sys/types.h>
@@ -28,32 +28,32 @@ struct content;
 
 struct fill_options {
 	unsigned wait_ms;        /* a reader's whole wait; 0 = 30,000 */
-	uint64_t prefetch_bytes; /* budget of what nobody waits for; 0 = 64 MiB */
-	/* A transfer found another version at the source than the listing told. */
+	uint64_t prefetch_bytes; /* budget of bytes that no request waits for; 0 = 64 MiB */
+	/* A transfer found a version at the source that differs from the listing's. */
 	void (*changed)(void *user, struct content *c);
-	/* The source says that it is a directory. */
+	/* The source reports that the file is a directory. */
 	void (*directory)(void *user, struct content *c);
-	/* The last chunk is in (on a source or pool thread). */
+	/* The last chunk has become present (on a source or pool thread). */
 	void (*completed)(void *user, struct content *c);
-	/* Where the local file of a content is, or is to be, now: owned by the engine. NULL: as
-	 * content_new() said. */
+	/* The current path of a content's local file, existing or not: taken by the engine. NULL:
+	 * the path of content_new(). */
 	char *(*local_path)(void *user, struct content *c);
-	/* The last reference to a content is gone: `owner` is no longer pointed to. */
+	/* The last reference to a content is gone, and with it the pointer to `owner`. */
 	void (*released)(void *user, struct content *c, void *owner);
 	void *user;
 };
 
 struct fill *fill_new(struct store *store, struct source *source, struct pool *disk,
                       struct alarm_clock *clock, const struct fill_options *options);
-/* Before source_close(): nothing is asked of the source from here on, what would need it
- * fails. Returns when no call to the source is under way. */
+/* Before source_close(): the engine calls the source no more, and fetches fail. Returns when no
+ * call to the source is under way. */
 void fill_stop(struct fill *f);
-/* After fill_stop(), source_close() and pool_free(): nothing is under way any more; waiters
- * have been answered. */
+/* After fill_stop(), source_close() and pool_free(): no transfer is under way any more, and all
+ * waiters have been answered. */
 void fill_free(struct fill *f);
 
-/* One regular file. `path`: where it is, or will be, in the store; `owner` is handed back
- * through content_owner(). No I/O. */
+/* One regular file. `path`: of its local file in the store, existing or not; content_owner()
+ * returns `owner`. No I/O. */
 struct content *content_new(struct fill *f, const char *path, const char *remote,
                             const struct store_origin *origin, void *owner);
 struct content *content_ref(struct content *c);
@@ -62,13 +62,13 @@ struct content *content_ref(struct content *c);
 bool content_try_ref(struct content *c);
 void content_unref(struct content *c);
 void *content_owner(const struct content *c);
-/* Looks for the local file: small local I/O. 0 also where there is none yet; -errno
+/* Opens the local file if it exists: small local I/O. 0 also where there is none yet; -errno
  * where the store is broken. Idempotent, any thread. */
 int content_open(struct content *c);
-/* Makes the local file count (store_file_keep()), with a name at `path`. Local I/O. `l`: has its
- * entry; NULL: nobody has. */
+/* Makes the local file take precedence over the listing (store_file_keep()), named `path`. Local
+ * I/O. `l`: contains its entry; NULL: no listing does. */
 int content_keep(struct content *c, const char *path, struct listing *l, uint32_t index);
-/* Of one that was kept, and opened: as those of store_file. */
+/* For a content that was kept and opened: as the functions of store_file. */
 int content_utimens(struct content *c, const struct timespec times[2]);
 int content_localise(struct content *c, bool durable);
 bool content_lacks(struct content *c, uint64_t offset, uint64_t length, uint64_t *from,
@@ -77,32 +77,33 @@ int64_t content_change(struct content *c, uint64_t offset, uint64_t length, stor
                        void *user);
 int content_truncate(struct content *c, uint64_t size);
 int content_sync(struct content *c, bool datasync);
-/* Its local file is another content's, too, or visited: by an inode that had the same name before.
- */
+/* Another content uses the same local file, or visits it: that of an inode that had the same name
+ * before. */
 bool content_shared(struct content *c);
-uint64_t content_number(struct content *c); /* store_file_number(); 0: there is no file yet */
-/* -EBUSY: it is, or the kernel has it open. */
+uint64_t content_number(struct content *c); /* store_file_number(); 0: no local file yet */
+/* -EBUSY: content_shared(), or the kernel has the file open. */
 int content_evict(struct content *c, uint64_t *freed);
-/* Nothing remote is left of it. */
+/* Fully local: no chunk comes from the source any more. */
 bool content_local(struct content *c);
-/* The local file's O_RDWR descriptor, -1 while there is none. Stays open as long as the
- * caller's reference. */
+/* The local file's O_RDWR descriptor, -1 while there is none. It stays open as long as the
+ * caller holds its reference. */
 int content_fd(struct content *c);
 uint64_t content_size(const struct content *c);
 const char *content_path(const struct content *c);
-/* What is here of it follows that; 0: nothing is, or none is known. */
+/* The version of the cached chunks; 0: no chunk is cached, or no version is known. */
 source_version content_version(struct content *c);
 
 /* Every byte of the range present? Lock-free. Ranges past the end count as present. */
 bool content_present(struct content *c, uint64_t offset, uint64_t length);
 bool content_complete(struct content *c);
-/* The same, and its bytes stay when it is released: they have a name in the store. */
+/* content_complete(), and the data survives the content's release: the local file has a name in
+ * the store. */
 bool content_lasts(struct content *c);
 
 struct fill_wait { /* zeroed; the engine's, until `done` or a successful fill_cancel() */
 	uint64_t offset, length;
 	int64_t since_ns;          /* when the wait began; 0: now */
-	struct source_cause cause; /* who waits; `owner` is the engine's to set */
+	struct source_cause cause; /* the waiting process; the engine sets `owner` */
 	/* error: 0 or a positive errno. No lock held; may reply, may free the wait. */
 	void (*done)(struct fill_wait *w, int error);
 	struct content *content; /* private from here on */
@@ -112,13 +113,13 @@ struct fill_wait { /* zeroed; the engine's, until `done` or a successful fill_ca
 	int error;
 };
 
-/* 0: all present, `done` is not called. -EINPROGRESS: `done` comes once. `ahead`: bytes
- * after the range worth fetching too (read-ahead), within the budget. */
+/* 0: all present, `done` is not called. -EINPROGRESS: `done` is called once. `ahead`: bytes
+ * after the range to fetch as well (readahead), within the budget. */
 int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead);
 /* true: `w` is the caller's again and `done` will not be called. false: it was or is
  * being called. */
 bool fill_cancel(struct fill *f, struct fill_wait *w);
-/* The whole file, for nobody in particular. false: no budget now, or nothing to do. */
+/* Fetches the whole file, without a waiter. false: no budget now, or no absent chunk. */
 bool fill_prefetch(struct content *c);
 
 struct fill_counters {

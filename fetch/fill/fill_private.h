@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the files of the fill engine share: fill.c (who wants what), plan.c (which transfers
- * that takes), transfer.c and holding.c (bytes from the source), verify.c (bytes of a dead epoch),
- * waiter.c (who is answered), content.c, fill_status.c.
+/* Shared by the files of the fill engine: fill.c (requests), plan.c (the transfers they need),
+ * transfer.c and holding.c (data from the source), verify.c (data of a dead epoch),
+ * waiter.c (answers), content.c, fill_status.c.
  *
- * Shape:     every chunk that is under way is *held* by exactly one transfer, from its plan
- *            until it has been published (released, and whoever waits is woken), moved to
- *            another transfer, or given up with the transfer (whoever waits gets the error).
+ * Shape:     every chunk under way is *held* by exactly one transfer, from its plan
+ *            until it is published (released, its waiters woken), moved to
+ *            another transfer, or given up with the transfer (its waiters get the error).
  *            A waiter's `missing` is the number of its chunks that are held.
- * Presence:  a chunk that is held may already be present on disk; who holds it is asked
- *            first, presence second, both under the lock
+ * Presence:  a held chunk may already be present on disk: look for its holder first, for its
+ *            presence second, both under the lock
  * Locking:   fill.lock covers all that is not marked otherwise; `_locked` wants it held.
  *            Order: fill.lock, then the clock's. A content's local file is opened or made by
  *            one thread at a time (content_claim), without the lock
@@ -34,7 +34,7 @@ struct fill {
 	struct alarm deadline;
 	bool deadline_set, stopped;
 	unsigned submitting; /* threads between a plan and the end of its submission */
-	uint64_t ahead;      /* bytes under way that nobody waits for */
+	uint64_t ahead;      /* bytes under way without a waiter */
 	struct rate rate;    /* of fetches */
 	unsigned fetches;    /* transfers of that kind */
 	/* atomic: */
@@ -51,21 +51,21 @@ struct content {
 	struct fill *fill;
 	void *owner;
 	struct store_file *file;    /* atomic; once set it stays until the last reference goes */
-	struct store_origin origin; /* version: what the first answer told */
+	struct store_origin origin; /* version: that of the first answer */
 	GList *transfers;           /* of struct transfer, by `link` */
 	GList *waiters;             /* of struct fill_wait, by `link` */
 	struct failure *failure;    /* owned; NULL: none so far */
 	unsigned refs;              /* atomic */
-	bool opening;               /* one thread opens or makes the local file */
-	bool looked;                /* for a local file */
+	bool opening;               /* one thread opens or creates the local file */
+	bool looked;                /* content_open() has looked for a local file */
 	bool completed;             /* options.completed has been or need not be called */
 	char *remote;               /* owned, or `path` */
-	char path[];                /* in the store, when this was made */
+	char path[];                /* in the store, at creation */
 };
 
 enum transfer_kind { TRANSFER_FETCH, TRANSFER_VERIFY };
 
-/* Chunks on their way. In order: a chunk < `cursor` has been begun or is not taken. */
+/* Chunks under way, delivered in order: a chunk < `cursor` has been begun or is skipped. */
 struct transfer {
 	struct source_read read; /* of a FETCH; belongs to the source once submitted */
 	struct pool_job job;     /* of a VERIFY */
@@ -73,22 +73,22 @@ struct transfer {
 	enum transfer_kind kind;
 	GList link, all;
 	struct transfer *next; /* in its plan, until submitted */
-	/* Held: [first, last] where `held` is NULL, else the bits that are set, all of which
+	/* Held chunks: [first, last] where `held` is NULL, else its set bits, all of which
 	 * lie in [first, last]. Empty: first > last. */
 	uint64_t first, last, cursor;
 	uint8_t *held;              /* owned; one bit per chunk of the file */
 	uint64_t ahead_from;        /* chunks from here on were charged to fill.ahead */
-	uint64_t charge;            /* what is left of that */
-	uint64_t offset, length;    /* asked for, or announced; for status */
+	uint64_t charge;            /* the rest of that charge */
+	uint64_t offset, length;    /* requested, or announced; for status */
 	int64_t since_ns, began_ns; /* 0: no answer yet */
 	uint64_t arrived;           /* bytes; atomic */
 	bool ended;                 /* neither split nor given chunks any more */
-	/* Of the source's thread alone: */
-	uint64_t at, end;   /* next byte, and where the delivery ends */
-	XXH3_state_t *hash; /* owned; of the chunk being taken */
-	uint64_t unwanted;  /* bytes that came since anybody had the file */
-	bool taking;        /* the chunk at `at` is being taken */
-	bool changed;       /* another version than the one here */
+	/* The source's thread only: */
+	uint64_t at, end;   /* next byte, and end of the delivery */
+	XXH3_state_t *hash; /* owned; of the chunk being stored */
+	uint64_t unwanted;  /* bytes received since the file has neither waiter nor user */
+	bool taking;        /* the chunk at `at` is being stored */
+	bool changed;       /* the source has another version than the cached chunks */
 	int local_error;    /* positive errno of the store */
 };
 
@@ -98,7 +98,7 @@ char *content_local_path(struct content *c);
 unsigned content_shift(struct content *c);
 uint64_t content_chunks(struct content *c);
 uint64_t content_chunk_end(struct content *c, uint64_t chunk);
-/* One at a time: between the two the caller may set `file`. */
+/* One thread at a time: between claim and yield the caller may set `file`. */
 void content_claim(struct content *c);
 void content_yield(struct content *c);
 void content_failed(struct content *c, int error, const char *cause);
@@ -114,11 +114,12 @@ struct plan {
 };
 enum chunk_state { CHUNK_PRESENT, CHUNK_ABSENT, CHUNK_DOUBTFUL, CHUNK_HELD };
 enum chunk_state chunk_state_locked(struct content *c, uint64_t chunk, struct transfer **holder);
-/* `chunk` is absent or doubtful; it is held from here on. */
+/* Makes a transfer hold `chunk`, which is absent or doubtful. */
 struct transfer *plan_add_locked(struct plan *p, uint64_t chunk, enum transfer_kind kind);
-/* Everything in [first, last] that is not there. The number of chunks that are held then. */
+/* Plans all chunks of [first, last] that are not present. Returns how many of the range are held.
+ */
 uint64_t plan_range_locked(struct plan *p, uint64_t first, uint64_t last);
-/* What of [first, last] is worth it and fits into the budget. */
+/* Plans the chunks of [first, last] that are worth a request and fit into the budget. */
 void plan_ahead_locked(struct plan *p, uint64_t first, uint64_t last, uint64_t allowance);
 /* The plan is complete; plan_submit() must follow, without the lock. */
 void plan_finish_locked(struct plan *p);
@@ -129,18 +130,18 @@ struct transfer *transfer_new_locked(struct content *c, enum transfer_kind kind,
 void transfer_prepare_locked(struct transfer *t);
 bool transfer_holds_locked(const struct transfer *t, uint64_t chunk);
 bool transfer_holds_any_locked(const struct transfer *t, uint64_t first, uint64_t last);
-/* No longer held, for whatever reason. */
+/* `t` no longer holds `chunk`. */
 void transfer_release_locked(struct transfer *t, uint64_t chunk);
 /* Nobody waits for any; what it is given later is all that it holds then. */
 void transfer_release_all_locked(struct transfer *t);
 void transfer_drop_charge_locked(struct transfer *t);
-/* Gives what it holds to a transfer that will deliver it anyway; false: there is none. */
+/* Moves the held chunks to a transfer that will deliver them anyway; false: there is none. */
 bool transfer_give_locked(struct transfer *t);
-/* The source will deliver [offset, +length): whatever is absent there is held, too. */
+/* The source will deliver [offset, +length): `t` holds all absent chunks of that range, too. */
 void transfer_widen_locked(struct transfer *t, uint64_t offset, uint64_t length);
-/* Present: releases it and answers whom it completes. */
+/* `chunk` is present: releases it and answers the waiters it completes. */
 void transfer_arrived(struct transfer *t, uint64_t chunk);
-/* What is still held did not arrive; `error` says why. Frees. */
+/* Chunks still held did not arrive, due to `error`. Frees. */
 void transfer_end(struct transfer *t, const GError *error);
 
 /* verify.c */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the files of the lister share: lister.c (who wants what), refresh.c (one directory's
+/* Shared by the files of the lister: lister.c (requests), refresh.c (one directory's
  * listing from store or source), finding.c (files that are directories), ancestry.c (directories
- * below themselves), attributes.c (one entry's), directory.c, lister_wait.c (who is answered),
+ * below themselves), attributes.c (one entry's), directory.c, lister_wait.c (answers),
  * lister_save.c.
  *
  * Locking: lister.lock covers all that is not fixed after creation; `_locked` wants it held.
@@ -29,19 +29,19 @@ struct lister {
 	struct pool_job save_job;
 	bool deadline_set, idle_set, saving, stopped;
 	bool down;             /* the last request did not reach the source */
-	int64_t down_until_ns; /* and until then it is not asked again where it need not be */
+	int64_t down_until_ns; /* until then stale listings are not revalidated */
 	unsigned submitting;   /* threads that are about to call the source or the pool */
 	uint64_t listings, listings_unchanged, attributes, errors;
 };
 
-/* All that a listing says, to be compared with another's. */
+/* A summary of a listing, for comparison with another. */
 struct shape {
 	uint64_t hash;
 	uint32_t count;
-	bool telling; /* there is the time of a file in it */
+	bool telling; /* it contains the time of a file */
 };
 
-/* What is believed when it is told twice. */
+/* Answers that are believed when they come twice. */
 enum doubt { DOUBT_NONE, DOUBT_EMPTY = 1, DOUBT_MISSING = 2, DOUBT_REFUSED = 4 };
 
 /* One directory being listed. */
@@ -49,18 +49,19 @@ struct refresh {
 	struct source_list request;  /* belongs to the source once submitted */
 	struct source_list probe;    /* of `elsewhere`; as `request` */
 	struct source_stat witness;  /* whether it is a file; as `request` */
-	struct pool_job job;         /* looks into the store first */
-	GError *error;               /* owned; how it ended; NULL: a listing was told */
+	struct pool_job job;         /* loads from the store first */
+	GError *error;               /* owned; how it ended; NULL: with a listing */
 	struct directory *directory; /* a reference */
-	struct shape shape;          /* of what `request` told, where it is another */
-	char *elsewhere;             /* owned; where the same may be again, below, or what it lay in
-	                              * where it may have vanished; NULL: neither is asked */
+	struct shape shape;          /* of the listing of `request`, if it is new */
+	char *elsewhere;             /* owned; path of the probe: a directory below that may repeat
+	                              * this one, or the parent, to see if this one vanished; NULL:
+	                              * no probe */
 	int64_t begun_ns;            /* when the source was asked; 0: not yet */
 	bool refuted;                /* it is a file */
-	unsigned doubted;            /* enum doubt: what was told once */
+	unsigned doubted;            /* enum doubt: answers that came once */
 };
 
-/* One entry whose attributes are asked for. */
+/* A request for the attributes of one entry. */
 struct stat_request {
 	struct source_stat request;
 	struct directory *directory; /* a reference */
@@ -87,14 +88,14 @@ struct directory {
 	struct overlay *overlay; /* owned; NULL: not looked for yet */
 	struct listing *counted; /* not referenced: the listing that `subdirectories` is of */
 	uint32_t subdirectories;
-	struct attributes *attributes; /* owned; NULL: none were ever asked for */
+	struct attributes *attributes; /* owned; NULL: none were ever requested */
 	GList *waiters;                /* of struct lister_wait for the listing, by link */
 	char *cause;                   /* owned; of the last failure */
-	int64_t quiet_ns;              /* not asked again before, where something is in hand */
+	int64_t quiet_ns;              /* a stale listing is not revalidated before */
 	unsigned refs;                 /* atomic */
 	bool looked;                   /* into the store */
-	bool local;                    /* nothing remote: its listing is empty for ever */
-	bool refused;                  /* the source has last refused to list it, for good */
+	bool local;                    /* nothing remote: its listing stays empty */
+	bool refused;                  /* the source's last answer was a permanent refusal */
 	bool asking, unsaved;
 	int64_t asked_ns; /* when the request was begun that the listing is of; 0: before this mount
 	                   */
@@ -103,39 +104,39 @@ struct directory {
 };
 
 /* lister.c */
-/* What is in hand will do while it is found out whether an unreachable source is back. */
+/* The stale listing answers a want: the source is down (a request tries it again), or stopped. */
 bool stale_will_do_locked(const struct directory *d);
 void lister_tell(const GError *error, bool waited, const char *what, const char *path);
 
 /* directory.c */
-/* Good enough to be given out, to somebody who asks since then, without asking anybody. */
+/* The listing answers a wait that began at `since_ns`, without a request. */
 bool directory_fresh_locked(struct directory *d, int64_t since_ns);
-/* When the request has to have begun whose answer is one to him. */
+/* The earliest beginning of a request that answers a wait begun at `since_ns`. */
 int64_t directory_after_locked(const struct directory *d, int64_t since_ns);
-/* What became of entry `index` of `l` in the listing that is held now; false: it went, or
- * is another by now. */
+/* The index in the current listing of entry `index` of `l`; false: the entry is gone or was
+ * replaced. */
 bool directory_find_locked(struct directory *d, struct listing *l, uint32_t index, uint32_t *now);
-/* directory_names.c: `listing` is another. */
+/* directory_names.c: `listing` was replaced. */
 void directory_relisted_locked(struct directory *d);
-/* Asked again it says the same: there is no index, nobody gets it, or it leads back to itself. */
+/* A permanent refusal: no index, access denied, or a directory that leads back to itself. */
 bool directory_is_refusal(const GError *error);
 void directory_failed_locked(struct directory *d, const GError *error);
-/* The last request told whether the source can be reached. */
+/* Records from the last request whether the source can be reached. */
 void lister_reached_locked(struct lister *l, const GError *error);
 
-/* finding.c. Entry `index` is a directory. What the listing was before, to be dropped without the
- * lock; NULL: no memory. */
+/* finding.c. Makes entry `index` a directory. Returns the previous listing, to be dropped without
+ * the lock; NULL: no memory. */
 struct listing *directory_found_locked(struct directory *d, uint32_t index);
-/* `d` was found out to be a directory, and cannot be listed: is it one? */
+/* Is it doubtful that `d`, marked LISTING_DIRECTORY, is a directory, now that listing it failed? */
 bool finding_doubtful_locked(const struct directory *d, const GError *error);
-/* It is a file. On a thread of the disk pool: changed() is called for the directory above. */
+/* `d` is a file. On a thread of the disk pool: calls changed() for the parent directory. */
 void finding_refute(struct directory *d);
 
 /* ancestry.c */
 struct shape listing_shape(struct listing *l);
 bool shape_equal(const struct shape *a, const struct shape *b);
-/* Whether `d`, of which a listing of that shape was told, is a directory above it: no; it looks
- * like it, and is if *deeper (the caller's) has that shape, too; yes, as *error says. */
+/* Whether `d`, whose listing has that shape, repeats a directory above it: no; perhaps, if
+ * *deeper (the caller's) has that shape, too; yes, with *error. */
 enum ancestry { ANCESTRY_NONE, ANCESTRY_DOUBT, ANCESTRY_LOOP };
 enum ancestry directory_ancestry_locked(const struct directory *d, const struct shape *shape,
                                         char **deeper, GError **error);
@@ -160,8 +161,8 @@ struct answer {
 GArray *answers_new(void); /* of struct answer */
 void lister_wait_add_locked(struct directory *d, struct lister_wait *w, uint64_t ino);
 void lister_wait_remove_locked(struct lister_wait *w);
-/* Whoever waits for the listing (ino 0) or for attributes gets `error`, or what is held: if a
- * request that was begun then answers him. */
+/* Answers the waits for the listing (ino 0) or for attributes, with `error` or the current listing,
+ * if a request that began at `begun_ns` is recent enough for them. */
 void answers_take_locked(GArray *answers, struct directory *d, uint64_t ino, int error,
                          int64_t begun_ns);
 void answers_give(GArray *answers); /* frees */
