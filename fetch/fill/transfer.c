@@ -155,13 +155,14 @@ static void transfer_give_back(struct source_read *r)
 }
 
 /* The whole file comes from a server that ignores ranges, and whoever wanted some of it has left:
- * no more of it is taken than of what is fetched in advance. */
+ * no more of it is taken than of what is fetched in advance. What was brought is taken to its end:
+ * who brought it goes by that. */
 static bool transfer_is_unwanted_locked(struct transfer *t, uint64_t chunk)
 {
 	struct content *c = t->content;
 	unsigned refs = __atomic_load_n(&c->refs, __ATOMIC_RELAXED);
 
-	if (t->held == NULL || c->waiters || refs > g_list_length(c->transfers))
+	if (t->held == NULL || t->read.brought || c->waiters || refs > g_list_length(c->transfers))
 		t->unwanted = 0;
 	else
 		t->unwanted += content_chunk_end(c, chunk) - t->at;

@@ -96,6 +96,29 @@ static void test_brought(void)
 	engine_free(e);
 }
 
+/* All of it, though nobody wants more than he has got, and the file has been closed. */
+static void test_brought_and_left(void)
+{
+	struct engine_options options = {.prefetch_bytes = 4 * CHUNK};
+	struct engine *e = engine_new(&options);
+	struct content *c;
+
+	fake_file_add(e->fake, "f", 40 * CHUNK + 5);
+	e->fake->brought = CHUNK;
+	fake_stall(e->fake, true, 2 * CHUNK);
+	c = engine_content(e, "f");
+	g_assert_cmpint(content_read(c, CHUNK, 1, 0), ==, 0);
+	content_unref(c);
+	fake_stall(e->fake, false, 0);
+	fake_wait_idle(e->fake);
+	c = engine_content(e, "f");
+	g_assert_cmpint(content_read(c, 0, UINT64_MAX, 0), ==, 0);
+	content_check(c, 1, 0, 40 * CHUNK + 5);
+	g_assert_cmpuint(fake_reads(e->fake), ==, 1);
+	content_unref(c);
+	engine_free(e);
+}
+
 static void *want_one(void *user)
 {
 	return GINT_TO_POINTER(content_read(user, 3 * CHUNK + 5, 10, 0));
@@ -358,6 +381,7 @@ int main(int argc, char **argv)
 	engine_quiet();
 	g_test_add_func("/fill/read", test_read);
 	g_test_add_func("/fill/brought", test_brought);
+	g_test_add_func("/fill/brought_and_left", test_brought_and_left);
 	g_test_add_func("/fill/runs", test_runs);
 	g_test_add_func("/fill/single_flight", test_single_flight);
 	g_test_add_func("/fill/overlap", test_overlap);
