@@ -158,6 +158,8 @@ static void open_run(const struct opening *o)
 		err = -err;
 	}
 	if (err) {
+		if (fd >= 0)
+			close(fd);
 		open_fail(o, visited, err);
 		return;
 	}
