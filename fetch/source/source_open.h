@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Which source a URL is of. */
+/* Opens the source of a URL. */
 #pragma once
 #include "fetch/source/base/source.h"
 
 /* `url`: a path, dir:PATH, http://…, https://…; anything else is FETCH_USAGE.
- * Credentials in the URL are taken out of it. No network is touched. The result
+ * Credentials are removed from the URL. No network access. The result
  * is already wrapped in retries. */
 struct source *source_open(const char *url, const struct source_options *options, GError **error);
-/* The same URL in one canonical form without credentials: the store's identity. */
+/* The canonical form of a URL, without credentials: the store's identity. */
 char *source_canonical(const char *url, GError **error);

@@ -2,22 +2,21 @@
  * Copyright the lacunafs authors */
 
 /* A directory as source: a slow disk, a network file system, a test.
- * Shape:   all of a tree: every type, hard links, owners, times in ns, xattrs; other file
- *          systems mounted in it are crossed. An entry's ino is a hash of device, inode
- *          number and birth; devices but the root's own by their number
- * Versions: device, inode, size, mtime and ctime, looked at before, and again after each
- *          piece is copied and before it is handed out: so nothing counts of a file that
- *          changed meanwhile
+ * Shape:   a complete tree: every type, hard links, owners, times in ns, xattrs; mount points
+ *          in it are crossed. An entry's ino is a hash of device, inode
+ *          number and birth time; devices other than the root's count by their number
+ * Versions: device, inode, size, mtime and ctime, compared before a read, and after each
+ *          piece is copied but before it is delivered: data of a file that changed meanwhile is
+ *          never used
  * Bytes:   into `fd` by copy_file_range (which shares blocks where the file system can), holes
  *          as holes; without one through a buffer
- * Owns:    the root, opened once: what is mounted over its path later is not seen
+ * Owns:    the root, opened once: a later mount over its path has no effect
  * Locking: blocking calls run on a few threads of its own; a call that hangs holds one
- * Trust:   symlinks are never followed by us, nothing outside the root is opened
+ * Trust:   the source follows no symlinks and opens nothing outside the root
  */
 #pragma once
 #include "fetch/source/base/source.h"
 
-/* `path`: without "dir:". `options`: with every default filled in. FETCH_USAGE: there is no
- * directory. */
+/* `path`: without "dir:". `options`: with every default filled in. FETCH_USAGE: not a directory. */
 struct source *dir_source_open(const char *path, const struct source_options *options,
                                GError **error);

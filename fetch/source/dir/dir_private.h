@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the files of the directory source share. */
+/* Shared by the files of the directory source. */
 #pragma once
 #include <sys/stat.h>
 #include "fetch/base/pool.h"
@@ -14,7 +14,7 @@ struct dir_source {
 	uint64_t device; /* of it */
 	struct pool *pool;
 	int closing; /* atomic */
-	bool own;    /* all belongs to: */
+	bool own;    /* every entry belongs to: */
 	uint32_t uid, gid;
 };
 
@@ -24,7 +24,7 @@ struct dir_source {
 int64_t dir_time(const struct statx_timestamp *t);
 uint64_t dir_ino(const struct dir_source *d, const struct statx *st);
 source_version dir_version(const struct dir_source *d, const struct statx *st);
-/* FETCH_ERROR or LOCAL_ERROR for what a system call said of `path`. */
+/* FETCH_ERROR or LOCAL_ERROR for the errno of a system call on `path`. */
 void dir_fail(struct dir_source *d, const char *path, int err, GError **error);
 /* false with FETCH_CANCELLED: the source is being closed. */
 bool dir_goes_on(struct dir_source *d, GError **error);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the user gave to be let in, and to whom it may be said: the source's own
- * host, decided by url_trusts() for every request, redirected ones included.
- * Owns:    its strings and descriptors. Inputs that are files are opened before
- *          there is a mount: netrc and certificates themselves, and the directories
+/* The user's credentials. They are sent to the source's own host only, as decided by
+ * url_trusts() for every request, redirected ones included.
+ * Owns:    its strings and descriptors. Input files are opened before the mount
+ *          exists: netrc and certificates themselves, and the directories
  *          of token and query files, since these are replaced by rename. So a mount
  *          over them does not deadlock
  * Locking: fixed after new; credentials_token() and credentials_query() from any thread
@@ -23,7 +23,7 @@ struct secret_file {
 
 struct credentials {
 	char *user, *password;    /* from the URL; NULL = none */
-	bool digest;              /* they are sent as Digest asks for it, not as Basic */
+	bool digest;              /* sent by Digest authentication, not by Basic */
 	char **headers;           /* "Name: value", checked; never NULL */
 	struct secret_file token; /* a bearer token */
 	struct secret_file query; /* of every URL that has none of its own */
@@ -37,7 +37,7 @@ struct credentials *credentials_new(char *user, char *password,
                                     const struct source_options *options, GError **error);
 void credentials_free(struct credentials *c);
 
-/* The bearer token as it stands in its file now. */
+/* The current bearer token, read from its file. */
 char *credentials_token(const struct credentials *c, GError **error);
-/* The same of the query, without its '?'. */
+/* The current query, without its '?'. */
 char *credentials_query(const struct credentials *c, GError **error);

@@ -21,13 +21,13 @@ struct easy;
 bool easy_context_prepare(struct easy_context *c);
 void easy_context_clear(struct easy_context *c);
 
-/* Everything is set as `x` wants it; NULL with *error. */
+/* A handle with all options of `x` set; NULL with *error. */
 struct easy *easy_new(struct easy_context *c, struct exchange *x, GError **error);
 void easy_free(struct easy *e);
 CURL *easy_handle(const struct easy *e);
 struct easy *easy_of(CURL *handle);
 struct exchange *easy_exchange(const struct easy *e);
-/* The connection that it has. */
+/* Records the connection of the handle. */
 void easy_socket(CURL *handle, int fd);
-/* Of a transfer that ended with `result`; NULL: the whole answer came. */
+/* The error of a transfer that ended with `result`; NULL: the whole answer arrived. */
 GError *easy_error(struct easy *e, CURLcode result);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What easy.c (a libcurl handle with one exchange) and easy_options.c (what it is told) share. */
+/* Shared by easy.c (a libcurl handle with one exchange) and easy_options.c (its options). */
 #pragma once
 #include "fetch/source/http/easy.h"
 #include "fetch/source/http/excess.h"
@@ -14,7 +14,7 @@ struct easy {
 	struct excess excess;
 	size_t head_bytes;
 	bool challenged; /* a 401 was seen that libcurl may answer by itself */
-	bool unanswered; /* and no other head has begun since: it may be the last word */
+	bool unanswered; /* no other head has begun since: the 401 may be final */
 	char cause[CURL_ERROR_SIZE];
 };
 
@@ -24,7 +24,7 @@ struct easy {
 			return false;                                                              \
 	} while (0)
 
-/* easy_options.c: false: out of memory, or *error says what. Callbacks are set before. */
+/* easy_options.c: false: out of memory, or *error. Callbacks are set before. */
 bool easy_options_set(struct easy *e, GError **error);
-/* Those that every request has. */
+/* The headers of every request. */
 bool easy_headers_common(struct curl_slist **list, const struct credentials *c, bool trusted);

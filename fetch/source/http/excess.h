@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Bytes that follow an answer on its connection, beyond the length that it told: the length is
- * another body's, or this one began before its head had ended (an empty line too many, as a script
- * prints before it sends a file). All else in such an answer is right, and its bytes are not the
+/* Detects bytes that follow an answer on its connection, beyond its Content-Length: the length is
+ * another body's, or the body began before its head had ended (an extra empty line, as a script
+ * prints before it sends a file). Such an answer looks correct, but its bytes are not the
  * file's.
- * Limits:  what has not come when the last byte has is not seen, for nothing tells that nothing
- *          comes; and the rest of a long answer has been used by then
+ * Limits:  excess that has not arrived together with the last byte goes unnoticed, as nothing
+ *          announces it; and the rest of a long answer has been used by then
  * Locking: the network thread's
  * Source:  RFC 9112, 6.3
  */
@@ -14,16 +14,16 @@
 #include "fetch/source/http/reply.h"
 
 struct excess {
-	int fd;              /* of the connection; -1: it is not to be looked at */
-	uint64_t told, left; /* of the body; `told` 0: it does not count */
+	int fd;              /* of the connection; -1: do not look at it */
+	uint64_t told, left; /* Content-Length, and its rest; `told` 0: not checked */
 	bool found;
 };
 
-/* The body follows whose head is `r`. false: how long it is does not count. */
+/* The body of head `r` follows. false: its length is not checked. */
 bool excess_expect(struct excess *x, const struct reply *r);
-/* libcurl said what it does; it drops bytes that came with the head and are too many. */
+/* A debug message of libcurl, which drops excess bytes that came with the head. */
 void excess_said(struct excess *x, const char *text, size_t length);
-/* `length` bytes of the body came. false with FETCH_PROTOCOL: and more than all of it. */
+/* `length` bytes of the body arrived. false with FETCH_PROTOCOL: and excess bytes. */
 bool excess_body(struct excess *x, size_t length, GError **error);
-/* The same where the answer is over. */
+/* The answer ended. false with FETCH_PROTOCOL: excess bytes were found. */
 bool excess_over(const struct excess *x, GError **error);

@@ -5,8 +5,8 @@
  *   list   GET of the directory's URL, conditional, its index page parsed as it comes
  *   stat   HEAD; a server that refuses HEAD is asked for one byte
  *   read   GET with Range, straight from the library's buffer into data()
- * Trust:  an answer counts only where status, range, length, coding and version are
- *         what was asked for; nothing past what was announced is ever handed on
+ * Trust:  an answer is used only if status, range, length, coding and version match
+ *         the request; data past the announced range is never delivered
  * Errors: FETCH_ERROR; a message begins with the URL, without its secrets
  */
 #pragma once

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* One request of a caller, through however many exchanges it takes: redirects are
- * followed here, and answers that are errors are read to their end, within bounds,
+/* One request of a caller, made of one or more exchanges: redirects are
+ * followed here, and error answers are read to their end, within bounds,
  * so that the connection can be kept.
  *
  *   head() true ──▶ body()… ──▶ finish(NULL)
  *   head() false, or a redirect too many ──▶ finish(error)
  *   op_again() in head() ──▶ the next exchange
  *
- * A file whose URL redirects to itself and "/", where there is a page, is FETCH_DIRECTORY: one
- * redirect alone is not believed, nor is a page that another leads to from there.
+ * A file whose URL redirects to itself with a "/" appended, where there is a page, is
+ * FETCH_DIRECTORY: a redirect alone is not believed, nor is a page behind a further redirect.
  *
  * Owns:    its URL, its reply, itself: finish() hands it to op_free()
  * Locking: the network thread's, from op_submit() on
@@ -31,7 +31,7 @@ struct http {
 	struct url root;    /* its path ends in '/'; no credentials */
 	struct quiet quiet; /* the network thread's */
 	char *root_text;
-	bool slashless; /* the user gave it without one */
+	bool slashless; /* the user's URL had no '/' at its end */
 };
 
 struct http_op;
@@ -47,34 +47,34 @@ struct http_op {
 	const struct http_kind *kind;
 	struct http *http;
 	struct source_request *request; /* the caller's */
-	char *first_url;                /* what the caller asked for */
+	char *first_url;                /* of the first exchange */
 	char *url;                      /* of this exchange */
-	char *next_url;                 /* where the answer sent us; NULL = nowhere */
+	char *next_url;                 /* target of a redirect; NULL = none */
 	GError *verdict;                /* known since the head */
 	int64_t begun_ns;               /* of its first exchange */
 	unsigned hops, crowded;
-	uint64_t drained; /* bytes of a body nobody wants */
+	uint64_t drained; /* bytes of an unused body */
 	bool draining, again;
 	bool file;  /* not a directory's URL */
-	bool slash; /* it has been redirected to itself and "/": is that a directory? */
+	bool slash; /* redirected to itself with a "/": perhaps a directory */
 };
 
-/* `op` is the first member of something zeroed. `suffix`: "/" for a directory. */
+/* `op` is the first member of a zeroed object. `suffix`: "/" for a directory. */
 void op_init(struct http_op *op, struct http *http, const struct http_kind *kind,
              struct source_request *request, const char *suffix);
 void op_submit(struct http_op *op);
-/* In head(): the answer is of no use, `op` as changed now is submitted anew. */
+/* In head(): the answer is discarded, and `op` with its changes is submitted again. */
 void op_again(struct http_op *op);
-/* The same from the beginning: `op` as it was submitted first, redirects forgotten. */
+/* The same from the beginning: with the first URL, redirects forgotten. */
 void op_restart(struct http_op *op);
-/* In head(): what was wanted is known, the body is not. */
+/* In head(): the head suffices, the body is not needed. */
 void op_enough(struct http_op *op);
 void op_free(struct http_op *op);
 /* Puts the URL before the message, without its secrets. */
 void op_name_error(const struct http_op *op, GError **error);
 /* FETCH_PROTOCOL; always false. */
 bool op_protocol(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-/* A status that means failure; always false. */
+/* The error of a status that is a failure; always false. */
 bool op_refused(struct http_op *op, GError **error);
 
 void http_list(struct source *s, struct source_list *req);

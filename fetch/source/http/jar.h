@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The cookies of a transport, which libcurl keeps, without a bound. */
+/* Bounds the cookie jar of a transport; libcurl does not. */
 #pragma once
 #include "fetch/source/http/easy_context.h"
 
-/* A jar that is full is emptied: whoever needs a cookie sets it again. `curl` shares the jar. */
+/* Empties a full jar: servers set the cookies they need again. `curl` shares the jar. */
 void jar_check(struct easy_context *c, CURL *curl);

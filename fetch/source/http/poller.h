@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Which sockets are ready: epoll, without a system call for interest that comes and
- * goes between two waits, as that of a pooled connection does for every request.
+/* Waits for ready sockets: epoll, without a system call for interest that is set and
+ * cleared between two waits, as for a pooled connection with every request.
  * Locking: one thread, but for poller_wake()
  */
 #pragma once

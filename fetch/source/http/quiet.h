@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* For how long a server asked not to be asked (Retry-After): of one file by 503, of anything
- * by 429, which speaks of who asks and not of what is asked for.
- * Shape:   a few places, found by hash; who comes to one that is taken replaces what is there,
- *          and the file that was there is asked for too early: once, and then remembered again
+/* Remembers Retry-After: per file after 503, for the whole server after 429, which limits the
+ * client and not the file.
+ * Shape:   a few places, found by hash; a new file replaces the one in its place, which is then
+ *          requested too early: once, and then remembered again
  * Units:   ns, CLOCK_MONOTONIC
  * Locking: its owner's
  */
@@ -23,5 +23,5 @@ struct quiet {
 };
 
 void quiet_note(struct quiet *q, const char *path, bool all, int64_t until_ns);
-/* When `path` may be asked for again; in the past: now. */
+/* When `path` may be requested again; in the past: now. */
 int64_t quiet_until(const struct quiet *q, const char *path);

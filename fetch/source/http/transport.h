@@ -10,13 +10,13 @@
  *          servers speak HTTP/1, 100 once one has answered in HTTP/2; fewer where a
  *          server refuses some of them (pace.h)
  * Units:   durations in ms; times in ns, CLOCK_MONOTONIC
- * Owns:    an exchange is its submitter's, who keeps it until done()
+ * Owns:    an exchange belongs to its submitter, which keeps it until done()
  * Locking: transport_submit() from any thread, callbacks included; the queue is
  *          under `lock`, all else belongs to the network thread. Callbacks run
  *          there with no lock held and must not block on the network
  * Errors:  FETCH_ERROR; the messages hold the cause and never a URL
- * Trust:   redirects are not followed here: who submits decides what may be sent
- *          where, by `trusted`
+ * Trust:   redirects are not followed here: the submitter decides by `trusted` which
+ *          host gets credentials
  */
 #pragma once
 #include "fetch/source/http/credentials.h"
@@ -28,10 +28,10 @@ struct transport;
 struct transport *transport_new(const struct credentials *credentials,
                                 const struct transport_options *options, GError **error);
 void transport_submit(struct transport *t, struct exchange *x);
-/* The body of one that is `held` may go on. Before its done(), from any thread. */
+/* Resumes the body of a `held` exchange. Before its done(), from any thread. */
 void transport_resume(struct transport *t, struct exchange *x);
-/* What is under way, queued, and submitted from now on ends with FETCH_CANCELLED. Returns at once.
+/* Exchanges under way, queued, and submitted from now on end with FETCH_CANCELLED. Returns at once.
  */
 void transport_stop(struct transport *t);
-/* Ends what is under way and queued with FETCH_CANCELLED, waits for the callbacks, frees. */
+/* Ends exchanges under way and queued with FETCH_CANCELLED, waits for the callbacks, frees. */
 void transport_free(struct transport *t);

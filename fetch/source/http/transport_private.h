@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What transport.c (the network thread, the queue) and under_way.c (exchanges that were begun)
- * share. Locking: what is not under the lock is the network thread's */
+/* Shared by transport.c (the network thread, the queue) and under_way.c (exchanges under way).
+ * Locking: members that are not under the lock belong to the network thread */
 #pragma once
 #include <pthread.h>
 #include "fetch/source/http/easy.h"
@@ -31,12 +31,12 @@ struct transport {
  * well). */
 void exchange_finish(struct exchange *x, GError *error);
 void exchange_start(struct transport *t, struct exchange *x);
-/* Ends what is under way. Takes `error`. */
+/* Ends an exchange under way. Takes `error`. */
 void exchange_end(struct transport *t, struct exchange *x, GError *error);
-/* Those whose result libcurl has. */
+/* Finishes the exchanges that libcurl has completed. */
 void transport_reap(struct transport *t);
-/* Deadlines, now and then. */
+/* Checks the deadlines, at intervals. */
 void transport_sweep(struct transport *t);
 int64_t transport_next_sweep(const struct transport *t);
-/* Bodies that were held up and may go on. */
+/* Resumes held bodies (transport_resume()). */
 void transport_go_on(struct transport *t);
