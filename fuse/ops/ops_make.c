@@ -56,6 +56,7 @@ static struct inode *made(struct server *s, struct inode *dir, const char *name,
                           int *err)
 {
 	directory_local_add(inode_open_directory(s, dir), name, type);
+	walked_drop(s, dir);
 	inode_changed(dir);
 	struct inode *i = child_local(s, dir, name, true, err);
 	if (!i) {
