@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Is the store where it was left, or a copy (cp -a, rsync -X, a restored backup)? Files of a copy
- * have other inode numbers, and are bound to their records by the id that these share with their
- * maps; hard links that became files are links again. It takes one walk, before anything is used.
+/* Is the store in its place, or a copy (cp -a, rsync -X, a restored backup)? Files of a copy
+ * have other inode numbers; they are bound to their records by the id that record and map share.
+ * Hard links that the copy separated become links again. This takes one walk of the store, before
+ * it is used.
  *
- * Trust:   in a copy every byte that was fetched is verified: it may have been made of a store in
- *          use. What cannot be bound stays, is said, and is set aside when it is used
- * Errors:  -errno: the walk could not be finished, and the store must not be used
+ * Trust:   all fetched data of a copy is verified, as the store may have been in use when it was
+ *          copied. Files that cannot be bound stay, are reported, and are set aside on first use
+ * Errors:  -errno: the walk failed, and the store must not be used
  */
 #pragma once
 #include "fetch/store/disk/store_private.h"
 
-/* *copied: the epoch is to end. */
+/* *copied: the caller must end the epoch. */
 int identity_check(struct store *s, bool *copied);
-/* What was bound is on the disk: it is where it is. */
+/* After the bound files are on the disk: records the store's new place. */
 int identity_settle(struct store *s);

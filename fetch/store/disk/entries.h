@@ -9,5 +9,5 @@
 
 /* 0: go on; anything else ends the walk and is its result. */
 typedef int (*entries_each)(int fd, struct dirent *e, void *user);
-/* Every name but "." and "..". `fd` is taken over; if it is negative it is the result. */
+/* Every name but "." and "..". Takes `fd`; a negative one is the result. */
 int entries_foreach(int fd, entries_each each, void *user);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A store's epoch: whether what an earlier daemon wrote may be trusted; format.h.
+/* A store's epoch decides whether data written by an earlier daemon is trusted; format.h.
  *
  *        clean ──epoch_begin──▶ unclean ──epoch_end, syncfs──▶ clean
  *                                  └──epoch_failed──▶ failed: ends with this daemon
  *
  * The kernel reports a write-back error once, and the next sync succeeds although the bytes are
- * lost. So an error that was seen by any sync holds until the store is opened again.
+ * lost. So an error seen by any sync persists until the store is opened again.
  * Locking: `number` is fixed after open; the rest under lock
  * Errors:  -errno
  */
@@ -28,10 +28,10 @@ struct epoch {
 	uint32_t errors;
 	bool clean_on_disk;                   /* with this number */
 	int state;                            /* borrowed: the directory */
-	int tree;                             /* borrowed: what goes with it; -1: none */
-	int lost;                             /* atomic: one of them was removed */
+	int tree;                             /* borrowed: the tree; -1: none */
+	int lost;                             /* atomic: one of the two was removed */
 	bool linked;                          /* the file system counts links of directories */
-	int failed;                           /* atomic: it dies with this daemon */
+	int failed;                           /* atomic: the epoch ends with this daemon */
 	uint32_t failures;                    /* atomic: syncs that failed */
 	pthread_mutex_t syncing[EPOCH_SYNCS]; /* by inode number; before `lock` */
 	GHashTable *failed_files; /* uint64 inode number → which of them was its last; or NULL */
@@ -40,33 +40,33 @@ struct epoch {
 
 enum epoch_open_flags {
 	EPOCH_FRESH = 1, /* a new store */
-	EPOCH_NEXT = 2,  /* whatever is there is dead */
-	EPOCH_OTHER = 4, /* as is what later epochs left: the file that tells is of a copy */
+	EPOCH_NEXT = 2,  /* the recorded epoch is dead */
+	EPOCH_OTHER = 4, /* and so are all others: the epoch file belongs to a copy */
 };
 
-/* `state`: its directory; also says which mount. */
+/* `state`: its directory, which also identifies the mount. */
 int epoch_open(struct epoch *e, int state, unsigned flags);
-/* The number of one that nobody ended, of a store that is not opened yet; 0: there is none. */
+/* The number of an unclean epoch, of a store that is not open yet; 0: none. */
 uint32_t epoch_left(int state);
-/* -EIO: somebody removed the store. */
+/* -EIO: the store was removed. */
 int epoch_here(struct epoch *e);
-/* Before any change of the store. After the first one it is but a look whether the store is still
- * there: -EIO where somebody removed it. */
+/* Before any change of the store. After the first change it only checks that the store still
+ * exists: -EIO if it was removed. */
 int epoch_begin(struct epoch *e);
 /* fsync(2) or, with `datasync`, fdatasync(2). A write-back error ends the epoch. */
 int epoch_sync(struct epoch *e, int fd, bool datasync);
-/* Of a file whose error may have been told to another descriptor: -EIO once to each who had
- * `seen` so many failures when it was opened. */
+/* For a file whose write-back error may have been reported to another descriptor: -EIO once for
+ * each user, whose `seen` counts the failures up to its open. */
 int epoch_sync_seen(struct epoch *e, int fd, bool datasync, uint32_t *seen);
 /* syncfs(2), likewise. */
 int epoch_syncfs(struct epoch *e, int fd);
 /* close(2) of a file that was written: some file systems report their errors there. */
 void epoch_close_file(struct epoch *e, int fd);
-/* 0: what was synced may be marked durable. -EIO: a write-back error was seen. */
+/* 0: synced data may be marked durable. -EIO: a write-back error was seen. */
 int epoch_trust(const struct epoch *e);
-/* Closes. Everything is on disk, or else the store stays unclean and its epoch dies: -EIO, too,
- * where that was known before. `dir`: a descriptor, opened before the first change, of the file
- * system. */
+/* Closes. If not everything is on disk the store stays unclean and its epoch ends: -EIO, also
+ * for an earlier error. `dir`: a descriptor of the file system, opened before the first
+ * change. */
 int epoch_end(struct epoch *e, int dir);
-/* As if the daemon died. */
+/* Closes without a sync, as if the daemon had died. */
 void epoch_close(struct epoch *e);

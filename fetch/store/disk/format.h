@@ -4,76 +4,75 @@
 /* The store on disk, format 1. Numbers are little-endian; names of numbers are 16 lower-case
  * hex digits, `xx` is the last two of them.
  *
- *   STORE/tree/…                 the local tree; what was never touched is not there
- *   STORE/state/lock             locked (OFD) while a daemon has the store; its pid in decimal,
- *                                then '-' while that one leaves; xattr
- *                                user.lacuna.place = struct place_disk: where it is
+ *   STORE/tree/…                 the local tree; remote files never accessed are not in it
+ *   STORE/state/lock             locked (OFD) while a daemon has the store open; its pid in
+ *                                decimal, then '-' while it is closing; xattr
+ *                                user.lacuna.place = struct place_disk: the store's place
  *   STORE/state/settings         key file: [store] format=1, source=URL, chunk_shift=N.
  *                                Written last: without it there is no store
  *   STORE/state/epoch            struct epoch_disk
  *   STORE/state/dirs/xx/<ino>    a directory's listing (listing_private.h), by its st_ino
  *   STORE/state/maps/xx/<id>     struct map_header slot*chunks, of a file of several chunks
- *   STORE/state/dirty/xx/<id>    empty files: in the map of that record there may be chunks that
- *                                are dirty in this epoch
- *   STORE/state/links/xx/<ino>   hard link to the local file of a remote one that has several
+ *   STORE/state/dirty/xx/<id>    empty files: the map of that record may have chunks that are
+ *                                dirty in this epoch
+ *   STORE/state/links/xx/<ino>   hard link to the local file of a remote file with several
  *                                names, by its st_ino
  *   STORE/state/origins/xx/<id>  symlink "INO/PATH": st_ino (16 hex digits) and remote path of
- *                                what is kept, by the id of its record or mark; of what can have
- *                                neither by inode number and time of birth; where it has 960 bytes
- *                                it goes on in <id>.1, and so forth
+ *                                a kept object, by the id of its record or mark; of an object
+ *                                that can have neither, by inode number and birth time; a path
+ *                                of 960 bytes continues in <id>.1, and so on
  *   STORE/state/gone/xx/<ino>/…  empty files: the remote names that are gone from a directory,
  *                                by its st_ino
- *   STORE/state/owners/xx/<id>   symlink "MODE:UID:GID" (octal, decimal) of what can carry no
- *                                xattr, where the daemon may not set them; by inode number and
- *                                time of birth
- *   STORE/state/orphans/<n>      files set aside: found in the tree but not bound to what is
- *                                known of them
- *   STORE/state/unlinked/<n>     files that have no name any more, or none yet, and are in use;
- *                                emptied when the store is opened
+ *   STORE/state/owners/xx/<id>   symlink "MODE:UID:GID" (octal, decimal) of an object that can
+ *                                carry no xattr, where the daemon may not set them; by inode
+ *                                number and birth time
+ *   STORE/state/orphans/<n>      files set aside: found in the tree but not bound to their
+ *                                records
+ *   STORE/state/unlinked/<n>     files without a name, unlinked or not linked yet, that are in
+ *                                use; emptied when the store is opened
  *   STORE/state/inode32          struct number_disk, one after the other, in the order in which
  * they were told; a cut last one is taken off. Not there: -o inode32 was never given
- *   STORE/state/reserve          nothing, in 256 KiB: room for removals on a full disk
- *   STORE/state/tmp/<n>          on their way; emptied when the store is opened
- *   STORE/state/log              the daemon's
+ *   STORE/state/reserve          256 KiB of padding: room for removals on a full disk
+ *   STORE/state/tmp/<n>          unfinished files; emptied when the store is opened
+ *   STORE/state/log              the daemon's log
  *
  *   local file = sparse data, xattr user.lacuna = struct record_disk
  *   local directory, xattr user.lacuna = struct mark_disk
  *   local file, xattr user.lacuna.sealed = its seals
  *   local file, xattr user.lacuna.links = struct links_disk
- *   both, xattr user.lacuna.owner = struct owner_disk: what the daemon may not set; as root the
- *                                set-id bits of files, which are never on the object
+ *   both, xattr user.lacuna.owner = struct owner_disk: attributes that the daemon may not set; as
+ *                                root the set-id bits of files, which are never on the object
  *
- * A file without the xattr is plain local content, as is all that is neither file nor directory.
- * RECORD_KEPT: the file counts, whatever the listing says of its name; otherwise it is a copy of
- * what is listed. A directory without a mark is but the way to what is below it.
+ * A file without the xattr is plain local content, and so are objects other than files and
+ * directories. RECORD_KEPT: the file takes precedence over the listing; otherwise it is a copy of
+ * the listed file. A directory without a mark only contains other objects.
  *
- * A record is *bound* if the record's
- * inode number is its own, their sizes agree, and its map, where it has one, repeats id,
- * inode number, size, version and chunk size. A file that is not bound is never read or
- * written, but set aside. In a copy of the store, which has other inode numbers, the id binds
- * them: identity.h.
+ * A record is *bound* if its inode number is the file's, their sizes agree, and its map, if it has
+ * one, repeats id, inode number, size, version and chunk size. A file that is not bound is never
+ * read or written, but set aside. In a copy of the store, which has other inode numbers, the id
+ * binds them: identity.h.
  *
  * Chunk i covers [i << chunk_shift, (i + 1) << chunk_shift) of the remote size. Its hash is
  * the XXH3-64 of its bytes, 1 where that is 0; 0 = absent. A hash is written after its data,
- * with no fsync: it is to be trusted only if the record's epoch is the store's. Otherwise it
- * is doubtful: the local bytes must match it first. Once nothing of a file is doubtful its
- * record's epoch is brought up to date.
+ * with no fsync: it is trusted only if the record's epoch is the store's. Otherwise the chunk
+ * is doubtful: its local bytes must match the hash first. Once no chunk of a file is doubtful its
+ * record gets the current epoch.
  *
- * What a file of one chunk has instead of a slot is in its record: `hash`, RECORD_LOCAL. It
- * has no dirty state: what is here is on the disk before the record says that it is local.
+ * A file of one chunk has no slot; its record has `hash` and RECORD_LOCAL instead. It
+ * has no dirty state: its data is on the disk before the record says that it is local.
  *
- * mark: MARK_REMOTE, follows the remote; MARK_LOCAL, durably written here, `hash` says
- * nothing; else the epoch in which it was about to be written (dirty): in that epoch as
- * LOCAL, in a later one as REMOTE. A dirty mark comes before the bytes where the chunk was
- * present, and after them where it was not: it never stands for bytes that are not there.
- * RECORD_LIMIT: something of the file was changed here. `remote_limit` counts, the lowest size
- * the file ever had: past it all is local, and the local file's size need not be `size`. It
- * goes down after the file was cut: the lower of the two counts.
+ * mark: MARK_REMOTE, the chunk follows the remote; MARK_LOCAL, durably written locally, `hash` is
+ * unused; else the epoch in which it was about to be written (dirty): in that epoch as
+ * LOCAL, in a later one as REMOTE. A dirty mark is written before the bytes if the chunk was
+ * present, and after them if it was absent: it never refers to missing bytes.
+ * RECORD_LIMIT: the file was changed locally. `remote_limit` is valid, the lowest size
+ * the file ever had: past it all data is local, and the local file's size may differ from `size`.
+ * It is lowered after a truncation: the lower of file size and limit applies.
  * RECORD_LOCAL on a file with a map: all of it is local.
  *
  * epoch: the store is *clean* if a syncfs succeeded after the last change. The clean mark is
- * removed, durably, before the first change. Whoever opens a clean store goes on with its
- * epoch; an unclean one too if the identity is what it was (boot, mount of the store's file
+ * removed, durably, before the first change. A daemon that opens a clean store continues its
+ * epoch, and that of an unclean one if the identity is the same (boot, mount of the store's file
  * system, write-back errors seen); else a new epoch begins. A damaged epoch file: a random
  * epoch. Epoch 0 is none.
  */
@@ -114,7 +113,7 @@ struct record_disk {
 G_STATIC_ASSERT(sizeof(struct record_disk) == 64);
 
 enum mark_flags {
-	MARK_DIR_LOCAL = 1, /* made here: nothing remote shows through */
+	MARK_DIR_LOCAL = 1, /* created locally: no remote entries */
 	MARK_DIR_KEPT = 2,  /* its attributes and its name are local; its listing is remote */
 };
 
@@ -128,7 +127,7 @@ struct mark_disk {
 G_STATIC_ASSERT(sizeof(struct mark_disk) == 16);
 
 #define PLACE_XATTR "user.lacuna.place"
-#define PLACE_FORMAT 1 /* set-id bits were taken from the objects */
+#define PLACE_FORMAT 1 /* set-id bits have been removed from the objects */
 
 struct place_disk {
 	uint32_t format;
@@ -139,16 +138,17 @@ G_STATIC_ASSERT(sizeof(struct place_disk) == 24);
 
 #define OWNER_XATTR "user.lacuna.owner"
 
-/* What only root may set, and the daemon may not: HIDDEN_XATTR "trusted.x" is trusted.x */
+/* Attributes that only root may set, and the daemon may not: HIDDEN_XATTR "trusted.x" is trusted.x
+ */
 #define HIDDEN_XATTR "user.lacuna.x."
-/* security.capability of a file that is not all local, or in a store without privileges */
+/* security.capability of a file that is not fully local, or in a store without privileges */
 #define CAPABILITY_XATTR "user.lacuna.capability"
 /* The names of a kept file that has several remote ones: links.c */
 #define LINKS_XATTR "user.lacuna.links"
 
 struct links_disk {
 	uint32_t pending; /* remote names that are not in the tree */
-	uint32_t base;    /* 0, or st_nlink of the local file once a name that is on its way is */
+	uint32_t base;    /* 0, or st_nlink of the local file once a pending name exists */
 };
 G_STATIC_ASSERT(sizeof(struct links_disk) == 8);
 
@@ -159,14 +159,14 @@ struct owner_disk {
 	uint32_t mode, uid, gid;
 	uint32_t rdev; /* of a file, as root: OWNER_WHOLE, or 0 */
 };
-/* All of the mode counts, not the set-id bits alone: the object's own is being changed. */
+/* The whole mode is valid, not the set-id bits alone: the object's own is being changed. */
 #define OWNER_WHOLE 1u
 G_STATIC_ASSERT(sizeof(struct owner_disk) == 16);
 
 struct number_disk {
 	uint64_t ino;   /* 64 bits, from 2^31 on */
 	uint32_t told;  /* st_ino with -o inode32; from 2^31 on, below 2^32 - 1 */
-	uint32_t check; /* XXH3-64 of what is before it, its low half; zeros are no entry */
+	uint32_t check; /* low half of XXH3-64 of the bytes before it; zeros are no entry */
 };
 G_STATIC_ASSERT(sizeof(struct number_disk) == 16);
 
@@ -199,7 +199,7 @@ G_STATIC_ASSERT(sizeof(struct map_slot) == 16);
 
 #define EPOCH_MAGIC UINT64_C(0x314850454e43414c) /* "LACNEPH1" */
 
-/* Rewritten in place: it lies in one sector, and a torn one does not pass its checksum. */
+/* Rewritten in place: it lies in one sector, and its checksum detects a torn write. */
 struct epoch_disk {
 	uint64_t magic;
 	uint32_t number;

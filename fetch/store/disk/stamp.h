@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The times of directories in the tree: a copy of what is remote that comes there, or goes, is no
- * change of the directory. Its time is put back, which must not undo that of a change beside it.
- * Locking: store.stamps: read around what changes a directory, written around what does not. Taken
- *          alone, across the system calls of one step
+/* The times of directories in the tree: creating or removing a copy of a remote object is no
+ * change of the directory. Its mtime is restored, which must not undo that of a concurrent change.
+ * Locking: store.stamps: read-locked around a change of a directory, write-locked around a step
+ * that is none. Taken alone, across the system calls of one step
  */
 #pragma once
 #include <time.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The store: the local side. STORE/tree is the local tree, STORE/state what is known of it;
+/* The store: the local side. STORE/tree is the local tree, STORE/state its metadata;
  * format.h has the on-disk grammar. opening.h opens one, object.h and store_file.h are its files,
  * tree.h its names.
  * Locking: a store is used from any thread
@@ -18,23 +18,23 @@ struct store;
 
 /* fsync(2) or fdatasync(2) of any file of the store. A write-back error, here or in the other
  * functions, ends the epoch: until the store is opened again nothing is marked as durable, and
- * what follows the remote cannot be changed (-EIO). */
+ * files that follow the remote cannot be changed (-EIO). */
 int store_sync_fd(struct store *s, int fd, bool datasync, uint32_t *seen);
-/* How many syncs have failed: `seen` of who opens a file now. The kernel tells an error to every
- * descriptor that was open; who has none of his own is told by this. */
+/* The number of failed syncs: `seen` of a file opened now. The kernel reports an error to every
+ * open descriptor; this reports it to users that share one. */
 uint32_t store_sync_failures(const struct store *s);
-/* Keeps some room for removals, where there is any; again after it was spent. */
+/* Reserves some disk space for removals, if there is any; again after it was spent. */
 void store_reserve(struct store *s);
-/* The disk is full: true: there is a little room now. Blocks, since it has to be on the disk. */
+/* On a full disk: true: some space is free now. Blocks until that is on the disk. */
 bool store_reserve_spend(struct store *s);
-/* A nameless file of `size`, all hole, on a file system that tells its holes. -errno. */
+/* A nameless file of `size`, all hole, on a file system that reports holes. -errno. */
 int store_scratch(struct store *s, uint64_t size);
 int store_root_fd(const struct store *s); /* of STORE/tree, borrowed */
 const char *store_path(const struct store *s);
 unsigned store_chunk_shift(const struct store *s); /* of new files: log2 of bytes */
 /* Does the store lie on a stacking file system (overlayfs)? */
 bool store_stacked(const struct store *s);
-/* The disk failed to write: store_sync_fd(). */
+/* A write-back error was seen: store_sync_fd(). */
 bool store_failed(const struct store *s);
 /* Bytes used by tree and state; free bytes: for statfs and status */
 int store_usage(struct store *s, uint64_t *free_bytes, uint64_t *total_bytes);

@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* One store, as its files know it. */
+/* The members of a store, for its files. */
 #pragma once
 #include <pthread.h>
 #include <sys/stat.h>
 #include "fetch/store/disk/epoch.h"
 #include "fetch/store/disk/store.h"
 
-/* Files of which a chunk may be marked dirty in this epoch: state/dirty, and here. */
+/* Files with chunks that may be marked dirty in this epoch: in state/dirty, and in memory. */
 struct dirty {
-	unsigned most;            /* descriptors that are kept */
+	unsigned most;            /* maximum of open descriptors */
 	pthread_mutex_t flushing; /* one at a time; before `lock` */
 	pthread_mutex_t lock;     /* also held while a chunk is marked */
 	GHashTable *files;        /* uint64 id of the record → descriptor of the file + 1, or 0 */
 };
 
-/* The objects of all local files that are open: one a file. */
+/* The objects of all open local files: one per file. */
 struct sharing {
 	pthread_mutex_t lock; /* the last of all */
 	pthread_cond_t changed;
 	GHashTable *files;  /* st_ino in the store → struct store_file, borrowed */
-	GHashTable *visits; /* st_ino → how many, but 0 */
+	GHashTable *visits; /* st_ino → number of visits, never 0 */
 };
 
 struct store {
-	int fd_most; /* files are open by lower numbers only: short work needs descriptors, too */
+	int fd_most; /* open files have lower numbers only, to leave descriptors for short tasks */
 	char *path;  /* owned */
 	int dir;     /* O_RDONLY, as state; tree and tmp are O_PATH */
 	int state, tree, tmp;
@@ -36,11 +36,11 @@ struct store {
 	struct sharing sharing;
 	unsigned chunk_shift;
 	bool stacked, privileged;
-	bool created, fresh; /* by this opening: the directory; the store */
+	bool created, fresh; /* this opening created the directory; the store */
 	uint64_t seed;
 	/* atomic: */
 	uint64_t count;   /* of numbers given out */
-	int links;        /* state/links is there */
+	int links;        /* state/links exists */
 	int reserved;     /* reserve.c has room */
 	int no_tmpfile;   /* the file system has no O_TMPFILE */
 	int link_by_proc; /* linkat() takes no descriptor from us */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Which store it is: STORE/state/settings. */
+/* The store's fixed settings: STORE/state/settings. */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>
@@ -12,9 +12,9 @@ struct store_settings {
 	bool end_epoch;       /* tests: treat the last session's epoch as dead */
 };
 
-/* `state`/settings. ENOENT in `error`: there is none. */
+/* Loads `state`/settings. ENOENT in `error`: no such file. */
 bool store_settings_load(int state, const char *store, struct store_settings *s, GError **error);
-/* The same, of its text. */
+/* Parses the text of such a file. */
 bool store_settings_parse(const char *store, const char *text, size_t length,
                           struct store_settings *s, GError **error);
 bool store_settings_save(int state, const char *store, const struct store_settings *s,

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What was written here and may not be on the disk yet: files of which a chunk is dirty in this
- * epoch; format.h.
+/* Files with dirty chunks: written locally in this epoch, and perhaps not on the disk yet;
+ * format.h.
  * Locking: any thread
  * Errors:  -errno
  */
 #pragma once
 #include "fetch/store/disk/store.h"
 
-/* Everything of it is on the disk, for good. Blocks. */
+/* Makes the whole store durable. Blocks. */
 int store_sync(struct store *s);
-/* The same of what was written into files that follow the remote. */
+/* Makes local writes into files that follow the remote durable. Blocks. */
 int store_flush(struct store *s);
 
 void dirty_init(struct store *s);
-/* Which they were when the last daemon ended. */
+/* Loads the dirty files of the last daemon. */
 int dirty_open(struct store *s);
 void dirty_close(struct store *s);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What was written into files that follow the remote becomes durable in the background, without
- * anybody's fsync: FLUSH_SECONDS after the first such write.
+/* The flusher makes local writes into files that follow the remote durable in the background,
+ * FLUSH_SECONDS after the first such write.
  * Owns: borrows store, pool and clock
  */
 #pragma once
@@ -13,9 +13,9 @@
 
 struct flusher;
 struct flusher *flusher_new(struct store *store, struct pool *disk, struct alarm_clock *clock);
-/* Something was written. */
+/* A file was written. */
 void flusher_wake(struct flusher *f);
-/* Before the clock goes; what is not flushed yet store_close() does. */
+/* Before the clock is freed; store_close() flushes the rest. */
 void flusher_stop(struct flusher *f);
 /* After the pool. */
 void flusher_free(struct flusher *f);

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The bytes of a local file: which chunks are here, and which are ours.
+/* The data of a local file: which chunks are present, and which of these are local.
  * Locking: presence is read without a lock, and chunks are written, published and verified side by
- *          side, each by one thread at a time (fill.c sees to that)
+ *          side, each by one thread at a time (fill.c ensures that)
  * Errors:  -errno
  */
 #pragma once
 #include <time.h>
 #include "fetch/store/object/object.h"
 
-/* Opens an existing local file; -ENOENT where there is none, -ESTALE where what is
- * there is not bound to its map (it is set aside, as if there were none). */
+/* Opens an existing local file; -ENOENT where there is none, -ESTALE where the file is
+ * not bound to its map (it is set aside, as if there were none). */
 int store_file_open(struct store *s, const char *path, uint64_t ino, struct store_file **out);
-/* Makes it, with every chunk absent. It gets its name (parents too) with the first chunk that
- * is published. A file that is there already is opened. Where the name is taken by something
- * that is not ours the file works, but is gone once it is closed. */
+/* Creates a file with every chunk absent, or opens an existing one. It gets its name (parents too)
+ * with the first published chunk. If a foreign object has the name, the file works, but is gone
+ * once it is closed. */
 int store_file_create(struct store *s, const char *path, const struct store_origin *origin,
                       struct store_file **out);
 void store_file_close(struct store_file *f);
@@ -30,7 +30,7 @@ unsigned store_file_chunk_shift(const struct store_file *f);
 uint64_t store_file_chunks(const struct store_file *f);         /* 0 for an empty file */
 uint64_t store_file_chunks_present(const struct store_file *f); /* trusted ones */
 uint64_t store_file_chunks_between(const struct store_file *f, uint64_t from, uint64_t to);
-uint64_t store_file_doubts(const struct store_file *f); /* how many to be verified */
+uint64_t store_file_doubts(const struct store_file *f); /* number of doubtful chunks */
 bool store_file_complete(const struct store_file *f);   /* all, trusted */
 /* It has a name in the store; else it is forgotten when it is closed. */
 bool store_file_lasts(const struct store_file *f);
@@ -40,12 +40,12 @@ bool store_file_lasts(const struct store_file *f);
 int store_file_keep(struct store_file *f, const char *path, const struct store_kept *k);
 /* A file that was kept before anything of it was fetched follows no version yet (0). */
 int store_file_pin(struct store_file *f, uint64_t version);
-/* Of a file that is kept: nothing remote is left of it, and all that is here is its content.
- * What a transfer still brings is refused (-ECANCELED). `durable`: data, then this, are on the
- * disk; blocks; -EAGAIN: something is absent. Otherwise it is about to be cut to nothing: what
- * lacks bytes is already, and that counts: whether it is all local store_file_local() says. */
+/* Makes a kept file fully local: its present data is its content, and data of running transfers is
+ * refused (-ECANCELED). `durable`: data, then the record, are on the disk; blocks; -EAGAIN: a
+ * chunk is absent. Otherwise the caller is about to truncate the file to 0, and this does so;
+ * store_file_local() tells whether the record could be written, too. */
 int store_file_localise(struct store_file *f, bool durable);
-/* As futimens(2); of a file that is kept. */
+/* As futimens(2), for a kept file. */
 int store_file_utimens(struct store_file *f, const struct timespec times[2]);
 bool store_file_kept(struct store_file *f);
 /* Nothing remote is left of it. */
@@ -81,7 +81,7 @@ void store_file_give_back(struct store_file *f);
 bool store_file_present(const struct store_file *f, uint64_t first, uint64_t last);
 /* Lock-free: `chunk` has a hash but belongs to a dead epoch: verify before use. */
 bool store_file_doubtful(const struct store_file *f, uint64_t chunk);
-/* Reads the chunk's local bytes and compares: 0 = it is present now, -ESTALE = it is
+/* Compares the chunk's local bytes with its hash: 0 = the chunk is present now, -ESTALE = it is
  * absent now, else -errno of the read. Blocks on the disk. */
 int store_file_verify(struct store_file *f, uint64_t chunk);
 /* Data first: */

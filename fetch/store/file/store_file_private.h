@@ -1,56 +1,57 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the files of a local file's bytes share: store_file.c, chunk.c (its chunks), recheck.c
- * (those of a dead epoch), keep.c (that it
- * counts), write.c (what is written here), dirty.c (what of that is not durable), drop.c.
+/* Shared by the files of store_file: store_file.c, chunk.c (chunks), recheck.c
+ * (chunks of a dead epoch), keep.c (making a file kept or local), write.c (local writes), dirty.c
+ * (writes that are not durable), drop.c (eviction).
  * Locking: object_private.h
  */
 #pragma once
 #include "fetch/store/file/store_file.h"
 #include "fetch/store/object/object_private.h"
 
-/* drop.c: the descriptor is, though it was opened whole. */
+/* drop.c: makes the descriptor writable, though the file was opened complete. */
 int file_writable(struct store_file *f);
 
-/* keep.c, under `changing`: every byte is here, or just was written (`covered`), and is on the disk
- * before the record says that it is ours; `durable`: the record, too. -EAGAIN: not every byte. */
+/* keep.c, under `changing`: every byte is present, or was just written (`covered`), and reaches the
+ * disk before the record says that it is local; `durable`: the record, too. -EAGAIN: bytes are
+ * absent. */
 int file_localise(struct store_file *f, bool covered, bool durable);
-/* One chunk that is not here: nothing, of the size that the remote one has. */
+/* After a failed cut of a file of one chunk: gives it the remote size again, as a hole. */
 void file_uncut(struct store_file *f);
 
-/* write.c: before a change of what follows the remote. */
+/* write.c: before a change of chunks that follow the remote. */
 int file_change_begin(struct store_file *f);
 /* Of a file with a map. Under `writing`. */
 int file_truncate_locked(struct store_file *f, uint64_t size);
 
 /* chunk.c: under lock. */
-/* The local file's time is the record's. */
+/* Sets the local file's mtime to the record's. */
 int file_stamp_locked(struct store_file *f);
-/* The last chunk is in. */
+/* The last chunk became present. */
 int file_finish_locked(struct store_file *f);
-/* After that all is present for everybody. */
+/* After file_finish_locked(): the map is no longer needed. */
 void file_shut_map_locked(struct store_file *f);
-/* The record as it is with these flags and this hash, in the store's epoch. */
+/* Writes the record with these flags and this hash, in the store's epoch. */
 int file_record_locked(struct store_file *f, uint8_t flags, uint64_t hash);
-/* The same, while chunks may be in doubt. */
+/* The same, while chunks may be doubtful. */
 int file_record_again_locked(struct store_file *f, uint8_t flags);
-/* Record, map and names are made, if they are not. */
+/* Creates record, map and names, if they are missing. */
 int file_establish_locked(struct store_file *f, uint8_t flags);
-/* The map is open. */
+/* Opens or creates the map. */
 int file_map_locked(struct store_file *f);
 
 /* chunk.c: not under lock. */
 /* 0 is none. */
 uint64_t hash_stored(uint64_t hash);
-/* One chunk more is there, data and hash. Of several who brought it one counts. It is whole on disk
- * before it is whole for others: then it is at once fit for passthrough. */
+/* Data and hash of `chunk` are stored; counted once. The file is complete on disk before it is
+ * complete for readers: then it is ready for passthrough. */
 void file_settle(struct store_file *f, uint64_t chunk);
-/* Nothing is in doubt: what is recorded holds in this epoch. */
+/* No chunk is doubtful any more: the record gets the current epoch. */
 void file_update(struct store_file *f);
-/* Under `writing`. The only chunk: its hash and the mark that the file is whole are one xattr. */
+/* Under `writing`. The only chunk: its hash and the complete flag are one xattr. */
 int publish_single(struct store_file *f, uint64_t hash);
 
-/* dirty.c. Marks `chunk` as about to be written in this epoch; `keep`: its hash. The map is open.
- */
+/* dirty.c. Marks `chunk` as about to be written in this epoch; `keep`: its hash stays. The map is
+ * open. */
 int dirty_mark(struct store_file *f, uint64_t chunk, bool keep);

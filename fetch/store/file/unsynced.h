@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Chunks of a copied store that are dirty in the epoch in which it was copied: whether their bytes
- * were on the disk does not matter to a copy, which has what could be read. Those that are not what
- * was fetched are local from here on. A hole says that the bytes never came: such a chunk is
- * absent. */
+/* Chunks of a copied store that were dirty in the epoch in which it was copied. A copy has the data
+ * that could be read, durable or not: a chunk that differs from the fetched data is local from
+ * now on. A hole means that the data was never written: such a chunk is absent. */
 #pragma once
 #include "fetch/store/object/object_private.h"
 
@@ -13,5 +12,6 @@ struct unsynced {
 	uint64_t kept, lost;
 };
 
-/* Of the file `fd` with this record, which is bound. Their bytes are on the disk first. */
+/* Handles the chunks of the file `fd` with this bound record. Their bytes are made durable first.
+ */
 int unsynced_keep(struct store *s, int fd, const struct record *r, struct unsynced *u);
