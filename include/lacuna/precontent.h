@@ -29,9 +29,10 @@
  *              data. every: one event for each operation, with the kernel's range, whether data
  *              is present or not; such files are opened for direct I/O
  * Descriptor:  a scratch file, sparse, of the file's size. Pages written there before the answer
- *              become the file's, also beyond the event's range; a hole is data not supplied.
- *              Neither reading nor writing it causes an event. A read that waits for another event
- *              takes the data too, unless its own data is already being fetched
+ *              become the file's, also beyond the event's range (holes: whole chunks that adjoin
+ *              it, other pages are dropped); a hole is data not supplied. Neither reading nor
+ *              writing it causes an event. A read that waits for another event takes the data too,
+ *              unless its own data is already being fetched
  * Order:       handlers of class pre-content come first, in the order in which they attached, then
  *              those of class content, which supply no data. The first denial is final
  * Lost:        a handler whose connection ends without DETACH, or whose answer takes longer than
