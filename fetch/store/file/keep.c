@@ -87,7 +87,7 @@ int store_file_pin(struct store_file *f, uint64_t version)
 	pthread_mutex_lock(&f->lock);
 	before = f->record.version;
 	if (err == 0 && before == 0) {
-		f->record.version = version;
+		__atomic_store_n(&f->record.version, version, __ATOMIC_RELEASE);
 		if (f->map_fd >= 0)
 			err = mapfile_pin(f->map_fd, &f->record);
 		else if (f->map.chunks > 1 && f->named)
@@ -95,7 +95,7 @@ int store_file_pin(struct store_file *f, uint64_t version)
 		if (err == 0 && f->named)
 			err = file_record_again_locked(f, f->record.flags);
 		if (err)
-			f->record.version = before;
+			__atomic_store_n(&f->record.version, before, __ATOMIC_RELEASE);
 	}
 	pthread_mutex_unlock(&f->lock);
 	return err;

@@ -373,7 +373,8 @@ uint64_t store_file_size(const struct store_file *f)
 
 uint64_t store_file_version(const struct store_file *f)
 {
-	return f->record.version;
+	/* a first answer may pin it just now (keep.c) */
+	return __atomic_load_n(&f->record.version, __ATOMIC_ACQUIRE);
 }
 
 unsigned store_file_chunk_shift(const struct store_file *f)
