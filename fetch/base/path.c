@@ -8,6 +8,7 @@
 #include <linux/openat2.h>
 #include <pwd.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -175,4 +176,15 @@ char *path_home(void)
 		               ? found->pw_dir
 		               : NULL;
 	return g_strdup(home && home[0] == '/' ? home : "/");
+}
+
+char *path_absolute(const char *path)
+{
+	/* g_get_current_dir() alone would say "/" of a directory that was removed */
+	char *real = path[0] == '/' ? NULL : getcwd(NULL, 0);
+	if (path[0] != '/' && !real)
+		return NULL;
+	g_autofree char *cwd = real ? g_get_current_dir() : NULL; /* by its name in $PWD */
+	free(real);
+	return cwd ? g_build_filename(cwd, path, NULL) : g_strdup(path);
 }

@@ -22,5 +22,8 @@ int path_make_parent(int dir, const char *path, mode_t mode, const char **name);
 /* The home directory: $HOME if it is absolute, else that of the user database, else "/". Caller
  * frees. */
 char *path_home(void);
+/* `path` as it is, if absolute, else in the current directory; NULL with errno: that was removed.
+ * Caller frees. */
+char *path_absolute(const char *path);
 /* path_open() without openat2. */
 int path_walk(int dir, const char *path, int flags, mode_t mode);

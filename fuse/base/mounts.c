@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include "fuse/base/mounts.h"
 #include "fetch/base/error.h"
+#include "fetch/base/path.h"
 
 static void mount_free(void *data)
 {
@@ -128,8 +129,10 @@ char *mount_point_resolve(const char *path)
 	for (size_t n = strlen(plain); n > 1 && plain[n - 1] == '/'; n--)
 		plain[n - 1] = '\0';
 	char *real = realpath(plain, NULL);
-	if (!real)
-		return g_canonicalize_filename(plain, NULL);
+	if (!real) {
+		g_autofree char *whole = path_absolute(plain);
+		return whole ? g_canonicalize_filename(whole, NULL) : g_steal_pointer(&plain);
+	}
 	char *resolved = g_strdup(real);
 	free(real);
 	return resolved;

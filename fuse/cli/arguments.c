@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "fuse/cli/arguments.h"
+#include "fetch/base/error.h"
 #include "fetch/base/path.h"
 #include "fetch/source/source_open.h"
 #include "fuse/cli/option.h"
@@ -71,33 +73,35 @@ static bool words_parse(int argc, char **argv, struct words *w, GError **error)
 	return parsed || usage(error, "mount: %s", cause->message);
 }
 
-static char *absolute(const char *path)
+static char *absolute(const char *path, GError **error)
 {
-	g_autofree char *cwd = g_path_is_absolute(path) ? NULL : g_get_current_dir();
 	/* ".." is left as it is: behind a symbolic link it is not what it looks like */
-	g_autofree char *whole = cwd ? g_build_filename(cwd, path, NULL) : g_strdup(path);
-	size_t length = strlen(whole);
+	char *whole = path_absolute(path);
+	size_t length = whole ? strlen(whole) : 0;
+	if (!whole)
+		g_set_error(error, LOCAL_ERROR, errno, "%s: the current directory: %s", path,
+		            g_strerror(errno));
 	while (length > 1 && whole[length - 1] == '/')
 		whole[--length] = '\0';
-	return g_steal_pointer(&whole);
+	return whole;
 }
 
 /* A path or dir:PATH made absolute; another scheme's URL as it is. */
-static char *absolute_url(const char *url)
+static char *absolute_url(const char *url, GError **error)
 {
 	size_t scheme = strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	                            "0123456789+.-");
 	if (g_ascii_strncasecmp(url, "dir:", 4) == 0 && url[4]) {
-		g_autofree char *path = absolute(url + 4);
-		return g_strconcat("dir:", path, NULL);
+		g_autofree char *path = absolute(url + 4, error);
+		return path ? g_strconcat("dir:", path, NULL) : NULL;
 	}
-	return g_ascii_isalpha(url[0]) && url[scheme] == ':' ? g_strdup(url) : absolute(url);
+	return g_ascii_isalpha(url[0]) && url[scheme] == ':' ? g_strdup(url) : absolute(url, error);
 }
 
-static char *resolved(const char *path)
+static char *resolved(const char *path, GError **error)
 {
-	g_autofree char *whole = absolute(path);
-	char *real = realpath(whole, NULL);
+	g_autofree char *whole = absolute(path, error);
+	char *real = whole ? realpath(whole, NULL) : NULL;
 	if (!real)
 		return g_steal_pointer(&whole);
 	char *copy = g_strdup(real);
@@ -106,12 +110,12 @@ static char *resolved(const char *path)
 }
 
 /* A file that need not be there yet. */
-static char *resolved_file(const char *path)
+static char *resolved_file(const char *path, GError **error)
 {
 	g_autofree char *directory = g_path_get_dirname(path);
 	g_autofree char *name = g_path_get_basename(path);
-	g_autofree char *real = resolved(directory);
-	return g_build_filename(real, name, NULL);
+	g_autofree char *real = resolved(directory, error);
+	return real ? g_build_filename(real, name, NULL) : NULL;
 }
 
 /* CACHE/lacunafs/http_mirror.example_tree-0123456789abcdef */
@@ -147,7 +151,9 @@ static bool header_check(const char *header, GError **error)
 static bool source_take(struct settings *s, const char *url, GError **error)
 {
 	g_autoptr(GError) cause = NULL;
-	s->url = absolute_url(url);
+	s->url = absolute_url(url, error);
+	if (!s->url)
+		return false;
 	s->source = source_canonical(s->url, &cause);
 	if (cause && !strstr(cause->message, url) && !strpbrk(url, "@?"))
 		g_prefix_error(&cause, "%s: ", url);
@@ -159,6 +165,32 @@ static bool source_take(struct settings *s, const char *url, GError **error)
 static bool is_given(const char *word, const char *what, GError **error)
 {
 	return !word || word[0] || usage(error, "mount: %s must not be empty", what);
+}
+
+/* *place, from `word` if that is given. */
+static bool place_take(char **place, const char *word, char *(*from)(const char *, GError **),
+                       GError **error)
+{
+	if (word)
+		*place = from(word, error);
+	return !word || *place;
+}
+
+static bool places_take(const struct words *w, struct settings *s, GError **error)
+{
+	struct source_options *o = &s->source_options;
+	g_autofree char *named = g_steal_pointer(&s->store); /* -o store= */
+	const char *store = w->store ? w->store : named;
+	if (!store)
+		s->store = default_store(s->source);
+	return place_take(&s->mountpoint, w->rest[1], resolved, error) &&
+	       place_take(&s->store, store, resolved, error) &&
+	       place_take(&o->token_file, w->token_file, absolute, error) &&
+	       place_take(&o->query_file, w->query_file, absolute, error) &&
+	       place_take(&o->ca_file, w->ca_file, absolute, error) &&
+	       place_take(&o->cert_file, w->cert, absolute, error) &&
+	       place_take(&o->key_file, w->key, absolute, error) &&
+	       place_take(&s->log, w->log, resolved_file, error);
 }
 
 static bool words_take(struct words *w, struct settings *s, GError **error)
@@ -188,20 +220,10 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 	if (s->owner_named && g_str_has_prefix(s->source, "dir:"))
 		return usage(error, "-o uid=, gid=: this source has owners of its own; -o owner=me "
 		                    "makes all of it yours");
-	s->mountpoint = resolved(w->rest[1]);
-	g_autofree char *named = g_steal_pointer(&s->store); /* -o store= */
-	const char *store = w->store ? w->store : named;
-	s->store = store ? resolved(store) : default_store(s->source);
 	s->foreground = w->foreground;
 	s->ready_fd = w->ready_fd;
 	s->source_options.headers = g_steal_pointer(&w->headers);
-	s->source_options.token_file = w->token_file ? absolute(w->token_file) : NULL;
-	s->source_options.query_file = w->query_file ? absolute(w->query_file) : NULL;
-	s->source_options.ca_file = w->ca_file ? absolute(w->ca_file) : NULL;
-	s->source_options.cert_file = w->cert ? absolute(w->cert) : NULL;
-	s->source_options.key_file = w->key ? absolute(w->key) : NULL;
-	s->log = w->log ? resolved_file(w->log) : NULL;
-	return true;
+	return places_take(w, s, error);
 }
 
 struct settings *settings_parse(int argc, char **argv, GError **error)

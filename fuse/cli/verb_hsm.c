@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "fetch/base/path.h"
 #include "fuse/cli/verb.h"
 
 enum { EXIT_NOT_RUN = 126, EXIT_NOT_FOUND = 127 }; /* as of env(1) */
@@ -79,9 +80,10 @@ static gboolean preload(const char *library)
 
 static gboolean mount_pass(const char *mount)
 {
-	g_autofree char *path = g_canonicalize_filename(mount, NULL);
+	g_autofree char *whole = path_absolute(mount);
+	g_autofree char *path = whole ? g_canonicalize_filename(whole, NULL) : NULL;
 	struct stat st;
-	if (stat(path, &st) == 0)
+	if (path && stat(path, &st) == 0)
 		return g_setenv("LACUNAFS_HSM_MOUNT", path, TRUE);
 	verb_complain("%s: %s", mount, g_strerror(errno));
 	return FALSE;

@@ -173,6 +173,30 @@ def test_what_is_missing_is_no_matter_of_usage(lacunafs, source, scratch):
         assert done.returncode == 1 and "No such file" in done.stderr, done
 
 
+@pytest.mark.parametrize("argv", [
+    ("mount", "etc", "POINT"), ("mount", "dir:etc", "POINT"), ("mount", "SOURCE", "mnt"),
+    ("mount", "SOURCE", "POINT", "--store", "s"), ("mount", "SOURCE", "POINT", "-o", "store=s"),
+    ("mount", "SOURCE", "POINT", "--log", "l"), ("mount", "SOURCE", "POINT", "--token-file", "t"),
+    ("umount", "POINT[1:]"), ("hsm", "--mount", "etc", "--", "true")])
+def test_current_directory_was_removed(mount, lacunafs, source, scratch, argv):
+    """Relative paths then lead nowhere, least of all to places beneath the root directory."""
+    gone, point = scratch / "gone", scratch / "p"
+    point.mkdir()
+    m = mount(source, point=point) if argv[0] == "umount" else None
+    words = {"POINT": point, "SOURCE": source, "POINT[1:]": str(point)[1:]}
+    gone.mkdir()
+
+    def lose():
+        os.chdir(gone)
+        os.rmdir(gone)
+    done = subprocess.run(lacunafs.argv(*(words.get(a, a) for a in argv)), preexec_fn=lose,
+                          env=lacunafs.env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done
+    assert ("not a lacunafs mount" if m else "No such file") in done.stderr
+    assert not os.path.exists("/s") and not os.path.exists("/l")
+    assert len(mountinfo(point)) == (1 if m else 0)
+
+
 IOC_READY, IOC_FAIL, IOC_CATATONIC = 0x9360, 0x9361, 0x9362
 MISSING_INDIRECT = 3
 PACKET = struct.Struct("=iiIIQIIIII256s")  # autofs_v5_packet, struct padding aside
