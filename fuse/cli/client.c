@@ -164,6 +164,14 @@ bool client_receive(struct client *c, int timeout_ms, JsonObject **answer, GErro
 	}
 }
 
+bool client_wait(struct client *c)
+{
+	struct pollfd p[] = {{.fd = c->fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+	while (!c->received->len && (poll(p, 2, -1) < 0 || !(p[0].revents | p[1].revents)))
+		;
+	return c->received->len || p[0].revents || !(p[1].revents & POLLERR);
+}
+
 bool client_reaches(const struct mount *m)
 {
 	struct client *c = client_open(m, NULL);

@@ -25,6 +25,8 @@ bool client_send(struct client *c, JsonBuilder *request, GError **error);
 /* The next line, within `timeout_ms`. *answer NULL: end of file. An answer of the form
  * {"error": …} and no more is an error. */
 bool client_receive(struct client *c, int timeout_ms, JsonObject **answer, GError **error);
+/* Whether a line has come, or the end; false: nobody reads stdout any more. Waits. */
+bool client_wait(struct client *c);
 /* Open, send, one answer, close. `request` is taken over. */
 JsonObject *client_ask(const struct mount *m, JsonBuilder *request, GError **error);
 

@@ -61,7 +61,7 @@ static bool trace(const struct mount *m, const void *as_json, GError **error)
 	bool ok = c && client_send(c, b, error);
 	if (!c)
 		g_object_unref(b);
-	while (ok && !ferror(stdout)) {
+	while (ok && !ferror(stdout) && client_wait(c)) {
 		JsonObject *o = NULL;
 		g_autoptr(GError) cause = NULL;
 		if (!client_receive(c, 3600000, &o, &cause)) {

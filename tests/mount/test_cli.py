@@ -308,6 +308,14 @@ def test_watch_says_what_does_not_fit(mount, tree, spare):
         assert "lines more" not in picture and shown[0] == whole[0]
 
 
+def test_trace_ends_with_its_reader(mount, tree):
+    """As of `lacunafs trace MOUNT | head -1`, while nothing more happens in the mount."""
+    m = mount(tree)
+    trace = m.program.start("trace", m.path, stdout=subprocess.PIPE)
+    trace.stdout.close()
+    assert trace.wait(60) in (0, 1, -signal.SIGPIPE)
+
+
 def test_background_keeps_nothing_open(lacunafs, tree, scratch):
     """Who reads the output of `mount` to its end gets there."""
     (scratch / "m").mkdir()
