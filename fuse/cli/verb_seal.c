@@ -25,6 +25,8 @@ static int fail(const char *path, int err)
 {
 	if (err == ENOTTY)
 		verb_complain("%s: not a file of a lacunafs mount", path);
+	else if (err == EISDIR || (err == EINVAL && g_file_test(path, G_FILE_TEST_IS_DIR)))
+		verb_complain("%s: a directory; only files have seals", path);
 	else if (err == EBUSY)
 		verb_complain("%s: open or mapped for writing", path);
 	else

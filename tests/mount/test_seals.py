@@ -174,6 +174,9 @@ def test_adding(mount, serve, tree):
         assert results[0] == results[1], (before, oct(mode), flags, wanted)
     assert m.program.run("seal", m / "f1", "write,what").returncode == 2
     assert m.program.run("seal", tree / "big", "write").returncode == 1
+    for seals in ((), ("write",)):
+        done = m.program.run("seal", m.path, *seals)
+        assert done.returncode == 1 and "a directory" in done.stderr, done
 
 
 @pytest.mark.parametrize("passthrough", ["auto", "no"])
