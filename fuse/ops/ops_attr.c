@@ -294,7 +294,9 @@ static void setid_take(fuse_req_t req, struct inode *i, struct stat *attr, int *
 	if ((*to_set & FUSE_SET_ATTR_MODE) || (!takes && *to_set))
 		return;
 	uint32_t left;
-	bool stays = !takes && setid_stays(req, i);
+	bool stays = !takes && (replay_is_done() || setid_stays(req, i));
+	if (stays)
+		replay_set_done(); /* it can be asked but once */
 	if (stays || !setid_goes(req, i, &left))
 		return;
 	attr->st_mode = left;
