@@ -291,7 +291,7 @@ bool report_file(struct server *s, uint64_t ino, unsigned bar, JsonBuilder *b)
 		return false;
 	char number[24];
 	g_snprintf(number, sizeof(number), "%" G_GUINT64_FORMAT, i->shown);
-	g_autofree char *path = inode_path(s, i);
+	g_autofree char *path = inode_path_known(s, i);
 	g_autofree char *url = source_describe(s->source, path);
 	json_builder_begin_object(b);
 	json_add_text(b, "ino", number);

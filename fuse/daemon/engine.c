@@ -18,6 +18,7 @@
 #include "fuse/inode/mishap.h"
 #include "fuse/inode/notify.h"
 #include "fuse/inode/numbers.h"
+#include "fuse/inode/ways.h"
 
 #define DISK_THREADS 4
 #define LEAVE_SECONDS 60
@@ -72,6 +73,7 @@ bool engine_start(struct server *s, int signals, GError **error)
 		return false;
 	pthread_mutex_init(&s->failing, NULL);
 	pthread_rwlock_init(&s->names, NULL);
+	s->ways = ways_new();
 	pthread_rwlockattr_t soon; /* writes that never end must not keep a seal away */
 	pthread_rwlockattr_init(&soon);
 	pthread_rwlockattr_setkind_np(&soon, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -161,6 +163,7 @@ void engine_stop(struct server *s)
 	registry_free(s->handlers);
 	g_free(s->failed);
 	tracers_free(s->tracers);
+	ways_free(s->ways);
 	if (s->clock)
 		alarm_clock_free(s->clock);
 	if (s->notifier)

@@ -10,6 +10,7 @@
 #include "fuse/inode/names.h"
 #include "fuse/inode/notify.h"
 #include "fuse/inode/server.h"
+#include "fuse/inode/ways.h"
 
 static bool counts(int flags)
 {
@@ -187,10 +188,10 @@ static int seals_keep(struct server *s, struct inode *i, uint32_t seals)
 	int err = inode_refresh(s, i);
 	if (err)
 		return err;
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	err = -tree_seals_set(s->store, path, seals);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to(s, i, &w);
+	err = -tree_seals_set(s->store, w.path, seals);
+	way_end(s, &w);
 	return err;
 }
 

@@ -13,6 +13,7 @@
 #include "fuse/inode/names.h"
 #include "fuse/inode/notify.h"
 #include "fuse/inode/server.h"
+#include "fuse/inode/ways.h"
 
 void content_released(void *user, struct content *c, void *owner)
 {
@@ -31,7 +32,7 @@ void content_released(void *user, struct content *c, void *owner)
 
 char *content_path_now(void *user, struct content *c)
 {
-	return inode_path(user, content_owner(c));
+	return way_path(user, content_owner(c));
 }
 
 void content_completed(void *user, struct content *c)
@@ -148,7 +149,7 @@ static bool same_entry(const struct listing_entry *a, const struct listing_entry
  * listing does not say. */
 void inode_list_held(struct server *s, struct inode *i)
 {
-	g_autofree char *path = inode_path(s, i);
+	g_autofree char *path = way_path(s, i);
 	struct store_probe probe;
 	uint32_t index;
 	struct inode *parent = NULL;
@@ -190,7 +191,7 @@ static void entry_changed(struct server *s, struct inode *dir, struct directory 
 			notifier_inode(s->notifier, inode_id(i), !S_ISREG(i->type));
 		}
 	} else if (S_ISREG(e->mode)) {
-		g_autofree char *path = inode_path(s, dir);
+		g_autofree char *path = way_path(s, dir);
 		g_autofree char *full =
 		        path[0] ? g_strconcat(path, "/", name, NULL) : g_strdup(name);
 		struct store_probe probe;
@@ -204,7 +205,7 @@ char *directory_local_path(void *user, struct directory *d)
 {
 	struct server *s = user;
 	struct inode *i = inode_find(s->inodes, (uintptr_t)directory_owner(d));
-	char *path = i ? inode_path(s, i) : NULL;
+	char *path = i ? way_path(s, i) : NULL;
 	inode_put(s, i);
 	return path;
 }
@@ -241,10 +242,11 @@ enum vanished directory_vanished(void *user, struct directory *d)
 static void both_changed(struct server *s, struct inode *dir, const char *name)
 {
 	struct tree_node node;
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_child_path_locked(dir, name);
-	int err = tree_look(s->store, path, &node);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to_child(s, dir, name, NULL, &w);
+	int err = tree_look(s->store, w.path, &node);
+	g_autofree char *path = g_strdup(w.path);
+	way_end(s, &w);
 	if (err)
 		return;
 	if (S_ISREG(node.st.st_mode) && (node.kind == TREE_LOCAL || node.mixed)) {

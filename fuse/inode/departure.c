@@ -7,6 +7,7 @@
 #include "fuse/inode/local.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/server.h"
+#include "fuse/inode/ways.h"
 
 /* Nobody tells who has a fifo open, or the descriptor of a symlink; it is not worth a local object
  * that a symlink may be remembered. */
@@ -43,9 +44,12 @@ int departure_prepare(struct server *s, struct inode *i, bool replaced, struct d
 	return err;
 }
 
-bool departure_stands_locked(const struct inode *i, const struct departure *d)
+bool departure_stands(struct server *s, const struct inode *i, const struct departure *d)
 {
-	return d->number || !(d->last ? in_use(i) : has_unknown(i, d));
+	pthread_rwlock_rdlock(&s->names);
+	bool stands = d->number || !(d->last ? in_use(i) : has_unknown(i, d));
+	pthread_rwlock_unlock(&s->names);
+	return stands;
 }
 
 struct inode *departure_done_locked(struct inode *i, struct inode *dir, const char *name,
@@ -75,10 +79,14 @@ void departure_end(struct server *s, struct departure *d)
 		s->inode_gone(s, d->gone);
 }
 
+/* Its last name may be on its way out. */
 bool inode_is_gone(struct server *s, const struct inode *i)
 {
+	struct way w;
+	way_to(s, i, &w);
 	pthread_rwlock_rdlock(&s->names);
 	bool gone = i->nameless && !i->indexed && !(i->extra && i->extra->unlinked);
 	pthread_rwlock_unlock(&s->names);
+	way_end(s, &w);
 	return gone;
 }

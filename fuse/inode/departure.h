@@ -9,8 +9,8 @@
  *                                         before may open it still; else gone at once
  *
  * An object with other names that nobody has looked up yet is nameless, too, until one is.
- * Locking: as names.h; between departure_prepare() and the change somebody may open the object,
- *          which departure_stands_locked() tells
+ * Locking: as names.h; between departure_prepare() and move_begin() somebody may open the object,
+ *          which departure_stands() tells: who opens it later hears of inode_is_gone()
  * Errors:  0 or a positive errno
  */
 #pragma once
@@ -26,8 +26,8 @@ struct departure {
 
 /* Before `i`, which has just been looked at, loses a name. `replaced`: by a rename. */
 int departure_prepare(struct server *s, struct inode *i, bool replaced, struct departure *out);
-/* false: to be prepared anew. */
-bool departure_stands_locked(const struct inode *i, const struct departure *d);
+/* Once the move has begun. false: to be prepared anew. */
+bool departure_stands(struct server *s, const struct inode *i, const struct departure *d);
 /* The name has gone from the store. As names_remove_locked(); takes the number over, if that is
  * needed. */
 struct inode *departure_done_locked(struct inode *i, struct inode *dir, const char *name,

@@ -8,6 +8,7 @@
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/server.h"
+#include "fuse/inode/ways.h"
 
 struct handle_table {
 	pthread_mutex_t lock;
@@ -211,7 +212,7 @@ GHashTable *handle_table_paths(struct handle_table *t, struct server *s)
 	for (guint n = 0; n < open->len; n++) {
 		struct inode *i = inode_get(s->inodes, g_array_index(open, uint64_t, n));
 		if (i)
-			g_hash_table_add(paths, inode_path(s, i));
+			g_hash_table_add(paths, way_path(s, i));
 		inode_put(s, i);
 	}
 	return paths;

@@ -5,8 +5,7 @@
  * them; names.h, inode_content.h, local.h and adoption.h are what is done with one.
  * Owns:    a reference on its parent
  * Locking: the inode's mutex, then the table's, then `names` of the server, which covers every
- *          name, parent and alias: read by who needs a path, written by who moves one, who also
- *          moves it in the store meanwhile
+ *          name, parent and alias; what a path is used for is a way (ways.h)
  * Units:   bytes; ns since 1970
  * Memory:  ≤ 400 bytes an inode, listing entry included (tests/bench)
  */

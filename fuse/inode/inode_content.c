@@ -14,7 +14,7 @@ struct content *inode_open_content(struct server *s, struct inode *i)
 	pthread_mutex_lock(&i->lock);
 	struct content *c = i->content;
 	if (!c || !content_try_ref(c)) {
-		g_autofree char *path = inode_path(s, i);
+		g_autofree char *path = inode_path_known(s, i);
 		struct store_origin origin = {
 		        .ino = i->ino,
 		        .size = i->size,

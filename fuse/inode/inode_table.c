@@ -11,6 +11,7 @@
 #include "fuse/inode/numbers.h"
 #include "fuse/inode/server.h"
 #include "fuse/inode/unlinked.h"
+#include "fuse/inode/ways.h"
 
 struct inode_table {
 	pthread_mutex_t lock;
@@ -182,12 +183,18 @@ static void intern_alias_locked(struct server *s, struct inode *i, struct inode 
 /* What had lost its last known name has another: counted with it until here. */
 static void drop_unlinked(struct server *s, struct inode *i)
 {
+	struct move m = {.i = i};
+	uint64_t number = 0;
+	move_begin(s, &m);
 	pthread_rwlock_wrlock(&s->names);
-	if (!i->nameless && i->extra && i->extra->unlinked) {
-		tree_orphan_drop(s->store, i->extra->unlinked);
+	if (!i->nameless && i->extra) {
+		number = i->extra->unlinked;
 		i->extra->unlinked = 0;
 	}
 	pthread_rwlock_unlock(&s->names);
+	if (number)
+		tree_orphan_drop(s->store, number);
+	move_end(s, &m);
 }
 
 struct inode *inode_intern(struct server *s, struct inode *parent, const char *name,

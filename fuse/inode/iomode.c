@@ -10,6 +10,7 @@
 #include "fuse/inode/lease.h"
 #include "fuse/inode/local.h"
 #include "fuse/inode/names.h"
+#include "fuse/inode/ways.h"
 
 /* What one READ brings. The kernel opens the backing file with each open, 8 µs of 30 here (an
  * AMD guest); a small file, whose bytes the page cache keeps, has no use for it. Warm, side by
@@ -22,7 +23,7 @@ static int local_open(struct server *s, struct inode *i)
 {
 	if (i->born)
 		return inode_open_local(s, i, O_RDONLY);
-	g_autofree char *path = inode_path(s, i);
+	g_autofree char *path = way_path(s, i);
 	return store_open_readonly(s->store, path, i->ino);
 }
 

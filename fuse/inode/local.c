@@ -15,6 +15,7 @@
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/server.h"
+#include "fuse/inode/ways.h"
 
 #define LOOKS 8 /* at what is changed all the while */
 #define REFUSED_NS INT64_C(1000000000)
@@ -156,19 +157,19 @@ static int keep(struct server *s, struct inode *i)
 	g_autofree char *remote = inode_remote(s, i);
 	if (!remote)
 		return ESTALE;
-	/* what takes other locks, which come before `names` */
 	uint32_t index = 0;
 	struct listing *l = inode_listed(s, i, &index);
 	struct content *c = S_ISREG(i->type) ? inode_open_content(s, i) : NULL;
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	int err = c ? content_keep(c, path, l, index) : keep_other(s, i, l, index, path, remote);
+	struct way w;
+	way_to(s, i, &w);
+	int err =
+	        c ? content_keep(c, w.path, l, index) : keep_other(s, i, l, index, w.path, remote);
 	struct tree_node node;
 	if (err == 0 && S_ISREG(i->type) && i->nlink > 1)
-		err = tree_materialise(s->store, path, i->ino);
+		err = tree_materialise(s->store, w.path, i->ino);
 	if (err == 0)
-		err = tree_look(s->store, path, &node);
-	pthread_rwlock_unlock(&s->names);
+		err = tree_look(s->store, w.path, &node);
+	way_end(s, &w);
 	if (c)
 		content_unref(c);
 	if (l)
@@ -240,15 +241,15 @@ static int keep_linked(struct server *s, struct inode *i)
 	struct directory *d = parent ? inode_open_directory(s, parent) : NULL;
 	int err = 0;
 	if (d && !directory_has_local(d, name)) {
+		struct way w;
 		err = keep_ancestors(s, i);
-		pthread_rwlock_rdlock(&s->names);
-		if (err == 0 && !i->nameless && i->parent == parent && g_str_equal(i->name, name)) {
-			g_autofree char *path = inode_child_path_locked(parent, name);
-			err = -tree_materialise(s->store, path, i->ino);
+		way_to_child(s, parent, name, i, &w);
+		if (err == 0 && names_has(s, i, parent, name)) {
+			err = -tree_materialise(s->store, w.path, i->ino);
 			if (err == 0)
 				directory_local_add(d, name, i->type);
 		}
-		pthread_rwlock_unlock(&s->names);
+		way_end(s, &w);
 	}
 	inode_put(s, parent);
 	return err;
@@ -306,10 +307,10 @@ int inode_materialise(struct server *s, struct inode *dir, struct inode *i, cons
 	struct directory *d = inode_open_directory(s, dir);
 	if (!i->indexed || directory_has_local(d, name))
 		return 0;
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_child_path_locked(dir, name);
-	int err = -tree_materialise(s->store, path, i->ino);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to_child(s, dir, name, i, &w);
+	int err = -tree_materialise(s->store, w.path, i->ino);
+	way_end(s, &w);
 	if (err == 0)
 		directory_local_add(d, name, i->type);
 	return err;
@@ -317,13 +318,13 @@ int inode_materialise(struct server *s, struct inode *dir, struct inode *i, cons
 
 int inode_open_local(struct server *s, struct inode *i, int flags)
 {
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	int fd = tree_open(s->store, path, flags);
+	struct way w;
+	way_to(s, i, &w);
+	int fd = tree_open(s->store, w.path, flags);
 	/* replaced between its look-up and this: the kernel looks again */
 	if (fd == -ENOENT && i->nameless)
 		fd = -ESTALE;
-	pthread_rwlock_unlock(&s->names);
+	way_end(s, &w);
 	return fd;
 }
 
@@ -331,13 +332,15 @@ int inode_open_local(struct server *s, struct inode *i, int flags)
 static bool refresh_once(struct server *s, struct inode *i, bool last, int *error)
 {
 	struct tree_node node = {0};
+	struct way w;
+	way_to(s, i, &w);
+	int err = tree_look(s->store, w.path, &node);
 	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	int err = tree_look(s->store, path, &node);
 	/* what /unlinked has of it is no name */
 	bool unlinked = i->extra && i->extra->unlinked && !i->indexed && !node.indexed;
-	pthread_rwlock_unlock(&s->names);
 	*error = err && !i->nameless ? -err : 0;
+	pthread_rwlock_unlock(&s->names);
+	way_end(s, &w);
 	if (err)
 		return true;
 	pthread_mutex_lock(&i->lock);
@@ -397,7 +400,7 @@ static void take_held(struct server *s, struct inode *i)
 	struct store_probe probe;
 	if (!refused || clock_now() - refused > REFUSED_NS || !S_ISREG(i->type))
 		return;
-	g_autofree char *path = inode_path(s, i);
+	g_autofree char *path = way_path(s, i);
 	if (store_probe(s->store, path, i->ino, &probe) != 0)
 		return;
 	pthread_mutex_lock(&i->lock);

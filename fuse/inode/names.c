@@ -163,7 +163,7 @@ char *inode_child_path_locked(const struct inode *i, const char *name)
 	return path[0] ? g_strconcat(path, "/", name, NULL) : g_strdup(name);
 }
 
-char *inode_path(struct server *s, const struct inode *i)
+char *inode_path_known(struct server *s, const struct inode *i)
 {
 	pthread_rwlock_rdlock(&s->names);
 	char *path = inode_path_locked(i);

@@ -3,23 +3,23 @@
 
 /* Names of inodes: where they are in memory. A file has one name in the inode itself, and
  * aliases: of a file with 20,000 links each look-up asks whether a name is one of them.
- * Locking: `_locked` wants server.names written. It is held across local calls, on purpose: read
- * from making a path until the call that it is for is done, since a rename in between would have
- * that call find another file, or none; written while a name moves in the store and here, since
- * whoever made a path between the two would miss it. One call of one directory each; a disk that
- * stalls in a rename, link or unlink stalls who needs a name Owns:    what returns an inode returns
- * the parent whose reference is the caller's now: to be put without any lock; NULL: none
+ * Locking: `_locked` wants server.names written, for the moment of the change: it is held across no
+ *          local call. What a path is used for is a way, and what changes names in the store and
+ *          here a move (ways.h)
+ * Owns:    what returns an inode returns the parent whose reference is the caller's now: to be put
+ *          without any lock; NULL: none
  */
 #pragma once
 #include "fuse/inode/inode.h"
 
 struct server;
 
-/* The path in the store: from the root, no leading '/', or /unlinked/N; caller frees. */
-char *inode_path(struct server *s, const struct inode *i);
+/* The path in the store: from the root, no leading '/', or /unlinked/N; caller frees. For messages:
+ * it may be moved in the store already; way_path() is not. */
+char *inode_path_known(struct server *s, const struct inode *i);
 /* In the mount, by one of its names, no leading '/'; "": it has none any more. Caller frees. */
 char *inode_visible_path(struct server *s, const struct inode *i);
-/* With `names` read or written; the path of `name` in a directory. */
+/* With `names` read or written; the second, of `name` in a directory. */
 char *inode_path_locked(const struct inode *i);
 char *inode_child_path_locked(const struct inode *i, const char *name);
 /* Where it comes from; NULL: nothing remote. */

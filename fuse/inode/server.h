@@ -24,6 +24,7 @@ struct server {
 	pthread_mutex_t failing;  /* `failed` */
 	struct refusals *failed;  /* READs that failed just now */
 	pthread_rwlock_t names;   /* inode.h */
+	struct ways *ways;        /* paths in use, and what is moved */
 	pthread_rwlock_t sealing; /* access.h */
 	pthread_mutex_t sealers;  /* access.h */
 	struct handle_table *handles;

@@ -30,13 +30,16 @@ static int localise(struct server *s, struct inode *i, bool durable)
 		i->mixed = true;
 	if (err || !local)
 		return err;
+	struct move m = {.i = i}; /* of nothing, but nobody sees it half born */
+	move_begin(s, &m);
 	pthread_rwlock_wrlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
 	i->born = true;
-	int lost = tree_capability_own(s->store, path);
-	if (lost)
-		g_message("/%s: its file capabilities cannot be kept: %s", path, g_strerror(-lost));
 	pthread_rwlock_unlock(&s->names);
+	int lost = tree_capability_own(s->store, m.from);
+	if (lost)
+		g_message("/%s: its file capabilities cannot be kept: %s", m.from,
+		          g_strerror(-lost));
+	move_end(s, &m);
 	pthread_mutex_lock(&i->lock);
 	i->complete = true;
 	pthread_mutex_unlock(&i->lock);

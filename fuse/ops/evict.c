@@ -115,7 +115,7 @@ static char *origin_of(struct server *s, struct inode *i)
 	struct tree_node node;
 	if (!i->born)
 		return inode_remote(s, i);
-	g_autofree char *path = inode_path(s, i);
+	g_autofree char *path = way_path(s, i);
 	if (tree_look(s->store, path, &node) != 0)
 		return NULL;
 	char *remote = g_steal_pointer(&node.remote);

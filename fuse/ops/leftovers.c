@@ -7,6 +7,7 @@
 #include "fuse/inode/inode_content.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/server.h"
+#include "fuse/inode/ways.h"
 
 struct seen {
 	struct server *server;
@@ -46,7 +47,7 @@ void leftovers_drop(struct server *s, struct inode *dir, struct leaving *out)
 	seen.listing = directory_listing(seen.directory, NULL);
 	if (!seen.listing)
 		return;
-	g_autofree char *path = inode_path(s, dir);
+	g_autofree char *path = way_path(s, dir);
 	out->error = -tree_sweep(s->store, path, &sweeping, &out->bytes);
 	listing_unref(seen.listing);
 	g_clear_pointer(&seen.open, g_hash_table_unref);

@@ -9,6 +9,7 @@
 #include "fuse/inode/local.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/server.h"
+#include "fuse/inode/ways.h"
 
 extern const struct fuse_lowlevel_ops server_ops;
 

@@ -133,10 +133,10 @@ static struct statx_timestamp birth_of(struct server *s, struct inode *i, const 
 {
 	struct statx sx = {0};
 	if (i->local) {
-		pthread_rwlock_rdlock(&s->names);
-		g_autofree char *path = inode_path_locked(i);
-		tree_statx(s->store, path, &sx);
-		pthread_rwlock_unlock(&s->names);
+		struct way w;
+		way_to(s, i, &w);
+		tree_statx(s->store, w.path, &sx);
+		way_end(s, &w);
 	}
 	return sx.stx_mask & STATX_BTIME ? sx.stx_btime : timestamp_of(st->st_mtim);
 }
@@ -184,23 +184,23 @@ static int times_set(struct server *s, struct inode *i, const struct timespec ti
 		content_unref(c);
 		return err;
 	}
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	int err = tree_utimens(s->store, path, times);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to(s, i, &w);
+	int err = tree_utimens(s->store, w.path, times);
+	way_end(s, &w);
 	return err;
 }
 
 static int owner_and_mode_set(struct server *s, struct inode *i, const struct stat *attr,
                               int to_set)
 {
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	int err = tree_own(s->store, path,
+	struct way w;
+	way_to(s, i, &w);
+	int err = tree_own(s->store, w.path,
 	                   to_set & FUSE_SET_ATTR_MODE ? attr->st_mode & 07777 : UINT32_MAX,
 	                   to_set & FUSE_SET_ATTR_UID ? attr->st_uid : UINT32_MAX,
 	                   to_set & FUSE_SET_ATTR_GID ? attr->st_gid : UINT32_MAX);
-	pthread_rwlock_unlock(&s->names);
+	way_end(s, &w);
 	return err;
 }
 

@@ -16,10 +16,10 @@
 static int local_number(struct server *s, struct inode *dir, const char *name, struct stat *st)
 {
 	struct tree_node node;
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_child_path_locked(dir, name);
-	int err = tree_look(s->store, path, &node);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to_child(s, dir, name, NULL, &w);
+	int err = tree_look(s->store, w.path, &node);
+	way_end(s, &w);
 	if (err)
 		return replay_waits_for(-err) ? -err : 0;
 	st->st_ino = numbers_shown(s->numbers, node.st.st_ino);

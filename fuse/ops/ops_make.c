@@ -78,10 +78,10 @@ static struct inode *made(struct server *s, struct inode *dir, const char *name,
 static int name_make(struct server *s, struct inode *dir, const char *name,
                      const struct tree_maker *m)
 {
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_child_path_locked(dir, name);
-	int err = -tree_make(s->store, path, m);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to_child(s, dir, name, NULL, &w);
+	int err = -tree_make(s->store, w.path, m);
+	way_end(s, &w);
 	return err;
 }
 
@@ -118,11 +118,11 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 static int file_make(struct server *s, struct inode *dir, const char *name,
                      const struct tree_maker *m)
 {
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_child_path_locked(dir, name);
-	int fd = replay_is_done() ? tree_open(s->store, path, O_RDWR)
-	                          : tree_make_file(s->store, path, m);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to_child(s, dir, name, NULL, &w);
+	int fd = replay_is_done() ? tree_open(s->store, w.path, O_RDWR)
+	                          : tree_make_file(s->store, w.path, m);
+	way_end(s, &w);
 	return fd;
 }
 
@@ -196,7 +196,7 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 	uint64_t number = 0;
 	int err;
 	struct inode *dir = directory_for(req, parent, NULL, &err), *i = NULL;
-	g_autofree char *path = dir ? inode_path(s, dir) : NULL;
+	g_autofree char *path = dir ? way_path(s, dir) : NULL;
 	int fd = dir ? tree_make_nameless(s->store, path, &m, &number) : -1;
 	struct tree_node node = {0};
 	if (dir && fd < 0)
@@ -230,21 +230,24 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 }
 
 /* Of a file without a name, its number in the store goes with the first one. */
-static int link_locked(struct server *s, struct inode *i, struct inode *dir, const char *name,
-                       struct inode **dropped)
+static int link_both(struct server *s, const struct move *m, struct inode **dropped)
 {
-	g_autofree char *from = inode_path_locked(i), *to = inode_child_path_locked(dir, name);
-	bool nameless = i->nameless;
-	if (nameless && (!i->extra || !i->extra->unlinked))
+	struct inode *i = m->i;
+	pthread_rwlock_rdlock(&s->names);
+	bool nameless = i->nameless, gone = nameless && (!i->extra || !i->extra->unlinked);
+	pthread_rwlock_unlock(&s->names);
+	if (gone)
 		return ENOENT;
-	int err = nameless ? -tree_rename(s->store, from, to, RENAME_NOREPLACE)
-	                   : -tree_link(s->store, from, to);
+	int err = nameless ? -tree_rename(s->store, m->from, m->to, RENAME_NOREPLACE)
+	                   : -tree_link(s->store, m->from, m->to);
 	if (err)
 		return err;
 	inode_count_links(s, i, 1);
+	pthread_rwlock_wrlock(&s->names);
 	if (nameless)
 		i->extra->unlinked = 0;
-	*dropped = names_add_locked(i, dir, name);
+	*dropped = names_add_locked(i, m->newdir, m->newname);
+	pthread_rwlock_unlock(&s->names);
 	return 0;
 }
 
@@ -258,9 +261,10 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 		err = i ? inode_keep(s, i) : ESTALE;
 	if (dir && err == 0 && !replay_is_done()) {
 		inode_ref(s->inodes, dir); /* of the name */
-		pthread_rwlock_wrlock(&s->names);
-		err = link_locked(s, i, dir, newname, &dropped);
-		pthread_rwlock_unlock(&s->names);
+		struct move m = {.i = i, .newdir = dir, .newname = newname};
+		move_begin(s, &m);
+		err = link_both(s, &m, &dropped);
+		move_end(s, &m);
 		inode_changed(i);
 		inode_put(s, err ? dir : dropped);
 	}

@@ -29,10 +29,10 @@ struct inode *child_local(struct server *s, struct inode *dir, const char *name,
                           int *err)
 {
 	struct tree_node node;
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_child_path_locked(dir, name);
-	*err = -tree_look(s->store, path, &node);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to_child(s, dir, name, NULL, &w);
+	*err = -tree_look(s->store, w.path, &node);
+	way_end(s, &w);
 	if (*err)
 		return NULL;
 	struct inode *i = inode_intern_local(s, dir, name, &node, lookup);
@@ -170,10 +170,10 @@ void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
 static void local_readlink(struct server *s, fuse_req_t req, struct inode *i)
 {
 	char target[PATH_MAX];
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	ssize_t n = tree_readlink(s->store, path, target, sizeof(target) - 1);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to(s, i, &w);
+	ssize_t n = tree_readlink(s->store, w.path, target, sizeof(target) - 1);
+	way_end(s, &w);
 	if (n >= 0)
 		target[n] = '\0';
 	if (n < 0)

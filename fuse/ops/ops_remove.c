@@ -42,10 +42,10 @@ int name_hide(struct server *s, struct inode *dir, const char *name)
 	walked_drop(s, dir);
 	/* the name goes from the directory, though not from the local one */
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(dir);
-	tree_utimens(s->store, path, times);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to(s, dir, &w);
+	tree_utimens(s->store, w.path, times);
+	way_end(s, &w);
 	return 0;
 }
 
@@ -64,11 +64,11 @@ static int unlink_try(struct server *s, struct inode *dir, struct inode *i, cons
 	bool local = directory_has_local(inode_open_directory(s, dir), name);
 	if (d.last)
 		inode_unhash(s->inodes, i);
-	pthread_rwlock_wrlock(&s->names);
+	struct move m = {.i = i, .dir = dir, .name = name};
+	move_begin(s, &m);
 	struct inode *dropped = NULL;
-	if (departure_stands_locked(i, &d)) {
-		g_autofree char *path = inode_child_path_locked(dir, name);
-		err = -tree_unlink(s->store, path, d.number);
+	if (departure_stands(s, i, &d)) {
+		err = -tree_unlink(s->store, m.from, d.number);
 		if (!local)
 			err = 0; /* nothing that counts: it went with its name */
 	} else {
@@ -76,9 +76,11 @@ static int unlink_try(struct server *s, struct inode *dir, struct inode *i, cons
 	}
 	if (err == 0) {
 		inode_count_links(s, i, -1);
+		pthread_rwlock_wrlock(&s->names);
 		dropped = departure_done_locked(i, dir, name, &d);
+		pthread_rwlock_unlock(&s->names);
 	}
-	pthread_rwlock_unlock(&s->names);
+	move_end(s, &m);
 	if (err && d.last)
 		inode_rehash(s->inodes, i);
 	departure_end(s, &d);
@@ -109,14 +111,14 @@ static int unlink_name(struct server *s, struct inode *dir, struct inode *i, con
  * marked as gone. */
 static int clears(struct server *s, struct inode *dir, const char *name)
 {
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_child_path_locked(dir, name);
-	int err = -tree_clears(s->store, path);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to_child(s, dir, name, NULL, &w);
+	int err = -tree_clears(s->store, w.path);
 	if (err)
-		g_message("/%s cannot be removed: %s", path,
+		g_message("/%s cannot be removed: %s", w.path,
 		          err == ENOTEMPTY ? "the directory still has local files in the store"
 		                           : g_strerror(err));
+	way_end(s, &w);
 	return err;
 }
 
@@ -133,15 +135,17 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 		return err;
 	inode_unhash(s->inodes, i);
 	struct departure d = {.last = true};
-	pthread_rwlock_wrlock(&s->names);
-	g_autofree char *path = inode_child_path_locked(dir, name);
-	err = -tree_rmdir(s->store, path, i->ino);
+	struct move m = {.i = i, .dir = dir, .name = name};
+	move_begin(s, &m);
+	err = -tree_rmdir(s->store, m.from, i->ino);
 	if (!local)
 		err = 0; /* as in unlink_name() */
 	if (err == 0) {
+		pthread_rwlock_wrlock(&s->names);
 		departure_done_locked(i, dir, name, &d);
+		pthread_rwlock_unlock(&s->names);
 	}
-	pthread_rwlock_unlock(&s->names);
+	move_end(s, &m);
 	departure_end(s, &d);
 	if (err) {
 		inode_rehash(s->inodes, i);

@@ -60,22 +60,23 @@ static int rename_store(struct server *s, const struct renaming *r, const char *
 	return 0;
 }
 
-/* With `names` written. */
-static int rename_locked(struct server *s, struct renaming *r, struct inode **dropped)
+/* In a move: the store, then the names. */
+static int rename_both(struct server *s, struct renaming *r, const struct move *m,
+                       struct inode **dropped)
 {
 	bool replaces = r->over && !(r->flags & RENAME_EXCHANGE);
-	if (replaces && !departure_stands_locked(r->over, &r->departure))
+	if (replaces && !departure_stands(s, r->over, &r->departure))
 		return -EAGAIN;
-	g_autofree char *from = inode_child_path_locked(r->from, r->name);
-	g_autofree char *to = inode_child_path_locked(r->to, r->newname);
-	int err = rename_store(s, r, from, to);
+	int err = rename_store(s, r, m->from, m->to);
 	if (err)
 		return err;
+	pthread_rwlock_wrlock(&s->names);
 	if (replaces)
 		*dropped = departure_done_locked(r->over, r->to, r->newname, &r->departure);
 	else if (r->over)
 		names_move_locked(r->over, r->to, r->newname, r->from, r->name);
 	names_move_locked(r->i, r->from, r->name, r->to, r->newname);
+	pthread_rwlock_unlock(&s->names);
 	return 0;
 }
 
@@ -97,9 +98,10 @@ static int rename_names(struct server *s, struct renaming *r)
 	inode_ref(s->inodes, r->to);
 	if (exchange)
 		inode_ref(s->inodes, r->from);
-	pthread_rwlock_wrlock(&s->names);
-	err = rename_locked(s, r, &dropped);
-	pthread_rwlock_unlock(&s->names);
+	struct move m = {r->i, r->over, r->from, r->to, r->name, r->newname, NULL, NULL};
+	move_begin(s, &m);
+	err = rename_both(s, r, &m, &dropped);
+	move_end(s, &m);
 	if (err && r->departure.last)
 		inode_rehash(s->inodes, r->over);
 	departure_end(s, &r->departure);

@@ -45,11 +45,11 @@ static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const
                         size_t size)
 {
 	g_autofree char *value = g_malloc(MAX(size, 1));
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	ssize_t n = name ? tree_getxattr(s->store, path, name, value, size)
-	                 : tree_listxattr(s->store, path, value, size);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to(s, i, &w);
+	ssize_t n = name ? tree_getxattr(s->store, w.path, name, value, size)
+	                 : tree_listxattr(s->store, w.path, value, size);
+	way_end(s, &w);
 	if (n < 0)
 		replay_fail(req, -n);
 	else if (size == 0)
@@ -122,11 +122,11 @@ static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const
 	if (err == 0)
 		err = inode_keep(s, i);
 	if (err == 0 && !replay_is_done()) {
-		pthread_rwlock_rdlock(&s->names);
-		g_autofree char *path = inode_path_locked(i);
-		err = value ? -tree_setxattr(s->store, path, name, value, size, flags)
-		            : -tree_removexattr(s->store, path, name);
-		pthread_rwlock_unlock(&s->names);
+		struct way w;
+		way_to(s, i, &w);
+		err = value ? -tree_setxattr(s->store, w.path, name, value, size, flags)
+		            : -tree_removexattr(s->store, w.path, name);
+		way_end(s, &w);
 	}
 	if (err == 0)
 		inode_changed(i);

@@ -79,10 +79,10 @@ bool setid_goes(fuse_req_t req, struct inode *i, uint32_t *left)
 
 static int mode_set(struct server *s, struct inode *i, uint32_t mode)
 {
-	pthread_rwlock_rdlock(&s->names);
-	g_autofree char *path = inode_path_locked(i);
-	int err = tree_own(s->store, path, mode & 07777, UINT32_MAX, UINT32_MAX);
-	pthread_rwlock_unlock(&s->names);
+	struct way w;
+	way_to(s, i, &w);
+	int err = tree_own(s->store, w.path, mode & 07777, UINT32_MAX, UINT32_MAX);
+	way_end(s, &w);
 	if (err == 0) {
 		inode_changed(i);
 		err = -inode_refresh(s, i);

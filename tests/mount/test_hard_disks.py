@@ -276,6 +276,55 @@ def test_a_disk_that_stalls(volume, mount, serve, scratch, threads):
     assert all(os.path.exists(m / name / "new") for name in directories)
 
 
+STALLS = {"rename": ["mv", "d/x", "d/y"], "replace": ["mv", "d/x", "d/z"],
+          "directory": ["mv", "-T", "d/sub", "d/moved"], "unlink": ["rm", "d/x"],
+          "link": ["ln", "d/x", "d/y"], "rmdir": ["rmdir", "d/sub"], "mkdir": ["mkdir", "d/new"]}
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("what", STALLS)
+def test_a_name_that_stalls(volume, mount, serve, scratch, what, threads):
+    """One name moves on a disk that stands still: only who needs what is moved waits for it."""
+    for name in ("warm", *(f"many/{n:02}" for n in range(20))):
+        trees.put(scratch / "src" / name, trees.noise(3, 300_000))
+    disk = volume("ext4", 64)
+    m = mount(serve(scratch / "src").url, "-o", f"threads={threads}", store=disk.path / "store")
+    data = read(m / "warm", 0, 300_000)
+    os.makedirs(m / "d" / "sub")
+    for name in ("mine", "many/mine", "d/x", "d/z"):
+        write(m / name, data)
+    os.stat(m / "many" / "00")
+    files = [os.open(m / name, os.O_RDONLY) for name in ("warm", "mine")]
+    disk.freeze()
+    late = threading.Timer(40, disk.thaw)  # should this process wait for it, too
+    late.start()
+    try:
+        stuck = subprocess.Popen(STALLS[what], cwd=m.path)
+        time.sleep(0.5)
+        before = time.monotonic()
+        for f in files:  # one is not open any more after that, perhaps in passthrough
+            os.posix_fadvise(f, 0, 0, os.POSIX_FADV_DONTNEED)
+            assert os.pread(f, 300_000, 0) == data
+            os.close(f)
+        for name in ("warm", "mine", "many/01", "many/mine"):
+            subprocess.run(["stat", "--cached=never", m / name], check=True,
+                           stdout=subprocess.DEVNULL, timeout=20)
+            if name != "many/01":  # which is not here
+                assert read(m / name, 4096, 4096) == data[4096:8192]
+        assert not os.path.exists(m / "none")
+        assert sorted(os.listdir(m / "many")) == [*(f"{n:02}" for n in range(20)), "mine"]
+        assert m.status("mine")["path"] == "mine" and m.status()["mountpoint"]
+        assert time.monotonic() - before < 20
+        assert stuck.poll() is None
+    finally:
+        late.cancel()
+        disk.thaw()
+    assert stuck.wait(30) == 0
+    names = {"rename": "sub y z", "replace": "sub z", "directory": "moved x z", "unlink": "sub z",
+             "link": "sub x y z", "rmdir": "x z", "mkdir": "new sub x z"}[what]
+    assert sorted(os.listdir(m / "d")) == names.split()
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_log_that_stalls(volume, mount, serve, scratch, threads):
     """The disk of the store and the log stands still, and the clock, the network's thread and those

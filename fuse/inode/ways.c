@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/inode/ways.h"
+#include <string.h>
+#include "fuse/inode/names.h"
+#include "fuse/inode/server.h"
+
+struct ways {
+	pthread_mutex_t lock;
+	pthread_cond_t moved;       /* `current` has ended */
+	pthread_cond_t unused;      /* a way has */
+	const struct move *current; /* borrowed; NULL: nothing is moved */
+	GQueue used;                /* of struct way, borrowed */
+	unsigned waiting;           /* moves, for `unused` */
+};
+
+struct ways *ways_new(void)
+{
+	struct ways *w = g_new0(struct ways, 1);
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->moved, NULL);
+	pthread_cond_init(&w->unused, NULL);
+	g_queue_init(&w->used);
+	return w;
+}
+
+void ways_free(struct ways *w)
+{
+	if (!w)
+		return;
+	pthread_cond_destroy(&w->unused);
+	pthread_cond_destroy(&w->moved);
+	pthread_mutex_destroy(&w->lock);
+	g_free(w);
+}
+
+static bool leads_through(const char *path, const char *moved)
+{
+	size_t length = moved ? strlen(moved) : 0;
+	return moved && strncmp(path, moved, length) == 0 &&
+	       (path[length] == '\0' || path[length] == '/');
+}
+
+static bool meet(const struct move *m, const struct way *w)
+{
+	return (w->i && (w->i == m->i || w->i == m->other)) || leads_through(w->path, m->from) ||
+	       leads_through(w->path, m->to);
+}
+
+/* The path is made anew after each wait. `dir` NULL: to `i`. */
+static void begin_locked(struct server *s, const struct inode *dir, const char *name,
+                         const struct inode *i, struct way *w)
+{
+	*w = (struct way){.i = i};
+	for (;;) {
+		pthread_rwlock_rdlock(&s->names);
+		w->path = dir ? inode_child_path_locked(dir, name) : inode_path_locked(i);
+		pthread_rwlock_unlock(&s->names);
+		if (!s->ways->current || !meet(s->ways->current, w))
+			break;
+		g_free(w->path);
+		pthread_cond_wait(&s->ways->moved, &s->ways->lock);
+	}
+	w->link.data = w;
+	g_queue_push_tail_link(&s->ways->used, &w->link);
+}
+
+void way_to(struct server *s, const struct inode *i, struct way *w)
+{
+	pthread_mutex_lock(&s->ways->lock);
+	begin_locked(s, NULL, NULL, i, w);
+	pthread_mutex_unlock(&s->ways->lock);
+}
+
+void way_to_child(struct server *s, const struct inode *dir, const char *name,
+                  const struct inode *i, struct way *w)
+{
+	pthread_mutex_lock(&s->ways->lock);
+	begin_locked(s, dir, name, i, w);
+	pthread_mutex_unlock(&s->ways->lock);
+}
+
+void way_end(struct server *s, struct way *w)
+{
+	pthread_mutex_lock(&s->ways->lock);
+	g_queue_unlink(&s->ways->used, &w->link);
+	if (s->ways->waiting > 0)
+		pthread_cond_broadcast(&s->ways->unused);
+	pthread_mutex_unlock(&s->ways->lock);
+	g_clear_pointer(&w->path, g_free);
+}
+
+char *way_path(struct server *s, const struct inode *i)
+{
+	struct way w;
+	way_to(s, i, &w);
+	char *path = g_strdup(w.path);
+	way_end(s, &w);
+	return path;
+}
+
+static void move_paths(struct server *s, struct move *m)
+{
+	g_free(m->from);
+	g_free(m->to);
+	pthread_rwlock_rdlock(&s->names);
+	m->from = m->dir ? inode_child_path_locked(m->dir, m->name) : inode_path_locked(m->i);
+	m->to = m->newdir ? inode_child_path_locked(m->newdir, m->newname) : NULL;
+	pthread_rwlock_unlock(&s->names);
+}
+
+static bool is_used_locked(const struct ways *w, const struct move *m)
+{
+	for (const GList *l = w->used.head; l; l = l->next)
+		if (meet(m, l->data))
+			return true;
+	return false;
+}
+
+/* false: not yet, but something has ended. */
+static bool move_try_locked(struct server *s, struct move *m)
+{
+	struct ways *w = s->ways;
+	move_paths(s, m);
+	if (w->current) {
+		pthread_cond_wait(&w->moved, &w->lock);
+		return false;
+	}
+	if (is_used_locked(w, m)) {
+		w->waiting++;
+		pthread_cond_wait(&w->unused, &w->lock);
+		w->waiting--;
+		return false;
+	}
+	w->current = m;
+	return true;
+}
+
+void move_begin(struct server *s, struct move *m)
+{
+	pthread_mutex_lock(&s->ways->lock);
+	while (!move_try_locked(s, m))
+		;
+	pthread_mutex_unlock(&s->ways->lock);
+}
+
+void move_end(struct server *s, struct move *m)
+{
+	pthread_mutex_lock(&s->ways->lock);
+	s->ways->current = NULL;
+	pthread_cond_broadcast(&s->ways->moved);
+	pthread_mutex_unlock(&s->ways->lock);
+	g_clear_pointer(&m->from, g_free);
+	g_clear_pointer(&m->to, g_free);
+}

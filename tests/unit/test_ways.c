@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include <glib.h>
+#include "fuse/inode/names.h"
+#include "fuse/inode/server.h"
+#include "fuse/inode/ways.h"
+
+/* A tree: /a/sub/y, /ab/z */
+struct box {
+	struct server s;
+	struct inode root, a, sub, y, ab, z;
+};
+
+static void box_open(struct box *b)
+{
+	*b = (struct box){
+	        .root = {.name = ""},
+	        .a = {.name = "a", .parent = &b->root},
+	        .sub = {.name = "sub", .parent = &b->a},
+	        .y = {.name = "y", .parent = &b->sub},
+	        .ab = {.name = "ab", .parent = &b->root},
+	        .z = {.name = "z", .parent = &b->ab},
+	};
+	pthread_rwlock_init(&b->s.names, NULL);
+	b->s.ways = ways_new();
+}
+
+static void box_close(struct box *b)
+{
+	ways_free(b->s.ways);
+	pthread_rwlock_destroy(&b->s.names);
+}
+
+/* Somebody else, who wants a way to `i`, or to `name` in it, or a move of it to `name` in /ab. */
+struct other {
+	struct box *b;
+	struct inode *i;
+	const char *name;
+	bool moves;
+	struct way w;
+	struct move m;
+	int began; /* atomic */
+	GThread *thread;
+};
+
+static gpointer other_run(gpointer data)
+{
+	struct other *o = data;
+	if (o->moves)
+		move_begin(&o->b->s, &o->m);
+	else if (o->name)
+		way_to_child(&o->b->s, o->i, o->name, NULL, &o->w);
+	else
+		way_to(&o->b->s, o->i, &o->w);
+	g_atomic_int_set(&o->began, 1);
+	return NULL;
+}
+
+static void other_start(struct other *o)
+{
+	o->m = (struct move){
+	        .i = o->i,
+	        .dir = o->i->parent,
+	        .name = o->i->name,
+	        .newdir = &o->b->ab,
+	        .newname = o->name,
+	};
+	o->thread = g_thread_new("other", other_run, o);
+}
+
+static void waits(const struct other *o)
+{
+	g_usleep(30000);
+	g_assert_false(g_atomic_int_get(&o->began));
+}
+
+/* It comes to what it waits for, by that path. */
+static void comes(struct other *o, const char *path)
+{
+	g_thread_join(o->thread);
+	g_assert_cmpstr(o->moves ? o->m.from : o->w.path, ==, path);
+	if (o->moves)
+		move_end(&o->b->s, &o->m);
+	else
+		way_end(&o->b->s, &o->w);
+}
+
+static void passes(struct box *b, struct inode *i, const char *name, const char *path)
+{
+	struct other o = {.b = b, .i = i, .name = name};
+	other_start(&o);
+	comes(&o, path);
+}
+
+/* A directory moves: what is below it waits, and is found where it is then. */
+static void test_move(void)
+{
+	struct box b;
+	box_open(&b);
+	struct move m = {&b.a, NULL, &b.root, &b.ab, "a", "new", NULL, NULL};
+	move_begin(&b.s, &m);
+	g_assert_cmpstr(m.from, ==, "a");
+	g_assert_cmpstr(m.to, ==, "ab/new");
+	struct other below = {.b = &b, .i = &b.y};
+	struct other target = {.b = &b, .i = &b.ab, .name = "new"};
+	struct other mover = {.b = &b, .i = &b.z, .name = "zz", .moves = true};
+	other_start(&below);
+	other_start(&target);
+	other_start(&mover);
+	passes(&b, &b.root, NULL, "");
+	passes(&b, &b.root, "abc", "abc");
+	passes(&b, &b.z, NULL, "ab/z");
+	g_autofree char *known = inode_path_known(&b.s, &b.y);
+	g_assert_cmpstr(known, ==, "a/sub/y");
+	waits(&below);
+	waits(&target);
+	waits(&mover);
+	pthread_rwlock_wrlock(&b.s.names);
+	b.a.parent = &b.ab;
+	b.a.name = "new";
+	pthread_rwlock_unlock(&b.s.names);
+	waits(&below);
+	move_end(&b.s, &m);
+	comes(&below, "ab/new/sub/y");
+	comes(&target, "ab/new");
+	comes(&mover, "ab/z");
+	box_close(&b);
+}
+
+/* What has no name, or another one, waits all the same. */
+static void test_itself(void)
+{
+	struct box b;
+	box_open(&b);
+	struct move m = {.i = &b.y, .other = &b.z, .dir = &b.root, .name = "alias"};
+	move_begin(&b.s, &m);
+	struct other one = {.b = &b, .i = &b.y}, two = {.b = &b, .i = &b.z};
+	other_start(&one);
+	other_start(&two);
+	passes(&b, &b.sub, "y", "a/sub/y");
+	waits(&one);
+	waits(&two);
+	move_end(&b.s, &m);
+	comes(&one, "a/sub/y");
+	comes(&two, "ab/z");
+	box_close(&b);
+}
+
+/* A way that is used keeps back what moves it, which keeps nobody back meanwhile. */
+static void test_way(void)
+{
+	struct box b;
+	box_open(&b);
+	struct way w;
+	way_to(&b.s, &b.y, &w);
+	struct other above = {.b = &b, .i = &b.a, .name = "new", .moves = true};
+	other_start(&above);
+	waits(&above);
+	passes(&b, &b.y, NULL, "a/sub/y");
+	struct move m = {.i = &b.z};
+	move_begin(&b.s, &m);
+	g_assert_cmpstr(m.from, ==, "ab/z");
+	g_assert_null(m.to);
+	move_end(&b.s, &m);
+	waits(&above);
+	way_end(&b.s, &w);
+	comes(&above, "a");
+	box_close(&b);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/ways/move", test_move);
+	g_test_add_func("/ways/itself", test_itself);
+	g_test_add_func("/ways/way", test_way);
+	return g_test_run();
+}
