@@ -82,6 +82,14 @@ static int transfer_file(struct transfer *t, struct store_file **out)
 		err = store_file_create(c->fill->store, path, &origin, &file);
 		if (err)
 			return err;
+		/* kept meanwhile, of no version yet */
+		if (store_file_version(file) == 0 && store_file_chunks_present(file) == 0 &&
+		    store_file_size(file) == origin.size)
+			err = store_file_pin(file, origin.version);
+		if (err) {
+			store_file_close(file);
+			return err;
+		}
 		/* What came to lie there since it was looked for is nothing to write into. */
 		if (store_file_chunks_present(file) > 0 || store_file_size(file) != origin.size ||
 		    store_file_version(file) != origin.version ||

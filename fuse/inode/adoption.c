@@ -13,6 +13,7 @@
 #include "fuse/inode/names.h"
 #include "fuse/inode/notify.h"
 #include "fuse/inode/server.h"
+#include "fuse/inode/twin.h"
 #include "fuse/inode/ways.h"
 
 void content_released(void *user, struct content *c, void *owner)
@@ -280,6 +281,8 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 		uint32_t at;
 		if (known && same_entry(listing_at(before, old), e))
 			continue;
+		if (known && listing_at(before, old)->ino != e->ino)
+			twin_outlived(s, listing_at(before, old)->ino);
 		enum child child = directory_child(d, after, listing_name(after, e), &at);
 		if (child == CHILD_LOCAL)
 			both_changed(s, dir, listing_name(after, e));
@@ -298,6 +301,8 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 	for (uint32_t n = 0; n < listing_count(before); n++) {
 		const char *name = listing_name(before, listing_at(before, n));
 		uint32_t index;
+		if (!listing_find(after, name, &index))
+			twin_outlived(s, listing_at(before, n)->ino);
 		if (!listing_find(after, name, &index) && s->session) {
 			notifier_entry(s->notifier, id, name);
 			names_changed = true;

@@ -7,6 +7,7 @@
 #include "fuse/inode/local.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/server.h"
+#include "fuse/inode/twin.h"
 #include "fuse/inode/ways.h"
 
 /* Nobody tells who has a fifo open, or the descriptor of a symlink; it is not worth a local object
@@ -14,7 +15,7 @@
 static bool in_use(const struct inode *i)
 {
 	if (S_ISREG(i->type))
-		return i->handles > 0 || i->opening > 0;
+		return i->handles > 0 || i->opening > 0 || (i->extra && i->extra->is_twin);
 	return !S_ISDIR(i->type) && (i->local || !S_ISLNK(i->type));
 }
 
@@ -24,9 +25,11 @@ static bool has_unknown(const struct inode *i, const struct departure *d)
 	return !d->last && !i->indexed && !names_has_aliases(i);
 }
 
-int departure_prepare(struct server *s, struct inode *i, bool replaced, struct departure *out)
+int departure_prepare(struct server *s, struct inode *i, struct inode *dir, const char *name,
+                      bool replaced, struct departure *out)
 {
 	struct departure d = {0};
+	bool twins = S_ISREG(i->type) && twin_is_wanted(s, i, dir, name);
 	int err = S_ISREG(i->type) && !i->local && i->nlink > 1 ? inode_keep(s, i) : 0;
 	if (err)
 		return err;
@@ -35,9 +38,12 @@ int departure_prepare(struct server *s, struct inode *i, bool replaced, struct d
 	d.last = i->local ? i->nlink <= 1 : !aliases;
 	bool unknown = has_unknown(i, &d);
 	pthread_rwlock_unlock(&s->names);
-	if (unknown || (d.last && (in_use(i) || (replaced && i->local && S_ISREG(i->type))))) {
+	if (unknown ||
+	    (d.last && (twins || in_use(i) || (replaced && i->local && S_ISREG(i->type))))) {
 		d.number = tree_number(s->store);
 		err = inode_keep(s, i);
+		if (err == 0 && twins)
+			twin_take(s, i, dir, name, 0);
 	}
 	if (err == 0)
 		*out = d;

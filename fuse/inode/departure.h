@@ -25,7 +25,8 @@ struct departure {
 };
 
 /* Before `i`, which has just been looked at, loses a name. `replaced`: by a rename. */
-int departure_prepare(struct server *s, struct inode *i, bool replaced, struct departure *out);
+int departure_prepare(struct server *s, struct inode *i, struct inode *dir, const char *name,
+                      bool replaced, struct departure *out);
 /* Once the move has begun. false: to be prepared anew. */
 bool departure_stands(struct server *s, const struct inode *i, const struct departure *d);
 /* The name has gone from the store. As names_remove_locked(); takes the number over, if that is

@@ -34,6 +34,10 @@ struct inode_extra {
 	GHashTable *aliases; /* set of struct alias, owned; NULL: there never was one */
 	char *remote;        /* owned; the remote path, where the name does not tell it */
 	uint64_t unlinked;   /* its number in the store once it has no name; 0: none */
+	struct inode *twin;  /* a reference; it has the names and the file (twin.h); NULL: none.
+	                      * Written under the table's lock and `names` */
+	GPtrArray *twins;    /* whose twin this is (borrowed); under the table's lock */
+	_Atomic bool is_twin, has_twin; /* there are such; it has one */
 	/* Of one whose local object counts: */
 	int64_t atime_ns, ctime_ns;
 	/* ctime_ns is of the last change made here: of an object that still follows the remote,

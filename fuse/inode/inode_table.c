@@ -6,22 +6,13 @@
 #include <sys/stat.h>
 #include "fetch/store/tree/tree.h"
 #include "fuse/inode/backing.h"
+#include "fuse/inode/inode_table_private.h"
 #include "fuse/inode/ledger.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/numbers.h"
 #include "fuse/inode/server.h"
 #include "fuse/inode/unlinked.h"
 #include "fuse/inode/ways.h"
-
-struct inode_table {
-	pthread_mutex_t lock;
-	GHashTable *by_ino; /* set of struct inode (borrowed), by ino */
-	GPtrArray *slots;   /* index → struct inode (borrowed), NULL = free */
-	GArray *free_slots; /* of uint32_t */
-	struct ledger ledger;
-	struct numbers *numbers;
-	uint64_t count;
-};
 
 static guint inode_hash(gconstpointer p)
 {
@@ -44,6 +35,7 @@ struct inode_table *inode_table_new(struct numbers *numbers)
 	}
 	pthread_mutex_init(&t->lock, NULL);
 	t->by_ino = g_hash_table_new(inode_hash, inode_equal);
+	t->outlived = g_hash_table_new(NULL, NULL);
 	t->slots = g_ptr_array_new();
 	t->free_slots = g_array_new(FALSE, FALSE, sizeof(uint32_t));
 	return t;
@@ -97,7 +89,7 @@ struct inode *inode_parent(struct server *s, const struct inode *i, char **name)
 	return parent;
 }
 
-static struct inode *find_locked(struct inode_table *t, uint64_t ino)
+struct inode *inode_find_locked(struct inode_table *t, uint64_t ino)
 {
 	struct inode key = {.ino = ino};
 	return g_hash_table_lookup(t->by_ino, &key);
@@ -106,7 +98,7 @@ static struct inode *find_locked(struct inode_table *t, uint64_t ino)
 struct inode *inode_find(struct inode_table *t, uint64_t ino)
 {
 	pthread_mutex_lock(&t->lock);
-	struct inode *i = find_locked(t, ino);
+	struct inode *i = inode_find_locked(t, ino);
 	if (i)
 		i->refs++;
 	pthread_mutex_unlock(&t->lock);
@@ -205,7 +197,7 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 	uint64_t ino = e->ino;
 	pthread_mutex_lock(&t->lock);
 	struct inode *i;
-	while ((i = find_locked(t, ino))) {
+	while ((i = inode_find_locked(t, ino))) {
 		/* without a name, but found: others of it were not looked up yet */
 		bool same_name = names_has(s, i, parent, name) || names_none(s, i);
 		if (i->type != (e->mode & S_IFMT)) {
@@ -241,6 +233,18 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 
 static void release_locked(struct server *s, struct inode *i, GArray **unlinked);
 
+/* Its twin stays until nothing is left of those that it is the twin of. */
+static void twin_release_locked(struct server *s, struct inode *i, GArray **unlinked)
+{
+	struct inode *owner = i->extra ? i->extra->twin : NULL;
+	if (!owner)
+		return;
+	g_ptr_array_remove_fast(owner->extra->twins, i);
+	owner->extra->is_twin = owner->extra->twins->len > 0;
+	owner->refs--;
+	release_locked(s, owner, unlinked);
+}
+
 static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **unlinked)
 {
 	if (!x)
@@ -255,6 +259,7 @@ static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **
 		release_locked(s, a->parent, unlinked);
 	}
 	g_clear_pointer(&x->aliases, g_hash_table_unref);
+	g_clear_pointer(&x->twins, g_ptr_array_unref);
 	g_free(x->remote);
 	g_free(x);
 }
@@ -267,6 +272,7 @@ static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
 		struct inode *parent = i->parent;
 		if (i->hashed)
 			g_hash_table_remove(t->by_ino, i);
+		g_hash_table_remove(t->outlived, i);
 		t->slots->pdata[i->index] = NULL;
 		t->ledger.entries[i->index].generation++;
 		t->count--;
@@ -278,6 +284,7 @@ static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
 		if (S_ISDIR(i->type) && i->directory)
 			directory_unref(i->directory);
 		unlinked_collect(i, i->nlink == 0 ? i->ino : 0, unlinked);
+		twin_release_locked(s, i, unlinked);
 		extra_free_locked(s, i->extra, unlinked);
 		pthread_mutex_destroy(&i->lock);
 		g_free(i->name);
@@ -329,7 +336,7 @@ void inode_unhash(struct inode_table *t, struct inode *i)
 void inode_rehash(struct inode_table *t, struct inode *i)
 {
 	pthread_mutex_lock(&t->lock);
-	if (!i->hashed && !find_locked(t, i->ino))
+	if (!i->hashed && !inode_find_locked(t, i->ino))
 		i->hashed = g_hash_table_add(t->by_ino, i);
 	pthread_mutex_unlock(&t->lock);
 }
@@ -357,6 +364,7 @@ void inode_table_free(struct inode_table *t, struct server *s)
 	unlinked_remove(s, unlinked);
 	ledger_close(&t->ledger);
 	g_hash_table_unref(t->by_ino);
+	g_hash_table_unref(t->outlived);
 	g_ptr_array_unref(t->slots);
 	g_array_unref(t->free_slots);
 	pthread_mutex_destroy(&t->lock);

@@ -15,6 +15,7 @@
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/server.h"
+#include "fuse/inode/twin.h"
 #include "fuse/inode/ways.h"
 
 #define LOOKS 8 /* at what is changed all the while */
@@ -133,8 +134,9 @@ static void keep_name(struct server *s, struct inode *i)
 			return;
 		struct directory *d = inode_open_directory(s, parent);
 		pthread_rwlock_rdlock(&s->names);
-		there = i->nameless || i->parent == parent;
-		if (there && !i->nameless)
+		bool own = !i->nameless && names_owner_locked(i) == i;
+		there = !own || i->parent == parent;
+		if (there && own)
 			directory_local_add(d, i->name, i->type);
 		pthread_rwlock_unlock(&s->names);
 		inode_put(s, parent);
@@ -160,6 +162,8 @@ static int keep(struct server *s, struct inode *i)
 	uint32_t index = 0;
 	struct listing *l = inode_listed(s, i, &index);
 	struct content *c = S_ISREG(i->type) ? inode_open_content(s, i) : NULL;
+	g_autofree char *name = NULL;
+	struct inode *dir = inode_parent(s, i, &name);
 	struct way w;
 	way_to(s, i, &w);
 	int err =
@@ -170,18 +174,24 @@ static int keep(struct server *s, struct inode *i)
 	if (err == 0)
 		err = tree_look(s->store, w.path, &node);
 	way_end(s, &w);
+	uint64_t listed = l ? listing_at(l, index)->ino : 0;
 	if (c)
 		content_unref(c);
 	if (l)
 		listing_unref(l);
-	if (err)
-		return -err;
-	if (!S_ISDIR(i->type) && !S_ISREG(i->type))
-		node.st.st_ino = i->ino;
-	inode_take(s, i, &node);
-	tree_node_clear(&node);
-	keep_name(s, i);
-	return 0;
+	if (err == 0) {
+		if (!S_ISDIR(i->type) && !S_ISREG(i->type))
+			node.st.st_ino = i->ino;
+		inode_take(s, i, &node);
+		if (S_ISREG(i->type) && node.st.st_ino == i->ino)
+			twin_take(s, i, dir, name, listed);
+		else if (S_ISREG(i->type) && !i->indexed)
+			twin_follow(s, i, node.st.st_ino); /* it was kept before, as another's */
+		tree_node_clear(&node);
+		keep_name(s, i);
+	}
+	inode_put(s, dir);
+	return -err;
 }
 
 static void changed_locked(struct inode *i)
@@ -337,8 +347,9 @@ static bool refresh_once(struct server *s, struct inode *i, bool last, int *erro
 	int err = tree_look(s->store, w.path, &node);
 	pthread_rwlock_rdlock(&s->names);
 	/* what /unlinked has of it is no name */
-	bool unlinked = i->extra && i->extra->unlinked && !i->indexed && !node.indexed;
-	*error = err && !i->nameless ? -err : 0;
+	const struct inode *o = names_owner_locked(i);
+	bool unlinked = o->extra && o->extra->unlinked && !o->indexed && !node.indexed;
+	*error = err && !o->nameless ? -err : 0;
 	pthread_rwlock_unlock(&s->names);
 	way_end(s, &w);
 	if (err)

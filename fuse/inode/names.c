@@ -135,6 +135,13 @@ bool names_move_locked(struct inode *i, struct inode *from, const char *name, st
 	return true;
 }
 
+const struct inode *names_owner_locked(const struct inode *i)
+{
+	while (i->extra && i->extra->twin)
+		i = i->extra->twin;
+	return i;
+}
+
 static void path_append_locked(GString *path, const struct inode *i)
 {
 	if (!i->parent)
@@ -148,6 +155,7 @@ static void path_append_locked(GString *path, const struct inode *i)
 char *inode_path_locked(const struct inode *i)
 {
 	GString *path = g_string_sized_new(64);
+	i = names_owner_locked(i);
 	if (i->indexed)
 		g_string_printf(path, "/links/%02x/%016" PRIx64, (unsigned)(i->ino & 0xff), i->ino);
 	else if (i->nameless)
@@ -175,6 +183,7 @@ char *inode_visible_path(struct server *s, const struct inode *i)
 {
 	GString *path = g_string_sized_new(64);
 	pthread_rwlock_rdlock(&s->names);
+	i = names_owner_locked(i);
 	if (!i->nameless)
 		path_append_locked(path, i);
 	pthread_rwlock_unlock(&s->names);

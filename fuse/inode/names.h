@@ -26,6 +26,8 @@ char *inode_child_path_locked(const struct inode *i, const char *name);
 char *inode_remote(struct server *s, const struct inode *i);
 
 struct inode_extra *inode_extra_locked(struct inode *i);
+/* What has the names and the object of `i`: itself, or its twin. With `names` read or written. */
+const struct inode *names_owner_locked(const struct inode *i);
 bool names_has(struct server *s, const struct inode *i, const struct inode *parent,
                const char *name);
 bool names_has_aliases(const struct inode *i); /* with server.names read or written */

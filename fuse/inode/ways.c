@@ -56,6 +56,8 @@ static void begin_locked(struct server *s, const struct inode *dir, const char *
 	for (;;) {
 		pthread_rwlock_rdlock(&s->names);
 		w->path = dir ? inode_child_path_locked(dir, name) : inode_path_locked(i);
+		if (!dir)
+			w->i = names_owner_locked(i);
 		pthread_rwlock_unlock(&s->names);
 		if (!s->ways->current || !meet(s->ways->current, w))
 			break;

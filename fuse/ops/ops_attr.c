@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 #include "fetch/base/nanoseconds.h"
 #include "fuse/inode/access.h"
+#include "fuse/inode/twin.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
 #include "fuse/ops/setid.h"
@@ -284,6 +285,7 @@ static void truncate_then(struct parked *p, int fd)
 		return;
 	}
 	inode_cut(p->inode, set->attr.st_size);
+	twin_changed(p->server, p->inode);
 	setattr_end(p->req, p->inode, &set->attr, set->to_set);
 }
 

@@ -16,6 +16,7 @@
 #include "fuse/inode/iomode.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/notify.h"
+#include "fuse/inode/twin.h"
 #include "fuse/inode/walked.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/replay.h"
@@ -55,6 +56,7 @@ static struct tree_maker maker(fuse_req_t req, uint32_t mode, dev_t rdev, const 
 static struct inode *made(struct server *s, struct inode *dir, const char *name, uint32_t type,
                           int *err)
 {
+	twin_unname(s, dir, name);
 	directory_local_add(inode_open_directory(s, dir), name, type);
 	walked_drop(s, dir);
 	inode_changed(dir);

@@ -53,7 +53,7 @@ int name_hide(struct server *s, struct inode *dir, const char *name)
 static int unlink_try(struct server *s, struct inode *dir, struct inode *i, const char *name)
 {
 	struct departure d;
-	int err = departure_prepare(s, i, false, &d);
+	int err = departure_prepare(s, i, dir, name, false, &d);
 	if (err)
 		return err;
 	err = name_hide(s, dir, name); /* what lives on has its object by now */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include "fuse/inode/departure.h"
 #include "fuse/inode/names.h"
+#include "fuse/inode/twin.h"
 #include "fuse/inode/walked.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
@@ -88,7 +89,7 @@ static int rename_names(struct server *s, struct renaming *r)
 	bool exchange = r->flags & RENAME_EXCHANGE, replaces = r->over && !exchange;
 	r->departure = (struct departure){0};
 	int err = replaces && S_ISDIR(r->over->type) ? 0
-	          : replaces ? departure_prepare(s, r->over, true, &r->departure)
+	          : replaces ? departure_prepare(s, r->over, r->to, r->newname, true, &r->departure)
 	                     : 0;
 	if (err)
 		return err;
@@ -131,6 +132,8 @@ static int rename_run(struct server *s, struct renaming *r)
 		directory_local_add(from, r->name, S_IFCHR);
 	else
 		directory_local_remove(from, r->name);
+	if (!exchange)
+		twin_unname(s, r->to, r->newname);
 	/* a name of another type is another name */
 	directory_local_add(to, r->newname, r->i->type);
 	walked_drop(s, r->from);

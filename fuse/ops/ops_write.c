@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "fuse/inode/access.h"
 #include "fuse/inode/handle.h"
+#include "fuse/inode/twin.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
 #include "fuse/ops/setid.h"
@@ -76,6 +77,7 @@ static void write_answer(struct parked *p, int64_t n)
 		return;
 	}
 	inode_grown(p->inode, w->offset + n);
+	twin_changed(p->server, p->inode);
 	fuse_reply_write(p->req, n);
 }
 
@@ -144,8 +146,10 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	to.buf[0].fd = fd;
 	to.buf[0].pos = offset;
 	ssize_t n = err ? -err : fuse_buf_copy(&to, data, 0);
-	if (n > 0)
+	if (n > 0) {
 		inode_grown(i, offset + n);
+		twin_changed(s, i);
+	}
 	access_end(s);
 	handle_local_done(s, h);
 	if (err || allowed < fuse_buf_size(data))
@@ -174,6 +178,7 @@ static void fallocate_answer(struct parked *p, int64_t n)
 	if (n >= 0 && !(w->mode & FALLOC_FL_KEEP_SIZE))
 		inode_grown(p->inode, w->offset + w->length);
 	inode_changed(p->inode);
+	twin_changed(p->server, p->inode);
 	fuse_reply_err(p->req, n < 0 ? -n : 0);
 }
 
@@ -291,6 +296,7 @@ static void copy_then(struct parked *p, int fd)
 		return;
 	}
 	inode_grown(p->inode, out);
+	twin_changed(p->server, p->inode);
 	fuse_reply_write(p->req, n);
 }
 

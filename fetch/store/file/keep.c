@@ -70,9 +70,12 @@ int store_file_keep(struct store_file *f, const char *path, const struct store_k
 	int err = epoch_begin(&f->store->epoch);
 
 	pthread_mutex_lock(&f->lock);
-	if (err == 0 && !(f->record.flags & RECORD_KEPT))
+	bool kept = f->record.flags & RECORD_KEPT;
+	if (err == 0 && !kept)
 		err = file_keep_locked(f, path, k);
-	else if (err == 0)
+	else if (err == 0 && k->nlink < 2) /* kept as another inode's, its name may have gone */
+		err = file_has_name(f, path);
+	if (err == 0 && kept)
 		err = origin_again(f->store, f->record.id, f->link_ino, k->remote);
 	pthread_mutex_unlock(&f->lock);
 	return err;

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* What inode_table.c shares with twin.c. */
+#pragma once
+#include <glib.h>
+#include "fuse/inode/inode_table.h"
+#include "fuse/inode/ledger.h"
+
+struct inode_table {
+	pthread_mutex_t lock;
+	GHashTable *by_ino;   /* set of struct inode (borrowed), by ino */
+	GPtrArray *slots;     /* index → struct inode (borrowed), NULL = free */
+	GArray *free_slots;   /* of uint32_t */
+	GHashTable *outlived; /* set of struct inode (borrowed): twin_outlived() */
+	struct ledger ledger;
+	struct numbers *numbers;
+	uint64_t count;
+};
+
+/* With the table's lock; no reference. */
+struct inode *inode_find_locked(struct inode_table *t, uint64_t ino);

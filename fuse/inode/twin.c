@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/inode/twin.h"
+#include <string.h>
+#include <sys/stat.h>
+#include "fuse/inode/inode_table_private.h"
+#include "fuse/inode/names.h"
+#include "fuse/inode/notify.h"
+#include "fuse/inode/server.h"
+
+void twin_outlived(struct server *s, uint64_t ino)
+{
+	struct inode_table *t = s->inodes;
+	pthread_mutex_lock(&t->lock);
+	struct inode *i = inode_find_locked(t, ino);
+	if (i && S_ISREG(i->type))
+		g_hash_table_add(t->outlived, i);
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* With `names` read or written. What has several names is found by its number. */
+static bool has_name_locked(const struct inode *i, const struct inode *dir, const char *name)
+{
+	return S_ISREG(i->type) && !i->local && !i->nameless && !i->indexed && i->nlink <= 1 &&
+	       !names_has_aliases(i) && names_owner_locked(i) == i && i->parent == dir &&
+	       strcmp(i->name, name) == 0;
+}
+
+bool twin_is_wanted(struct server *s, const struct inode *i, const struct inode *dir,
+                    const char *name)
+{
+	struct inode_table *t = s->inodes;
+	GHashTableIter iter;
+	gpointer next;
+	bool wanted = false;
+	pthread_mutex_lock(&t->lock);
+	pthread_rwlock_rdlock(&s->names);
+	g_hash_table_iter_init(&iter, t->outlived);
+	while (!wanted && g_hash_table_iter_next(&iter, &next, NULL))
+		wanted = next != i && has_name_locked(next, dir, name);
+	pthread_rwlock_unlock(&s->names);
+	pthread_mutex_unlock(&t->lock);
+	return wanted;
+}
+
+/* Its number may be another file's by now. */
+static void unhash_locked(struct inode_table *t, struct inode *i)
+{
+	if (i->hashed)
+		g_hash_table_remove(t->by_ino, i);
+	i->hashed = false;
+}
+
+static void set_locked(struct inode_table *t, struct inode *i, struct inode *twin)
+{
+	unhash_locked(t, i);
+	struct inode_extra *x = inode_extra_locked(i), *y = inode_extra_locked(twin);
+	x->twin = twin;
+	x->has_twin = true;
+	twin->refs++;
+	if (!y->twins)
+		y->twins = g_ptr_array_new();
+	g_ptr_array_add(y->twins, i);
+	y->is_twin = true;
+}
+
+static void part_locked(struct inode_table *t, struct inode *i, struct inode *twin)
+{
+	if (twin) {
+		set_locked(t, i, twin);
+	} else {
+		unhash_locked(t, i);
+		i->nameless = true;
+	}
+}
+
+/* `twin`: NULL: they have none. */
+static void part(struct server *s, struct inode *twin, const struct inode *dir, const char *name,
+                 uint64_t listed)
+{
+	struct inode_table *t = s->inodes;
+	GHashTableIter iter;
+	gpointer next;
+	pthread_mutex_lock(&t->lock);
+	struct inode *i = listed ? inode_find_locked(t, listed) : NULL;
+	bool any = i || g_hash_table_size(t->outlived) > 0;
+	if (any)
+		pthread_rwlock_wrlock(&s->names);
+	if (i && i != twin && has_name_locked(i, dir, name))
+		part_locked(t, i, twin);
+	g_hash_table_iter_init(&iter, t->outlived);
+	while (any && g_hash_table_iter_next(&iter, &next, NULL))
+		if (next != twin && has_name_locked(next, dir, name))
+			part_locked(t, next, twin);
+	if (any)
+		pthread_rwlock_unlock(&s->names);
+	pthread_mutex_unlock(&t->lock);
+}
+
+void twin_take(struct server *s, struct inode *i, const struct inode *dir, const char *name,
+               uint64_t listed)
+{
+	part(s, i, dir, name, listed == i->ino ? 0 : listed);
+}
+
+void twin_unname(struct server *s, const struct inode *dir, const char *name)
+{
+	part(s, NULL, dir, name, 0);
+}
+
+void twin_follow(struct server *s, struct inode *i, uint64_t owner)
+{
+	struct inode_table *t = s->inodes;
+	pthread_mutex_lock(&t->lock);
+	struct inode *twin = inode_find_locked(t, owner);
+	pthread_rwlock_wrlock(&s->names);
+	if (twin && S_ISREG(twin->type) && names_owner_locked(i) == i &&
+	    names_owner_locked(twin) != i)
+		set_locked(t, i, twin);
+	pthread_rwlock_unlock(&s->names);
+	pthread_mutex_unlock(&t->lock);
+}
+
+static void id_add(GArray *ids, const struct inode *i, const struct inode *but)
+{
+	uint64_t id = inode_id(i);
+	if (i != but)
+		g_array_append_val(ids, id);
+}
+
+void twin_changed(struct server *s, struct inode *i)
+{
+	const struct inode_extra *x = i->extra;
+	if (!x || (!x->has_twin && !x->is_twin))
+		return;
+	g_autoptr(GArray) ids = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	pthread_mutex_lock(&s->inodes->lock);
+	const struct inode *twin = x->twin ? x->twin : i;
+	const GPtrArray *twins = twin->extra->twins;
+	id_add(ids, twin, i);
+	for (guint n = 0; twins && n < twins->len; n++)
+		id_add(ids, twins->pdata[n], i);
+	pthread_mutex_unlock(&s->inodes->lock);
+	for (guint n = 0; n < ids->len; n++)
+		notifier_inode(s->notifier, g_array_index(ids, uint64_t, n), true);
+}
