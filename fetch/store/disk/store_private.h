@@ -43,8 +43,8 @@ struct store {
 	int links;        /* state/links exists */
 	int reserved;     /* reserve.c has room */
 	int no_tmpfile;   /* the file system has no O_TMPFILE */
-	int link_by_proc; /* linkat() takes no descriptor from us */
+	int link_by_proc; /* linkat() by descriptor is not permitted */
 };
 
-/* A number nobody else has, > 0: ids, temporary names. */
+/* A unique number, > 0: ids, temporary names. */
 uint64_t store_number(struct store *s);

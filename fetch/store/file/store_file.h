@@ -19,11 +19,11 @@ int store_file_open(struct store *s, const char *path, uint64_t ino, struct stor
 int store_file_create(struct store *s, const char *path, const struct store_origin *origin,
                       struct store_file **out);
 void store_file_close(struct store_file *f);
-/* Nothing present: removes the local file, so that a new version can take the name. Closes
- * `f`, whatever comes. */
+/* For a file without present chunks: removes it, so that a new version can take the name. Always
+ * closes `f`. */
 int store_file_discard(struct store *s, const char *path, struct store_file *f);
 
-int store_file_fd(const struct store_file *f); /* borrowed; O_RDWR, or O_RDONLY if opened whole */
+int store_file_fd(const struct store_file *f); /* borrowed; O_RDWR, or O_RDONLY if complete */
 uint64_t store_file_size(const struct store_file *f);
 uint64_t store_file_version(const struct store_file *f);
 unsigned store_file_chunk_shift(const struct store_file *f);
@@ -32,11 +32,11 @@ uint64_t store_file_chunks_present(const struct store_file *f); /* trusted ones 
 uint64_t store_file_chunks_between(const struct store_file *f, uint64_t from, uint64_t to);
 uint64_t store_file_doubts(const struct store_file *f); /* number of doubtful chunks */
 bool store_file_complete(const struct store_file *f);   /* all, trusted */
-/* It has a name in the store; else it is forgotten when it is closed. */
+/* The file has a name in the store; else it is lost when it is closed. */
 bool store_file_lasts(const struct store_file *f);
 
-/* Makes it count, whatever the listing says of its name: it stays at `path` and follows the
- * remote one. -EEXIST: `path` is something else's. */
+/* Makes the file take precedence over the listing: it stays at `path` and follows the remote
+ * file. -EEXIST: another object has `path`. */
 int store_file_keep(struct store_file *f, const char *path, const struct store_kept *k);
 /* A file that was kept before anything of it was fetched follows no version yet (0). */
 int store_file_pin(struct store_file *f, uint64_t version);
@@ -48,32 +48,32 @@ int store_file_localise(struct store_file *f, bool durable);
 /* As futimens(2), for a kept file. */
 int store_file_utimens(struct store_file *f, const struct timespec times[2]);
 bool store_file_kept(struct store_file *f);
-/* Nothing remote is left of it. */
+/* Fully local: no chunk comes from the remote any more. */
 bool store_file_local(struct store_file *f);
-/* Not all of it is, or need be, the remote's. */
+/* The file's data differs, or may differ, from the remote's. */
 bool store_file_changed(struct store_file *f);
 
-/* Of a file that is kept: what is to be fetched before [offset, +length) can be written, one
- * chunk at a time; false: nothing. */
+/* For a kept file: a chunk that must be fetched before [offset, +length) can be written; false:
+ * none. */
 bool store_file_lacks(struct store_file *f, uint64_t offset, uint64_t length, uint64_t *from,
                       uint64_t *count);
-/* Does what is done to the bytes [offset, +length): how many it did, or -errno. */
+/* Changes the bytes [offset, +length): how many it changed, or -errno. */
 typedef int64_t (*store_change)(int fd, void *user);
-/* Calls `change`, such that what it changes is ours from then on, and is never taken for the
- * remote's; its result. -EAGAIN: store_file_lacks() something, or it is whole: then
- * store_file_localise() comes first. Blocks on the disk. */
+/* Calls `change` and returns its result; the changed bytes are local from then on, never taken for
+ * remote data. -EAGAIN: store_file_lacks() a chunk, or the file is complete: then
+ * store_file_localise() must come first. Blocks on the disk. */
 int64_t store_file_change(struct store_file *f, uint64_t offset, uint64_t length,
                           store_change change, void *user);
-/* What is cut off never comes back. -EAGAIN: it has but one chunk, or is whole. */
+/* Remote data that is cut off never returns. -EAGAIN: the file has one chunk, or is complete. */
 int store_file_truncate(struct store_file *f, uint64_t size);
-/* What was written here is on the disk, and stays ours. Blocks. */
+/* Makes local writes durable. Blocks. */
 int store_file_sync(struct store_file *f, bool datasync);
-/* Gives back what can be fetched again: *freed bytes. Nobody reads it meanwhile: who opens it waits
- * for the end of this. -EBUSY: others have it open. */
+/* Drops cached data: *freed bytes. The file must have no readers; opens block until it is done.
+ * -EBUSY: it is open elsewhere. */
 int store_file_evict(struct store_file *f, uint64_t *freed);
 
-/* For who places remote bytes [offset, +length) itself: the descriptor, until
- * store_file_give_back() by the same thread; -1: some of it was written here. */
+/* Lends the descriptor to a source that writes remote bytes [offset, +length) itself, until
+ * store_file_give_back() by the same thread; -1: the range has local data. */
 int store_file_lend(struct store_file *f, uint64_t offset, uint64_t length);
 void store_file_give_back(struct store_file *f);
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Which chunks of a file are here: in memory, pure state.
+/* The presence map of a file: in memory, pure state.
  *
  *      doubtful ──▶ absent ◀──▶ present
  *          └───────────────────────┘
- *      local: written here; present from then on
+ *      local: written locally; present from then on
  *
- * Size:    a source may say that a file has 2^28 chunks: what is not here takes no time, and no
- *          memory that is touched
+ * Size:    a source may announce a file of 2^28 chunks: absent chunks cost no time and no touched
+ *          memory
  * Locking: readers take none. Bits are set with release after what they stand for was
  *          written, and read with acquire. Writers are on different chunks; `locals` and
  *          what makes a chunk absent again are under a lock of the caller's
@@ -39,12 +39,12 @@ bool map_is_present(const struct map *m, uint64_t first, uint64_t last);
 bool map_is_doubtful(const struct map *m, uint64_t chunk);
 bool map_is_full(const struct map *m);
 
-/* Whatever the bits say from here on. */
+/* Full from here on, regardless of the bits. */
 void map_set_full(struct map *m);
 void map_set_present(struct map *m, uint64_t chunk);
-/* Of a doubtful one. */
+/* For a doubtful chunk. */
 void map_set_absent(struct map *m, uint64_t chunk);
-/* Of one that is present, after map_spread(). */
+/* For a present chunk, after map_spread(). */
 void map_unset_present(struct map *m, uint64_t chunk);
 /* Gives a map that is full the bits that map_fill() spared. -ENOMEM. */
 int map_spread(struct map *m);
@@ -52,7 +52,7 @@ int map_spread(struct map *m);
 int map_prepare_locals(struct map *m);
 void map_set_local(struct map *m, uint64_t chunk);
 bool map_is_local(const struct map *m, uint64_t chunk);
-/* From `chunk` on all are, and present. Nobody else changes the map meanwhile. */
+/* From `chunk` on all chunks are local, and present. The caller excludes other writers. */
 void map_own_from(struct map *m, uint64_t chunk);
 /* How many of [from, to) are present. */
 uint64_t map_count_present(const struct map *m, uint64_t from, uint64_t to);

@@ -12,18 +12,18 @@
 #include "fetch/store/object/record.h"
 
 int mapfile_create(int state, const struct record *r); /* a descriptor */
-/* -ESTALE: none there, or not bound to the record. */
+/* -ESTALE: missing, or not bound to the record. */
 int mapfile_open(int state, const struct record *r);
-/* After the machine failed: it was made, and never came to the disk. So nothing that it said was
- * to last. */
+/* After a machine crash: the map was created, but never reached the disk. Its content was not
+ * durable either. */
 bool mapfile_is_lost(int state, const struct record *r);
-/* Adds what is recorded as local or present (with `doubt`: as doubtful) in `epoch`. */
+/* Adds the chunks recorded as local or present (with `doubt`: as doubtful) in `epoch`. */
 int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, struct map *m);
 int mapfile_read(int fd, uint64_t chunk, uint64_t *hash);
 int mapfile_write(int fd, uint64_t chunk, uint64_t hash, uint32_t mark);
 /* The hash stays. */
 int mapfile_mark(int fd, uint64_t chunk, uint32_t mark);
-/* Appends the chunks (uint64_t) that `mark` stands at. */
+/* Appends the chunks (uint64_t) that have `mark`. */
 int mapfile_find(int fd, uint32_t mark, GArray *out);
 /* The record's version has become known. */
 int mapfile_pin(int fd, const struct record *r);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the files of a local object share: find.c (what lies at a path), name.c (its names in the
- * tree), shared.c (who has it open), place.c, owner.c (what the daemon may not set), origin.c (what
- * it was made from), links.c, mark.c, xattrs.c, orphans.c.
+/* Shared by the files of a local object: find.c (the object at a path), name.c (its names in the
+ * tree), shared.c (its users), place.c, owner.c (attributes the daemon may not set), origin.c (its
+ * remote object), links.c, mark.c, xattrs.c, orphans.c.
  *
  * Shape:   a local file is nameless (O_TMPFILE) until its first chunk is published: then its
- *          record, its map and its names are made, in this order. So nothing is in the tree
- *          that has nothing present, or that is not bound
- *          Where the name is taken by what is not ours it stays nameless: correct, and
- *          forgotten when it is closed
- * Locking: store_file: changing → writing → lock. `lock` covers what is marked, and is held
+ *          record, its map and its names are made, in this order. So every file in the tree
+ *          has a present chunk and is bound
+ *          If a foreign object has the name the file stays nameless: correct, and
+ *          lost when it is closed
+ * Locking: store_file: changing → writing → lock. `lock` covers the marked members, and is held
  *          across the system calls of rare steps only (first chunk, last chunk, the record)
  */
 #pragma once
@@ -24,79 +24,77 @@ struct store_file {
 	int fd;
 	struct map map;
 	uint64_t link_ino;  /* remote identity */
-	char *path;         /* owned; where it is to be named */
+	char *path;         /* owned; of its name, existing or not */
 	uint64_t temporary; /* state/tmp/<n> until it is named; 0 = none */
 	bool indexed;       /* has several remote names */
-	uint64_t written;   /* atomic: how far store_file_write() came */
+	uint64_t written;   /* atomic: end of the data of store_file_write() */
 	uint64_t settled;   /* atomic: chunks that are present, also on disk */
-	int named;          /* atomic: record and map are there */
+	int named;          /* atomic: record and map exist */
 	int outdated;       /* atomic: the record's epoch is dead */
-	int map_fd;         /* set before `named`, -1 where nobody needs it any more */
-	uint64_t limit;     /* changed under `writing`: past it all is local */
-	bool local;         /* as is this: nothing remote comes in at all */
-	bool taken;         /* as is this: it is about to be local, or not */
-	/* One changes it at a time, across its disk I/O; who brings what is remote never waits for
-	 * that */
+	int map_fd;         /* set before `named`, -1 once it is not needed any more */
+	uint64_t limit;     /* changed under `writing`: past it all data is local */
+	bool local;         /* as `limit`: no remote data is accepted */
+	bool taken;         /* as `limit`: the file is about to become local, or not */
+	/* One change at a time, across its disk I/O; transfers of remote data never wait for it */
 	pthread_mutex_t changing;
-	/* Read by who brings what is remote, written by who writes here; not held across an fsync
-	 */
+	/* Read-locked by transfers of remote data, write-locked by local writes; not held across an
+	 * fsync */
 	pthread_rwlock_t writing; /* after `changing` */
 	pthread_mutex_t lock;     /* after `writing` */
 	struct record record;     /* flags, epoch, hash under lock; the rest fixed */
-	ino_t shared_ino;         /* 0: it is in no table */
+	ino_t shared_ino;         /* 0: not in the table */
 	/* Under the table's lock: */
-	unsigned users; /* it is closed by the last one */
-	bool busy;      /* it is being loaded, or evicted: who opens it waits */
+	unsigned users; /* the last one closes it */
+	bool busy;      /* being loaded or evicted: opens wait */
 };
 
-/* find.c: what lies at a path. */
+/* find.c: the object at a path. */
 struct found {
 	int fd;       /* O_RDONLY */
 	int dir;      /* borrowed: tree or state */
 	char *path;   /* owned; in `dir` */
-	bool by_link; /* not at its path in the tree, but at another */
+	bool by_link; /* found in the hard-link index, not at its path in the tree */
 	struct stat st;
 	struct record record;
 };
-/* -ENOENT: nothing, or nothing of ours. -ESTALE: ours, but not bound: dir and path are set,
+/* -ENOENT: no file with a record. -ESTALE: a record, but not bound: dir and path are set,
  * no descriptor. Clear it in any case. */
 int find_file(struct store *s, const char *path, uint64_t ino, struct found *out);
-/* The same of what it found: what it says now. */
+/* Reads record and attributes of a found file again. */
 int found_again(const struct store *s, struct found *f);
 void found_clear(struct found *f);
 bool record_is_dead(const struct store *s, const struct record *r);
 
 /* name.c */
-/* The directory of the last name of `path` in the tree, made where it is not there; *name: into
- * `path`. */
+/* The parent directory of `path` in the tree, created if it is missing; *name: into `path`. */
 int name_place(struct store *s, const char *path, const char **name);
 /* Gives `fd` (state/tmp/<temporary>, if not 0) its name in the tree, and at links/<ino> if not
- * 0. 0 also where the name is taken by what is not ours. */
+ * 0. 0 also if a foreign object has the name. */
 int name_give(struct store *s, int fd, uint64_t temporary, const char *path, uint64_t ino);
 /* Another name in the tree for links/<ino>. */
 int name_add(struct store *s, uint64_t ino, const char *path);
 /* Removes the name at `path` of `dir`, if it is that of the file `ino`. */
 int name_remove(struct store *s, int dir, const char *path, ino_t ino);
-/* Moves what is at `path` of `dir` to orphans. */
+/* Moves the object at `path` of `dir` to orphans. */
 int name_set_aside(struct store *s, int dir, const char *path);
 
-/* orphans.c: removes those that hold nothing but fetched bytes. */
+/* orphans.c: removes those that hold only fetched data. */
 void orphans_sweep(struct store *s);
 
 /* shared.c */
 void shared_init(struct sharing *h);
 void shared_clear(struct sharing *h);
-/* The object that the file `ino` has already, with a user more; else `f`, which it has from now on,
+/* The existing object of the file `ino`, with one user more; else `f`, which becomes its object,
  * busy until shared_give_back(). */
 struct store_file *shared_enter(struct store_file *f, ino_t ino);
 /* `f` was just made. */
 void shared_add(struct store_file *f, ino_t ino);
-/* One user less; true: that was the last. */
+/* Removes a user; true: it was the last. */
 bool shared_leave(struct store_file *f);
-/* Busy, until shared_give_back(), where the caller is its only user; false: he is not. */
+/* Makes `f` busy until shared_give_back(), if the caller is its only user; false: it is not. */
 bool shared_take(struct store_file *f);
 void shared_give_back(struct store_file *f);
-/* Until nobody is busy with it; true: somebody was. */
+/* Waits until the file is not busy; true: it was. */
 bool shared_wait(struct store *s, ino_t ino);
 
 /* A path through a descriptor, for calls that take no directory. */
@@ -109,7 +107,7 @@ struct place {
 	char proc[PROC_PATH_MAX]; /* the same as one path */
 };
 
-/* Where `path` is; "." of the tree for "". place_close() only after success. */
+/* The place of `path`; "." of the tree for "". place_close() only after success. */
 int place_open(struct store *s, const char *path, struct place *out);
 /* Makes the directories on the way. */
 int place_make(struct store *s, const char *path, struct place *out);
@@ -128,39 +126,39 @@ struct xattr_names {
 void place_names(const struct place *p, struct xattr_names *out);
 /* Or may it have it? */
 bool xattr_names_have(const struct xattr_names *names, const char *name);
-/* owner.c: may the daemon make local objects what they are reported as? */
+/* owner.c: may the daemon give local objects the attributes they are reported with? */
 bool owner_privileged(void);
 
-/* owner.c: replaces what of `st` could not be set on the object itself. `st`: of the local one */
+/* owner.c: replaces the members of `st` that could not be set on the local object */
 void owner_read(struct store *s, const struct place *p, struct stat *st);
-/* Is the file there for what is none? */
+/* Is the file a stand-in for another type of object? */
 bool owner_stands_in(const struct place *p);
 /* Of a file of an earlier version: set-id bits go from the object to the xattr. */
 int owner_mend(struct store *s, const struct place *p, const struct stat *st);
-/* Of a file that is about to count. */
+/* For a file that is about to become kept. */
 int owner_give(struct store *s, int fd, const struct store_origin *o);
-/* Of what is neither file nor directory, and went. */
+/* For an object that is neither file nor directory, after its removal. */
 void owner_forget(struct store *s, uint64_t key);
-/* Makes mode, owner and device of the object those; `st`: as it is. A symlink has only an
+/* Sets mode, owner and device of the object; `st`: its current state. A symlink has only an
  * owner. */
 int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t mode, uint32_t uid,
               uint32_t gid, uint32_t rdev);
 
-/* origin.c. `id`: of the record or mark; of what can carry none: origin_key(),
- * by which its owner is noted, too */
+/* origin.c. `id`: of the record or mark; for an object that can have neither: origin_key(),
+ * which is also the key of its owner */
 int origin_key(int dir, const char *name, uint64_t *key);
 int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote);
 /* *remote: owned by the caller. -ENOENT. */
 int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote);
-/* The same, where there is none any more. */
+/* origin_write(), if the origin is missing. */
 int origin_again(struct store *s, uint64_t id, uint64_t ino, const char *remote);
 void origin_remove(struct store *s, uint64_t id);
 
-/* links.c. Of a file whose record is about to say that it is kept: it has `nlink` names. */
+/* links.c. For a file that is about to become kept: it has `nlink` names. */
 int links_begin(int fd, uint32_t nlink);
 /* false: not a file of several remote names. st_nlink: as it is, then as reported. */
 bool links_count(const struct place *p, struct stat *st);
-/* The same as it is in the object; false: it has none. */
+/* The counts stored on the object; false: none. */
 bool links_read(const struct place *p, uint32_t *pending, uint32_t *base);
 int links_write(const char *proc, uint32_t pending, uint32_t base);
 
@@ -170,9 +168,9 @@ int links_write(const char *proc, uint32_t pending, uint32_t base);
 bool xattr_is_own(const char *name);
 /* Only root may set these. */
 bool xattr_is_rooted(const char *name);
-/* Where it is kept when the daemon may not set it; caller frees. */
+/* The name under which it is stored when the daemon may not set it; caller frees. */
 char *xattr_hidden(const char *name);
-/* What the listing tells, set on what does not count yet. What cannot be had here is left out;
+/* Sets the listed xattrs on an object that is about to become kept. Unsupported ones are left out;
  * -errno where the disk is full or read-only. */
 int xattrs_give(struct store *s, int fd, const struct store_kept *k);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What a local file says of itself: its xattr, format.h.
+/* The record of a local file: its xattr, format.h.
  * Trust:  comes from outside: everything is checked before use
  * Errors: -ENODATA no record, -ESTALE damaged, -EOPNOTSUPP written by a later version
  */
@@ -27,5 +27,5 @@ int record_write(int fd, const struct record *r);
 uint64_t record_chunks(const struct record *r);
 /* Length of `chunk`, which exists. */
 uint64_t record_chunk_length(const struct record *r, uint64_t chunk);
-/* One chunk, that is kept and not here: what lies in the file is nothing, of whatever length. */
+/* A kept file of one absent chunk: the file has no data, whatever its length. */
 bool record_is_blank(const struct record *r);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the files of the local tree share: tree.c (what is there), tree_make.c, tree_keep.c
- * (what the source had), tree_move.c (names), tree_links.c, clear.c (what does not count goes),
+/* Shared by the files of the local tree: tree.c (looking), tree_make.c (new objects), tree_keep.c
+ * (remote objects), tree_move.c (names), tree_links.c, clear.c (removal of leftovers),
  * tree_attr.c. */
 #pragma once
 #include "fetch/store/object/object_private.h"
@@ -12,33 +12,33 @@
 int place_look(struct store *s, const struct place *p, struct tree_node *out);
 
 /* clear.c */
-/* What goes with the last name of a file, or with anything that is no directory. */
+/* State to remove with the last name of a file, or with an object that is no directory. */
 struct last {
 	bool file, other;
 	struct record record;
 	uint64_t key; /* of its origin */
 };
-void last_look(const struct place *p, struct last *out); /* before the name goes */
-void last_forget(struct store *s, const struct last *l); /* after it went */
-/* Removes all that is below, or only looks. -ENOTEMPTY: something of it counts, and stays. */
+void last_look(const struct place *p, struct last *out); /* before the name is removed */
+void last_forget(struct store *s, const struct last *l); /* after it was */
+/* Removes everything below, or only looks. -ENOTEMPTY: an entry counts, and stays. */
 int clear_below(struct store *s, const struct place *p, bool remove);
-/* The directory and what is left in it; 0 where it is not there. -ENOTEMPTY as above. */
+/* Removes the directory and its leftovers; 0 where it does not exist. -ENOTEMPTY as above. */
 int place_rmdir(struct store *s, const struct place *p, uint64_t dir);
-/* A file of which nothing can be told: its record is damaged, or what it was made from. */
+/* Sets aside a file whose record, or origin, is damaged. */
 int place_set_aside(struct store *s, const struct place *p);
-/* Removes a leftover that does not count from the name. -EEXIST: it counts. */
+/* Removes a leftover at the name. -EEXIST: the object counts. */
 int place_clear(struct store *s, const struct place *p, const char *path);
 
 /* tree_make.c */
 /* Without owner and attributes. */
 int make_at(struct store *s, const struct place *p, const struct tree_maker *m);
-/* A name for what is made aside; place_close(). */
+/* A temporary name for a new object; place_close(). */
 int temporary_open(struct store *s, struct place *p, char path[40]);
-/* From where it was made to the name at which it counts. -EEXIST: something counts there. */
+/* Moves a new object from its temporary name to its final one. -EEXIST: an object counts there. */
 int move_in(struct store *s, const struct place *from, const struct place *to, const char *path);
 
-/* tree_links.c: before a name of it goes. */
+/* tree_links.c: before a name of it is removed. */
 int links_settle(const struct place *p);
 
-/* tree_move.c: nobody has them any more. */
+/* tree_move.c: empties /unlinked when the store is opened. */
 void tree_unlinked_sweep(struct store *s);
