@@ -14,5 +14,5 @@ void json_add_text(JsonBuilder *b, const char *name, const char *value); /* NULL
 void json_add_seconds(JsonBuilder *b, const char *name, int64_t ns);
 void json_add_time(JsonBuilder *b, const char *name, int64_t realtime_ns);
 void json_add_process(JsonBuilder *b, pid_t pid); /* "pid" and "comm" */
-/* What was built, on one line with its newline and no NUL; caller frees. */
+/* The built object on one line, with a newline and without a NUL; caller frees. */
 char *json_line(JsonBuilder *b, gsize *length);

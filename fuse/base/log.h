@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Where g_message() and its kin go: one line each, UTC time and level first, never a
- * credential (what looks like one in a URL is blanked out, whoever wrote it).
- * Shape:   in the background to a file, from the moment its directory is there (logfile.h). In the
- *          foreground to stderr, and then only warnings unless G_MESSAGES_DEBUG is set. A line that
- *          repeats is counted, a flood of them thinned out (repeats.h)
- * Waits:   logging for nothing: a thread writes (logqueue.h). What ends the process waits for that
- *          thread, for 2 s: log_end(), abort() and faults that kill, by handlers of their signals.
- *          Lines that find no room, in memory or on the disk, are counted, and their number is
+/* The log of g_message() etc.: one line each, UTC time and level first, never a
+ * credential (anything that looks like one in a URL is blanked out).
+ * Shape:   in the background to a file, as soon as its directory exists (logfile.h). In the
+ *          foreground to stderr, and then only warnings unless G_MESSAGES_DEBUG is set. A repeated
+ *          line is counted, a flood is thinned out (repeats.h)
+ * Waits:   logging never blocks: a thread writes (logqueue.h). The end of the process waits up to
+ *          2 s for that thread: log_end(), abort() and fatal faults, by signal handlers.
+ *          Lines without room, in memory or on the disk, are counted, and their number is
  *          logged
  * Locking: its own mutex; any thread
  */
@@ -16,14 +16,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* `file` NULL: stderr. `store` (may be NULL): `file` lies in it, and is made only once
- * it is a store. Once per process, after the last fork(). */
+/* `file` NULL: stderr. `store` (may be NULL): the directory of `file`, which is created only once
+ * the directory is a store. Once per process, after the last fork(). */
 void log_start(const char *file, const char *store);
-/* How often lines repeated that were not written again; and log_flush(). */
+/* Logs the counts of repeated lines, then log_flush(). */
 void log_end(void);
-/* Whether all that was logged before is where it should be; after 2 s it may not be. */
+/* Waits up to 2 s: whether all earlier lines have been written. */
 bool log_flush(void);
-/* Lines that wait to be written, and those that were lost so far. */
+/* Lines waiting to be written, and lines lost so far. */
 void log_state(uint64_t *waiting, uint64_t *lost);
 /* Blanks out user:password@ after each "://", in place. */
 void log_redact(char *text);

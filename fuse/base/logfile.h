@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The file that a log's lines go to: made for its owner alone, bounded in size, and only one that
- * nobody else can have put there.
- * Shape:   what is longer than 4 MiB becomes FILE.1, of which there is one; a device, a pipe or a
- *          terminal is never full. Lines from before the file can be there wait, up to 64 KiB
- * Trust:   a symbolic link is followed if it is ours or root's (/dev/stderr). In a directory that
- *          everybody may write to, what is there has to be ours, or of the directory's owner, and
- *          to have one name (protected_regular and its kin of proc_sys_fs(5), whatever they are
- *          set to here)
- * Locking: none; one thread, which may wait for the disk
+/* The file of a log: private to its owner, bounded in size, and never one that another user could
+ * have planted.
+ * Shape:   a file longer than 4 MiB is renamed to FILE.1, of which there is one; a device, a pipe
+ *          or a terminal is never full. Lines logged before the file exists wait, up to 64 KiB
+ * Trust:   a symbolic link is followed if the daemon's user or root owns it (/dev/stderr). In a
+ *          world-writable directory an existing file must belong to the daemon's user or the
+ *          directory's owner, and have one name (as protected_regular etc. of proc_sys_fs(5),
+ *          whatever their settings)
+ * Locking: none; one thread, which may block on the disk
  */
 #pragma once
 #include <glib.h>
@@ -18,12 +18,13 @@
 
 struct logfile;
 
-/* For appending, made if it is not there; waits for no reader of a FIFO. -1: LOCAL_ERROR. */
+/* Opens for appending, creates a missing file; does not wait for a reader of a FIFO. -1:
+ * LOCAL_ERROR. */
 int logfile_open(const char *path, GError **error);
 
-/* `path` NULL: what is standard error now. `store` (may be NULL): `path` lies in it, and is made
- * only once it is a store. It is opened by the first write. */
+/* `path` NULL: the current standard error. `store` (may be NULL): the directory of `path`, which is
+ * created only once the directory is a store. The first write opens it. */
 struct logfile *logfile_new(const char *path, const char *store);
 void logfile_free(struct logfile *f); /* that standard output and error do not follow */
-/* How many of the whole lines in `text` are lost: there is no room or no file for them. */
+/* Writes the lines in `text`; returns how many were lost for want of room or file. */
 uint64_t logfile_write(struct logfile *f, const char *text, size_t length);

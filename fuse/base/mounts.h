@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Which mounts there are, from /proc/self/mountinfo: asks no file system, so that a dead
+/* The mount table, from /proc/self/mountinfo: accesses no file system, so that a dead
  * or a hanging mount can be looked up too.
  * Source: proc(5), fs/proc_namespace.c: octal escapes of space, tab, newline, '\', '#'
  */
@@ -21,16 +21,16 @@ struct mount {
 
 /* Array of struct mount *, in the order mounted. */
 GPtrArray *mounts_read(GError **error);
-/* Lines that make no sense are left out. */
+/* Skips malformed lines. */
 GPtrArray *mounts_parse(const char *text);
 /* The topmost at exactly `point` (absolute, no symbolic links); NULL: none. Borrowed. */
 const struct mount *mounts_at(const GPtrArray *mounts, const char *point);
-/* One of ours with that st_dev. */
+/* The lacunafs mount with that st_dev. */
 const struct mount *mounts_of_device(const GPtrArray *mounts, unsigned major, unsigned minor);
-/* One of ours, that `path` is the root of, by its name, or lies in; NULL with errno, ENOTTY where
- * it is no mount's. */
+/* The lacunafs mount whose root is `path`, by name, or that contains it; NULL with errno, ENOTTY
+ * where there is none. */
 const struct mount *mounts_of_path(const GPtrArray *mounts, const char *path);
 bool mount_is_ours(const struct mount *m);
-/* `path` absolute and without symbolic links; works for a dead mount, whose root is not
- * asked for anything. Caller frees. */
+/* `path`, absolute and without symbolic links; works for a dead mount, whose root is not
+ * accessed. Caller frees. */
 char *mount_point_resolve(const char *path);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Where a mount and its clients meet: the directories that control sockets lie in. */
+/* The directories of control sockets, where a mount and its clients meet. */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>
@@ -11,14 +11,14 @@
 #define RENDEZVOUS_TMP "/tmp"
 
 /* Candidates for mounts of `uid`, the preferred first; absolute, NULL-terminated; they need
- * not exist. The last are those that were made in /tmp under a name that nobody could guess.
+ * not exist. The last are those in /tmp with unpredictable names.
  * Caller frees with g_strfreev(). */
 char **rendezvous_directories(unsigned uid);
-/* `directory` is there (made, with `create`), a directory, of `uid` and closed to others. */
+/* `directory` exists (created, with `create`), is a directory of `uid`, and closed to others. */
 bool rendezvous_check(const char *directory, unsigned uid, bool create, GError **error);
 /* false: the name is too long for a socket. */
 bool rendezvous_address(const char *directory, unsigned major, unsigned minor,
                         struct sockaddr_un *out);
-/* The directory of the MAJOR:MINOR sockets of `uid`, 0700 and checked to be theirs: the first
- * that can be had of those in lacuna/control.h. Caller frees. */
+/* The directory of the MAJOR:MINOR sockets of `uid`, mode 0700, with the owner checked: the first
+ * usable one of those in lacuna/control.h. Caller frees. */
 char *rendezvous_directory(unsigned uid, bool create, GError **error);

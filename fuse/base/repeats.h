@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Which lines of a log are worth writing. A reader that tries again and again must not fill the
- * disk: a line that was written is not written again for a minute, but counted; and of different
- * ones no more than a few each second, after a first thousand.
+/* Suppresses repeated lines of a log. A process that retries forever must not fill the
+ * disk: a line is not written again for a minute, but counted; and after the first thousand
+ * different lines only a few are written each second.
  * Locking: none; the caller's
  * Units:   ns, CLOCK_MONOTONIC
  */
@@ -16,8 +16,8 @@ struct repeats;
 
 struct repeats *repeats_new(void);
 void repeats_free(struct repeats *r);
-/* Whether `text` is to be written now. `before` (of char *, owned by it) gets the lines that are
- * to be written before it: what became of those that were not. */
+/* Whether to write `text` now. `before` (of char *, owned by it) gets lines to write before it:
+ * the counts of suppressed lines. */
 bool repeats_pass(struct repeats *r, const char *text, int64_t now_ns, GPtrArray *before);
-/* The same, at the end: everything that was counted. */
+/* At the end: all remaining counts. */
 void repeats_end(struct repeats *r, GPtrArray *before);

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What `lacunafs mount` was told. Filled by settings_parse() (arguments.h), then read-only.
+/* The settings of `lacunafs mount`. Filled by settings_parse() (arguments.h), then read-only.
  * Units: ms, bytes; 0/NULL = default unless said otherwise
  * Owns:  every string
  */
 #pragma once
 #include "fetch/source/base/source.h"
 
-/* What becomes of who waits for a handler that died, or hangs */
+/* The policy for requests pending on a dead or hung handler */
 enum handler_lost { HANDLER_LOST_WAIT, HANDLER_LOST_DENY, HANDLER_LOST_SOURCE };
 
 struct settings {
-	char *url;        /* as given: may hold credentials, never printed */
+	char *url;        /* as given: may contain credentials, never printed */
 	char *source;     /* canonical, without credentials */
 	char *mountpoint; /* absolute */
 	char *store;      /* absolute */
@@ -20,23 +20,23 @@ struct settings {
 	bool debug;              /* libfuse's request log */
 	bool owner_named;        /* uid= or gid= was given */
 	bool passthrough;        /* auto (true) or no */
-	unsigned overlays;       /* that may lie on this mount; or OVERLAYS_AUTO */
+	unsigned overlays;       /* that may be stacked on this mount; or OVERLAYS_AUTO */
 	bool inode32;            /* st_ino below 2^32 */
 	bool exec_writes;        /* of running programs: allow (true) or deny */
 	unsigned handler_lost;   /* enum handler_lost */
-	unsigned handler_ms;     /* how long one handler may take for one event */
+	unsigned handler_ms;     /* limit of one handler for one event */
 	bool end_epoch;          /* -o end_epoch: tests */
-	GPtrArray *fuse_options; /* of char *: what is passed through to libfuse */
+	GPtrArray *fuse_options; /* of char *: passed through to libfuse */
 	struct source_options source_options;
 	unsigned chunk_shift;    /* log2, 12…22 */
 	unsigned wait_ms;        /* a reader's whole wait */
-	unsigned listing_ttl_ms; /* 0: each time; UINT_MAX: never again */
+	unsigned listing_ttl_ms; /* 0: revalidate each time; UINT_MAX: never */
 	uint64_t readahead_max;  /* bytes, of one sequential reader */
-	uint64_t prefetch_bytes; /* budget of all read-ahead */
-	unsigned threads;        /* session threads, 0 = by the machine */
+	uint64_t prefetch_bytes; /* budget of all readahead */
+	unsigned threads;        /* session threads, 0 = auto */
 	char *log;               /* file; NULL: STORE/state/log, in the foreground stderr */
 	int ready_fd;            /* --foreground: written to when the mount answers; -1 */
 };
 
-/* One, or none where the store lies on one itself. */
+/* One, or none if the store itself lies on an overlay. */
 #define OVERLAYS_AUTO 3

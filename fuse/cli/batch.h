@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Files of a list, told to the daemons of their mounts in batches: their inodes are held
- * meanwhile, so that the daemon knows them all along.
+/* Sends the files of a list to the daemons of their mounts, in batches: each file is open
+ * meanwhile, so that the daemon keeps its inode.
  */
 #pragma once
 #include <json-glib/json-glib.h>
@@ -10,13 +10,13 @@
 
 struct batch_ops {
 	const char *verb; /* of lacuna/control.h, of a list of inodes */
-	/* `path` was not answered for. */
+	/* No answer for `path`. */
 	void (*failed)(void *user, const char *path, const char *cause);
-	/* A line of the answer; `path`: of the file it is about, NULL: of none, or told before. */
+	/* A line of the answer; `path`: its file, NULL: of no file, or of one answered before. */
 	void (*answered)(void *user, const char *path, JsonObject *answer);
-	/* Before each batch, and after each line; false: it ends. */
+	/* Before each batch, and after each line; false: stop. */
 	bool (*goes_on)(void *user);
-	void (*begins)(void *user); /* a batch; may be NULL */
+	void (*begins)(void *user); /* before each batch; may be NULL */
 };
 
 /* false: no daemon was asked for anything. */

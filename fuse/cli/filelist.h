@@ -22,17 +22,17 @@ struct filelist {
 	GArray *entries;  /* of struct filelist_entry */
 	GHashTable *seen; /* set of (dev, ino), owned */
 	uint64_t bytes;
-	unsigned errors; /* told to failed() */
+	unsigned errors; /* reported to failed() */
 };
 
 struct filelist_ops {
-	/* `path`, one of those given, is on that device. false: nothing of it is wanted. */
+	/* `path`, an argument, is on that device. false: skip it. */
 	bool (*argument)(void *user, const char *path, dev_t dev);
-	/* `path` could not be looked at. */
+	/* `path` could not be examined. */
 	void (*failed)(void *user, const char *path, int code);
-	/* Now and then. false: the walk ends. */
+	/* At intervals. false: stop. */
 	bool (*walking)(void *user, const struct filelist *list);
-	/* About to be read, and read to its end; may be NULL. */
+	/* Before a directory is read, and after its end; may be NULL. */
 	void (*directory)(void *user, const char *path, dev_t dev, ino_t ino);
 	void (*listed)(void *user, const char *path, dev_t dev, ino_t ino);
 };

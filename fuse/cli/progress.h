@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* How far a fill is: a bar in place on a terminal, a line every few seconds elsewhere.
+/* The progress of a fill: a bar in place on a terminal, a line every few seconds elsewhere.
  * Units: bytes; times are taken here
  */
 #pragma once
@@ -13,7 +13,7 @@ struct progress {
 	uint64_t files_done, present; /* so far */
 	uint64_t fetched;             /* of present: arrived since the start */
 	unsigned failures;
-	bool looking;          /* the walk goes on: files and bytes still grow */
+	bool looking;          /* the walk continues: files and bytes still grow */
 	struct screen *screen; /* the rest is private */
 	bool terminal, utf8;
 	int64_t started_ns, shown_ns, sampled_ns;
@@ -22,10 +22,10 @@ struct progress {
 };
 
 void progress_open(struct progress *p);
-/* Shows what changed, if it is time to. */
+/* Shows changes, if it is time to. */
 void progress_update(struct progress *p);
-/* Makes room for a line of somebody else's. */
+/* Makes room for another line of output. */
 void progress_clear(struct progress *p);
-/* `summary`: with a last line, which says what is there now. */
+/* `summary`: with a last line that gives the totals. */
 void progress_close(struct progress *p, bool summary, bool interrupted);
 bool progress_interrupted(const struct progress *p);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Which processes hold a mount busy, as far as /proc shows them to us. Reads names only, so
- * that a mount whose daemon hangs is not asked. */
+/* The processes that keep a mount busy, as far as /proc shows them. Reads names only, so
+ * that a mount with a hanging daemon is not accessed. */
 #pragma once
 #include <glib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The verbs of the command line. argv is what follows the verb; the result is the exit
+/* The verbs of the command line. argv: the arguments after the verb; the result is the exit
  * status. Errors are one line on stderr, "lacunafs: …". */
 #pragma once
 #include <glib.h>
@@ -21,12 +21,12 @@ extern const struct verb verb_mount, verb_umount, verb_status, verb_fill, verb_s
 
 /* One line to stderr, without control characters and credentials. */
 void verb_complain(const char *format, ...) G_GNUC_PRINTF(1, 2);
-/* Options and what remains of argv (NULL-terminated, to be freed with g_strfreev(); may be
- * NULL). false: it has been complained about. */
+/* Parses options; `rest`: the other arguments (NULL-terminated, to be freed with g_strfreev(); may
+ * be NULL). false: the error has been reported. */
 gboolean verb_options(const struct verb *v, int argc, char **argv, const GOptionEntry *entries,
                       char ***rest);
-/* The work of a verb that takes one MOUNT, which `paths` has to name: `work(mount, user)`, whose
- * error is complained about as all else. The exit status. */
+/* Runs `work(mount, user)` for a verb that takes one MOUNT, named by `paths`, and reports errors.
+ * The exit status. */
 int verb_of_mount(const struct verb *v, char **paths,
                   bool (*work)(const struct mount *, const void *user, GError **),
                   const void *user);

@@ -9,5 +9,5 @@
 #include <stdbool.h>
 
 void view_mount(JsonObject *answer, GString *out);
-/* `name`: as it was asked for. */
+/* `name`: as the user gave it. */
 void view_file(JsonObject *answer, const char *name, bool utf8, GString *out);
