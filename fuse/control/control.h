@@ -3,7 +3,7 @@
 
 /* The control socket of a mount: include/lacuna/control.h is the protocol.
  * One thread accepts; one thread per client, few and checked by peer credentials
- * (the mount's owner and root). A slow or dead client holds up nobody else. */
+ * (the mount's owner and root). A slow or dead client delays no other. */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>

@@ -11,12 +11,12 @@
 
 #define WIRE_PATIENCE_MS 10000
 
-/* false: the other end is gone. */
+/* false: the peer is gone. */
 bool wire_send(int fd, JsonBuilder *b);
 /* A line with `error` alone. */
 void wire_refuse(int fd, const char *message);
-/* Ends a connection whose request was not read to its end. Closed at once, the other end would see
- * ECONNRESET behind the answer, or in front of it where it still sends. */
+/* Ends a connection whose request was not read to its end. If it were closed at once, the peer
+ * would see ECONNRESET after the answer, or before it while still sending. */
 void wire_hang_up(int fd, int patience_ms);
 /* One line, its newline taken off; NULL: too long, too slow, or no line at all. Caller frees. */
 GByteArray *wire_receive(int fd);

@@ -9,6 +9,6 @@
 
 /* Until unmounted. */
 bool daemon_foreground(const struct settings *s, GError **error);
-/* Returns in the parent only: true when the mount answers, else with the cause the child
- * gave. SIGINT and SIGTERM meanwhile are the child's end. */
+/* Returns in the parent only: true when the mount answers, else with the child's error.
+ * SIGINT and SIGTERM meanwhile end the child. */
 bool daemon_background(const struct settings *s, GError **error);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The way into the kernel: libfuse's session and its options. libfuse prints its causes instead
- * of returning them, and fusermount3 can do nothing else: both become part of the error. */
+/* Mounting: libfuse's session and its options. libfuse prints its errors instead
+ * of returning them, and fusermount3 can only print: both outputs become part of the error. */
 #pragma once
 #include "fuse/inode/server.h"
 
@@ -10,6 +10,6 @@
 bool mounting_prepare(struct server *s, GError **error);
 /* Sets s->device, and s->second_fd. */
 bool mounting_do(struct server *s, GError **error);
-/* Closes the device, so that whoever waits gets ENOTCONN, and unmounts; but not what somebody has
- * mounted over it or in its place. */
+/* Closes the device, so that waiting callers get ENOTCONN, and unmounts; but not another mount over
+ * it or in its place. */
 void mounting_end(struct server *s);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* One mount at one directory: of several daemons of a user that are started at once, one mounts,
- * and the others find that it did. The lock is a file in the user's directory of control sockets,
- * named by the directory's device and number. The directory itself cannot carry it: opening an
- * autofs trigger waits for the mount that is about to be made.
+/* One mount per directory: of several daemons that a user starts at once, one mounts,
+ * and the others find its mount. The lock is a file in the user's directory of control sockets,
+ * named by device and inode number of the mount point. The mount point itself cannot be locked:
+ * opening an autofs trigger waits for the mount that is about to be made.
  */
 #pragma once
 #include <glib.h>
@@ -17,7 +17,8 @@ struct mountpoint_lock {
 	char *path; /* owned; NULL: there is no lock */
 	int fd;     /* owned */
 };
-/* Before the last look at it: until mountpoint_unlock() nobody else of this user mounts there.
- * Waits for others, ten seconds at most. Without a directory for it nothing is locked. */
+/* Before the last check of `point`: until mountpoint_unlock() no other daemon of this user mounts
+ * there. Waits for others, ten seconds at most. Without a directory for the lock nothing is
+ * locked. */
 bool mountpoint_lock(const char *point, struct mountpoint_lock *out, GError **error);
 void mountpoint_unlock(struct mountpoint_lock *l);

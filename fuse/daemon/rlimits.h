@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the shell that mounts may use is no measure for a daemon that serves others. */
+/* The mounting shell's limits do not suit a daemon that serves other processes. */
 #pragma once
 #include <stdint.h>
 
-/* Raises the limits of open files and of the size of a file as far as we may; a file that is too
- * large is an error from here on, and no signal that kills. */
+/* Raises the limits of open files and of file size as far as permitted; exceeding the file size is
+ * an error from here on, not a fatal signal. */
 void rlimits_raise(void);
-/* How many descriptors this process may have. */
+/* The limit of descriptors of this process. */
 uint64_t rlimits_descriptors(void);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A mount's life, from its store to its end. */
+/* Serves one mount, from opening its store to its end. */
 #pragma once
 #include "fuse/base/settings.h"
 
-/* Mounts, writes one byte to `ready_fd` (or closes it with nothing on failure) when
+/* Mounts, writes one byte to `ready_fd` (or closes it without one on failure) when
  * the mount answers, serves until unmounted or SIGINT/SIGTERM/SIGHUP. 0, or 1 with
  * `error`, one line. */
 int server_run(const struct settings *settings, int ready_fd, GError **error);

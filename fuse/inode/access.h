@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The rules of write access and of seals, applied to inodes; write_access.h and seal.h have
- * them.
- * Locking: the inode's lock, taken inside. server.sealing, before any other lock: read by who
- *          changes bytes, from asking the seals to the change; written by who adds some, who
- *          so has no change come after them. server.sealers, before that: one adds some at a
- *          time, and while the store takes them
+/* The rules of write access and of seals (write_access.h, seal.h), applied to inodes.
+ * Locking: the inode's lock, taken inside. server.sealing, before any other lock: read-locked by a
+ *          change of data, from the check of the seals to the change; write-locked to add
+ *          seals, so that no change follows them. server.sealers, before that: one request adds
+ *          seals at a time, also while the store records them
  * Errors:  0 or a positive errno
  */
 #pragma once
@@ -21,16 +20,16 @@ void access_release(struct server *s, struct inode *i, int flags);
 /* A truncation by path, for as long as it takes. */
 int access_truncate(struct server *s, struct inode *i, uint64_t size);
 uint32_t access_seals(struct inode *i);
-/* `writable`: so was the descriptor opened. Local I/O. */
+/* `writable`: how the descriptor was opened. Local I/O. */
 int access_add_seals(struct server *s, struct inode *i, uint32_t wanted, bool writable);
-/* Around a change of bytes and what it asks of those below. Local I/O, no reply. */
+/* Around a change of data and the checks below that it needs. Local I/O, no reply. */
 void access_begin(struct server *s);
 void access_end(struct server *s);
 /* A write was refused, in whole or in part, after the kernel had changed its page cache. */
 void access_refused(struct server *s, struct inode *i);
-/* The same without a word on who else has it open. */
+/* access_truncate() without the rules of write access: only the seals. */
 int access_resize(struct server *s, struct inode *i, uint64_t size);
-/* How much of a write the seals let through. */
+/* The part of a write that the seals allow. */
 int access_write(struct inode *i, uint64_t offset, uint64_t length, bool writeback,
                  uint64_t *allowed);
 int access_chmod(struct inode *i, uint32_t mode);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What becomes of an inode when the source tells something new: the callbacks of fill and lister.
+/* Adoption of the source's news by inodes: the callbacks of fill and lister.
  * Locking: takes the inode's lock and `names`; called with no lock held
  */
 #pragma once
@@ -9,14 +9,14 @@
 
 struct server;
 
-/* `entry` is what the listing says now. */
+/* `entry`: of the current listing. */
 enum adoption {
-	ADOPTED,     /* the inode says the same */
+	ADOPTED,     /* the inode has the entry's attributes */
 	ADOPT_LATER, /* the old version is open: `outdated` until it is closed */
-	ADOPT_NEVER, /* bytes of the old version are here: the inode stays with them */
+	ADOPT_NEVER, /* chunks of the old version are cached: the inode keeps it */
 };
 enum adoption inode_adopt(struct server *s, struct inode *i, const struct listing_entry *entry);
-/* The listing says what is held of it, of another version than it has. */
+/* Makes the listing show the cached version of `i`, which differs from the listed one. */
 void inode_list_held(struct server *s, struct inode *i);
 /* fill_options and lister_options callbacks; `user` is the server. */
 char *content_path_now(void *user, struct content *c);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What of `-o exec_writes=deny|allow` is left for us to do on this kernel. */
+/* The part of `-o exec_writes=deny|allow` that this kernel leaves to the daemon. */
 #pragma once
 #include "fuse/inode/write_access.h"
 
-/* Asks the kernel, by an exec that cannot succeed. Where it gives no clear answer (no /proc,
- * memfds that may not be executed) it is taken for one that denies, as nearly all do. */
+/* Probes the kernel, by an exec that cannot succeed. If the result is unclear (no /proc,
+ * memfds that may not be executed) the kernel is assumed to deny, as nearly all do. */
 enum exec_writes exec_writes_policy(bool allow);

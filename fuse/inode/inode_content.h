@@ -9,17 +9,17 @@
 
 struct server;
 
-/* The content of `i`, made where there is none yet; a reference. No I/O. */
+/* The content of `i`, created if there is none; a reference. No I/O. */
 struct content *inode_open_content(struct server *s, struct inode *i);
-/* The version that what is here of `i` follows; 0: nothing is, or none. Local I/O; a positive errno
- * in *error. */
+/* The version of the cached data of `i`; 0: no data, or no version. Local I/O; a positive errno in
+ * *error. */
 source_version inode_version(struct server *s, struct inode *i, int *error);
 /* The directory of `i`, borrowed: lives as long as the inode. No I/O. */
 struct directory *inode_open_directory(struct server *s, struct inode *i);
-/* The listing of `i`'s parent, referenced, and the entry of `i` in it. NULL: not there. */
+/* The listing of `i`'s parent, referenced, and the entry of `i` in it. NULL: none. */
 struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index);
 /* The same, and that parent, a reference: `i` may have another by now. */
 struct listing *inode_listed_in(struct server *s, struct inode *i, uint32_t *index,
                                 struct inode **parent);
-/* What is reported of it. */
+/* The reported attributes of `i`. */
 void inode_stat(struct inode *i, struct stat *st);

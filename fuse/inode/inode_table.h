@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The inode table: one node per file, found by node id or by st_ino. A node id is index +
+/* The inode table: one inode per file, found by node id or by st_ino. A node id is index +
  * generation, never a pointer.
  * Shape:   an array of slots; a hash set by st_ino (borrowed)
  * Owns:    an inode lives while the kernel's lookup count (untrusted, in the ledger) or our own
@@ -18,22 +18,22 @@ struct inode_table;
 /* `numbers`: borrowed; NULL: st_ino is ino. */
 struct inode_table *inode_table_new(struct numbers *numbers);
 void inode_table_free(struct inode_table *t, struct server *s);
-/* Node id → inode with a reference; NULL: the kernel sent an id that is not alive. */
+/* Node id → inode with a reference; NULL: no live inode has this id. */
 struct inode *inode_get(struct inode_table *t, uint64_t nodeid);
 uint64_t inode_id(const struct inode *i);
 struct inode *inode_ref(struct inode_table *t, struct inode *i);
 void inode_put(struct server *s, struct inode *i);
-/* Where it is, while somebody may move it: the directory, a reference, NULL of the root; *name
- * (NULL: not asked for), owned by the caller, also of one that has none any more. */
+/* Parent and name, safe against a concurrent move: the directory, a reference, NULL for the root;
+ * *name (may be NULL), owned by the caller, also of an unlinked file. */
 struct inode *inode_parent(struct server *s, const struct inode *i, char **name);
 /* By st_ino, with a reference; NULL: not known. */
 struct inode *inode_find(struct inode_table *t, uint64_t ino);
-/* Finds or makes the inode of `entry`, with a reference of ours. `lookup`: one kernel lookup
- * is counted, in the ledger, before this returns. */
+/* Finds or makes the inode of `entry`, with a reference for the caller. `lookup`: raises the lookup
+ * count, in the ledger, before this returns. */
 struct inode *inode_intern(struct server *s, struct inode *parent, const char *name,
                            const struct listing_entry *entry, bool lookup);
-/* Its last name is about to go: it is not found by its number any more, which the store may give
- * out again from then on. inode_rehash(): it did not go. */
+/* Its last name is about to be removed: it is no longer found by its number, which the store may
+ * assign again. inode_rehash(): the name stayed. */
 void inode_unhash(struct inode_table *t, struct inode *i);
 void inode_rehash(struct inode_table *t, struct inode *i);
 void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup);

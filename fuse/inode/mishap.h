@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The last failure of each of the files that failed last. A content knows its own while it
- * lives; this is for after, when somebody asks status why a read failed.
- * Shape:   a ring of MISHAPS_MAX; one entry a file
+/* The last failures of files. A content has its own while it
+ * exists; these serve a later `status` of a closed file.
+ * Shape:   a ring of MISHAPS_MAX; one entry per file
  * Owns:    causes
  * Locking: its own mutex; any thread
  */
@@ -23,7 +23,7 @@ struct mishap {
 struct mishaps;
 struct mishaps *mishaps_new(void);
 void mishaps_free(struct mishaps *m);
-/* Takes over its cause; replaces what is known of that file. */
+/* Takes its cause; replaces an entry of the same file. */
 void mishaps_note(struct mishaps *m, struct mishap one);
 /* `out` owns a copy of the cause. */
 bool mishaps_find(struct mishaps *m, uint64_t ino, struct mishap *out);

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The kernel's copy of the names of a directory. The kernel makes it from the answers of the walks,
- * and compares it with the directory's age when a walk begins, and only if the copy is whole. A
- * copy that is not whole outlives a change of the names, then: the walk that it was made by ends
- * it, and a walk that began after the change goes on in it, and is given the name that went.
- * Hence each change drops what there may be of a copy, before the answer: the kernel holds the
- * directory's lock from the request to there, and no walk copies an answer meanwhile.
- * Refused: an answer to OPENDIR that forbids the copy: two requests more a walk, and a READDIR
- * Locking: takes the inode's lock; walked_drop() wants none held
+/* The kernel's readdir cache. The kernel fills it from READDIR replies, and compares it with the
+ * directory's mtime only at the beginning of a walk, and only if it is complete. An incomplete
+ * cache thus survives a change of the names: the walk that made it completes it, and a walk that
+ * began after the change continues in it, and sees a removed name.
+ * Hence each change drops the cache, before its reply: the kernel holds the
+ * directory's lock from the request to the reply, and no walk adds a reply meanwhile.
+ * Refused: a reply to OPENDIR that forbids the cache: two more requests per walk, and a READDIR
+ * Locking: takes the inode's lock; walked_drop() is called without it
  */
 #pragma once
 #include "fuse/inode/inode.h"
 
 struct server;
 
-/* Before names of it are told: the kernel may copy them. */
+/* Before its names are returned: the kernel may cache them. */
 void walked_note(struct inode *dir);
-/* Its names have changed, and that was not answered yet. */
+/* Its names have changed; before the reply. */
 void walked_drop(struct server *s, struct inode *dir);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* evict and refresh of many files, side by side, since each asks the source first.
+/* evict and refresh of many files, in parallel, since each asks the source first.
  * Locking: one line at a time; `leave` runs on several threads
  */
 #pragma once
@@ -10,14 +10,14 @@
 struct server;
 
 struct leaving {           /* what became of one file */
-	uint64_t bytes;    /* given back */
+	uint64_t bytes;    /* freed */
 	bool newer;        /* the source has another version, or had */
-	int error;         /* left alone, or failed; 0: as it should be */
-	const char *cause; /* static; NULL: what the errno says */
+	int error;         /* skipped, or failed; 0: done */
+	const char *cause; /* static; NULL: that of the errno */
 };
 
 struct leaving_ops {
-	/* What became of one file, in any order. false: nobody reads any more. */
+	/* The result of one file, in any order. false: the client is gone. */
 	bool (*line)(void *user, uint64_t ino, const struct leaving *out);
 	bool (*wanted)(void *user); /* before each file; false: it ends */
 };

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Copies in the store of what nobody sees any more: it vanished at the source, was removed here, or
- * is of another kind now. */
+/* Leftovers: copies in the store of remote files that vanished at the source, were removed
+ * locally, or are of another type now. */
 #pragma once
 #include "fuse/ops/leaving.h"
 
-/* Those in a directory, and all below them, go; not what was changed here, not what is open.
- * Nothing where the directory has not been listed. Blocks on the disk. */
+/* Removes those in a directory, and all below them, except local changes and open files.
+ * No-op where the directory has not been listed. Blocks on the disk. */
 void leftovers_drop(struct server *s, struct inode *dir, struct leaving *out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The operations, by what they are about; ops.c puts them into one table. Each replies once,
+/* The operations, by subject; ops.c puts them into one table. Each replies once,
  * holding nothing. */
 #pragma once
 #include "fuse/inode/inode_content.h"
@@ -26,7 +26,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
                const char *newname, unsigned int flags);
-/* ops_watched.c: the same operations, asked for first where a handler wants that */
+/* ops_watched.c: the same operations, after asking handlers of mode every */
 void watched_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                   struct fuse_file_info *fi);
 void watched_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_t offset,
@@ -77,39 +77,40 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 /* ops_file.c */
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-/* The content of `i`, a reference; a negative errno in *err where the store fails. `open`: it is
- * open already, and may have pages; else the open drops them. */
+/* The content of `i`, a reference; a negative errno in *err where the store fails. `open`: the file
+ * is open already, and may have pages; else the open drops them. */
 struct content *inode_content(struct server *s, struct inode *i, bool open, int *err);
 /* ops_read.c */
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
 
 struct handle;
-/* ops_write.c: its local file, opened if it is not, until handle_local_done(); -errno. */
+/* ops_write.c: the local file of `h`, reopened if it was closed, until handle_local_done(); -errno.
+ */
 int handle_local_fd(struct server *s, struct handle *h);
 void handle_local_done(struct server *s, struct handle *h);
-/* ops_file.c: closed, as the kernel has it: handle_close() and what hangs on it. */
+/* ops_file.c: the RELEASE of a handle: handle_close() and its consequences. */
 void handle_release(struct server *s, struct handle *h);
 
-/* Names and attributes are cached until we say otherwise (notify.h) */
+/* The kernel caches names and attributes until a notice (notify.h) */
 #define TIMEOUT_FOREVER (365.0 * 86400)
-/* How long the kernel keeps a name that leads to `i`, or is none in the directory `i`: until it is
- * told otherwise, a moment after a listing has told us so; not at all where each time counts. */
+/* How long the kernel caches a name of `i`, or a negative one in the directory `i`: until a notice,
+ * which follows a new listing; not at all with listing_ttl=0. */
 double name_timeout(const struct server *s, const struct inode *i);
 void inode_entry(struct server *s, struct inode *i, struct fuse_entry_param *e);
-/* Replies with an entry that was looked up; the reference is taken over. */
+/* Replies with an entry that was looked up; takes the reference. */
 void entry_reply(struct server *s, fuse_req_t req, struct inode *i);
-/* The inode of a name that counts locally. NULL and a positive errno. */
+/* The inode of a local name. NULL and a positive errno. */
 struct inode *child_local(struct server *s, struct inode *dir, const char *name, bool lookup,
                           int *err);
-/* ops_write.c: every byte is local from here on. The first is for what is cut to nothing; the
- * second wants all of them present, and is durable. Blocks. */
+/* ops_write.c: makes the file fully local. The first is for a truncation to 0; the second needs
+ * every chunk present, and is durable. Blocks. */
 int inode_discard_bytes(struct server *s, struct inode *i);
 int inode_own_bytes(struct server *s, struct inode *i);
-/* What has the name, local or remote, of a directory that was listed: a reference, or NULL and
- * a positive errno. */
+/* The inode of a name, local or remote, in a listed directory: a reference, or NULL and a positive
+ * errno. */
 struct inode *child_known(struct server *s, struct inode *dir, const char *name, int *err);
 /* Marks the name as gone, if it is a remote one. A positive errno. */
 int name_hide(struct server *s, struct inode *dir, const char *name);
-/* prefetch.c: a small file is being read from its start: fetch what comes next, too. */
+/* prefetch.c: a small file is being read from its start: fetches its next siblings, too. */
 void prefetch_siblings(struct server *s, struct inode *i);

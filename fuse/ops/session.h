@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The session's threads. libfuse decodes; the loop is ours, since half of what one small
- * request costs is the thread's way to sleep and back: after a request it asks the device
- * again for a while before it sleeps.
- * Stalls:  while a request is at work the device waits for its thread, for it is nearly always a
- *          matter of microseconds. One that takes longer than 50 ms (the store's disk stalls) is
- *          left alone, and another thread goes to the device, started if there is none: interrupts
- *          and whatever needs no disk are served, until 128 requests are stuck
+/* The session's threads. libfuse decodes; the loop is the daemon's own, since half the cost of a
+ * small request is the thread's sleep and wake-up: after a request the thread polls the device
+ * for a while before it sleeps.
+ * Stalls:  while a request is processed the device waits for its thread, which nearly always takes
+ *          microseconds. If one takes longer than 50 ms (the store's disk stalls),
+ *          another thread reads the device, started if there is none: interrupts
+ *          and requests that need no disk are served, until 128 requests are stuck
  * Locking: at most one thread spins; the others sleep, and each request wakes at most one
  */
 #pragma once

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Requests that wait on after a signal that was caught. The kernel tells of the first signal only:
- * whether a fatal one follows is looked after here, ten times a second.
+/* Watches requests that wait on after a caught signal. The kernel reports the first signal only:
+ * the vigil checks ten times a second whether a fatal one follows.
  * Owns:    a reference on each request, until it is answered: it may wait several times
  * Locking: its own mutex; any function from any thread
  */
@@ -17,7 +17,7 @@ struct parked;
  * `unref` drops a reference. */
 struct vigil *vigil_new(struct alarm_clock *clock, bool (*end_dying)(struct parked *p),
                         void (*unref)(struct parked *p));
-/* Takes over a reference. */
+/* Takes a reference. */
 void vigil_keep(struct vigil *v, struct parked *p);
-/* Nobody is parked any more. */
+/* After the last parked request. */
 void vigil_free(struct vigil *v);
