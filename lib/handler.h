@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A handler: one connection, and the threads that wait at it.
- * Shape:   of the threads that wait for anything one reads the socket, for all: events go to the
- *          queue, results to their markers. It stops reading when it has what it wanted, and
+/* A handler: one connection, and the threads that use it.
+ * Shape:   of all waiting threads one reads the socket: events go to the
+ *          queue, results to their markers. It stops reading when its own wait is over, and
  *          wakes another one
  * Owns:    its descriptors; the queue, until lacuna_next() hands a request out
- * Locking: `lock`, then nothing; `sending` alone. `inbox` is of who set `reading`. No lock is
- *          held while anybody waits for the socket
- * Wakes:   `wake` becomes readable, for good, with `stopping` and with `broken`; `ready` is
- *          readable as long as the queue has something and nobody is about to take it; `poll`
+ * Locking: `lock`, then nothing; `sending` alone. `inbox` belongs to the thread that set `reading`.
+ *          No lock is held while a thread waits for the socket
+ * Wakes:   `wake` becomes readable, permanently, with `stopping` and with `broken`; `ready` is
+ *          readable while the queue has an event that no thread is about to take; `poll`
  *          (epoll) is readable with one of these or the socket
  */
 #pragma once
@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include "lib/message.h"
 
-/* A request and what hangs on it: one allocation. */
+/* A request with its path: one allocation. */
 struct event {
 	struct lacuna_request request; /* first: lacuna_respond() frees by it */
 	struct event *next;
@@ -43,7 +43,7 @@ struct lacuna_handler {
 	pthread_mutex_t sending; /* so that messages stay whole */
 
 	pthread_mutex_t lock;
-	pthread_cond_t events; /* for `waiting` threads: an event, or nobody reads */
+	pthread_cond_t events; /* for `waiting` threads: an event, or no thread reads the socket */
 	pthread_cond_t left;   /* users: 0 */
 	struct event *first, **last;
 	struct marker *markers;
@@ -55,17 +55,17 @@ struct lacuna_handler {
 	struct inbox inbox;
 };
 
-/* Takes over `socket`, also on failure: NULL and *error. */
+/* Takes `socket`, also on failure: NULL and *error. */
 struct lacuna_handler *handler_new(int socket, unsigned major, unsigned minor, int *error);
-/* What came right behind the answer to the attach line is looked at. */
+/* Processes messages that arrived right after the answer to the attach line. */
 int handler_begin(struct lacuna_handler *h);
 /* Counts the caller as inside, so that lacuna_close() waits for it. */
 void handler_enter(struct lacuna_handler *h);
 void handler_leave(struct lacuna_handler *h);
-/* Until `m` is done, if not NULL, else until there is an event, which is handed out.
- * `timeout_ms` -1: for ever. 0, -EAGAIN, -ESHUTDOWN, or what the connection broke by. */
+/* Waits until `m` is done, if not NULL, else for an event, which it returns.
+ * `timeout_ms` -1: no limit. 0, -EAGAIN, -ESHUTDOWN, or the error of the connection. */
 int handler_wait(struct lacuna_handler *h, struct marker *m, int timeout_ms, struct event **out);
-/* What lies whole in the inbox goes where it belongs. REQUIRES(lock) */
+/* Dispatches the complete messages of the inbox. REQUIRES(lock) */
 int handler_sort_locked(struct lacuna_handler *h);
 int handler_send(struct lacuna_handler *h, const void *message, size_t length);
 void event_free(struct event *e);

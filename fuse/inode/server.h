@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* One mount: everything the worker holds, in the order it is made and unmade (serve.h). */
+/* One mount: all parts of the worker, in the order of their creation and destruction (serve.h). */
 #pragma once
 #define FUSE_USE_VERSION 318
 #include <fuse_lowlevel.h>
@@ -22,37 +22,37 @@ struct server {
 	struct numbers *numbers; /* NULL: st_ino is ino */
 	struct inode_table *inodes;
 	pthread_mutex_t failing;  /* `failed` */
-	struct refusals *failed;  /* READs that failed just now */
+	struct refusals *failed;  /* READs that failed a moment ago */
 	pthread_rwlock_t names;   /* inode.h */
 	struct ways *ways;        /* paths in use, and what is moved */
 	pthread_rwlock_t sealing; /* access.h */
 	pthread_mutex_t sealers;  /* access.h */
 	struct handle_table *handles;
-	struct mishaps *mishaps;     /* failures of files that are closed again */
+	struct mishaps *mishaps;     /* failures of closed files */
 	bool served;                 /* it was mounted */
 	struct backing *backing;     /* passthrough registration */
 	struct notifier *notifier;   /* kernel cache invalidation */
 	struct waitqueue *waitqueue; /* requests that wait for a file or a descriptor */
-	struct flusher *flusher;     /* makes durable what was written */
+	struct flusher *flusher;     /* makes local writes durable */
 	struct vigil *vigil;         /* requests whose process caught a signal */
-	struct registry *handlers;   /* who is asked before content is given out */
-	/* Nothing has this inode number any more: marks go with it. No lock is held */
+	struct registry *handlers;   /* handlers of pre-content events */
+	/* No object has this inode number any more: removes its marks. No lock is held */
 	void (*inode_gone)(struct server *s, uint64_t ino);
 	struct tracers *tracers;
 	struct control *control;
 	struct session *loop;
-	struct deadman *deadman;      /* while it ends: until the source has let us go */
+	struct deadman *deadman;      /* at the end: until no thread is blocked in the source */
 	struct fuse_session *session; /* NULL until mounted */
 	int second_fd;                /* /dev/fuse, for the notifier; -1: none */
-	dev_t device;                 /* of the mount; 0 = not known */
+	dev_t device;                 /* of the mount; 0 = unknown */
 	int64_t started_ns;           /* CLOCK_REALTIME */
-	uint32_t uid, gid;            /* who mounted */
-	bool xattrs;                  /* there may be some */
+	uint32_t uid, gid;            /* of the mounting user */
+	bool xattrs;                  /* files may have xattrs */
 	bool read_only;               /* -o ro */
 	bool noatime;                 /* -o noatime */
-	enum exec_writes exec_writes; /* what of -o exec_writes is ours to do */
+	enum exec_writes exec_writes; /* the daemon's part of -o exec_writes */
 	uint64_t bytes_from_store;    /* answered READs; atomic */
 	int64_t refused_ns; /* CLOCK_MONOTONIC: an open was refused, and its name is looked up once
 	                     * more; atomic */
-	int64_t walked_ns;  /* CLOCK_MONOTONIC: somebody read a directory to its end; atomic */
+	int64_t walked_ns;  /* CLOCK_MONOTONIC: a directory was read to its end; atomic */
 };
