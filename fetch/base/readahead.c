@@ -6,10 +6,10 @@
 #define WINDOW_MIN (UINT64_C(256) << 10)
 /* The kernel sends the reads of one stream from several threads: a little out of order. */
 #define REORDER (UINT64_C(1) << 20)
-/* A first read this long is somebody who wants more than a header */
+/* A first read this long wants more than a header */
 #define EAGER (UINT64_C(64) << 10)
 #define STEP (UINT64_C(64) << 10)
-/* What is skipped and still looks like reading on, and at most, where reads are that long */
+/* A gap of this length still counts as sequential; up to the maximum for reads as long as that */
 #define SKIP (UINT64_C(64) << 10)
 #define SKIP_MAX (UINT64_C(256) << 10)
 
@@ -19,9 +19,9 @@ static void readahead_reset(struct readahead *ra, uint64_t end)
 	ra->next = ra->edge = end;
 }
 
-/* The part that is asked for next is a quarter of the window, so that in the steady state
- * three such requests are on their way while the reader uses up the fourth. A quarter later
- * the window is half as large again: it stays at about twice what has been read. */
+/* The next request is for a quarter of the window, so that in the steady state
+ * three such requests are under way while the reader consumes the fourth. A quarter later
+ * the window is half as large again: it stays at about twice the length read. */
 uint64_t readahead_next(struct readahead *ra, uint64_t offset, uint64_t length, uint64_t max)
 {
 	uint64_t end = offset > UINT64_MAX - length ? UINT64_MAX : offset + length;
@@ -52,7 +52,7 @@ uint64_t readahead_next(struct readahead *ra, uint64_t offset, uint64_t length, 
 }
 
 #define SIBLINGS_MIN 4
-/* Entries that a walker may pass over: directories, links, what it does not care for */
+/* Entries that a walk may skip: directories, links, files that it ignores */
 #define PASSED_OVER 16
 
 void walkahead_next(struct walkahead *w, uint32_t index, uint32_t count, uint32_t max,
@@ -70,7 +70,7 @@ void walkahead_next(struct walkahead *w, uint32_t index, uint32_t count, uint32_
 		w->edge = index + 1;
 		return;
 	}
-	/* in steps of half a window, so that many are on their way at any time */
+	/* in steps of half a window, so that many are under way at any time */
 	if (w->edge > w->last && w->edge - w->last > w->window / 2)
 		return;
 	w->window = w->window < SIBLINGS_MIN ? SIBLINGS_MIN : MIN(w->window * 2, max);

@@ -106,7 +106,7 @@ void waiters_answer(GList *ready)
 	}
 }
 
-/* Somebody is asked for some of it: that has no deadline of ours. */
+/* A handler is asked for a part of it: handlers have a deadline of their own. */
 static bool waiter_asks_locked(const struct fill_wait *w)
 {
 	struct content *c = w->content;

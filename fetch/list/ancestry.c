@@ -66,7 +66,7 @@ bool shape_equal(const struct shape *a, const struct shape *b)
 	return a->count == b->count && a->hash == b->hash;
 }
 
-/* Where the way from `above` to `d` leads when it is gone again and again. */
+/* The path below `d` that repeats the way from `above` to `d`. */
 static char *deeper_path(const struct directory *above, const struct directory *d)
 {
 	const char *way = d->path + strlen(above->path);

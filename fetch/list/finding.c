@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Directories that a listing told as files: found out by a look or a read. What was found out may
- * be overtaken: the name was a directory for a moment, and the listing is of later. It stands as
- * long as the listing says the same, or until it cannot be listed and the source says that it is a
+/* Directories that a listing shows as files, found by a look or a read. A finding may be outdated:
+ * the name was a directory for a moment, and the listing is newer. It holds as
+ * long as the listing is unchanged, or until listing the directory fails and the source reports a
  * file. */
 #include <string.h>
 #include <sys/stat.h>
@@ -41,7 +41,7 @@ bool directory_found(struct directory *d, const char *name)
 	return found;
 }
 
-/* The entry of the directory above that was found out to be `d`; false: it is told as one. */
+/* The entry of the parent that was found to be `d`; false: it is listed as a directory. */
 static bool finding_locked(const struct directory *d, uint32_t *index)
 {
 	const struct directory *above = d->parent;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What fanotify(7) has of Linux 6.14 and later, for headers that are older.
+/* Definitions of fanotify(7) of Linux 6.14 and later, for older headers.
  * Source:  include/uapi/linux/fanotify.h, include/linux/fanotify.h of 6.14 to 6.18
  */
 #pragma once
@@ -32,7 +32,7 @@
 #define HSM_FD_EVENTS 0x0017103bu     /* those with a descriptor */
 #define HSM_EVENT_FLAGS 0x48000000u   /* FAN_ONDIR, FAN_EVENT_ON_CHILD */
 #define HSM_DIRENT_EVENTS 0x100003c0u /* FAN_MOVED_FROM, _TO, FAN_CREATE, _DELETE, _RENAME */
-#define HSM_MARK_MASK 0x5b179fffu     /* all that a mark may ask for */
+#define HSM_MARK_MASK 0x5b179fffu     /* all events of marks */
 
 #define HSM_RESPONSE_ACCESS 0x00000003u
 #define HSM_RESPONSE_AUDIT 0x00000010u

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Functions of libc that this library has in front of them. They have names of their own here: the
+/* Hooks: replacements of libc functions. They have names of their own here, as the
  * headers rename and decorate libc's. */
 #pragma once
 #include <errno.h>
@@ -15,11 +15,11 @@
 	type name arguments __asm__(symbol);                                                       \
 	__attribute__((visibility("default"), alias(of))) type name arguments;
 
-/* The group that a descriptor is of, counted; NULL: it is none. */
+/* The group of a descriptor, counted; NULL: none. */
 struct group *hook_group(int fd);
 void hook_group_put(struct group *g);
 
-/* A result as calls of libc have it. */
+/* Converts a result to libc's convention. */
 static inline ssize_t hook_return(ssize_t r)
 {
 	if (r >= 0)

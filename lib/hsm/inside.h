@@ -8,7 +8,7 @@
 
 /* Its descriptors go to where programs do not look. 0 or -EMFILE. */
 int inside_hide(struct lacuna_handler *h);
-/* As lacuna_close(). `lost`: another process goes on with it, and notices nothing. */
+/* As lacuna_close(). `lost`: another process continues with it, and notices nothing. */
 void inside_close(struct lacuna_handler *h, int lost);
 /* Without an answer. */
 void inside_free(struct lacuna_request *r);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Where an open file is mounted. */
+/* The mount of an open file. */
 #pragma once
 
-/* *point: of the mount that `fd` was opened by; *root: which directory of the file system that
- * shows, "/" for all of it. Both are the caller's. 0 or -errno. */
+/* *point: of the mount through which `fd` was opened; *root: the directory of the file system that
+ * it shows, "/" for all of it. The caller owns both. 0 or -errno. */
 int mount_of(int fd, char **point, char **root);

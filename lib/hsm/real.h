@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* libc's own functions, behind those of this library that have their names. Every one of them is
- * there; those of an older or a newer libc may be NULL. */
+/* libc's own functions, behind this library's hooks. All are resolved; those of an older or a
+ * newer libc may be NULL. */
 #pragma once
 #include <fcntl.h>
 #include <poll.h>

@@ -19,7 +19,7 @@ void excess_said(struct excess *x, const char *text, size_t length)
 		x->found = true;
 }
 
-/* A server may say that it closes the connection; and one that is encrypted, to a proxy, has
+/* A server may announce that it closes the connection; and an encrypted connection to a proxy has
  * messages of its own. */
 static bool is_message(const char *bytes, size_t length)
 {

@@ -78,8 +78,8 @@ static void memory_give(struct parsing *p)
 
 enum memory { MEMORY_GOT, MEMORY_WAITS, MEMORY_NONE };
 
-/* Half is for all; the first of those that have some may take the rest, too, and never waits: so
- * there is always one that goes on, gives back what it has, and lets the next be first. */
+/* Half is for all pages; the first page of those that hold memory may take the rest, too, and never
+ * waits: so one always continues, frees its memory, and lets the next be first. */
 static enum memory memory_take(struct parsing *p, uint64_t need)
 {
 	struct parsing_room *room = p->room;

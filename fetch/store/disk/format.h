@@ -183,7 +183,7 @@ struct map_header {
 	uint64_t size;
 	uint64_t version;
 	uint64_t reserved2;
-	uint64_t checksum; /* XXH3-64 of what is before it */
+	uint64_t checksum; /* XXH3-64 of the bytes before it */
 };
 G_STATIC_ASSERT(sizeof(struct map_header) == 64);
 
@@ -206,7 +206,7 @@ struct epoch_disk {
 	uint32_t errors; /* write-back errors seen */
 	uint64_t identity;
 	uint32_t clean;    /* 0 or 1 */
-	uint32_t failed;   /* 0 or 1: a sync did, and the epoch ended */
-	uint64_t checksum; /* XXH3-64 of what is before it */
+	uint32_t failed;   /* 0 or 1: a sync failed, and the epoch ended */
+	uint64_t checksum; /* XXH3-64 of the bytes before it */
 };
 G_STATIC_ASSERT(sizeof(struct epoch_disk) == 40);

@@ -104,7 +104,7 @@ int store_file_pin(struct store_file *f, uint64_t version)
 	return err;
 }
 
-/* As far as the disk takes it: the epoch ends where it does not. */
+/* Restores the record, if the disk accepts it; otherwise the epoch ends anyway. */
 static void record_disown(struct store_file *f, uint8_t flags, uint64_t hash)
 {
 	pthread_mutex_lock(&f->lock);
@@ -115,7 +115,8 @@ static void record_disown(struct store_file *f, uint8_t flags, uint64_t hash)
 	pthread_mutex_unlock(&f->lock);
 }
 
-/* The record says that all is local, for good where `durable`. Otherwise it is what it was. */
+/* Makes the record say that the file is local, durably with `durable`. On failure it is restored.
+ */
 static int record_own(struct store_file *f, bool durable)
 {
 	uint8_t flags;
@@ -142,7 +143,7 @@ static int record_own(struct store_file *f, bool durable)
 	return err;
 }
 
-/* As the record says. What a transfer still brings does not come after this. */
+/* In memory, as in the record. Running transfers write no more data after this. */
 static void file_own(struct store_file *f)
 {
 	pthread_rwlock_wrlock(&f->writing);
@@ -194,7 +195,7 @@ void file_uncut(struct store_file *f)
 		          g_strerror(errno));
 }
 
-/* What was cut is local whether the record can say so or not. */
+/* Truncated data is local whether the record could be written or not. */
 static int file_cut(struct store_file *f)
 {
 	bool single = f->map.chunks < 2;
