@@ -81,14 +81,15 @@ static bool store_place_check(const struct settings *s, const GPtrArray *mounts,
 static bool mountpoint_check(const struct settings *s, GError **error)
 {
 	struct stat st;
-	if (!unmount_dead(s->mountpoint, error))
+	/* first: stat(2) of a mount whose daemon hangs does not end, whatever kills us */
+	if (!unmount_dead(s->mountpoint, error) || !mountpoint_is_free(s->mountpoint, error))
 		return false;
 	if (stat(s->mountpoint, &st) != 0)
 		return fail(error, errno, s->mountpoint, g_strerror(errno));
 	if (!S_ISDIR(st.st_mode))
 		return fail(error, ENOTDIR, s->mountpoint, "not a directory");
 	g_autoptr(GPtrArray) mounts = mounts_read(error);
-	if (!mounts || !mountpoint_is_free(s->mountpoint, error))
+	if (!mounts)
 		return false;
 	if (s->log && below(s->log, s->mountpoint))
 		return fail(error, EINVAL, s->log,

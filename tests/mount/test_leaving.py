@@ -62,12 +62,19 @@ def test_mounts_over_a_dead_mount(mount, lacunafs, source, nobody, who):
 
 def test_a_daemon_that_hangs_is_not_dead(mount, lacunafs, source):
     m = mount(source)
+    os.listdir(m.path)
+    time.sleep(1.5)  # the kernel no longer knows what stat(2) tells
     os.kill(m.pid, signal.SIGSTOP)
+    late = threading.Timer(30, os.kill, (m.pid, signal.SIGCONT))
+    late.start()
+    begun = time.monotonic()
     try:
         done = lacunafs.run("mount", source, m.path, "--store", m.store)
     finally:
+        late.cancel()
         os.kill(m.pid, signal.SIGCONT)
     assert done.returncode == 1 and "busy" in done.stderr
+    assert time.monotonic() - begun < 25
     assert len(mountinfo(m.path)) == 1
     assert (m / "f").read_bytes() == b"content"
 
