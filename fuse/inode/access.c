@@ -58,7 +58,7 @@ void access_release(struct server *s, struct inode *i, int flags)
 
 int access_resize(struct server *s, struct inode *i, uint64_t size)
 {
-	/* writers in passthrough may have made it larger than anybody was told */
+	/* writers in passthrough may have extended the file unnoticed */
 	int err = access_seals(i) ? inode_refresh(s, i) : 0;
 	if (err)
 		return err;
@@ -124,8 +124,8 @@ int access_fallocate(struct inode *i, int mode, uint64_t offset, uint64_t length
 	return -err;
 }
 
-/* Is the local file open for writing, or mapped by who had it so? Nobody gets a read lease on what
- * may be written. */
+/* Is the local file open for writing, or mapped from such a descriptor? The kernel grants no read
+ * lease on it then. */
 static bool is_leased_out(struct server *s, struct inode *i)
 {
 	int fd = inode_open_local(s, i, O_RDONLY);
@@ -138,9 +138,9 @@ static bool is_leased_out(struct server *s, struct inode *i)
 	return busy;
 }
 
-/* May a shared mapping live that was made from a writable descriptor, in passthrough, where it
- * outlives its handle? A handle for writing has the local file open as well: with one of those
- * it is the past that tells. */
+/* May a shared mapping exist that was made from a writable descriptor in passthrough, where it
+ * outlives its handle? A write handle has the local file open as well: beside one only the past
+ * tells. */
 static bool is_mapped_behind(struct server *s, struct inode *i, struct inode_extra *x)
 {
 	if (!S_ISREG(i->type) || !i->born)
@@ -148,7 +148,7 @@ static bool is_mapped_behind(struct server *s, struct inode *i, struct inode_ext
 	pthread_mutex_lock(&i->lock);
 	bool doubt = x->mapped_behind;
 	if (!write_handles_may_be_mapped(&x->handles))
-		x->mapped_behind = false; /* an open meanwhile says so again */
+		x->mapped_behind = false; /* a concurrent open sets it again */
 	pthread_mutex_unlock(&i->lock);
 	bool busy = is_leased_out(s, i);
 	pthread_mutex_lock(&i->lock);
@@ -158,7 +158,7 @@ static bool is_mapped_behind(struct server *s, struct inode *i, struct inode_ext
 	return mapped;
 }
 
-/* With `sealers`. Here, not yet in the store; *before: what there was. */
+/* With `sealers`. In memory, not yet in the store; *before: the seals until now. */
 static int seals_try(struct server *s, struct inode *i, struct inode_extra *x, uint32_t wanted,
                      bool writable, uint32_t *before)
 {
@@ -178,13 +178,13 @@ static int seals_try(struct server *s, struct inode *i, struct inode_extra *x, u
 	bool sealed = x->seals & ~*before & LACUNA_SEAL_WRITE;
 	pthread_mutex_unlock(&i->lock);
 	pthread_rwlock_unlock(&s->sealing);
-	/* Opened, mapped and closed between the two looks? From here on it cannot be. */
+	/* Was it opened, mapped and closed between the two looks? From here on it cannot be. */
 	return sealed && is_mapped_behind(s, i, x) ? EBUSY : err;
 }
 
 static int seals_keep(struct server *s, struct inode *i, uint32_t seals)
 {
-	/* what was written in passthrough told nobody of the size, which the seals speak of */
+	/* passthrough writes do not report the size, which the seals refer to */
 	int err = inode_refresh(s, i);
 	if (err)
 		return err;

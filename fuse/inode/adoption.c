@@ -44,11 +44,11 @@ void content_completed(void *user, struct content *c)
 	i->complete = lasts;
 	i->version = content_version(c);
 	i->number = content_number(c);
-	i->behind = false; /* what was not whole was not in passthrough */
+	i->behind = false; /* an incomplete file was not in passthrough */
 	pthread_mutex_unlock(&i->lock);
 }
 
-/* The listing is older than the file: whoever looks next shall see the newer one. */
+/* The listing is older than the file: the next look-up must see the newer one. */
 void content_changed(void *user, struct content *c)
 {
 	struct server *s = user;
@@ -65,7 +65,7 @@ void content_changed(void *user, struct content *c)
 	inode_put(s, parent);
 }
 
-/* A listing may tell the size of a directory, and link to it without a slash. */
+/* A listing may show a size for a directory, and link to it without a slash. */
 void content_is_directory(void *user, struct content *c)
 {
 	struct server *s = user;
@@ -96,7 +96,7 @@ static void take_attributes_locked(struct inode *i, const struct listing_entry *
 	i->mtime_ns = e->mtime_ns;
 }
 
-/* Other bytes. The kernel has forgotten the old ones, and their size, before the next open. */
+/* Takes other data. The kernel drops the old pages, and their size, before the next open. */
 static enum adoption adopt_claimed(struct server *s, struct inode *i, const struct listing_entry *e)
 {
 	int err;
@@ -146,8 +146,8 @@ static bool same_entry(const struct listing_entry *a, const struct listing_entry
 	       a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->nlink == b->nlink;
 }
 
-/* The kernel may forget the inode before it looks the name up again, and with it goes what the
- * listing does not say. */
+/* The kernel may forget the inode before its next look-up, and attributes that the listing lacks
+ * would be lost with it. */
 void inode_list_held(struct server *s, struct inode *i)
 {
 	g_autofree char *path = way_path(s, i);
@@ -169,8 +169,8 @@ void inode_list_held(struct server *s, struct inode *i)
 	inode_put(s, parent);
 }
 
-/* An entry differs from what it was. A file of which something is present keeps what it
- * says of itself: the listing is made to agree, so that the next look-up does too. */
+/* An entry has changed. A file with present data keeps its own attributes: the listing is made to
+ * agree, so that the next look-up does too. */
 static void entry_changed(struct server *s, struct inode *dir, struct directory *d,
                           struct listing *after, uint32_t index)
 {
@@ -178,7 +178,7 @@ static void entry_changed(struct server *s, struct inode *dir, struct directory 
 	const char *name = listing_name(after, e);
 	struct inode *i = inode_find(s->inodes, e->ino);
 	if (i && S_ISREG(e->mode) && !(e->flags & LISTING_SIZE_EXACT)) {
-		/* The next look-up asks for its size; until then it is what it was. */
+		/* The next look-up asks for its size; until then the old one stays. */
 		if (s->session)
 			notifier_entry(s->notifier, inode_id(dir), name);
 	} else if (i && i->type == (e->mode & S_IFMT)) {
@@ -211,8 +211,8 @@ char *directory_local_path(void *user, struct directory *d)
 	return path;
 }
 
-/* Where it has been all along, its parent's listing is the second witness. Elsewhere there is none
- * here. */
+/* For a directory in its original place the parent's listing is the second witness. For others
+ * there is none here. */
 enum vanished directory_vanished(void *user, struct directory *d)
 {
 	struct server *s = user;
@@ -230,7 +230,7 @@ enum vanished directory_vanished(void *user, struct directory *d)
 		        l && listing_find(l, name, &index) && S_ISDIR(listing_at(l, index)->mode);
 		vanished = l && !listed ? VANISHED : VANISHED_NOT;
 		if (listed)
-			directory_expire(up); /* one of the two is older */
+			directory_expire(up); /* one of the two listings is older */
 		listing_unref(l);
 	}
 	inode_put(s, parent);
@@ -238,8 +238,8 @@ enum vanished directory_vanished(void *user, struct directory *d)
 	return vanished;
 }
 
-/* The source has something new by a name that counts here. What follows the source says so itself,
- * when it is read; what was changed here stays, and that is told, once a change. */
+/* The source has changed a name that is local here. Chunks that follow the source report it when
+ * they are read; local changes stay, and the log says so, once per change. */
 static void both_changed(struct server *s, struct inode *dir, const char *name)
 {
 	struct tree_node node;
@@ -287,10 +287,10 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 		if (child == CHILD_LOCAL)
 			both_changed(s, dir, listing_name(after, e));
 		if (child != CHILD_REMOTE)
-			continue; /* what is here counts */
+			continue; /* local names take precedence */
 		if (known)
 			entry_changed(s, dir, d, after, n);
-		/* Another file by that name: of another kind, or put in its place by a rename */
+		/* Another file of that name: of another kind, or renamed over it */
 		bool other = known && (listing_at(before, old)->ino != e->ino ||
 		                       ((listing_at(before, old)->mode ^ e->mode) & S_IFMT) != 0);
 		if ((!known || other) && s->session) {
@@ -308,9 +308,9 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 			names_changed = true;
 		}
 	}
-	/* The kernel's copy of the directory goes before anybody hears of the new listing. And
-	 * once more after the names, which wait for the directory: for who was still copying the
-	 * old listing. */
+	/* The kernel's copy of the directory goes before any caller sees the new listing; and once
+	 * more after the names, whose notices wait for the directory: a caller may still have been
+	 * copying the old listing. */
 	if (names_changed) {
 		notifier_inode_now(s->notifier, id);
 		notifier_inode(s->notifier, id, true);

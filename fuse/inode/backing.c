@@ -21,7 +21,7 @@ struct backing {
 	unsigned keep;
 	const char *unusable; /* static; atomic */
 	pthread_mutex_t lock;
-	GQueue kept; /* of struct inode (borrowed): an id, no handle; oldest first */
+	GQueue kept; /* of struct inode (borrowed): with an id, without handles; oldest first */
 };
 
 struct backing *backing_new(int device, unsigned keep, const char *unusable)
@@ -42,7 +42,8 @@ const char *backing_unusable(const struct backing *b)
 
 void backing_probe(struct backing *b)
 {
-	/* Privilege comes first, then the descriptor: EBADF says that a good one would do. */
+	/* The kernel checks the privilege before the descriptor: EBADF means that a valid one would
+	 * do. */
 	struct backing_map map = {.fd = -1};
 	if (!b->unusable && ioctl(b->device, BACKING_OPEN, &map) < 0 && errno == EPERM)
 		__atomic_store_n(&b->unusable,
@@ -52,7 +53,7 @@ void backing_probe(struct backing *b)
 
 static void id_close(struct backing *b, int32_t id)
 {
-	/* Fails only where the connection has gone, and the ids with it. */
+	/* Fails only if the connection has gone, and the ids with it. */
 	(void)ioctl(b->device, BACKING_CLOSE, &id);
 }
 

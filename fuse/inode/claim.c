@@ -9,8 +9,8 @@
 #include "fuse/inode/lease.h"
 #include "fuse/inode/server.h"
 
-/* The kernel lets go of a backing file a little after it tells of the RELEASE: tries, and µs
- * between them. */
+/* The kernel releases a backing file a little after it sends the RELEASE: tries, and µs between
+ * them. */
 #define LEASE_TRIES 20
 #define LEASE_PAUSE 1000
 
@@ -25,7 +25,7 @@ bool claims_enter(struct inode *i)
 
 int claims_wait(struct server *s, struct inode *i, struct waitqueue_entry *w)
 {
-	pthread_mutex_lock(&i->lock); /* what frees it calls after this */
+	pthread_mutex_lock(&i->lock); /* claim_end() calls the queue after this */
 	int err = i->claimed ? waitqueue_enter(s->waitqueue, w) : 0;
 	bool waits = i->claimed && err == 0;
 	pthread_mutex_unlock(&i->lock);
@@ -63,9 +63,10 @@ static int refuse(int error, const char *why, const char **cause)
 	return error;
 }
 
-/* Is it held by a descriptor or a mapping in passthrough, of this mount or of one whose daemon
- * has died? The content's descriptor is the only one of ours by now, but of what was written here
- * in part: that was not whole then, so not in passthrough, and is all ours before it can be. */
+/* Does a descriptor or a mapping in passthrough hold the file, of this mount or of one whose
+ * daemon has died? The content's descriptor is our only one by now, except for a mixed file,
+ * which needs no test: it was never whole, so never in passthrough, and becomes fully local
+ * before it can be. */
 static bool is_held(struct server *s, struct inode *i, struct content *c)
 {
 	int fd = i->mixed ? -1 : content_fd(c);
@@ -101,7 +102,7 @@ int claim_begin(struct server *s, struct inode *i, const char **cause)
 	backing_drop(s->backing, i);
 	struct content *c = inode_open_content(s, i);
 	int err = -content_open(c);
-	/* by another inode of that name, which the source has put another file in the place of */
+	/* with another inode of that name, whose file the source has replaced */
 	bool shared = !err && content_shared(c);
 	bool held = shared || (!err && is_held(s, i, c));
 	content_unref(c);

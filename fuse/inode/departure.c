@@ -10,8 +10,8 @@
 #include "fuse/inode/twin.h"
 #include "fuse/inode/ways.h"
 
-/* Nobody tells who has a fifo open, or the descriptor of a symlink; it is not worth a local object
- * that a symlink may be remembered. */
+/* FUSE does not report open fifos, or descriptors of symlinks: these are taken as in use, but a
+ * remote symlink is not worth a local object. */
 static bool in_use(const struct inode *i)
 {
 	if (S_ISREG(i->type))
@@ -19,7 +19,7 @@ static bool in_use(const struct inode *i)
 	return !S_ISDIR(i->type) && (i->local || !S_ISLNK(i->type));
 }
 
-/* Has it names that are in the store alone? What has several remote ones is found by its index. */
+/* Has it names only in the store? A file with several remote names is found by its index. */
 static bool has_unknown(const struct inode *i, const struct departure *d)
 {
 	return !d->last && !i->indexed && !names_has_aliases(i);
@@ -65,7 +65,7 @@ struct inode *departure_done_locked(struct inode *i, struct inode *dir, const ch
 	if (!i->nameless || (i->indexed && !d->last))
 		return dropped;
 	d->gone = d->last && !d->number ? i->ino : 0;
-	/* it may have one still, of when it was nameless before: that goes */
+	/* it may have an older number, of an earlier time without a name: that one goes */
 	struct inode_extra *x = inode_extra_locked(i);
 	uint64_t before = x->unlinked;
 	x->unlinked = d->number;
@@ -85,7 +85,7 @@ void departure_end(struct server *s, struct departure *d)
 		s->inode_gone(s, d->gone);
 }
 
-/* Its last name may be on its way out. */
+/* A move may be removing its last name: the way waits for it. */
 bool inode_is_gone(struct server *s, const struct inode *i)
 {
 	struct way w;

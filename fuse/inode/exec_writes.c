@@ -14,8 +14,8 @@
 #define MFD_EXEC 0x10u
 #endif
 
-/* The errno of an exec of what is open for writing and is no program: ETXTBSY comes before
- * ENOEXEC. */
+/* The errno of executing a file that is open for writing and no program: the kernel checks for
+ * ETXTBSY before ENOEXEC. */
 static int probe(void)
 {
 	static const char text[] = "neither ELF nor script";
@@ -26,7 +26,7 @@ static int probe(void)
 		return errno;
 	char path[sizeof("/proc/self/fd/") + 11];
 	g_snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	/* A memfd's own descriptor does not count as a writer. */
+	/* The kernel does not count a memfd's own descriptor as a writer. */
 	int writer = open(path, O_WRONLY | O_CLOEXEC);
 	int err = writer < 0 ? errno : 0;
 	if (!err && write(writer, text, sizeof(text) - 1) < 0)

@@ -19,9 +19,9 @@ struct handle_table {
 	struct quota quota; /* of these; under lock */
 };
 
-/* What the daemon itself needs: the store's, the source's, what requests under way open. */
+/* Descriptors for the daemon itself: the store, the source, requests under way. */
 #define OWN_MAX 1024
-/* Of the oldest, when one is to be found that can go */
+/* Oldest handles to be tried, to find one that can go */
 #define LOOKS 16
 /* A content has a file and a map. */
 #define DESCRIPTORS_EACH 2
@@ -41,7 +41,7 @@ void handle_table_free(struct handle_table *t, struct server *s)
 {
 	for (guint n = 0; n < t->slots->len; n++) {
 		struct handle *h = t->slots->pdata[n];
-		if (h->inode) /* which takes it out of the queue, too */
+		if (h->inode) /* this takes it out of the queue, too */
 			handle_close(s, h);
 		pthread_mutex_destroy(&h->lock);
 	}
@@ -59,13 +59,13 @@ static void unhold_locked(struct handle_table *t, struct handle *h)
 	h->held.data = NULL;
 }
 
-/* What has no name any more may not be opened again. */
+/* It may be impossible to reopen a file without a name. */
 static bool can_go_locked(const struct handle *h)
 {
 	return h->uses == 0 && !h->inode->nameless;
 }
 
-/* Takes a descriptor from one of the oldest, if there are too many. false: nobody's can go. */
+/* Takes the descriptors of one of the oldest handles, if there are too many. false: took none. */
 static bool take_one(struct handle_table *t, struct content **c, int *fd)
 {
 	bool found = false;
@@ -76,7 +76,7 @@ static bool take_one(struct handle_table *t, struct content **c, int *fd)
 	uint64_t most = quota_most(&t->quota, now);
 	for (int n = 0; n < LOOKS && !found && t->holding.length > most; n++) {
 		struct handle *h = t->holding.head->data;
-		/* who has it may be about to wait for the table */
+		/* its owner may be about to wait for the table */
 		bool mine = pthread_mutex_trylock(&h->lock) == 0;
 		found = mine && can_go_locked(h);
 		unhold_locked(t, h);

@@ -55,7 +55,7 @@ struct directory *inode_open_directory(struct server *s, struct inode *i)
 	pthread_mutex_lock(&i->lock);
 	if (!i->directory) {
 		g_autofree char *path = inode_remote(s, i);
-		/* A listing under way may outlive the inode: it is told the number. */
+		/* A listing under way may outlive the inode: it gets the number. */
 		void *owner = (void *)(uintptr_t)i->ino;
 		i->directory = path ? directory_new(s->lister, path, i->ino, owner)
 		                    : directory_new_local(s->lister, i->ino, false, owner);
@@ -106,7 +106,7 @@ void inode_stat(struct inode *i, struct stat *st)
 	        .st_rdev = makedev(i->rdev >> 20, i->rdev & 0xfffff),
 	        .st_size = size,
 	        .st_blksize = 4096,
-	        /* Absence is no hole: GNU tar -S takes 0 blocks for an empty file */
+	        /* Absent data is no hole: GNU tar -S takes 0 blocks for an empty file */
 	        .st_blocks = (size + 511) / 512,
 	        .st_atim = mtime,
 	        .st_mtim = mtime,

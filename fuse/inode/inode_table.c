@@ -135,7 +135,7 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 	i->mtime_ns = e->mtime_ns;
 	i->complete = S_ISREG(e->mode) && e->size == 0;
 	i->keep_cache = true;
-	i->behind = true; /* a daemon that was killed may have left some */
+	i->behind = true; /* a killed daemon may have left mappings */
 	i->hashed = true;
 	i->parent = parent;
 	if (parent)
@@ -148,7 +148,7 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 	return i;
 }
 
-/* `ino`: nothing of it is left */
+/* `ino`: its inode number, if no name is left; 0: some are */
 static void unlinked_collect(struct inode *i, uint64_t ino, GArray **unlinked)
 {
 	if (!i->extra || !i->extra->unlinked)
@@ -160,7 +160,7 @@ static void unlinked_collect(struct inode *i, uint64_t ino, GArray **unlinked)
 	i->extra->unlinked = 0;
 }
 
-/* The file is known by another name. */
+/* Adds another name of a known file. */
 static void intern_alias_locked(struct server *s, struct inode *i, struct inode *parent,
                                 const char *name)
 {
@@ -169,10 +169,11 @@ static void intern_alias_locked(struct server *s, struct inode *i, struct inode 
 	struct inode *before = names_add_locked(i, parent, name);
 	pthread_rwlock_unlock(&s->names);
 	if (before)
-		before->refs--; /* it has other users: a child's name was just looked up in it */
+		before->refs--; /* it has other users: a child was just looked up in it */
 }
 
-/* What had lost its last known name has another: counted with it until here. */
+/* A file that had lost its last known name was found by another one: its entry in /unlinked, until
+ * here counted as a link, goes. */
 static void drop_unlinked(struct server *s, struct inode *i)
 {
 	struct move m = {.i = i};
@@ -198,10 +199,10 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 	pthread_mutex_lock(&t->lock);
 	struct inode *i;
 	while ((i = inode_find_locked(t, ino))) {
-		/* without a name, but found: others of it were not looked up yet */
+		/* without a name, but found: its other names were not looked up yet */
 		bool same_name = names_has(s, i, parent, name) || names_none(s, i);
 		if (i->type != (e->mode & S_IFMT)) {
-			/* The name is another kind of file now; the old one lives on until it is
+			/* The name has a file of another kind now; the old inode lives until it is
 			 * forgotten. */
 			g_hash_table_remove(t->by_ino, i);
 			i->hashed = false;
@@ -233,7 +234,7 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 
 static void release_locked(struct server *s, struct inode *i, GArray **unlinked);
 
-/* Its twin stays until nothing is left of those that it is the twin of. */
+/* The twin lives as long as any inode that it is the twin of. */
 static void twin_release_locked(struct server *s, struct inode *i, GArray **unlinked)
 {
 	struct inode *owner = i->extra ? i->extra->twin : NULL;
@@ -264,7 +265,7 @@ static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **
 	g_free(x);
 }
 
-/* Frees `i` if nothing holds it, and then perhaps its parents. */
+/* Frees `i` if it has no references, and then perhaps its parents. */
 static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
 {
 	struct inode_table *t = s->inodes;
@@ -277,8 +278,8 @@ static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
 		t->ledger.entries[i->index].generation++;
 		t->count--;
 		g_array_append_val(t->free_slots, i->index);
-		/* Out of the table: nobody can find it, and its lock is free. Leaving it for
-		 * after the table's lock would need a unlinked; all that follows is short. */
+		/* Out of the table: no thread can find it, and its lock is free. Leaving this for
+		 * after the table's lock would need a list; all that follows is short. */
 		if (s->backing && S_ISREG(i->type) && i->backing_id)
 			backing_drop(s->backing, i);
 		if (S_ISDIR(i->type) && i->directory)
@@ -349,7 +350,7 @@ uint64_t inode_count(struct inode_table *t)
 	return count;
 }
 
-/* The session is over: the kernel holds nothing any more, whatever it forgot to say. */
+/* The session is over: the kernel has no references any more, whatever FORGETs are missing. */
 void inode_table_free(struct inode_table *t, struct server *s)
 {
 	GArray *unlinked = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What inode_table.c shares with twin.c. */
+/* Shared by inode_table.c and twin.c. */
 #pragma once
 #include <glib.h>
 #include "fuse/inode/inode_table.h"

@@ -12,9 +12,9 @@
 #include "fuse/inode/names.h"
 #include "fuse/inode/ways.h"
 
-/* What one READ brings. The kernel opens the backing file with each open, 8 µs of 30 here (an
- * AMD guest); a small file, whose bytes the page cache keeps, has no use for it. Warm, side by
- * side: 17,458 source files took 3.3 × the native time by passthrough, 2.7 × without. */
+/* The size of one READ. The kernel opens the backing file with each open, 8 µs of 30 here (an AMD
+ * guest); a small file, whose data the page cache keeps, has no use for it. Warm, side by side:
+ * 17,458 source files took 3.3 × the native time by passthrough, 2.7 × without. */
 #define PAGE_CACHE_MAX (UINT64_C(128) << 10)
 
 /* The kernel opens the backing file anew for each open, with our credentials; a
@@ -32,16 +32,16 @@ static uint32_t seals_locked(const struct inode *i, bool write)
 	return write && i->extra ? i->extra->seals : 0;
 }
 
-/* Is there a mapping in passthrough, which could be written through, or (`any`) not? Nobody has the
- * inode open, or it goes on as it is. */
+/* Is there a mapping in passthrough: a writable one or, with `any`, one of any kind? Asked for an
+ * inode without handles only: others keep their mode. */
 static bool is_mapped_behind(struct server *s, struct inode *i, int own, bool any)
 {
-	any |= own >= 0; /* which is one for writing itself */
+	any |= own >= 0; /* our own descriptor is writable itself */
 	pthread_mutex_lock(&i->lock);
 	bool doubt = (i->behind || any) && i->complete && i->iomode == IOMODE_NONE;
 	uint32_t passes = i->passes;
 	if (doubt && any)
-		backing_drop(s->backing, i); /* which has the file open for reading */
+		backing_drop(s->backing, i); /* its id has the file open for reading */
 	pthread_mutex_unlock(&i->lock);
 	if (!doubt)
 		return false;
@@ -56,12 +56,12 @@ static bool is_mapped_behind(struct server *s, struct inode *i, int own, bool an
 	return held;
 }
 
-/* What a new open could be. */
+/* The choices for a new open. */
 struct choice {
 	bool usable, write, watched, exact;
 	bool whole;      /* passthrough */
-	bool mapped;     /* passthrough, since it goes on behind our back */
-	uint32_t passes; /* of the inode, before it was looked at */
+	bool mapped;     /* passthrough, since a mapping continues there unseen */
+	uint32_t passes; /* of the inode, before the look */
 	int fd, err;     /* of the local file */
 };
 
@@ -70,7 +70,7 @@ static void choose(struct server *s, struct inode *i, int own, struct choice *c)
 	pthread_mutex_lock(&i->lock);
 	c->passes = i->passes;
 	c->watched |= c->write && seal_needs_writes(seals_locked(i, c->write));
-	/* nothing of what is written there would be known to be local */
+	/* data written to any other file in passthrough would not be known as local */
 	c->whole = c->usable && (c->write ? i->born : i->complete && i->size > PAGE_CACHE_MAX) &&
 	           !c->watched && !c->exact && i->iomode != IOMODE_CACHED;
 	pthread_mutex_unlock(&i->lock);
@@ -83,12 +83,12 @@ static void choose(struct server *s, struct inode *i, int own, struct choice *c)
 		c->err = -c->fd;
 }
 
-/* Of an inode that nobody has open. */
+/* For an inode without handles. */
 static enum iomode_kind mode_begin_locked(struct server *s, struct inode *i, struct choice *c)
 {
 	enum iomode_kind mode = IOMODE_CACHED;
 	if (c->whole && (c->mapped || !c->watched) && !c->err) {
-		/* Between the look and here a kept id may have gone. */
+		/* A kept id may have gone since the look. */
 		c->err = c->fd < 0 && !backing_kept(s->backing, i)
 		                 ? EAGAIN
 		                 : backing_acquire(s->backing, i, c->fd);
@@ -114,8 +114,8 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 		choose(s, i, own, &c);
 		pthread_mutex_lock(&i->lock);
 	}
-	/* It may have been sealed since the look above: before that we are no writer that is seen
-	 * to be in passthrough, afterwards we are. */
+	/* The file may have been sealed since the look above: before this point sealing sees no
+	 * writer in passthrough, from here on it does. */
 	uint32_t seals = seals_locked(i, c.write);
 	c.watched |= seal_needs_writes(seals);
 	if (i->iomode == IOMODE_NONE)
@@ -124,16 +124,15 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 	i->handles++;
 	if (mode == IOMODE_PASSTHROUGH) {
 		fi->backing_id = i->backing_id;
-		/* its readers have the inode so: all but mappings comes */
+		/* readers have the inode in passthrough: all but mappings reaches the daemon */
 		fi->direct_io = c.watched || exact;
-		i->keep_cache &= !c.write; /* what the page cache has may be overtaken */
+		i->keep_cache &= !c.write; /* the page cache may become outdated */
 		if ((fi->flags & O_ACCMODE) == O_RDWR)
 			i->behind = i->extra->mapped_behind = true;
 		i->passes++;
 	} else {
-		/* what will be refused is not to be seen in the page cache meanwhile; what a
-		 * mapping stores is not seen there at all, where passthrough could not be had
-		 * beside it */
+		/* a write that will be refused must not show in the page cache meanwhile; stores of
+		 * a mapping do not show there at all, if passthrough could not be had beside it */
 		fi->direct_io = exact || seal_refuses_writes(seals) || c.mapped;
 		fi->keep_cache = i->keep_cache;
 		i->keep_cache = i->cached = true;

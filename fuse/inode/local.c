@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Inodes whose local object counts: made or changed here. */
+/* Inodes with a local object that takes precedence: made or changed here. */
 #include "fuse/inode/local.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -18,10 +18,10 @@
 #include "fuse/inode/twin.h"
 #include "fuse/inode/ways.h"
 
-#define LOOKS 8 /* at what is changed all the while */
+#define LOOKS 8 /* tries, while the object keeps changing */
 #define REFUSED_NS INT64_C(1000000000)
 
-/* Under the inode's lock. But the size, which each change tells itself. */
+/* Under the inode's lock. Leaves the size out, which each change reports itself. */
 static void take_stat_locked(struct inode *i, const struct stat *st)
 {
 	struct inode_extra *x = i->extra;
@@ -38,7 +38,7 @@ static void take_stat_locked(struct inode *i, const struct stat *st)
 	x->blocks = st->st_blocks;
 }
 
-/* Under the inode's lock. false: it has changed since `node` was looked at. */
+/* Under the inode's lock. false: the inode has changed since `node` was read. */
 static bool take_node_locked(struct inode *i, const struct tree_node *node)
 {
 	if (i->extra->changed_ns && node->looked_ns <= i->extra->changed_ns)
@@ -48,7 +48,7 @@ static bool take_node_locked(struct inode *i, const struct tree_node *node)
 	return true;
 }
 
-/* A directory that was listed tells how many are in it; one that was not, not yet. */
+/* Only a listed directory knows how many directories it has. */
 static void count_directories(struct server *s, struct inode *i)
 {
 	uint32_t subdirectories;
@@ -124,7 +124,7 @@ static int keep_other(struct server *s, struct inode *i, struct listing *l, uint
 	               : tree_keep(s->store, path, &kept, &origin, target, i->rdev);
 }
 
-/* The name counts, of the directory that it is in by now. */
+/* Makes the name local, in the directory that has it by now. */
 static void keep_name(struct server *s, struct inode *i)
 {
 	bool there = false;
@@ -143,8 +143,8 @@ static void keep_name(struct server *s, struct inode *i)
 	}
 }
 
-/* What counts is found by its name, whatever becomes of the directories on the way at the source.
- * The root needs no name. */
+/* A local name must be found whatever happens to its directories at the source: keeps them. The
+ * root needs no name. */
 static int keep_ancestors(struct server *s, struct inode *i)
 {
 	struct inode *parent = inode_parent(s, i, NULL);
@@ -186,7 +186,7 @@ static int keep(struct server *s, struct inode *i)
 		if (S_ISREG(i->type) && node.st.st_ino == i->ino)
 			twin_take(s, i, dir, name, listed);
 		else if (S_ISREG(i->type) && !i->indexed)
-			twin_follow(s, i, node.st.st_ino); /* it was kept before, as another's */
+			twin_follow(s, i, node.st.st_ino); /* kept before, as another inode's */
 		tree_node_clear(&node);
 		keep_name(s, i);
 	}
@@ -235,15 +235,15 @@ static int keep_now(struct server *s, struct inode *i)
 	int err = keep_ancestors(s, i);
 	if (err)
 		return err;
-	if (!claims_enter(i)) /* its version stays what it is meanwhile */
+	if (!claims_enter(i)) /* its version stays as it is meanwhile */
 		return CLAIM_BUSY;
 	err = i->local ? 0 : keep(s, i);
 	claims_leave(i);
 	return err;
 }
 
-/* A file with several remote names is kept when one of them goes, too, and has none in the tree
- * then: what is changed must not go with the names at the source. */
+/* A file with several remote names is kept, too, when one of them is removed, and then has none in
+ * the tree: local changes must not vanish with the names at the source. */
 static int keep_linked(struct server *s, struct inode *i)
 {
 	g_autofree char *name = NULL;
@@ -331,14 +331,15 @@ int inode_open_local(struct server *s, struct inode *i, int flags)
 	struct way w;
 	way_to(s, i, &w);
 	int fd = tree_open(s->store, w.path, flags);
-	/* replaced between its look-up and this: the kernel looks again */
+	/* replaced between look-up and open: the kernel looks the name up again */
 	if (fd == -ENOENT && i->nameless)
 		fd = -ESTALE;
 	way_end(s, &w);
 	return fd;
 }
 
-/* false: it was changed meanwhile, and `last` was not wanted. A positive errno in *error. */
+/* false: the inode was changed meanwhile, and this was not the `last` try. A positive errno in
+ * *error. */
 static bool refresh_once(struct server *s, struct inode *i, bool last, int *error)
 {
 	struct tree_node node = {0};
@@ -346,7 +347,7 @@ static bool refresh_once(struct server *s, struct inode *i, bool last, int *erro
 	way_to(s, i, &w);
 	int err = tree_look(s->store, w.path, &node);
 	pthread_rwlock_rdlock(&s->names);
-	/* what /unlinked has of it is no name */
+	/* its entry in /unlinked is no name */
 	const struct inode *o = names_owner_locked(i);
 	bool unlinked = o->extra && o->extra->unlinked && !o->indexed && !node.indexed;
 	*error = err && !o->nameless ? -err : 0;
@@ -380,8 +381,8 @@ int inode_refresh(struct server *s, struct inode *i)
 	return err;
 }
 
-/* A file with several remote names, one of which was changed: 0: it is local. A positive errno;
- * ENOENT: it is not. */
+/* A file with several remote names, one of which was changed. 0: it is local; ENOENT: it is not;
+ * another positive errno. */
 static int take_linked(struct server *s, struct inode *i)
 {
 	struct tree_node node;
@@ -390,7 +391,7 @@ static int take_linked(struct server *s, struct inode *i)
 	int err = -tree_look(s->store, path, &node);
 	if (err)
 		return err == ESTALE ? ENOENT : err;
-	if (node.st.st_nlink == 0) { /* its last name went, and then the daemon */
+	if (node.st.st_nlink == 0) { /* its last name was removed, then the daemon ended */
 		tree_index_drop(s->store, i->ino);
 		tree_node_clear(&node);
 		return ENOENT;
@@ -401,10 +402,9 @@ static int take_linked(struct server *s, struct inode *i)
 	return 0;
 }
 
-/* An open was refused since the store has another size of the file than its listing. The kernel
- * looks the name up once more, and hands a second refusal on. Where a source puts one file after
- * the other by that name, the look-up may find yet another one: it tells what the store has, too.
- */
+/* An open was refused because the store has another size of the file than its listing. The kernel
+ * looks the name up once more, and passes a second refusal on. If the source keeps replacing the
+ * file of that name, the look-up may find yet another one: it takes the size in the store, too. */
 static void take_held(struct server *s, struct inode *i)
 {
 	int64_t refused = __atomic_load_n(&s->refused_ns, __ATOMIC_RELAXED);

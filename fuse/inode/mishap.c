@@ -6,7 +6,7 @@
 
 struct mishaps {
 	pthread_mutex_t lock;
-	unsigned next; /* the oldest, once the ring is full */
+	unsigned next; /* the slot to be replaced: the oldest, once the ring is full */
 	struct mishap ring[MISHAPS_MAX];
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Names of inodes, and the paths they make. */
+/* Names of inodes, and their paths. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -107,7 +107,7 @@ struct inode *names_remove_locked(struct inode *i, struct inode *parent, const c
 	if (i->parent != parent || strcmp(i->name, name) != 0)
 		return NULL;
 	if (!names_has_aliases(i)) {
-		i->nameless = true; /* it keeps its parent for as long as it lives */
+		i->nameless = true; /* the inode keeps its parent for as long as it lives */
 		return NULL;
 	}
 	g_hash_table_iter_init(&iter, i->extra->aliases);

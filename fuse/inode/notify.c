@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* As many lanes may be stuck at a time before others have to wait for them. */
+/* Lanes that may be stuck at a time before others have to wait for them. */
 #define THREADS_MAX 64
 
 struct notice {
@@ -23,10 +23,10 @@ struct notice {
 	char name[];     /* "": the inode's pages */
 };
 
-/* What is queued for one inode. */
+/* The notices queued for one inode. */
 struct lane {
 	uint64_t nodeid;
-	GQueue notices; /* of struct notice, owned; the first one is with a thread, or to be */
+	GQueue notices; /* of struct notice, owned; a thread has the first one, or is about to */
 };
 
 struct notifier {
@@ -37,7 +37,7 @@ struct notifier {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	GHashTable *lanes; /* uint64_t nodeid → struct lane, owned; none is empty */
-	GQueue ready;      /* of struct lane, borrowed: no thread is at them */
+	GQueue ready;      /* of struct lane, borrowed: no thread works on them */
 	bool stop;
 };
 
@@ -48,7 +48,7 @@ static void lane_free(gpointer p)
 	g_free(lane);
 }
 
-/* ENOENT: the kernel does not know it, which is as good. */
+/* ENOENT is as good: the kernel does not know the inode. */
 static void notice_send(struct notifier *n, const struct notice *e)
 {
 	if (e->name[0])
@@ -57,17 +57,17 @@ static void notice_send(struct notifier *n, const struct notice *e)
 		fuse_lowlevel_notify_inval_inode(n->session, e->nodeid, 0, 0);
 }
 
-/* A thread that is stuck in the kernel outlives a daemon that is killed, and what it has open stays
- * open with it: that is the second device alone. The kernel closes the first one, and tells whoever
- * waits for an answer that none will come, which frees the thread. */
+/* A thread that is stuck in the kernel outlives a killed daemon, and its open files stay open: that
+ * must be the second device alone. The kernel closes the first one, and aborts all pending
+ * requests, which frees the thread. */
 static void descriptors_leave_locked(struct notifier *n)
 {
 	unsigned fd = (unsigned)fuse_session_fd(n->session), top = MAX(fd, (unsigned)n->device);
-	/* of files of the store, which are opened later, there is no second descriptor even for a
-	 * moment: leases tell of those (lease.h) */
+	/* files of the store are opened later, and must have no second descriptor even for a
+	 * moment: leases would see it (lease.h) */
 	if (n->stop || n->device < 0 || close_range(top + 1, ~0U, CLOSE_RANGE_UNSHARE) < 0)
 		return;
-	syscall(SYS_dup3, n->device, fd, O_CLOEXEC); /* not as if it were everybody's */
+	syscall(SYS_dup3, n->device, fd, O_CLOEXEC); /* raw: this table is the thread's own */
 	if (fd > 0)
 		close_range(0, fd - 1, 0);
 	if (fd < top)
@@ -110,7 +110,7 @@ static void thread_start_locked(struct notifier *n)
 		g_error("cannot start a thread: %s", g_strerror(err));
 }
 
-/* `fd` is taken over. */
+/* Takes over `fd`. */
 static int device_clone(int fd, struct fuse_session *se)
 {
 	uint32_t first = (uint32_t)fuse_session_fd(se);

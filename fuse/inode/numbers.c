@@ -12,12 +12,12 @@
 #include "fetch/store/disk/format.h"
 
 #define HIGH UINT32_C(0x80000000)
-#define NOBODY UINT32_MAX /* what readdir tells of a number that it does not look up */
+#define NOBODY UINT32_MAX /* the number that readdir shows for an entry it does not look up */
 
 struct numbers {
 	pthread_mutex_t lock;
-	GHashTable *inner; /* uint32_t told → uint64_t ino; of told ones from HIGH on */
-	GHashTable *moved; /* uint64_t ino → uint32_t told: those that met another */
+	GHashTable *inner; /* uint32_t told → uint64_t ino; for told from HIGH on */
+	GHashTable *moved; /* uint64_t ino → uint32_t told: numbers that collided with another */
 	int fd;            /* of the file, -1: none */
 };
 G_STATIC_ASSERT(sizeof(void *) == sizeof(uint64_t));
@@ -46,7 +46,7 @@ static void number_add_locked(struct numbers *n, uint64_t ino, uint32_t told)
 		g_hash_table_insert(n->moved, as_pointer(ino), as_pointer(told));
 }
 
-/* What is no such entry is passed over: after a power loss there may be zeros. An error ends it. */
+/* Skips invalid entries: after a power loss there may be zeros. An error ends the loading. */
 static int numbers_load(struct numbers *n)
 {
 	struct number_disk some[4096];
@@ -66,7 +66,7 @@ static int numbers_load(struct numbers *n)
 	}
 	if (got < 0)
 		return -errno;
-	return got > 0 && ftruncate(n->fd, at) < 0 ? -errno : 0; /* the last one is cut */
+	return got > 0 && ftruncate(n->fd, at) < 0 ? -errno : 0; /* a partial last entry is cut */
 }
 
 static void numbers_forget_file(struct numbers *n, int err)
@@ -106,7 +106,7 @@ void numbers_free(struct numbers *n)
 	g_free(n);
 }
 
-/* Before it is told: a daemon that is killed must not tell another after that. */
+/* Before the number is shown: a daemon that is killed must not show another one after that. */
 static void number_write_locked(struct numbers *n, uint64_t ino, uint32_t told)
 {
 	struct number_disk entry = {.ino = GUINT64_TO_LE(ino),

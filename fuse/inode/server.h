@@ -24,7 +24,7 @@ struct server {
 	pthread_mutex_t failing;  /* `failed` */
 	struct refusals *failed;  /* READs that failed a moment ago */
 	pthread_rwlock_t names;   /* inode.h */
-	struct ways *ways;        /* paths in use, and what is moved */
+	struct ways *ways;        /* paths in use, and the current move */
 	pthread_rwlock_t sealing; /* access.h */
 	pthread_mutex_t sealers;  /* access.h */
 	struct handle_table *handles;

@@ -19,7 +19,7 @@ void twin_outlived(struct server *s, uint64_t ino)
 	pthread_mutex_unlock(&t->lock);
 }
 
-/* With `names` read or written. What has several names is found by its number. */
+/* With `names` read or written. A file with several names is found by its number. */
 static bool has_name_locked(const struct inode *i, const struct inode *dir, const char *name)
 {
 	return S_ISREG(i->type) && !i->local && !i->nameless && !i->indexed && i->nlink <= 1 &&
@@ -44,7 +44,7 @@ bool twin_is_wanted(struct server *s, const struct inode *i, const struct inode 
 	return wanted;
 }
 
-/* Its number may be another file's by now. */
+/* Another file may have its number by now. */
 static void unhash_locked(struct inode_table *t, struct inode *i)
 {
 	if (i->hashed)
@@ -75,7 +75,7 @@ static void part_locked(struct inode_table *t, struct inode *i, struct inode *tw
 	}
 }
 
-/* `twin`: NULL: they have none. */
+/* `twin` NULL: the inodes become nameless. */
 static void part(struct server *s, struct inode *twin, const struct inode *dir, const char *name,
                  uint64_t listed)
 {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Two inodes of one local file. The source puts another file in the place of one that is open: the
- * name is looked up as another inode, and the local file that is there is both inodes'. As soon as
- * that counts it is one's, as the name is, and that one is the `twin` of the other, which is found
- * by whatever names the twin has by then. So what is written to it late, as by a mapping, reaches
- * the file that has its name, and does not make a name count once more that went meanwhile.
+/* Two inodes of one local file. The source replaces a file that is open: a look-up of its name
+ * gives another inode, and both inodes share the local file of that name. As soon as this file
+ * takes precedence over the listing, it belongs to one of them, and so does the name. That inode is
+ * the `twin` of the other, which finds the file by the current names of its twin. A late write to
+ * the other, as by a mapping, thus reaches the file of that name, and revives no name that was
+ * removed meanwhile.
  *
- *     named ──the source has another file there──▶ outlived ──the name comes to count, or goes──▶
+ *     named ──the source replaces the file──▶ outlived ──the name becomes local, or is removed──▶
  *     it has a twin ──forgotten──▶ gone, and with the last one the twin, if that was unlinked
  *
  * Locking: the table's lock, then `names`; each function takes both
@@ -17,19 +18,19 @@
 
 struct server;
 
-/* The source has another file, or none, where the file of this number was. Who has it open still
- * knows it by that name. */
+/* The source has replaced or removed the file of this number. Open handles still know it by its
+ * name. */
 void twin_outlived(struct server *s, uint64_t ino);
-/* Is `name` in `dir` still that of an outlived inode, beside `i`? */
+/* Does an outlived inode other than `i` still have `name` in `dir`? */
 bool twin_is_wanted(struct server *s, const struct inode *i, const struct inode *dir,
                     const char *name);
-/* The name, and the local file there, is `i`'s: all others that have the name get it as their twin.
- * `listed`: the number that the listing has of that name; 0: none. */
+/* The name, and its local file, belong to `i`, which becomes the twin of all other inodes of that
+ * name. `listed`: the name's number in the listing; 0: none. */
 void twin_take(struct server *s, struct inode *i, const struct inode *dir, const char *name,
                uint64_t listed);
-/* The local file of `i` counts as that of number `owner`. */
+/* The local file of `i` belongs to the inode of number `owner`, which becomes the twin of `i`. */
 void twin_follow(struct server *s, struct inode *i, uint64_t owner);
-/* The name is that of a new file: who had it has none any more. */
+/* A new file has the name: outlived inodes lose it. */
 void twin_unname(struct server *s, const struct inode *dir, const char *name);
-/* Bytes or the size of `i` were changed here: of its other inodes the kernel may have pages. */
+/* Data or size of `i` was changed locally: drops the kernel's pages of its other inodes. */
 void twin_changed(struct server *s, struct inode *i);

@@ -24,7 +24,7 @@ void unlinked_remove(struct server *s, GArray *unlinked)
 {
 	if (!unlinked)
 		return;
-	for (guint n = 0; n < unlinked->len; n++) /* before the store gives the number out again */
+	for (guint n = 0; n < unlinked->len; n++) /* before the store reuses the number */
 		s->inode_gone(s, g_array_index(unlinked, struct unlinked, n).ino);
 	struct dropping *d = g_new0(struct dropping, 1);
 	d->job.run = dropping_run;

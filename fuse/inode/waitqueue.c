@@ -19,7 +19,7 @@ static int64_t due_ns(const struct waitqueue_entry *w)
 	return w->again_ns ? MIN(w->again_ns, w->until_ns) : w->until_ns;
 }
 
-/* Under the lock, so that of two the later does not overtake the earlier. */
+/* Under the lock, so that two settings of the alarm keep their order. */
 static void set_locked(struct waitqueue *r, int64_t at_ns)
 {
 	if (r->closed || (r->set_ns && r->set_ns <= at_ns))
@@ -35,7 +35,7 @@ static void take_locked(struct waitqueue *r, struct waitqueue_entry *w, GQueue *
 	w->waits = false;
 }
 
-/* Nobody else has them. */
+/* No other thread has these entries. */
 static void tell(GQueue *list, int64_t now_ns, int error)
 {
 	for (GList *link; (link = g_queue_pop_head_link(list));) {

@@ -13,8 +13,8 @@ void walked_note(struct inode *dir)
 	pthread_mutex_unlock(&dir->lock);
 }
 
-/* Not for each of many changes in a row: with its pages the kernel forgets the attributes, and
- * asks for them once more. */
+/* Not for each of many changes in a row: with the pages the kernel forgets the attributes, and
+ * requests them again. */
 void walked_drop(struct server *s, struct inode *dir)
 {
 	pthread_mutex_lock(&dir->lock);

@@ -15,7 +15,7 @@
 
 struct server;
 
-/* Before its names are returned: the kernel may cache them. */
+/* Call before returning names: the kernel may cache them. */
 void walked_note(struct inode *dir);
-/* Its names have changed; before the reply. */
+/* Call when names have changed, before the reply. */
 void walked_drop(struct server *s, struct inode *dir);

@@ -9,8 +9,8 @@
 struct ways {
 	pthread_mutex_t lock;
 	pthread_cond_t moved;       /* `current` has ended */
-	pthread_cond_t unused;      /* a way has */
-	const struct move *current; /* borrowed; NULL: nothing is moved */
+	pthread_cond_t unused;      /* a way has ended */
+	const struct move *current; /* borrowed; NULL: no move */
 	GQueue used;                /* of struct way, borrowed */
 	unsigned waiting;           /* moves, for `unused` */
 };
@@ -48,7 +48,7 @@ static bool meet(const struct move *m, const struct way *w)
 	       leads_through(w->path, m->to);
 }
 
-/* The path is made anew after each wait. `dir` NULL: to `i`. */
+/* Makes the path anew after each wait. `dir` NULL: the path of `i`. */
 static void begin_locked(struct server *s, const struct inode *dir, const char *name,
                          const struct inode *i, struct way *w)
 {
@@ -120,7 +120,7 @@ static bool is_used_locked(const struct ways *w, const struct move *m)
 	return false;
 }
 
-/* false: not yet, but something has ended. */
+/* false: not begun, but another move or a way has ended. */
 static bool move_try_locked(struct server *s, struct move *m)
 {
 	struct ways *w = s->ways;

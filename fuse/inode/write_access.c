@@ -85,7 +85,7 @@ static bool is_exec(int flags)
 	return (flags & O_ACCMODE) == O_RDONLY && (flags & WRITE_HANDLES_EXEC);
 }
 
-/* Do the execs deny? (Where they never do, count[EXEC] < 0 is somebody else's.) */
+/* Do the execs deny? (Where they never do, count[EXEC] < 0 is another denier's.) */
 static bool execs_deny(const struct write_handles *h, enum exec_writes policy)
 {
 	return policy != EXEC_WRITES_ALLOW && h->execs > 0 &&
@@ -127,7 +127,7 @@ static int open_exec(struct write_handles *h, enum exec_writes policy)
 {
 	g_assert(h->execs < INT32_MAX);
 	struct write_access *w = &h->access;
-	/* Writers there are. Ours are known for sure; of the others only the kernel knows. */
+	/* There are writers. The daemon's own are certain; of users' only the kernel knows. */
 	bool ours = w->count[WRITE_ACCESS_EXEC] > (int64_t)h->writers;
 	bool let_in = policy == EXEC_WRITES_ALLOW ||
 	              (policy == EXEC_WRITES_KERNEL && w->count[WRITE_ACCESS_EXEC] > 0);
@@ -178,7 +178,7 @@ int write_handles_get(struct write_handles *h)
 void write_handles_put(struct write_handles *h)
 {
 	write_access_put(&h->access);
-	/* While we wrote no exec was let in: there is none to step forward. */
+	/* No exec was admitted while the daemon wrote: there is none to resume. */
 	g_assert(h->execs == 0);
 }
 
