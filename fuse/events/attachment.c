@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Handlers come and go. */
+/* Handlers attach and leave. */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static gint by_rank(gconstpointer a, gconstpointer b)
 	return x->rank < y->rank ? -1 : x->rank > y->rank;
 }
 
-/* The one of that name: lost ones first. */
+/* A handler of that name, lost ones first. */
 static struct handler *handler_named_locked(struct registry *all, const struct handler_options *o)
 {
 	struct handler *found = NULL;
@@ -43,7 +43,7 @@ struct handler *registry_attach(struct registry *all, const struct handler_optio
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
 	pthread_mutex_lock(&all->lock);
 	struct handler *h;
-	/* who has just died is about to be found out */
+	/* a handler that has just died will soon be noticed */
 	while ((h = handler_named_locked(all, o)) && o->name[0] && hung_up(h->fd))
 		pthread_cond_wait(&all->changed, &all->lock);
 	bool busy = all->stopped || (h && h->fd >= 0 && o->name[0]);
@@ -70,7 +70,7 @@ struct handler *registry_attach(struct registry *all, const struct handler_optio
 	return busy ? NULL : h;
 }
 
-/* As if no handler had seen it. */
+/* Resets the event, as if no handler had seen it. */
 static void event_restart_locked(struct event *e)
 {
 	if (e->fd >= 0)
@@ -129,7 +129,7 @@ bool handler_leave(struct handler *h)
 	return drained;
 }
 
-/* The next that is lost leaves; those that are attached are told. */
+/* Returns the next lost handler, which is to leave; disconnects the attached ones. */
 static struct handler *dismiss_locked(struct registry *all, const char *name, unsigned *count)
 {
 	struct handler *lost = NULL;
@@ -144,7 +144,7 @@ static struct handler *dismiss_locked(struct registry *all, const char *name, un
 			lost = h;
 			break;
 		}
-		shutdown(h->fd, SHUT_RDWR); /* its thread sees it go */
+		shutdown(h->fd, SHUT_RDWR); /* its thread notices */
 	}
 	return lost;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What handlers brought and is on its way into files: a mark by which a handler is not asked for a
- * file any more waits for it, and so does a handler that leaves, or a concurrent reader would get
- * what the source has.
+/* Commits: data from handlers on its way into files. A mark by which a handler is no longer asked
+ * for a file waits for them, and so does a handler that leaves: otherwise a concurrent reader would
+ * get the source's data.
  * Locking: a mutex of its own
  */
 #pragma once
@@ -16,8 +16,7 @@ struct commits *commits_new(void);
 void commits_free(struct commits *c);
 void commits_begin(struct commits *c, uint64_t ino);
 void commits_end(struct commits *c, uint64_t ino, int error);
-/* 0; EINPROGRESS: some are under way; EIO: the last one failed, or one that was under way with it.
- */
+/* 0; EINPROGRESS: some are under way; EIO: the last one failed, or one concurrent with it. */
 int commits_state(struct commits *c, uint64_t ino);
-/* Is one under way, of whatever file? */
+/* Is a commit of any file under way? */
 bool commits_any(struct commits *c);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* One handler's connection: events out, answers and marks in. What it sends comes from outside:
- * each message is checked, and one that is not as lacuna/precontent.h says ends the connection. */
+/* One handler's connection: events out, answers and marks in. Its messages are untrusted: each is
+ * checked, and one that violates lacuna/precontent.h ends the connection. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,17 +16,16 @@
 #include "fuse/inode/numbers.h"
 #include "fuse/inode/server.h"
 
-/* Many descriptors are on their way to their handlers: the kernel takes more when some are read. */
+/* Too many descriptors are on their way to handlers: the kernel takes more when some are read. */
 #define AGAIN_MS 5
-/* So long a scratch file is tried for, each time anew, before events are denied for the want of it
- */
+/* How long a scratch file is tried for before events are denied for lack of one */
 #define LACKS_NS INT64_C(1000000000)
-/* The same READ again follows at once */
+/* The kernel repeats the READ at once */
 #define REFUSAL_NS INT64_C(20000000)
-/* Marks that wait */
+/* Postponed marks */
 #define POSTPONED_MAX 1024
 
-/* With a descriptor, whole or not at all: it is one packet's worth of a stream. */
+/* Sends a message and its descriptor, whole or not at all: it is one packet's worth of a stream. */
 static bool message_send(int socket, const void *message, int fd)
 {
 	struct iovec io = {(void *)message, ((const struct lacuna_message *)message)->length};
@@ -47,7 +46,7 @@ static bool message_send(int socket, const void *message, int fd)
 	return sendmsg(socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
-/* Who brings nothing cannot write to it. */
+/* A content handler supplies no data: its descriptor is read-only. */
 static int reopened(int fd)
 {
 	char path[64];
@@ -68,7 +67,7 @@ static bool event_send(struct handler *h, struct event *e)
 	return sent;
 }
 
-/* The first that lacks its file; its number in *id. */
+/* The first unsent event, if it lacks its file; its number in *id. */
 static struct event *lacking_locked(struct handler *h, uint64_t *id, uint64_t *size)
 {
 	struct event *e = g_queue_peek_head(&h->unsent);
@@ -79,8 +78,9 @@ static struct event *lacking_locked(struct handler *h, uint64_t *id, uint64_t *s
 	return e;
 }
 
-/* By the handler's thread, which alone sends what had none when it was asked: with no lock, since
- * the disk may stall. Meanwhile the event may be withdrawn. false: none can be made. */
+/* On the handler's thread, the only one that sends events without a scratch file from the start:
+ * without the lock, since the disk may stall. The event may be withdrawn meanwhile. false: none can
+ * be made. */
 static bool scratch_supply_locked(struct handler *h)
 {
 	struct registry *all = h->all;
@@ -129,7 +129,8 @@ bool handler_flush_locked(struct handler *h)
 	return true;
 }
 
-/* Of what it sent. A handler that reads none of them in the time it has for an event is lost. */
+/* Sends the result of a handler's message. A handler that reads no result in the time it has for an
+ * event is lost. */
 static void result_send(struct handler *h, uint64_t id, int error)
 {
 	const struct lacuna_result r = {
@@ -153,7 +154,7 @@ static bool error_is_allowed(uint32_t verdict, uint32_t error)
 	return false;
 }
 
-/* What was allowed in mode holes has to be there. */
+/* In mode holes the scratch file must have all of an allowed range. */
 static bool event_brought(const struct event *e)
 {
 	struct extent x;
@@ -161,7 +162,7 @@ static bool event_brought(const struct event *e)
 	       brought_around(e->fd, e->offset, e->offset + e->length, e->message->size, &x);
 }
 
-/* The next that it wants, or the end: 0 or EIO. */
+/* Passes the event to the next handler that wants it, or ends it: 0 or EIO. */
 static int event_answered_locked(struct handler *h, struct event *e, const struct lacuna_answer *a)
 {
 	struct registry *all = h->all;
@@ -227,7 +228,7 @@ static int answer(struct handler *h, const struct lacuna_answer *a)
 	return err;
 }
 
-/* false: what was brought before comes before, and is not there yet. */
+/* false: data supplied before must be committed first, and is not yet. */
 static bool mark_try(struct handler *h, const struct lacuna_mark *m)
 {
 	uint64_t ino = numbers_inner(h->all->server->numbers, m->ino);
@@ -248,8 +249,7 @@ static bool mark_try(struct handler *h, const struct lacuna_mark *m)
 	return true;
 }
 
-/* In their order. What a commit waits for may be an answer of this handler: it is listened to
- * meanwhile. */
+/* In their order. A commit may wait for an answer of this handler: its thread listens meanwhile. */
 static void marks_take(struct handler *h)
 {
 	struct lacuna_mark *m;
@@ -289,7 +289,7 @@ static bool message_take(struct handler *h, const struct lacuna_message *m)
 	return false;
 }
 
-/* Whole messages of what has been received; the rest stays. */
+/* Takes the complete messages received; the rest stays. */
 static bool messages_take(struct handler *h, uint8_t *buffer, size_t *length)
 {
 	size_t at = 0;
@@ -313,8 +313,8 @@ static bool messages_take(struct handler *h, uint8_t *buffer, size_t *length)
 	return true;
 }
 
-/* Until the first answer that is due, or may be of what others send meanwhile: they do not wake us.
- */
+/* Until the first answer is due, or may be due for events that other threads send meanwhile: they
+ * do not wake this one. */
 static int time_left(struct handler *h, bool blocked)
 {
 	int64_t most = MIN(1000, h->all->server->settings->handler_ms);
@@ -325,8 +325,8 @@ static int time_left(struct handler *h, bool blocked)
 	return blocked ? AGAIN_MS : (int)CLAMP(left, 0, most);
 }
 
-/* `heard_ns`: all that it had sent by then has been looked at. Who never stops sending is late
- * after twice the time. */
+/* `heard_ns`: all that the handler had sent by then was looked at. A handler that never stops
+ * sending is late after twice the time. */
 static bool late(struct handler *h, int64_t heard_ns)
 {
 	int64_t more = (int64_t)h->all->server->settings->handler_ms * 1000000;
@@ -342,8 +342,7 @@ static bool late(struct handler *h, int64_t heard_ns)
 	return is;
 }
 
-/* What cannot be given to the handler, for there is nothing to bring bytes in: no descriptor, no
- * space. */
+/* Denies events that cannot be sent for lack of a scratch file: no descriptor, no space. */
 static void unsendable_end(struct handler *h)
 {
 	struct registry *all = h->all;
@@ -410,7 +409,7 @@ static void handler_stop(struct handler *h)
 	bool leaves = h->leaves || h->dismissed;
 	bool stays = !leaves && policy != HANDLER_LOST_SOURCE && marks_count(h->marks) > 0;
 	h->serving = h->postpones = false;
-	shutdown(h->fd, SHUT_RDWR); /* it is told now; leaving may take a moment */
+	shutdown(h->fd, SHUT_RDWR); /* the handler learns it now; leaving may take a moment */
 	h->draining = !stays;
 	h->fd = -1;
 	if (h->wake >= 0)

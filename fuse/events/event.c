@@ -12,7 +12,7 @@
 #include "fuse/inode/names.h"
 #include "fuse/inode/server.h"
 
-/* What /proc tells of a thread; false: nothing. */
+/* Reads a thread's file in /proc; false: nothing. */
 static bool proc_read(pid_t tid, const char *file, char *out, size_t size)
 {
 	int fd = caller_open(tid, file);
@@ -23,7 +23,7 @@ static bool proc_read(pid_t tid, const char *file, char *out, size_t size)
 	return n > 0;
 }
 
-/* Most are the first thread of their process: a signal 0 tells, in a hundredth of the time that
+/* Most threads are the first of their process: a signal 0 tells, in a hundredth of the time that
  * the status takes. */
 static pid_t process_of(pid_t tid)
 {
@@ -39,7 +39,7 @@ static pid_t process_of(pid_t tid)
 long event_syscall(pid_t tid)
 {
 	char line[128];
-	/* "running": it has asked, and is about to sleep */
+	/* "running": the thread has asked, and is about to sleep */
 	for (int tries = 0; tries < 3; tries++) {
 		if (tid <= 0 || !proc_read(tid, "syscall", line, sizeof line))
 			return -2;
@@ -65,7 +65,7 @@ uint32_t event_operation(pid_t tid, uint32_t otherwise)
 	}
 }
 
-/* A READ of mode holes comes from the page cache. */
+/* In mode holes a READ comes from the page cache. */
 static uint32_t operation_of(const struct event *e)
 {
 	if (e->cause.operation == 0)

@@ -5,7 +5,7 @@
 #include <glib.h>
 #include "lacuna/precontent.h"
 
-/* Inode numbers, of files and of directories whose children are meant; `mount`: all. */
+/* Inode numbers, of files and of directories that mark their children; `mount`: all files. */
 struct set {
 	bool mount;
 	GHashTable *files, *directories;

@@ -6,7 +6,7 @@
 void refusals_note(struct refusals *all, struct refusal r, int64_t good_ns)
 {
 	if (r.tid <= 0)
-		return; /* of another pid namespace: it cannot be told from others there */
+		return; /* of another pid namespace: its threads cannot be told apart */
 	r.until_ns = clock_now() + good_ns;
 	all->list[all->next++ % REFUSALS] = r;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What failed just now. The kernel reads ahead of a buffered read or a fault, and where that fails
- * it asks once more for the first page alone: that is the same call. What was denied is not asked
- * again, and what was waited for has its deadline from the first time.
- * Shape:   each is good for one READ of the same thread (two, of a fault), until its time is up
+/* Recent failures. The kernel reads ahead of a buffered read or a fault; if that fails, it asks
+ * once more for the first page alone, for the same call. A denied call is not asked again, and a
+ * call that has waited keeps its first deadline.
+ * Shape:   each serves one READ of the same thread (two, of a fault), until its time is up
  * Locking: the caller's
  */
 #pragma once
@@ -17,7 +17,7 @@
 struct refusal {
 	uint64_t ino, offset, end;
 	pid_t tid;
-	unsigned left; /* READs that it is good for; 0: free */
+	unsigned left; /* READs that it still serves; 0: free */
 	int error;
 	int64_t began_ns; /* the first of these READs */
 	int64_t until_ns;
@@ -28,8 +28,8 @@ struct refusals {
 	unsigned next;
 };
 
-/* `r` without its end, which is in `good_ns`. */
+/* Adds `r`, which expires in `good_ns`. */
 void refusals_note(struct refusals *all, struct refusal r, int64_t good_ns);
-/* true: *out is the failure, which is good for one READ less. */
+/* true: *out is the failure, which serves one READ less from now on. */
 bool refusals_take(struct refusals *all, uint64_t ino, pid_t tid, uint64_t offset,
                    struct refusal *out);

@@ -77,7 +77,7 @@ void handler_wake(struct handler *h)
 		g_warning("handlers: cannot wake a thread: %s", g_strerror(errno));
 }
 
-/* A handler that is gone is found out by its own thread. */
+/* A lost handler is noticed by its own thread. */
 static void event_give_locked(struct handler *h, struct event *e)
 {
 	bool first = g_queue_is_empty(&h->unsent);
@@ -149,7 +149,7 @@ void registry_committed(struct registry *all, const struct event *e, int error)
 	pthread_mutex_unlock(&all->lock);
 }
 
-/* Its end may not come within the call that asked. */
+/* Ends an event on the disk pool, for `done` must not run within the call that asked. */
 struct prompt {
 	struct pool_job job; /* first */
 	struct registry *all;
@@ -180,9 +180,9 @@ bool registry_ask(struct registry *all, struct event *e)
 		return false;
 	}
 	event_describe(all->server, e, id);
-	/* not under the lock: it may be on a disk that stalls */
+	/* without the lock: the disk may stall */
 	int scratch = store_scratch(all->server->store, e->message->size);
-	e->fd = MAX(scratch, -1); /* else its handler's thread tries */
+	e->fd = MAX(scratch, -1); /* otherwise the handler's thread tries */
 	struct prompt *r = g_new0(struct prompt, 1);
 	pthread_mutex_lock(&all->lock);
 	struct refusal before;
@@ -256,7 +256,7 @@ void registry_stop(struct registry *all)
 	}
 }
 
-/* A question of the source's, for handlers of mode holes. */
+/* A question from the source, for handlers of mode holes. */
 struct asked_event {
 	struct event event; /* first */
 	struct question *question;
