@@ -100,7 +100,7 @@ static void leave_run(struct control_client *client, const struct request *r,
 	            leave, &ops, client);
 }
 
-/* As many as leave room for other clients. */
+/* As many handlers as leave room for other clients. */
 static bool handlers_full(struct control *c)
 {
 	unsigned attached = 0;
@@ -145,7 +145,7 @@ static void attach(struct control_client *client, const struct request *r)
 	handler_serve(h);
 }
 
-/* Clients go by st_ino. */
+/* Clients send the st_ino that they see. */
 static void request_translate(struct server *s, struct request *r)
 {
 	r->ino = numbers_inner(s->numbers, r->ino);
@@ -229,7 +229,7 @@ static void *client_main(void *data)
 	return NULL;
 }
 
-/* A slot that nobody uses, its last thread joined; NULL: all are busy. */
+/* A free slot, its last thread joined; NULL: all are busy. */
 static struct control_client *client_slot(struct control *c)
 {
 	struct control_client *found = NULL;
@@ -294,7 +294,7 @@ static void *listener_main(void *data)
 		if (fd >= 0)
 			client_start(c, fd);
 		else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
-			g_usleep(100000); /* it is still in the queue: do not spin on it */
+			g_usleep(100000); /* the connection stays in the queue: do not spin on it */
 	}
 	return NULL;
 }
@@ -304,7 +304,7 @@ static bool control_bind(struct control *c, GError **error)
 	struct stat st;
 	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	c->wake = eventfd(0, EFD_CLOEXEC);
-	/* the device number is ours while we are mounted, so another's socket is a dead one */
+	/* the device number is ours while mounted: another socket of that name is dead */
 	unlink(c->address.sun_path);
 	if (c->listener < 0 || c->wake < 0 ||
 	    bind(c->listener, (struct sockaddr *)&c->address, sizeof(c->address)) != 0 ||

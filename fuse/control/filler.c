@@ -37,7 +37,7 @@ struct filler {
 	const uint64_t *inos;
 	size_t count, taken;
 	unsigned active;
-	uint64_t bytes, fetched; /* of files that have had their line */
+	uint64_t bytes, fetched; /* of files already reported */
 	bool unwanted;
 	pthread_mutex_t lock;
 	pthread_cond_t landing;
@@ -153,7 +153,7 @@ static void slot_start(struct filler_slot *slot, uint64_t ino)
 		                                             : "not known to the mount"});
 		return;
 	}
-	if (inode->born) { /* made here: nothing of it can be absent */
+	if (inode->born) { /* made here: no chunk of it can be absent */
 		pthread_mutex_lock(&inode->lock);
 		struct filler_line line = {.ino = ino, .bytes = inode->size};
 		pthread_mutex_unlock(&inode->lock);
@@ -223,7 +223,7 @@ static void filler_progress(struct filler *f)
 	tell(f, &line);
 }
 
-/* Takes every wait back; one that cannot be is about to land. */
+/* Cancels every wait; one that cannot be cancelled is about to land. */
 static void filler_cancel(struct filler *f)
 {
 	for (unsigned i = 0; i < FILLER_SLOTS; i++) {

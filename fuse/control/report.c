@@ -219,7 +219,7 @@ static void add_last_error(JsonBuilder *b, const struct content_info *info)
 	json_builder_end_object(b);
 }
 
-/* Why a directory could not be listed, or an entry of it not be asked about. Takes `cause`. */
+/* Why a directory could not be listed, or an entry's attributes not fetched. Takes `cause`. */
 static void add_listing_error(char *cause, JsonBuilder *b)
 {
 	json_builder_set_member_name(b, "last_error");
@@ -242,7 +242,7 @@ static void add_content(struct server *s, struct inode *i, unsigned bar, JsonBui
 	content_info(c, bar, &info);
 	if (error && !info.error)
 		info.error = -error;
-	if (i->born) { /* made here: nothing of it can be absent */
+	if (i->born) { /* made here: no chunk of it can be absent */
 		info.complete = true;
 		info.present = info.chunks;
 		if (info.bar)

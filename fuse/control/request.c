@@ -46,7 +46,7 @@ static bool list_parse(JsonObject *object, struct request *r, GError **error)
 	return true;
 }
 
-/* A member that may be left out; NULL: it is no string. */
+/* An optional member; NULL: it is no string. */
 static const char *text_member(JsonObject *object, const char *name, const char *otherwise)
 {
 	JsonNode *node = json_object_get_member(object, name);

@@ -3,7 +3,7 @@
 
 /* One line from a client of the control socket, checked.
  * Shape:  lacuna/control.h; unknown members are ignored, unknown verbs are errors
- * Trust:  comes from outside: nesting is bounded before the parser recurses, sizes by
+ * Trust:  untrusted input: nesting is bounded before the parser recurses, sizes by
  *         LACUNA_CONTROL_LINE
  */
 #pragma once
