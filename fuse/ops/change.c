@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* How bytes of a file become ours: chunk by chunk where they change, all at once where that
- * cannot be, or where all of them are here. */
+/* How data of a file becomes local: chunk by chunk where it changes; all at once where that is
+ * impossible, or where every chunk is present. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
 
-/* Every byte is here: from now on they are ours. A positive errno. */
+/* Makes the whole file local: every chunk is present, or no data is left. A positive errno. */
 static int localise(struct server *s, struct inode *i, bool durable)
 {
 	int64_t ctime_ns = inode_ctime(i);
@@ -25,12 +25,12 @@ static int localise(struct server *s, struct inode *i, bool durable)
 	bool local = content_local(c);
 	content_unref(c);
 	if (err == 0 && !local && durable)
-		err = EIO; /* or its caller would try again for ever */
+		err = EIO; /* otherwise the caller would retry forever */
 	if (err == 0 && !local)
 		i->mixed = true;
 	if (err || !local)
 		return err;
-	struct move m = {.i = i}; /* of nothing, but nobody sees it half born */
+	struct move m = {.i = i}; /* moves nothing, but no way finds it half born */
 	move_begin(s, &m);
 	pthread_rwlock_wrlock(&s->names);
 	i->born = true;
@@ -109,17 +109,17 @@ void parked_local(struct parked *p)
 		parked_to_disk(p);
 }
 
-/* Some bytes of it are ours now, or all. */
+/* Some data of the file is local now, or all. */
 static int change_took(struct server *s, struct inode *i, struct content *c)
 {
 	if (content_local(c))
-		return inode_discard_bytes(s, i); /* what it was is on the disk already */
+		return inode_discard_bytes(s, i); /* the previous data is on the disk already */
 	i->mixed = true;
 	flusher_wake(s->flusher);
 	return 0;
 }
 
-/* The bytes it wrote, or -errno. */
+/* Returns the bytes written, or -errno. */
 static int64_t change_now(struct parked *p)
 {
 	struct server *s = p->server;
@@ -139,7 +139,7 @@ static int64_t change_now(struct parked *p)
 	return n;
 }
 
-/* What is covered in part is fetched, one chunk at a time; then all is changed at once. */
+/* Fetches the chunks that are covered in part, one at a time; then changes all at once. */
 static void change_step(struct parked *p, struct listing *none)
 {
 	struct server *s = p->server;

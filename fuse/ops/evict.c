@@ -17,8 +17,7 @@ static bool refuse(struct leaving *out, int error, const char *cause)
 	return false;
 }
 
-/* Under a claim. The kernel's pages go first: of what is fetched afterwards nobody knows which
- * version it is. */
+/* Under a claim. The kernel's pages go first: the version of data fetched afterwards is unknown. */
 static int evict_bytes(struct server *s, struct inode *i, uint64_t *freed)
 {
 	pthread_mutex_lock(&i->lock);
@@ -35,11 +34,11 @@ static int evict_bytes(struct server *s, struct inode *i, uint64_t *freed)
 	pthread_mutex_unlock(&i->lock);
 	content_unref(c);
 	int failed;
-	inode_version(s, i, &failed); /* what is blank goes, and is of no version */
+	inode_version(s, i, &failed); /* a blank file is dropped, and has no version */
 	return -err;
 }
 
-/* The file is claimed, and as it was when the source was asked. */
+/* Claims the file, if it still is as it was when the source was asked. */
 static bool claim_version(struct server *s, struct inode *i, source_version version,
                           struct leaving *out)
 {
@@ -52,7 +51,7 @@ static bool claim_version(struct server *s, struct inode *i, source_version vers
 	return refuse(out, err ? err : EAGAIN, err ? NULL : "changed during the operation");
 }
 
-/* What the source does not have any more, or cannot be asked for, is the last copy. */
+/* A file that the source lacks, or cannot be asked about, is the last copy. */
 void evict_file(struct server *s, struct inode *i, struct leaving *out)
 {
 	*out = (struct leaving){0};
@@ -82,8 +81,8 @@ void evict_file(struct server *s, struct inode *i, struct leaving *out)
 	claim_end(s, i);
 }
 
-/* Under a claim: inode and listing say what the source says. Who still has the content of before
- * keeps it to himself. */
+/* Under a claim: inode and listing take the source's attributes. Users of the previous content keep
+ * it to themselves. */
 static void take_version(struct server *s, struct inode *i, const struct source_stat *st)
 {
 	uint32_t index;
@@ -109,7 +108,7 @@ static void take_version(struct server *s, struct inode *i, const struct source_
 	notifier_inode_now(s->notifier, inode_id(i));
 }
 
-/* Where it comes from, also where all of it is ours; NULL: made here. */
+/* The file's path at the source, also if all of its data is local; NULL: made here. */
 static char *origin_of(struct server *s, struct inode *i)
 {
 	struct tree_node node;
@@ -143,7 +142,7 @@ static void refresh_claimed(struct server *s, struct inode *i, const struct sour
 		take_version(s, i, st);
 }
 
-/* An inode is of one kind for good: the name is another one's once it is listed anew. */
+/* An inode never changes its kind: the next listing gives the name to another one. */
 static void became_directory(struct server *s, struct inode *i, struct leaving *out)
 {
 	struct inode *parent = inode_parent(s, i, NULL);

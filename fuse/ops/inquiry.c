@@ -64,7 +64,7 @@ int inquiry_stat(struct server *s, const char *remote, struct source_stat *out)
 	return err ? err : out->version == 0 ? EIO : 0;
 }
 
-/* The headers are as they should be: that is all. */
+/* The headers are as they should be: no data is needed. */
 static int read_begin(struct source_read *r)
 {
 	((struct awaited_read *)r)->answer.certain = true;
@@ -85,7 +85,7 @@ static void read_done(struct source_request *r, const GError *error)
 int inquiry_read(struct server *s, struct inode *i, const char *remote,
                  const struct source_stat *st)
 {
-	/* what a handler brings, the source need not have */
+	/* the source need not have data that a handler supplies */
 	if (st->size == 0 || registry_want(s->handlers, i, false))
 		return 0;
 	struct awaited_read a = {.read = {.base = {.path = (char *)remote, .done = read_done},

@@ -17,7 +17,7 @@ struct leaves {
 	void (*leave)(struct server *s, struct inode *i, struct leaving *out);
 	const struct leaving_ops *ops;
 	void *user;
-	pthread_mutex_t lock; /* of what follows, and of lines */
+	pthread_mutex_t lock; /* of the fields below, and of lines */
 	size_t next;
 	bool ended;
 };

@@ -9,7 +9,7 @@
 
 struct server;
 
-struct leaving {           /* what became of one file */
+struct leaving {           /* the result for one file */
 	uint64_t bytes;    /* freed */
 	bool newer;        /* the source has another version, or had */
 	int error;         /* skipped, or failed; 0: done */

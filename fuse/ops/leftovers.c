@@ -31,7 +31,8 @@ static bool visible(void *user, const char *name, uint32_t type)
 	return false;
 }
 
-/* Whoever opens a file that nobody sees had it open before, but for who just looked its name up. */
+/* An invisible file is open since before, or about to be opened by a caller that has just looked
+ * its name up. */
 static bool in_use(void *user, const char *path)
 {
 	struct seen *seen = user;

@@ -11,8 +11,8 @@ static bool want(struct fuse_conn_info *conn, uint64_t capability)
 	return fuse_set_feature_flag(conn, capability);
 }
 
-/* The kernel stacks two file systems, and a mount with passthrough counts as one, or, over a store
- * on overlayfs, as two. Why there is no passthrough, or NULL. */
+/* The kernel stacks two file systems, and takes a mount with passthrough for one or, over a store
+ * on overlayfs, for two. Returns why there is no passthrough, or NULL. */
 static const char *stacking(struct server *s, unsigned *depth)
 {
 	bool stacked = store_stacked(s->store), automatic = s->settings->overlays == OVERLAYS_AUTO;
@@ -33,7 +33,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	unsigned depth = 0;
 	/* libfuse's default would truncate a running program before the kernel refuses it */
 	fuse_unset_feature_flag(conn, FUSE_CAP_ATOMIC_O_TRUNC);
-	/* We know every change of ours, and say so: the kernel need not guess from the mtime */
+	/* The daemon reports all its changes: the kernel need not guess from the mtime */
 	fuse_unset_feature_flag(conn, FUSE_CAP_AUTO_INVAL_DATA);
 	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA);
 	want(conn, FUSE_CAP_NO_OPENDIR_SUPPORT);
@@ -43,20 +43,20 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_DONT_MASK);
 	if (!s->read_only)
 		want(conn, FUSE_CAP_POSIX_ACL);
-	/* Else each write asks for security.capability */
+	/* Otherwise each write asks for security.capability */
 	if (!s->read_only)
 		want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
 	want(conn, FUSE_CAP_IOCTL_DIR);
-	/* A file handle is a node id, which is nobody's once the kernel has forgotten it */
+	/* A file handle is a node id, which is invalid once the kernel has forgotten it */
 	want(conn, FUSE_CAP_NO_EXPORT_SUPPORT);
-	/* Of these the kernel sends no interrupt, and waits for them whatever kills the caller */
+	/* The kernel sends no interrupt for these, and waits even if the caller is killed */
 	fuse_unset_feature_flag(conn, FUSE_CAP_ASYNC_DIO);
-	/* Of files that a handler is asked about at each operation */
+	/* For files that a handler is asked about at each operation */
 	want(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
-	/* Read-ahead that waits for the network must not hold up what is present */
+	/* Readahead that waits for the network must not hold up reads of present data */
 	conn->max_background = 1024;
 	conn->congestion_threshold = 1024;
-	/* libfuse's is in pages, which may be 64 KiB; the session's buffer is not */
+	/* libfuse's limit is in pages, which may be 64 KiB; the session's buffer is not */
 	conn->max_write = MIN(conn->max_write, 1u << 20);
 
 	const char *unusable =

@@ -103,8 +103,8 @@ void entry_reply(struct server *s, fuse_req_t req, struct inode *i);
 /* The inode of a local name. NULL and a positive errno. */
 struct inode *child_local(struct server *s, struct inode *dir, const char *name, bool lookup,
                           int *err);
-/* ops_write.c: makes the file fully local. The first is for a truncation to 0; the second needs
- * every chunk present, and is durable. Blocks. */
+/* change.c: makes the file fully local. The first is for a truncation to 0; the second needs every
+ * chunk present, and is durable. Blocks. */
 int inode_discard_bytes(struct server *s, struct inode *i);
 int inode_own_bytes(struct server *s, struct inode *i);
 /* The inode of a name, local or remote, in a listed directory: a reference, or NULL and a positive

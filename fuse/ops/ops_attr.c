@@ -12,7 +12,7 @@
 #include "fuse/ops/parked.h"
 #include "fuse/ops/setid.h"
 
-/* How long the kernel may go without asking about a directory: until its listing is due. */
+/* How long the kernel may cache a directory's attributes: until its listing is due. */
 static double directory_timeout(struct server *s, struct inode *i)
 {
 	if (s->settings->listing_ttl_ms == UINT_MAX)
@@ -26,7 +26,8 @@ static double directory_timeout(struct server *s, struct inode *i)
 		left = ttl - (clock_realtime() - listing_checked(l)) / 1e9;
 		listing_unref(l);
 	}
-	/* One that stays stale, because the source is out of reach, is asked for again soon. */
+	/* A listing that stays stale, because the source is unreachable, is requested again
+	 * soon. */
 	return CLAMP(left, MIN(ttl, 1.0), ttl);
 }
 
@@ -37,10 +38,10 @@ double name_timeout(const struct server *s, const struct inode *i)
 
 static double inode_timeout(struct server *s, struct inode *i)
 {
-	if (S_ISDIR(i->type)) /* how many links it has, its listing tells */
+	if (S_ISDIR(i->type)) /* its listing tells how many links it has */
 		return i->local && !i->born && !i->counted ? 0 : directory_timeout(s, i);
 	pthread_mutex_lock(&i->lock);
-	/* what a mapping writes in passthrough, nobody hears of */
+	/* stores of a mapping in passthrough are not reported */
 	bool moving = i->iomode == IOMODE_PASSTHROUGH && i->extra &&
 	              write_handles_is_written(&i->extra->handles);
 	pthread_mutex_unlock(&i->lock);
@@ -73,7 +74,7 @@ static void attr_reply(struct parked *p, struct listing *listing)
 	parked_free(p);
 }
 
-/* What the directory's own attributes are does not hang on its listing. */
+/* A directory's own attributes do not depend on its listing. */
 static void attr_fail(struct parked *p, int error)
 {
 	struct stat st;
@@ -84,8 +85,8 @@ static void attr_fail(struct parked *p, int error)
 		fuse_reply_attr(p->req, &st, directory_timeout(p->server, p->inode));
 }
 
-/* With default_permissions the kernel asks for a directory's attributes before it uses any
- * name in it, once they have timed out: this is what keeps names as fresh as the listing. */
+/* With default_permissions the kernel asks for a directory's attributes before it uses any name in
+ * it, once they have timed out: this keeps names as fresh as the listing. */
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
@@ -129,7 +130,7 @@ static struct statx_timestamp timestamp_of(struct timespec t)
 	return (struct statx_timestamp){.tv_sec = t.tv_sec, .tv_nsec = t.tv_nsec};
 }
 
-/* When it was born here; of what is remote, the first that is known of it. */
+/* The birth time of a local object; of a remote one its mtime, the first known time. */
 static struct statx_timestamp birth_of(struct server *s, struct inode *i, const struct stat *st)
 {
 	struct statx sx = {0};
@@ -248,7 +249,7 @@ static void setattr_end(fuse_req_t req, struct inode *i, const struct stat *attr
 	fuse_reply_attr(req, &st, S_ISDIR(i->type) ? directory_timeout(s, i) : TIMEOUT_FOREVER);
 }
 
-/* A directory that was removed, and is somebody's working directory. */
+/* For a directory that was removed, but still is a process's working directory. */
 static void removed_set(fuse_req_t req, struct inode *i, const struct stat *attr, int to_set)
 {
 	pthread_mutex_lock(&i->lock);
@@ -289,7 +290,7 @@ static void truncate_then(struct parked *p, int fd)
 	setattr_end(p->req, p->inode, &set->attr, set->to_set);
 }
 
-/* An empty one says that a change of bytes is about to come. */
+/* An empty SETATTR announces a change of data. */
 static void setid_take(fuse_req_t req, struct inode *i, struct stat *attr, int *to_set)
 {
 	bool takes = *to_set & (FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_KILL_SGID);
@@ -298,7 +299,7 @@ static void setid_take(fuse_req_t req, struct inode *i, struct stat *attr, int *
 	uint32_t left;
 	bool stays = !takes && (replay_is_done() || setid_stays(req, i));
 	if (stays)
-		replay_set_done(); /* it can be asked but once */
+		replay_set_done(); /* this can be asked but once */
 	if (stays || !setid_goes(req, i, &left))
 		return;
 	attr->st_mode = left;

@@ -12,7 +12,7 @@
 /* Offsets: 1 is past ".", 2 past "..", cookie + 2 past an entry */
 #define DOTS 2
 
-/* st_ino and type of what counts locally; a positive errno that is waited for (replay.h). */
+/* st_ino and type of a local name; a positive errno if it is transient (replay.h). */
 static int local_number(struct server *s, struct inode *dir, const char *name, struct stat *st)
 {
 	struct tree_node node;
@@ -28,7 +28,7 @@ static int local_number(struct server *s, struct inode *dir, const char *name, s
 	return 0;
 }
 
-/* The inode of an entry, with a kernel lookup; NULL: the kernel asks when it wants to know. */
+/* The inode of an entry, with a kernel lookup; NULL: the kernel looks it up when it needs it. */
 static struct inode *entry_inode(struct parked *p, struct listing *l,
                                  const struct directory_entry *de)
 {
@@ -43,14 +43,14 @@ static struct inode *entry_inode(struct parked *p, struct listing *l,
 	return inode_listed_as(s, p->inode, de->name, &entry, true, &err);
 }
 
-/* One entry into the buffer; its size, which may be more than is left. An entry without an
- * inode leaves the kernel to ask for its attributes when somebody wants them. */
+/* Adds one entry to the buffer; returns its size, which may be more than is left. For an entry
+ * without an inode the kernel requests attributes when a caller wants them. */
 static size_t entry_add(struct parked *p, char *buf, size_t left, struct listing *l,
                         const struct directory_entry *de, int *err)
 {
 	struct server *s = p->server;
 	off_t next = (off_t)de->position + DOTS;
-	/* a number that is not told is not 0, which means that nothing is there */
+	/* an unknown number is not 0, which means that nothing is there */
 	uint64_t ino = de->local ? s->numbers ? UINT32_MAX : UINT64_MAX
 	                         : numbers_shown(s->numbers, listing_at(l, de->index)->ino);
 	struct fuse_entry_param e = {.attr = {.st_ino = ino, .st_mode = de->type}};
@@ -112,8 +112,8 @@ static void readdir_listed(struct parked *p, struct listing *l)
 	parked_free(p);
 }
 
-/* readdir(3) takes ENOENT for the end of the directory, in glibc and in musl: one that the source
- * does not have would be an empty one, without an error. */
+/* readdir(3) takes ENOENT for the end of the directory, in glibc and in musl: a directory that the
+ * source lacks would look empty, without an error. */
 static void readdir_failed(struct parked *p, int error)
 {
 	replay_fail(p->req, error == ENOENT ? EIO : error);
@@ -136,7 +136,7 @@ static void readdir_start(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off
 	struct directory *d = inode_open_directory(s, i);
 	bool fresh;
 	struct listing *l = directory_listing(d, &fresh);
-	/* A walk under way goes on with what it began with. */
+	/* A walk under way continues with its own listing. */
 	if (l && (fresh || offset > 0))
 		readdir_listed(p, l);
 	else

@@ -27,20 +27,21 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
 	bool lasts = *err == 0 && content_lasts(c);
 	source_version version = *err == 0 ? content_version(c) : 0;
 	pthread_mutex_lock(&i->lock);
-	/* Of which version is what the kernel has? Where somebody has it open it was dropped then,
-	 * and the kernel would wait for a page that he waits for, whatever kills the caller. Of
-	 * first opens at one time, one may be told to drop what another already reads: there is
-	 * nothing to drop. */
+	/* The version of the kernel's pages is unknown. If the file is open, they were dropped
+	 * before, and dropping them would block on a page that another caller waits for, even if
+	 * this one is killed. Of concurrent first opens, one may be told to drop pages that another
+	 * already reads: there is nothing to drop. */
 	if (*err == 0 && version == 0 && i->handles == 0) {
 		i->keep_cache &= !i->cached;
 		i->version = 0;
 	}
 	bool other_bytes = version && i->version && version != i->version;
 	bool other_version = *err == 0 && !i->local && (content_size(c) != i->size || other_bytes);
-	if (version && (i->handles == 0 || i->version == 0)) /* who has it open has one version */
+	if (version && (i->handles == 0 || i->version == 0)) /* an open file has one version */
 		i->version = version;
 	if (other_version) {
-		/* What we hold counts, not what was listed since: the kernel looks it up again. */
+		/* The cached data takes precedence over a newer listing: the kernel looks it up
+		 * again. */
 		if (!other_bytes || i->handles == 0)
 			i->size = content_size(c);
 		i->untold = 1; /* the look-up that follows comes after the notice */
@@ -50,8 +51,8 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
 		i->complete = true;
 	}
 	pthread_mutex_unlock(&i->lock);
-	/* Of pages the kernel is told by a thread, and loses the attributes once more, perhaps
-	 * while those it has just asked for are on their way: it then goes on with an old size. */
+	/* A thread notifies the kernel about pages, which drops the attributes once more, perhaps
+	 * while a reply with new ones is on its way: the kernel then keeps an old size. */
 	if (other_version) {
 		__atomic_store_n(&s->refused_ns, clock_now(), __ATOMIC_RELAXED);
 		inode_list_held(s, i);
@@ -63,9 +64,8 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
 	return NULL;
 }
 
-/* What is whole and opened for writing is ours from now on, for passthrough hides what is written;
- * what is whole and in part ours already has no other way to passthrough. Blocks where that takes
- * a sync. */
+/* A complete file that is opened for writing becomes local now, for passthrough hides writes; a
+ * complete mixed file has no other way to passthrough. Blocks where that takes a sync. */
 static int open_own(struct server *s, struct inode *i, bool write, int *fd)
 {
 	pthread_mutex_lock(&i->lock);
@@ -84,10 +84,10 @@ struct opening {
 	fuse_req_t req;
 	struct inode *inode;
 	struct fuse_file_info *fi;
-	int64_t began_ns; /* one deadline for all its waits; 0: it waits for the first time */
+	int64_t began_ns; /* one deadline for all waits of the open; 0: none yet */
 };
 
-/* It begins anew when it is resumed. */
+/* The open begins anew when it is resumed. */
 static struct parked *open_park(const struct opening *o)
 {
 	struct server *s = fuse_req_userdata(o->req);
@@ -111,8 +111,8 @@ static void open_fail(const struct opening *o, uint64_t visited, int err)
 	inode_put(s, i);
 }
 
-/* The kernel appends where it thinks that the file ends: of an end that it may not have heard of it
- * looks the name up once more, after the notice. */
+/* The kernel appends where it believes the file ends: if it may not know the current end, it has to
+ * look the name up once more, after the notice. */
 static bool appends_blindly(struct inode *i, int flags)
 {
 	if (!(flags & O_APPEND) || (flags & O_ACCMODE) == O_RDONLY)
@@ -124,13 +124,13 @@ static bool appends_blindly(struct inode *i, int flags)
 	return untold;
 }
 
-/* The local file may be another inode's, too, which has the name now: until the handle is closed
- * that gives nothing of it back. The number of the visit; 0: none. */
+/* Another inode that has the name now may share the local file: until the handle is closed, the
+ * visit keeps that one from evicting the data. Returns the visit's number; 0: none. */
 static uint64_t visit(struct server *s, struct inode *i)
 {
 	uint64_t number = i->number;
 	bool known = !number || store_visit(s->store, number);
-	if (!known) { /* its bytes were given back just now, perhaps */
+	if (!known) { /* its data may have been evicted just now */
 		pthread_mutex_lock(&i->lock);
 		i->complete = i->born;
 		pthread_mutex_unlock(&i->lock);
@@ -138,7 +138,7 @@ static uint64_t visit(struct server *s, struct inode *i)
 	return number;
 }
 
-/* An open that was let in; the reference is taken over. */
+/* An admitted open; takes over the reference. */
 static void open_run(const struct opening *o)
 {
 	fuse_req_t req = o->req;
@@ -168,7 +168,7 @@ static void open_run(const struct opening *o)
 	bool watched = registry_want(s->handlers, i, true);
 	enum iomode_kind iomode = iomode_open(s, i, fi, fd, write && setid_watched(i, fd), watched);
 	if (iomode == IOMODE_PASSTHROUGH && write && !i->born) {
-		/* It became whole just now, and its readers have it in passthrough. */
+		/* The file became complete just now, and its readers have it in passthrough. */
 		err = open_own(s, i, true, &fd);
 		if (err) {
 			iomode_release(s, i);
@@ -204,7 +204,7 @@ static void open_resumed(struct parked *p, struct listing *none)
 	parked_free(p);
 }
 
-/* The reference is taken over. */
+/* Takes over the reference. */
 static void open_begin(const struct opening *o)
 {
 	struct inode *i = o->inode;
@@ -263,7 +263,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void handle_release(struct server *s, struct handle *h)
 {
 	struct inode *i = h->inode;
-	/* what was written through a mapping */
+	/* data may have been written through a mapping */
 	bool unseen = h->write && i->iomode == IOMODE_PASSTHROUGH;
 	if (h->visited)
 		store_visit_end(s->store, h->visited);
@@ -273,7 +273,7 @@ void handle_release(struct server *s, struct handle *h)
 	pthread_mutex_lock(&i->lock);
 	bool outdated = i->outdated && i->handles == 0;
 	pthread_mutex_unlock(&i->lock);
-	/* Looked up anew, it can take the newer version. */
+	/* After a new look-up it can take the newer version. */
 	if (outdated) {
 		g_autofree char *name = NULL;
 		struct inode *parent = inode_parent(s, i, &name);

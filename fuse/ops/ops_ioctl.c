@@ -39,8 +39,8 @@ static void sync_run(struct parked *p, struct listing *none)
 	parked_free(p);
 }
 
-/* The flags of chattr(1). None is kept: the local file cannot have what would keep it from being
- * filled, and the kernel does not enforce for us what it does not know. false: another request. */
+/* The flags of chattr(1). None is kept: on the local file they would keep it from being filled, and
+ * the kernel does not enforce flags that it does not know of. false: another request. */
 static bool flags_answer(fuse_req_t req, unsigned cmd, const void *in, size_t in_size,
                          size_t out_size)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* New names: create, O_TMPFILE, mkdir, mknod, symlink, link. The name's directory is one that
- * counts first, so that its times are its own. */
+/* New names: create, O_TMPFILE, mkdir, mknod, symlink, link. The name's directory becomes local
+ * first, so that its times are its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -51,8 +51,8 @@ static struct tree_maker maker(fuse_req_t req, uint32_t mode, dev_t rdev, const 
 	};
 }
 
-/* The new name, looked up: a reference. It is there, whatever comes of that: where the look fails
- * the caller may never be told, and the kernel, which knows that the name is none, hears of it. */
+/* Looks the new name up: a reference. The name exists even if that fails: then the caller may never
+ * learn of it, and the kernel, which caches its absence, is notified. */
 static struct inode *made(struct server *s, struct inode *dir, const char *name, uint32_t type,
                           int *err)
 {
@@ -153,13 +153,13 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 		replay_fail(req, err);
 }
 
-/* `fd` is taken over. */
+/* Takes over `fd`. */
 static void opened(fuse_req_t req, struct inode *i, int fd, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
 	struct fuse_entry_param e;
 	inode_entry(s, i, &e);
-	access_open(s, i, fi->flags); /* new: nobody is in the way */
+	access_open(s, i, fi->flags); /* new: no handle can deny it */
 	bool watched = registry_want(s->handlers, i, true);
 	iomode_open(s, i, fi, fd, setid_watched(i, -1), watched);
 	fi->fh = handle_open(s, i, NULL, fd, fi->flags, watched);
@@ -231,7 +231,7 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 	replay_fail(req, err);
 }
 
-/* Of a file without a name, its number in the store goes with the first one. */
+/* The first name of a nameless file replaces its number in the store. */
 static int link_both(struct server *s, const struct move *m, struct inode **dropped)
 {
 	struct inode *i = m->i;
@@ -262,7 +262,7 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 	if (dir)
 		err = i ? inode_keep(s, i) : ESTALE;
 	if (dir && err == 0 && !replay_is_done()) {
-		inode_ref(s->inodes, dir); /* of the name */
+		inode_ref(s->inodes, dir); /* for the name */
 		struct move m = {.i = i, .newdir = dir, .newname = newname};
 		move_begin(s, &m);
 		err = link_both(s, &m, &dropped);

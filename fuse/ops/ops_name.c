@@ -10,7 +10,7 @@
 
 static void negative_reply(struct server *s, fuse_req_t req, const struct inode *directory)
 {
-	/* Kept by the kernel until the name appears in a listing */
+	/* The kernel keeps it until the name appears in a listing */
 	struct fuse_entry_param e = {.ino = 0, .entry_timeout = name_timeout(s, directory)};
 	fuse_reply_entry(req, &e);
 }
@@ -36,19 +36,19 @@ struct inode *child_local(struct server *s, struct inode *dir, const char *name,
 	if (*err)
 		return NULL;
 	struct inode *i = inode_intern_local(s, dir, name, &node, lookup);
-	/* a name in /unlinked may have been counted, which went as it was found again */
+	/* nlink may include a name in /unlinked that went as the file was found again */
 	if (i && node.st.st_nlink > 1 && S_ISREG(node.st.st_mode))
 		inode_refresh(s, i);
 	tree_node_clear(&node);
 	if (!i)
 		*err = ENOMEM;
-	/* put there by hand, or by a version that did not keep the way to what it kept */
+	/* put there by hand, or by a version that did not keep the parents of a kept file */
 	if (!dir->local && inode_id(dir) != FUSE_ROOT_ID && !s->read_only)
 		inode_keep_quietly(s, dir);
 	return i;
 }
 
-/* `i`: the directory, a reference is taken over */
+/* `i`: the directory; takes over a reference */
 static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const char *name)
 {
 	int err;
@@ -62,7 +62,7 @@ static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const
 
 static void lookup_resolved(struct parked *p, struct listing *none);
 
-/* `i`: the directory, a reference is taken over; `began_ns`: the look-up, 0: now */
+/* `i`: the directory; takes over a reference. `began_ns`: the look-up, 0: now */
 static void lookup_answer(struct server *s, fuse_req_t req, struct inode *i, struct listing *l,
                           const char *name, int64_t began_ns)
 {
@@ -115,7 +115,7 @@ static void lookup_resolved(struct parked *p, struct listing *none)
 	if (found)
 		directory_entry(inode_open_directory(p->server, p->inode), l, index, &entry);
 	if (found && S_ISREG(entry.mode) && !(entry.flags & LISTING_SIZE_EXACT)) {
-		fuse_reply_err(p->req, EIO); /* twice in a row: it changes faster than we ask */
+		fuse_reply_err(p->req, EIO); /* twice in a row: it changes too fast */
 		parked_free(p);
 	} else if (l) {
 		lookup_listed(p, l);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* READ and lseek: bytes that are here, else those that are fetched. */
+/* READ and lseek: present data, or data that is fetched. */
 #include <errno.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -15,7 +15,7 @@
 
 static void read_opened(struct parked *p, struct listing *none);
 
-/* The daemon is short of descriptors: the file is opened later, and then it is read. */
+/* The daemon is short of descriptors: opens the file later, then reads it. */
 static void read_later(struct server *s, fuse_req_t req, struct inode *i, size_t size, off_t offset,
                        const struct fuse_file_info *fi)
 {
@@ -29,7 +29,7 @@ static void read_later(struct server *s, fuse_req_t req, struct inode *i, size_t
 	parked_later(p, EIO);
 }
 
-/* On a thread of the disk pool. What it opens stays open until the READ has it, too. */
+/* On a thread of the disk pool. A file opened here stays open until the READ has it, too. */
 static void read_opened(struct parked *p, struct listing *none)
 {
 	struct server *s = p->server;
@@ -47,7 +47,7 @@ static void read_opened(struct parked *p, struct listing *none)
 	parked_free(p);
 }
 
-/* Bytes of a file that is all local: what there is up to its end. */
+/* Data of a fully local file, up to its end. */
 static void read_local(struct server *s, fuse_req_t req, struct handle *h, size_t size,
                        off_t offset, const struct fuse_file_info *fi)
 {
@@ -66,15 +66,15 @@ static void read_local(struct server *s, fuse_req_t req, struct handle *h, size_
 	data.buf[0].pos = offset;
 	__atomic_add_fetch(&s->bytes_from_store, size, __ATOMIC_RELAXED);
 	fuse_reply_data(req, &data, FUSE_BUF_NO_SPLICE);
-	handle_local_done(s, h); /* it may be another file's by now, and counts on */
+	handle_local_done(s, h); /* the slot may be another open's by now, and `uses` continues */
 }
 
-/* Replies with bytes that are present. `wait`: this thread may block on the disk. */
+/* Replies with present data. `wait`: this thread may block on the disk. */
 static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint64_t offset,
                        size_t size, bool wait)
 {
 	const struct inode *i = content_owner(c);
-	bool ends = i->mixed || i->born || (wait && content_local(c)); /* it may be cut off */
+	bool ends = i->mixed || i->born || (wait && content_local(c)); /* it may be truncated */
 	static GPrivate own = G_PRIVATE_INIT(g_free); /* of the thread, until it ends */
 	char *buffer = g_private_get(&own);
 	if (!buffer) {
@@ -93,8 +93,8 @@ static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint
 		if (n <= 0) {
 			if (!wait)
 				return false;
-			/* Present, but the disk cannot give it: never a short reply, which would
-			 * be a false end of file. */
+			/* Present, but the disk cannot give it: never a short reply, which would be
+			 * a false end of file. */
 			fuse_reply_err(req, n < 0 ? errno : EIO);
 			return true;
 		}
@@ -135,8 +135,8 @@ static void read_anew(struct parked *p, struct listing *none)
 		read_begin(p, 0);
 }
 
-/* ECANCELED: what it waited for was written here meanwhile, or cut off: as it is now. ESTALE: its
- * name has another file, and the one that was opened is no more at the source. */
+/* ECANCELED: the range it waited for was written or truncated meanwhile: reads it as it is now.
+ * ESTALE: another file has the name, and the opened one no longer exists at the source. */
 static void read_fail(struct parked *p, int error)
 {
 	bool later = replay_waits_for(error);
@@ -166,8 +166,8 @@ static uint64_t file_size(struct inode *i, struct content *c)
 	return size;
 }
 
-/* The content of a handle, a reference: opened again, where its descriptors went. By the name of a
- * file that another one has replaced at the source there may be that one's bytes by now. */
+/* The content of a handle, a reference; opens it again if its descriptors were taken. If the source
+ * has replaced the file, the new one's data may be at its name by now. */
 static struct content *read_content(struct server *s, struct handle *h, int *err)
 {
 	pthread_mutex_lock(&h->lock);
@@ -188,7 +188,7 @@ static struct content *read_content(struct server *s, struct handle *h, int *err
 	return c;
 }
 
-/* What is not present is fetched. The reference is taken over. */
+/* Fetches absent data. Takes over the reference. */
 static void read_absent(struct server *s, fuse_req_t req, struct inode *i, struct content *c,
                         size_t size, off_t offset, uint64_t ahead, bool asked)
 {
@@ -205,7 +205,7 @@ static void read_absent(struct server *s, fuse_req_t req, struct inode *i, struc
 		parked_fail(p, over);
 		return;
 	}
-	/* Once it is parked, it may be answered, and the file closed and forgotten. */
+	/* A parked request may be answered, and the file closed and forgotten. */
 	struct inode *first = !present && !asked && offset == 0 ? inode_ref(s->inodes, i) : NULL;
 	if (present && ahead == 0)
 		parked_to_disk(p);
@@ -258,7 +258,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		read_absent(s, req, i, c, size, offset, ahead, asked);
 }
 
-/* What is absent is no hole: data up to the end (cp --sparse would lose it otherwise). */
+/* Absent data is no hole: data up to the end (cp --sparse would lose it otherwise). */
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Names that go: unlink, rmdir. The name is marked as gone first (fetch/store/tree/tree.h). */
+/* Removal of names: unlink, rmdir. The name is marked as gone first (fetch/store/tree/tree.h). */
 #include <errno.h>
 #include <sys/stat.h>
 #include "fuse/inode/departure.h"
@@ -17,7 +17,7 @@ struct inode *child_known(struct server *s, struct inode *dir, const char *name,
 	uint32_t index;
 	struct inode *i = NULL;
 	enum child kind = l ? directory_child(d, l, name, &index) : CHILD_NONE;
-	*err = l ? ENOENT : EIO; /* the kernel looked it up: it was listed */
+	*err = l ? ENOENT : EIO; /* the kernel looked it up, so it was listed */
 	if (kind == CHILD_LOCAL) {
 		i = child_local(s, dir, name, false, err);
 	} else if (kind == CHILD_REMOTE) {
@@ -49,14 +49,14 @@ int name_hide(struct server *s, struct inode *dir, const char *name)
 	return 0;
 }
 
-/* 0, a positive errno, or -EAGAIN: it was opened meanwhile. */
+/* 0, a positive errno, or -EAGAIN: the file was opened meanwhile. */
 static int unlink_try(struct server *s, struct inode *dir, struct inode *i, const char *name)
 {
 	struct departure d;
 	int err = departure_prepare(s, i, dir, name, false, &d);
 	if (err)
 		return err;
-	err = name_hide(s, dir, name); /* what lives on has its object by now */
+	err = name_hide(s, dir, name); /* a file that lives on has its object by now */
 	if (err) {
 		departure_end(s, &d);
 		return err;
@@ -70,7 +70,7 @@ static int unlink_try(struct server *s, struct inode *dir, struct inode *i, cons
 	if (departure_stands(s, i, &d)) {
 		err = -tree_unlink(s->store, m.from, d.number);
 		if (!local)
-			err = 0; /* nothing that counts: it went with its name */
+			err = 0; /* not local: it went with its name */
 	} else {
 		err = -EAGAIN;
 	}
@@ -91,7 +91,7 @@ static int unlink_try(struct server *s, struct inode *dir, struct inode *i, cons
 static int unlink_name(struct server *s, struct inode *dir, struct inode *i, const char *name)
 {
 	int err = S_ISREG(i->type) && i->nlink > 1 ? inode_keep(s, i)
-	                                           : 0; /* other names tell of it */
+	                                           : 0; /* its other names show the link count */
 	if (err == 0)
 		err = inode_materialise(s, dir, i, name);
 	if (err)
@@ -107,8 +107,8 @@ static int unlink_name(struct server *s, struct inode *dir, struct inode *i, con
 	return err;
 }
 
-/* Nothing in the store counts that the directory does not tell of: looked at before its name is
- * marked as gone. */
+/* The store must not have a local object there that the directory does not show: checked before its
+ * name is marked as gone. */
 static int clears(struct server *s, struct inode *dir, const char *name)
 {
 	struct way w;
@@ -122,7 +122,7 @@ static int clears(struct server *s, struct inode *dir, const char *name)
 	return err;
 }
 
-/* Its names went before, but for leftovers in the store. */
+/* Its names were removed before, except for leftovers in the store. */
 static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, const char *name)
 {
 	int err = directory_empty(inode_open_directory(s, i));
@@ -139,7 +139,7 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 	move_begin(s, &m);
 	err = -tree_rmdir(s->store, m.from, i->ino);
 	if (!local)
-		err = 0; /* as in unlink_name() */
+		err = 0; /* as in unlink_try() */
 	if (err == 0) {
 		pthread_rwlock_wrlock(&s->names);
 		departure_done_locked(i, dir, name, &d);
@@ -157,7 +157,7 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 	return err;
 }
 
-/* With a reference on both, and the directory one that counts; a positive errno. */
+/* Gets a reference on both, and makes the directory local; a positive errno. */
 static int remove_begin(struct server *s, fuse_ino_t parent, const char *name, struct inode **dir,
                         struct inode **i)
 {
@@ -180,7 +180,7 @@ static int unlink_once(struct server *s, fuse_ino_t parent, const char *name)
 	return err;
 }
 
-/* No room for the mark of what goes: there is some in reserve. */
+/* No room for the mark of the removed name: there is some in reserve. */
 static bool room_made(struct server *s, int err)
 {
 	return (err == ENOSPC || err == EDQUOT) && store_reserve_spend(s->store);
@@ -210,7 +210,7 @@ static int rmdir_once(struct parked *p)
 	return err;
 }
 
-/* Whether it is empty its listing says. */
+/* Its listing tells whether it is empty. */
 static void rmdir_listed(struct parked *p, struct listing *l)
 {
 	replay_fail(p->req, rmdir_once(p));
@@ -224,12 +224,12 @@ static void rmdir_refused(struct parked *p, struct listing *none)
 	parked_free(p);
 }
 
-/* One that the source will not list goes with what nobody can see. Not here: this may be the thread
- * that everything comes from the network by. */
+/* A directory that the source refuses to list goes with its invisible contents. Not here: this may
+ * be the thread that receives everything from the network. */
 static void rmdir_unlisted(struct parked *p, int error)
 {
 	struct server *s = p->server;
-	if (error == EINTR || replay_waits_for(error)) { /* it was not asked */
+	if (error == EINTR || replay_waits_for(error)) { /* the source was not asked */
 		replay_fail(p->req, error);
 		return;
 	}

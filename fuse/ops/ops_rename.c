@@ -15,7 +15,7 @@
 
 #define FLAGS_KNOWN (RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)
 
-/* One rename; `i`, and `over` where something has the new name, with references. */
+/* One rename; `i`, and `over` if another inode has the new name, with references. */
 struct renaming {
 	struct inode *from, *to, *i, *over;
 	const char *name, *newname;
@@ -23,14 +23,14 @@ struct renaming {
 	struct departure departure; /* of `over` */
 };
 
-/* Everything that takes part counts here; what is replaced has a place to go to. */
+/* Makes inodes and names local where the store needs them; checks that `over` may be replaced. */
 static int rename_prepare(struct server *s, struct renaming *r)
 {
 	bool exchange = r->flags & RENAME_EXCHANGE;
 	int err = inode_keep(s, r->i);
 	if (err == 0)
 		err = inode_materialise(s, r->from, r->i, r->name);
-	/* other names of what is replaced tell of it */
+	/* the other names of a replaced file show its link count */
 	if (err == 0 && r->over && (exchange || (S_ISREG(r->over->type) && r->over->nlink > 1)))
 		err = inode_keep(s, r->over);
 	if (err == 0 && r->over)
@@ -44,7 +44,7 @@ static int rename_prepare(struct server *s, struct renaming *r)
 	return 0;
 }
 
-/* In the store. */
+/* Renames in the store. */
 static int rename_store(struct server *s, const struct renaming *r, const char *from,
                         const char *to)
 {
@@ -61,7 +61,7 @@ static int rename_store(struct server *s, const struct renaming *r, const char *
 	return 0;
 }
 
-/* In a move: the store, then the names. */
+/* In a move: renames in the store, then in memory. */
 static int rename_both(struct server *s, struct renaming *r, const struct move *m,
                        struct inode **dropped)
 {
@@ -81,7 +81,7 @@ static int rename_both(struct server *s, struct renaming *r, const struct move *
 	return 0;
 }
 
-/* The references that the names had are put without the lock. -EAGAIN: what is replaced was opened
+/* Puts the references of the old names without the lock. -EAGAIN: the replaced file was opened
  * meanwhile. */
 static int rename_names(struct server *s, struct renaming *r)
 {
@@ -146,7 +146,7 @@ static int rename_run(struct server *s, struct renaming *r)
 	return 0;
 }
 
-/* `r` with both directories; the rest is looked up. */
+/* `r` with both directories; looks the rest up. */
 static int rename_begin(struct server *s, struct renaming *r)
 {
 	int err = 0, missing;
@@ -181,7 +181,7 @@ static void rename_end(struct server *s, struct renaming *r)
 	inode_put(s, r->from);
 }
 
-/* A directory is replaced: whether it is empty its listing says. */
+/* For a rename over a directory: its listing tells whether it is empty. */
 struct rename_parked {
 	uint64_t newparent;
 	unsigned flags;

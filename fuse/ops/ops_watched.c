@@ -2,8 +2,8 @@
  * Copyright the lacunafs authors */
 
 /* Mode every: operations on files that a handler wants to be asked for, whatever is present. Each
- * waits for its verdict; what the handler brought is written to the file, as if by somebody here;
- * then the operation goes on as it would have.
+ * waits for its verdict; the handler's data is written to the file like a local write; then the
+ * operation continues.
  * Ranges:  as the kernel rounds them: whole pages, not cut off at the end of the file
  * Source:  fsnotify_file_area_perm(), fsnotify_truncate_perm() in the kernel
  */
@@ -22,7 +22,7 @@
 
 #define PAGE UINT64_C(4096)
 
-/* An operation's arguments, until it goes on. */
+/* An operation's arguments, until it continues. */
 struct watched {
 	void (*run)(struct parked *p);
 	fuse_ino_t ino, ino_out;
@@ -32,14 +32,14 @@ struct watched {
 	size_t length;
 	int mode, to_set;
 	struct stat attr;
-	int fd; /* owned; what the handler brought; -1: nothing */
+	int fd; /* owned; the handler's data; -1: none */
 	char bytes[];
 };
 
-/* One extent of what was brought, on its way into the file. */
+/* One extent of the handler's data, on its way into the file. */
 struct bringing {
 	struct changing c; /* first */
-	struct parked *p;  /* whose operation waits */
+	struct parked *p;  /* the waiting operation */
 };
 
 static struct watched *watched_of(struct parked *p)
@@ -49,7 +49,7 @@ static struct watched *watched_of(struct parked *p)
 
 static void bring_next(struct parked *p, uint64_t from);
 
-/* It is a change, whoever makes it: seals forbid it. Who executes the file does not. */
+/* Seals forbid this change like any other; a program that runs the file does not. */
 static int bring_permit(struct parked *p)
 {
 	struct bringing *b = p->data;
@@ -99,11 +99,11 @@ static void watched_go(struct parked *p)
 	if (fd >= 0)
 		registry_committed(p->server->handlers, &p->event, 0);
 	w->run(p);
-	if (fd >= 0) /* nobody waits for this */
+	if (fd >= 0) /* no request waits for this */
 		close(fd);
 }
 
-/* The next extent, or the operation. */
+/* Writes the next extent, or continues the operation. */
 static void bring_next(struct parked *p, uint64_t from)
 {
 	struct server *s = p->server;
@@ -113,8 +113,8 @@ static void bring_next(struct parked *p, uint64_t from)
 	uint64_t size = i->size;
 	pthread_mutex_unlock(&i->lock);
 	if (!brought_next(watched_of(p)->fd, from, size, &e)) {
-		/* What other handles have in the page cache; but not what a fault waits for there:
-		 * it would fault again, and be asked again. */
+		/* Drops the pages of other handles; but not after a fault, which waits for one of
+		 * them: it would fault again, and be asked again. */
 		if (from > 0 && p->operation != LACUNA_FAULT)
 			notifier_inode(s->notifier, inode_id(i), true);
 		watched_go(p);
@@ -154,7 +154,7 @@ static uint64_t page_down(uint64_t n)
 	return n & ~(PAGE - 1);
 }
 
-/* Waits for the verdict on these bytes, then runs it. `w` is taken over. */
+/* Waits for the verdict on this range, then runs the operation. Takes over `w`. */
 static void ask(fuse_req_t req, struct inode *i, uint32_t operation, uint64_t offset,
                 uint64_t length, struct watched *w)
 {
@@ -169,7 +169,7 @@ static void ask(fuse_req_t req, struct inode *i, uint32_t operation, uint64_t of
 		watched_go(p);
 }
 
-/* The handle, if who has it is watched. */
+/* The handle, if a handler watches it. */
 static struct handle *watched_handle(fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
@@ -209,7 +209,7 @@ void watched_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	}
 	struct watched *w = watched_new(read_run, ino, fi, offset, size, 0);
 	uint32_t operation = h->flags & WRITE_HANDLES_EXEC ? LACUNA_EXEC : LACUNA_READ;
-	/* Direct I/O tells its owner; a READ into the page cache, which has none, is for a fault,
+	/* Direct I/O names its owner; a READ into the page cache, which has none, is for a fault,
 	 * splice(2) or execve(2). */
 	w->cached = fi->lock_owner == 0;
 	if (w->cached)
@@ -275,7 +275,8 @@ static void setattr_run(struct parked *p)
 	parked_free(p);
 }
 
-/* open(2) with O_TRUNC comes as a truncation by path, and is none to the kernel's handlers. */
+/* open(2) with O_TRUNC arrives as a truncation by path, but the kernel's handlers get no such
+ * event. */
 static bool is_open(fuse_req_t req)
 {
 	switch (event_syscall(fuse_req_ctx(req)->pid)) {
@@ -323,7 +324,7 @@ static void copy_run(struct parked *p)
 	parked_free(p);
 }
 
-/* The source has passed: the target. */
+/* The read was allowed: asks for the write. */
 static void copy_write(struct parked *p)
 {
 	struct watched *w = p->data;
@@ -338,7 +339,8 @@ static void copy_write(struct parked *p)
 	parked_free(p);
 }
 
-/* What is not all local is not copied here: the caller reads and writes, and is asked then. */
+/* Files that are not fully local are not copied here: the caller reads and writes, and handlers are
+ * asked then. */
 void watched_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t offset,
                              struct fuse_file_info *fi, fuse_ino_t ino_out, off_t offset_out,
                              struct fuse_file_info *fi_out, size_t length, int flags)

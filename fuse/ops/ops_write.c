@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Operations that change bytes. */
+/* Operations that change data. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -14,15 +14,15 @@
 #include "fuse/ops/parked.h"
 #include "fuse/ops/setid.h"
 
-/* What takes part in a write. */
+/* The arguments of a change. */
 struct writing {
 	struct changing c; /* first */
 	int64_t offset;
-	uint64_t length, wanted; /* what the seals let pass of what was wanted */
+	uint64_t length, wanted; /* what the seals allow; what was requested */
 	int mode;                /* of fallocate */
 	bool mapped;
 	int datasync;
-	struct handle *handle; /* whose fsync it is; lives until that is answered */
+	struct handle *handle; /* of an fsync; lives until the reply */
 	char bytes[];
 };
 
@@ -33,7 +33,7 @@ int handle_local_fd(struct server *s, struct handle *h)
 	int spare = s->noatime || (h->flags & O_NOATIME) ? O_NOATIME : 0;
 	if (h->fd < 0)
 		h->fd = inode_open_local(s, h->inode, flags | spare);
-	if (h->fd == -EPERM && spare) /* not ours: its owner's access is one */
+	if (h->fd == -EPERM && spare) /* not the daemon's file: O_NOATIME is for its owner */
 		h->fd = inode_open_local(s, h->inode, flags);
 	int fd = h->fd;
 	if (fd < 0)
@@ -81,7 +81,7 @@ static void write_answer(struct parked *p, int64_t n)
 	fuse_reply_write(p->req, n);
 }
 
-/* The bytes stay with the request until they are written. */
+/* The request keeps the data until it is written. */
 static void write_park(fuse_req_t req, struct inode *i, struct fuse_bufvec *data, off_t offset,
                        bool mapped)
 {
@@ -188,7 +188,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, ino);
 	int err = !i ? ESTALE : s->read_only ? EROFS : access_fallocate(i, mode, offset, length);
-	/* Linux 6.18 sends no other modes: FUSE has no ranges that move */
+	/* Linux 6.18 sends no other modes: FUSE cannot move ranges */
 	if (!err && (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
 		err = EOPNOTSUPP;
 	if (err) {
@@ -207,7 +207,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	                         .change = fallocate_change,
 	                         .reply = fallocate_answer};
 	p->data = w;
-	if (!(mode & ~FALLOC_FL_KEEP_SIZE)) /* no byte is another than before */
+	if (!(mode & ~FALLOC_FL_KEEP_SIZE)) /* no data changes */
 		w->c = (struct changing){.from = INT64_MAX,
 		                         .permit = fallocate_permit,
 		                         .change = fallocate_change,
@@ -300,8 +300,7 @@ static void copy_then(struct parked *p, int fd)
 	fuse_reply_write(p->req, n);
 }
 
-/* Of bytes that are all here; otherwise the caller reads and writes, which fetches what it
- * needs. */
+/* For fully local files; otherwise the caller reads and writes, which fetches the data it needs. */
 void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
                         struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
                         struct fuse_file_info *fi_out, size_t length, int flags)

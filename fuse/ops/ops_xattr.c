@@ -11,7 +11,7 @@
 #include "fuse/ops/replay.h"
 #include "fuse/ops/setid.h"
 
-/* size 0 asks how much there is */
+/* size 0 asks for the length */
 static void xattr_reply(fuse_req_t req, const void *value, size_t have, size_t size, int missing)
 {
 	if (!value)
@@ -24,7 +24,7 @@ static void xattr_reply(fuse_req_t req, const void *value, size_t have, size_t s
 		fuse_reply_buf(req, value, have);
 }
 
-/* trusted. is shown to administrators alone; the kernel does not see to it. */
+/* Only root sees trusted.*; the kernel does not filter it. */
 static size_t names_shown(fuse_req_t req, char *names, size_t size)
 {
 	if (fuse_req_ctx(req)->uid == 0)
@@ -62,7 +62,7 @@ static void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
 {
 	struct server *s = fuse_req_userdata(req);
 	if (!s->xattrs) {
-		fuse_reply_err(req, ENOSYS); /* never asked again: `ls -l` asks for each file */
+		fuse_reply_err(req, ENOSYS); /* never sent again: `ls -l` asks for each file */
 		return;
 	}
 	struct inode *i = inode_get(s->inodes, ino);
@@ -133,7 +133,7 @@ static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const
 	if (err == 0 && !value && strcmp(name, "security.capability") == 0)
 		setid_capability_went(req, i);
 	if (err == 0 && g_str_has_prefix(name, "system.posix_acl_"))
-		inode_refresh(s, i); /* it is the mode, too */
+		inode_refresh(s, i); /* this changes the mode, too */
 	if (err == 0 && value && strcmp(name, "system.posix_acl_access") == 0) {
 		err = setid_acl(req, i);
 		if (err)

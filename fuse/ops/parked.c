@@ -73,7 +73,7 @@ static void resume(struct parked *p, struct listing *listing)
 	replay_switch_back(before);
 }
 
-/* true: nobody else will answer `p`. */
+/* true: no other thread will answer `p`. */
 static bool withdraw_locked(struct parked *p)
 {
 	struct server *s = p->server;
@@ -118,9 +118,9 @@ static void watch(struct parked *p)
 	vigil_keep(p->server->vigil, p);
 }
 
-/* Runs under libfuse's lock of the request, which the other ways to an answer take (in
- * release()) before they touch the request: `p` is alive here. libfuse calls it again for each
- * wait of a request that was interrupted in an earlier one. */
+/* Runs under libfuse's lock of the request, which every other path to an answer takes (in
+ * release()) before it touches the request: `p` is alive here. libfuse calls it again for each wait
+ * of a request that was interrupted in an earlier one. */
 static void interrupted(fuse_req_t req, void *data)
 {
 	struct parked *p = data;
@@ -136,7 +136,7 @@ static void interrupted(fuse_req_t req, void *data)
 		parked_fail(p, EINTR);
 }
 
-/* The wait is over: no interrupt comes any more. */
+/* The wait is over: libfuse reports no more interrupts. */
 static void release(struct parked *p)
 {
 	pthread_mutex_lock(&p->lock);
@@ -173,8 +173,8 @@ void parked_to_disk(struct parked *p)
 	pool_submit(p->server->disk, &p->job);
 }
 
-/* The kernel asks once more for the page that a thread wants (refusals.h). On a busy machine that
- * takes a while; a caller who tries again by himself meanwhile has his first answer twice. */
+/* The kernel requests the page that a thread needs once more (refusals.h). On a busy machine that
+ * takes a while; a caller that retries by itself meanwhile gets its first error twice. */
 static void failed_note(struct parked *p, int error)
 {
 	struct server *s = p->server;
@@ -206,7 +206,7 @@ int parked_again(struct parked *p)
 	return clock_now() - p->began_ns >= longest_ns(p) ? r.error : 0;
 }
 
-/* A limit of ours is none of the reader's; the log has the cause. */
+/* A limit of the daemon is not the reader's; the log has the cause. */
 static int read_errno(int error)
 {
 	return error == EFBIG || replay_waits_for(error) ? EIO : error;
@@ -222,7 +222,7 @@ static void filled(struct fill_wait *w, int error)
 	if (error && p->operation == LACUNA_READ && !p->again && !goes_on)
 		failed_note(p, error);
 	if (goes_on && p->operation != LACUNA_READ)
-		parked_later(p, error); /* which looks anew what is missing */
+		parked_later(p, error); /* it then looks again for absent chunks */
 	else if (error)
 		parked_fail(p, error);
 	else
@@ -239,8 +239,8 @@ static void listed(struct lister_wait *w, struct listing *listing, int error)
 		resume(p, listing);
 }
 
-/* An interrupt may come before the wait is queued, and then finds nothing to withdraw: hence
- * the second reference and the second look. What is waited for is filled in before. */
+/* An interrupt may come before the wait is queued, and then finds nothing to withdraw: hence the
+ * second reference and the second look. The wait is filled in before. */
 static void park_begin(struct parked *p)
 {
 	pthread_mutex_lock(&p->lock);

@@ -5,12 +5,12 @@
 #include "fuse/events/registry.h"
 #include "fuse/ops/ops.h"
 
-/* What counts as small: one request costs more than its bytes */
+/* Small files: one request costs more than their data */
 #define SMALL_FILE (1u << 20)
 #define SIBLINGS_MAX 64
-/* Whoever has just read a directory to its end, and begins the next one with its first file, goes
- * on at that pace. A build, that reads one Makefile in each directory, does not: it fetched
- * fifteen times what it read. */
+/* A process that has just read a directory to its end, and begins the next one with its first file,
+ * continues at that pace. A build, which reads one Makefile in each directory, does not: prefetch
+ * fetched fifteen times the data it read. */
 #define MOMENTUM_NS (2 * INT64_C(1000000000))
 
 struct prefetch_walk {
@@ -41,8 +41,8 @@ static void walk_range(struct server *s, struct inode *dir, struct listing *l, u
 	}
 	bool ended = w->edge >= count && w->window >= SIBLINGS_MAX / 2;
 	pthread_mutex_unlock(&dir->lock);
-	/* What was fetched on the momentum of the directory before has to be read for the next to
-	 * be fetched so: first files alone would keep it up. */
+	/* Files fetched on the momentum of the previous directory must be read before the next one
+	 * is fetched so: first files alone would keep it up. */
 	if (begun && *from < *to)
 		__atomic_store_n(&s->walked_ns, 0, __ATOMIC_RELAXED);
 	else if (ended)
@@ -74,7 +74,7 @@ static void walk_on(struct server *s, struct inode *i)
 		bool asked = registry_want(s->handlers, sibling, false);
 		pthread_mutex_lock(&sibling->lock);
 		bool wanted = !sibling->complete && !asked;
-		/* Half way, and at the end in case that one is passed over */
+		/* Halfway, and at the end in case that one is skipped */
 		sibling->ahead = wanted && (n + 1 == to || (!halfway && n >= (from + to) / 2));
 		halfway |= sibling->ahead;
 		pthread_mutex_unlock(&sibling->lock);
@@ -98,7 +98,7 @@ static void walk_run(struct pool_job *job)
 	g_free(w);
 }
 
-/* It looks for the local files of up to SIBLINGS_MAX siblings: not on the session's thread. */
+/* Looks for the local files of up to SIBLINGS_MAX siblings: not on the session's thread. */
 void prefetch_siblings(struct server *s, struct inode *i)
 {
 	pthread_mutex_lock(&i->lock);

@@ -11,8 +11,8 @@
 #include "fuse/inode/handle.h"
 #include "fuse/inode/waitqueue.h"
 
-/* What every request that waits keeps: a value of an xattr, and names. A WRITE is kept once it has
- * failed. */
+/* Each request that waits keeps its message up to this size: an xattr's value, and names. A WRITE
+ * is kept once it has failed. */
 #define KEPT_MAX (80u << 10)
 #define AGAIN_NS INT64_C(20000000)
 
@@ -23,7 +23,7 @@ struct replay {
 	int64_t began_ns; /* the first time that it could not be served; 0: none yet */
 	int refs;         /* atomic */
 	bool done;
-	int why; /* it could not be served the last time */
+	int why; /* the error of the last try */
 	size_t size;
 	_Alignas(8) char message[];
 };
@@ -114,7 +114,7 @@ static void run(struct pool_job *job)
 	replay_put(r);
 }
 
-/* libfuse knows nothing of it meanwhile. */
+/* libfuse does not know the request meanwhile. */
 static void answer(struct replay *r, int error)
 {
 	const struct fuse_out_header out = {
@@ -146,7 +146,7 @@ static void called(struct waitqueue_entry *w, int error)
 	pool_submit(r->server->disk, &r->job);
 }
 
-/* 0: it may wait. Whoever cannot be looked at may: a look takes a descriptor. */
+/* 0: it may wait, also if its caller cannot be looked at: that takes a descriptor. */
 static int refuse(const struct replay *r, int64_t until_ns)
 {
 	if (clock_now() >= until_ns)
@@ -180,5 +180,5 @@ void replay_fail(fuse_req_t req, int error)
 	                                   .done = called};
 	fuse_reply_none(req); /* frees it; the kernel waits on */
 	if (waitqueue_enter(s->waitqueue, &r->wait) < 0)
-		answer(r, EIO); /* it ends */
+		answer(r, EIO); /* the mount ends */
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A request that cannot be served yet: the daemon is short of descriptors, or somebody has a file
- * to himself (claim.h). It gets no answer, and begins anew a moment later from the kernel's
+/* A request that cannot be served yet: the daemon is short of descriptors, or another request has
+ * claimed the file (claim.h). It gets no answer, and begins anew a moment later from the kernel's
  * message, on a thread of the disk pool: until it succeeds, its time is up, or its caller dies.
- * An operation may fail so wherever all that it did before can be done twice; what cannot, it
+ * An operation may fail so wherever all its earlier steps can be repeated; those that cannot, it
  * skips by replay_is_done().
  *
  *     at hand:  the request that this thread works for; others hold references (parked.h)
  *
- * Locking: what is at hand is the thread's own; one thread at a time has the rest
+ * Locking: the request at hand is the thread's own; one thread at a time has the rest
  * Errors:  EMFILE, ENFILE and CLAIM_BUSY are waited for, wait_timeout at most, and are EIO
  * then: neither is a limit of the caller's. EINTR: the caller dies
  */
@@ -19,18 +19,18 @@
 
 /* As fuse_session_process_buf(), with the request at hand. */
 void replay_process(struct server *s, const struct fuse_buf *message);
-/* Does it go on by itself once others are done? */
+/* Is the error transient: does it end once other requests are done? */
 bool replay_waits_for(int error);
-/* As fuse_reply_err(), for the request at hand, whose answer is late where that helps. With no
+/* As fuse_reply_err(), for the request at hand, but retries after a transient error. Without a
  * lock. */
 void replay_fail(fuse_req_t req, int error);
-/* What can be done but once was done at an earlier try. */
+/* An earlier try has done the step that must not be repeated. */
 bool replay_is_done(void);
-/* Before replay_fail(): it is. */
+/* Call after such a step, before replay_fail(). */
 void replay_set_done(void);
 
 struct replay;
-/* Of the request at hand, a reference; NULL: it was too large to be kept. */
+/* A reference to the request at hand; NULL: it was too large to be kept. */
 struct replay *replay_get(void);
 /* NULL: nothing */
 void replay_put(struct replay *r);
@@ -39,6 +39,6 @@ struct replay_hand {
 	const struct fuse_buf *message; /* borrowed; NULL: see `replay` */
 	struct replay *replay;          /* a reference */
 };
-/* Takes `r` (NULL: nothing) at hand until replay_switch_back(). */
+/* Takes `r` (NULL: none) at hand until replay_switch_back(). */
 struct replay_hand replay_switch(struct replay *r);
 void replay_switch_back(struct replay_hand before);

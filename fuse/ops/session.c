@@ -19,18 +19,18 @@
 #define SPIN_NS 100000
 #define SPIN_FROM 32
 #define SPIN_LATE 2
-#define SPIN_PREEMPTED 50000 /* ns: somebody else had the processor in between */
+#define SPIN_PREEMPTED 50000 /* ns: another thread had the processor in between */
 #define SPIN_PAUSE 3000000   /* ns */
 #define LONG_NS INT64_C(50000000)
 #define THREADS_MAX 128
 #define KEEP_BACKING 32768 /* ids: about 1.5 KiB each of kernel memory, inode included */
 
-/* Spinning pays while nearly all requests come within SPIN_NS of the one before. It does not
- * where some do (a build: it took 2.5 % of two busy processors), nor, for a while, when somebody
- * else got this processor meanwhile. */
+/* Spinning pays while nearly all requests come within SPIN_NS of the one before. It does not where
+ * only some do (a build: it took 2.5 % of two busy processors), nor, for a while, when another
+ * thread got this processor meanwhile. */
 struct spin {
 	int64_t not_before; /* ns */
-	int score;          /* requests in time, less SPIN_LATE for each that was not */
+	int score;          /* requests in time, less SPIN_LATE for each late one */
 };
 
 struct session {
@@ -39,15 +39,15 @@ struct session {
 	pthread_t thread[THREADS_MAX];
 	unsigned started; /* of these; under lock */
 	unsigned idle;    /* atomic: of these, wait for the device */
-	/* Who has the device and is at work: since when, 0 = nobody; atomic. Whoever puts 0 there
-	 * has the device from then on. */
+	/* When the thread that has the device began to work, 0 = it does not; atomic. A thread that
+	 * puts 0 there has the device from then on. */
 	int64_t busy_ns;
 	uint64_t taken, seen; /* requests, atomic; as of the last look */
-	bool looking;         /* atomic: there will be a look */
+	bool looking;         /* atomic: a look is due */
 	struct alarm look;
 	int stop_fd, ended_fd;
 	sem_t at_device;
-	struct spin spin; /* of who is at the device */
+	struct spin spin; /* of the thread at the device */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool agreed, connected, ended;
@@ -60,7 +60,7 @@ void session_connected(struct server *s, const char *passthrough_unusable)
 	__atomic_store_n(&se->agreed, true, __ATOMIC_RELEASE);
 }
 
-/* The answer to INIT has been written: the kernel knows what we agreed on. */
+/* The answer to INIT has been written: the kernel knows the agreed features. */
 static void session_answered(struct session *se)
 {
 	if (se->server->backing)
@@ -147,7 +147,7 @@ static size_t request_next(struct session *se, void *mem)
 		}
 		if (idle_since == 0)
 			idle_since = looked = clock_now();
-		else if (registry_any(se->server->handlers) || /* they want the processor */
+		else if (registry_any(se->server->handlers) || /* handlers need the processor */
 		         !spin_on(&se->spin, idle_since, &looked))
 			poll(fds, G_N_ELEMENTS(fds), -1);
 	}
@@ -163,7 +163,7 @@ static void device_take(struct session *se)
 	__atomic_sub_fetch(&se->idle, 1, __ATOMIC_SEQ_CST);
 }
 
-/* Once in a while as long as there is anything to do: an alarm for each request costs more. */
+/* Once in a while as long as there is work: an alarm for each request costs more. */
 static void look_soon(struct session *se, int64_t now)
 {
 	__atomic_add_fetch(&se->taken, 1, __ATOMIC_SEQ_CST);
@@ -172,7 +172,7 @@ static void look_soon(struct session *se, int64_t now)
 		alarm_set(se->server->clock, &se->look, now + LONG_NS);
 }
 
-/* `away`: another thread may have the device meanwhile. */
+/* `away`: another thread may take the device meanwhile. */
 static int64_t work_begin(struct session *se, bool away)
 {
 	int64_t now = clock_now();
@@ -184,7 +184,7 @@ static int64_t work_begin(struct session *se, bool away)
 	return away ? 0 : now;
 }
 
-/* false: it took long, and another thread has the device. */
+/* false: the work took long, and another thread has the device. */
 static bool work_end(struct session *se, int64_t since)
 {
 	return since && __atomic_compare_exchange_n(&se->busy_ns, &since, 0, false,
@@ -203,7 +203,7 @@ static bool thread_start(struct session *se)
 	return ok;
 }
 
-/* Nobody has the device, or is about to take it. */
+/* No thread has the device, or is about to take it. */
 static bool unattended(struct session *se)
 {
 	int free = 0;
@@ -227,7 +227,7 @@ static void session_look(struct alarm *alarm)
 	se->seen = taken;
 	if (stuck && !__atomic_load_n(&se->busy_ns, __ATOMIC_SEQ_CST) && !unattended(se)) {
 		__atomic_store_n(&se->looking, false, __ATOMIC_SEQ_CST);
-		/* one that was taken meanwhile saw that there will be a look */
+		/* a request taken meanwhile saw that a look is due */
 		if (__atomic_load_n(&se->taken, __ATOMIC_SEQ_CST) == taken ||
 		    __atomic_exchange_n(&se->looking, true, __ATOMIC_SEQ_CST))
 			return;
@@ -235,13 +235,13 @@ static void session_look(struct alarm *alarm)
 	alarm_set(se->server->clock, &se->look, now + LONG_NS);
 }
 
-/* One thread waits at the device and does what is quick itself; with something long it first
- * lets the next thread wait there, if there are several. */
+/* One thread waits at the device and serves quick requests itself; before a long one it lets the
+ * next thread wait there, if there are several. */
 static void *session_run(void *arg)
 {
 	struct session *se = arg;
 	struct fuse_buf buf = {.mem = g_malloc(BUFFER_SIZE)};
-	/* an umask of its own, which is that of whoever makes something (tree_make.c) */
+	/* a umask of its own, which becomes that of the creating caller (tree_make.c) */
 	if (unshare(CLONE_FS) < 0)
 		g_error("unshare: %s", g_strerror(errno));
 	device_take(se);

@@ -68,7 +68,7 @@ bool setid_goes(fuse_req_t req, struct inode *i, uint32_t *left)
 	pthread_mutex_unlock(&i->lock);
 	if (S_ISDIR(i->type) || !(mode & SET_ID))
 		return false;
-	/* without the group's x it is no set-id bit, but who is not of the group loses it */
+	/* without the group's x it is no set-id bit, but a caller outside the group loses it */
 	if ((mode & S_IXGRP) || ((mode & S_ISGID) && !in_group(req, gid) && !setid_keeps(req)))
 		goes |= S_ISGID;
 	if (!(mode & goes))
