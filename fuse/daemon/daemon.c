@@ -35,8 +35,8 @@ bool daemon_foreground(const struct settings *s, GError **error)
 	return ok;
 }
 
-/* stderr is the way to the parent until the log is open; what anybody writes to it before
- * the mount answers (fusermount3, a sanitizer) is part of the cause. */
+/* stderr is the way to the parent until the log is open; all output to it before the mount answers
+ * (of fusermount3, a sanitizer) is part of the cause. */
 static int child_run(const struct settings *s, int ready_fd, int cause_fd)
 {
 	g_autofree char *file =
@@ -65,7 +65,7 @@ static int child_run(const struct settings *s, int ready_fd, int cause_fd)
 	return g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE : status;
 }
 
-/* A symbol of this kind is all a signal handler can reach. */
+/* A signal handler can reach nothing but a symbol of this kind. */
 static volatile sig_atomic_t child_pid;
 
 static void forward(int signal_number)
@@ -85,7 +85,7 @@ static char *read_to_end(int fd)
 	return g_string_free(text, FALSE);
 }
 
-/* The last line the child marked as its cause; else everything it said, and how it ended. */
+/* The last line that the child marked as its cause; else all its output, and how it ended. */
 static void cause_set(const char *said, int status, GError **error)
 {
 	bool usage = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_USAGE;
@@ -131,7 +131,7 @@ static bool parent_wait(pid_t child, int ready_fd, int cause_fd, GError **error)
 bool daemon_background(const struct settings *s, GError **error)
 {
 	int ready[2], cause[2];
-	/* whoever waits for the end of an inherited pipe must not wait for the mount's */
+	/* a process that waits for the end of an inherited pipe must not wait for the mount's */
 	close_range(3, ~0U, 0);
 	if (pipe2(ready, O_CLOEXEC) != 0)
 		return fail(error, "pipe");

@@ -23,8 +23,8 @@
 #define DISK_THREADS 4
 #define LEAVE_SECONDS 60
 
-/* A daemon that has been unmounted still writes back: it is waited for. One that nobody has told so
- * yet has a second to notice. */
+/* An unmounted daemon still writes back: it is waited for. A daemon that has not learned of its
+ * unmount yet has a second to notice. */
 static struct store *store_take_over(const char *path, const struct store_settings *ss, int signals,
                                      GError **error)
 {

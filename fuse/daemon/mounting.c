@@ -13,7 +13,7 @@
 #include "fuse/daemon/mountpoint.h"
 #include "fuse/ops/ops.h"
 
-/* What libfuse said, of which it prints a line in pieces; only warnings and errors. */
+/* libfuse's message, which it prints in pieces; only warnings and errors. */
 static __thread char said[1024];
 
 static void said_add(const char *piece)
@@ -91,7 +91,7 @@ bool mounting_prepare(struct server *s, GError **error)
 	return false;
 }
 
-/* What a program that libfuse starts wrote to standard error, which was `file` meanwhile. */
+/* The output of a program that libfuse starts; its standard error was `file` meanwhile. */
 static char *heard(int file)
 {
 	char text[2048];
@@ -110,8 +110,7 @@ static dev_t device_of(const struct mount *m)
 	return makedev(m->major, m->minor);
 }
 
-/* Where fusermount3 fails with our type, libfuse tries without it: nobody would find such a mount.
- */
+/* If fusermount3 fails with our type, libfuse retries without: no tool would find such a mount. */
 static bool identify(struct server *s, GError **error)
 {
 	const char *point = s->settings->mountpoint;
@@ -166,7 +165,7 @@ bool mounting_do(struct server *s, GError **error)
 	return ok;
 }
 
-/* libfuse unmounts whatever is topmost at the path. */
+/* libfuse unmounts the topmost mount at the path. */
 static bool is_covered(const struct server *s)
 {
 	g_autoptr(GPtrArray) mounts = mounts_read(NULL);

@@ -30,7 +30,7 @@ bool mountpoint_is_free(const char *point, GError **error)
 	return !m || refuse(error, point, EBUSY, why);
 }
 
-/* A descriptor; -EAGAIN: somebody has it, or has just removed it; -errno. */
+/* A descriptor; -EAGAIN: another process has the lock, or has just removed the file; -errno. */
 static int try_lock(const char *path)
 {
 	struct stat mine, there;

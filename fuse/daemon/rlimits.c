@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* fs.nr_open: no process may have more, root's neither. 0: it cannot be told. */
+/* fs.nr_open: no process may have more, not even root's. 0: unknown. */
 static rlim_t descriptors_most(void)
 {
 	char text[32];
@@ -21,7 +21,8 @@ static rlim_t descriptors_most(void)
 	return strtoull(text, NULL, 10);
 }
 
-/* To `most`, which takes CAP_SYS_RESOURCE, or as far as the shell's limit lets us. What is left. */
+/* Raises the limit to `most`, which takes CAP_SYS_RESOURCE, or as far as the shell's limit allows.
+ * Returns the result. */
 static rlim_t raise_to(int resource, rlim_t most)
 {
 	struct rlimit limit;

@@ -28,7 +28,8 @@ static void root_listed(struct lister_wait *w, struct listing *listing, int erro
 		g_error("eventfd: %s", g_strerror(errno));
 }
 
-/* Until it is listed, we are told to stop, or whoever waits for the mount has gone (Ctrl-C). */
+/* Until the root is listed, a signal stops the daemon, or the command that waits for the mount has
+ * gone (Ctrl-C). */
 static int root_wait(struct server *s, struct root_wait *r, int signals, int ready_fd)
 {
 	struct pollfd fds[] = {
@@ -40,7 +41,7 @@ static int root_wait(struct server *s, struct root_wait *r, int signals, int rea
 		;
 	if (!fds[0].revents && lister_cancel(s->lister, &r->wait))
 		return EINTR;
-	uint64_t answers; /* where it could not be cancelled it is being answered */
+	uint64_t answers; /* a wait that could not be cancelled is being answered */
 	if (read(r->answered, &answers, sizeof(answers)) < 0)
 		g_error("eventfd: %s", g_strerror(errno));
 	return __atomic_load_n(&r->error, __ATOMIC_ACQUIRE);
@@ -63,7 +64,7 @@ bool root_list(struct server *s, struct inode *root, int signals, int ready_fd, 
 	const char *why = err == EINTR ? "interrupted before it answered"
 	                  : cause      ? cause
 	                               : g_strerror(err);
-	/* of a URL the cause names it, or the one that it redirects to */
+	/* for a URL the cause names it, or the one that it redirects to */
 	bool named =
 	        why == cause && (strstr(why, "://") || g_str_has_prefix(why, s->settings->source));
 	g_set_error(error, LOCAL_ERROR, err, "%s%s%s", named ? "" : s->settings->source,

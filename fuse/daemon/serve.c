@@ -26,7 +26,7 @@
 #include "fuse/ops/session.h"
 #include "fuse/ops/vigil.h"
 
-/* Until unmounted or told to stop. */
+/* Until the unmount or a signal. */
 static void serve(struct server *s, int signals)
 {
 	struct pollfd fds[] = {
@@ -39,9 +39,9 @@ static void serve(struct server *s, int signals)
 		g_message("stopping: caught a signal");
 }
 
-/* The notifier may be in the kernel, waiting there for a look-up that waits for us: as long as
- * it does, look-ups are answered. Replies go to the device by its number: before that is closed,
- * and given to the next file that somebody opens, nobody is left to reply. */
+/* The notifier may wait in the kernel for a look-up that waits for this daemon: meanwhile look-ups
+ * are answered. Replies go to the device by its number: before that is closed, and given to the
+ * next file opened, no thread may be left to reply. */
 static void mounted_end(struct server *s)
 {
 	engine_cut(s);
@@ -78,7 +78,7 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 		g_message("mounted %s at %s", s->settings->source, s->settings->mountpoint);
 		/* Not before: while autofs mounts, it lets only the process group of the mounting
 		 * past the mountpoint; all others wait for the mount that they would make. From
-		 * here on nothing goes by the mountpoint's path. */
+		 * here on the daemon does not use the mountpoint's path. */
 		if (!s->settings->foreground)
 			setsid();
 		if (ready_fd >= 0 && write(ready_fd, "", 1) < 0)
@@ -97,7 +97,7 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 	return ok;
 }
 
-/* The last of `on` and `off` counts; `otherwise`: neither is there. */
+/* The last of `on` and `off` applies; `otherwise`: neither is given. */
 static bool asked_for(const struct settings *settings, const char *on, const char *off,
                       bool otherwise)
 {
@@ -118,7 +118,7 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGIO, SIG_IGN); /* somebody opened what we have a lease on */
+	signal(SIGIO, SIG_IGN); /* a process opened a file that the daemon has a lease on */
 	rlimits_raise();
 	int signals = signalfd(-1, &set, SFD_CLOEXEC);
 
