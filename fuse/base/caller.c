@@ -25,14 +25,14 @@
 static pthread_once_t proc_once = PTHREAD_ONCE_INIT;
 static int proc_fd = -1; /* stays open */
 static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
-static int spare_fd = -1; /* given up for a look when there is no other; under the lock */
+static int spare_fd = -1; /* closed for a look if no other descriptor is free; under the lock */
 
 static bool exists(pid_t tid)
 {
 	return kill(tid, 0) == 0 || errno == EPERM;
 }
 
-/* Does it name threads as the kernel does to us? */
+/* Does this /proc number threads as the kernel's requests do? */
 static bool is_ours(int fd)
 {
 	struct statfs fs;
@@ -46,8 +46,7 @@ static bool is_ours(int fd)
 	return atoi(self) == getpid();
 }
 
-/* hidepid: somebody else's process is not there. The first of the namespace is nobody's but root's.
- */
+/* hidepid: other users' processes are invisible. The first of the namespace is always root's. */
 static bool hides(int fd)
 {
 	return faccessat(fd, "1/status", R_OK, 0) != 0 && exists(1);
@@ -77,13 +76,13 @@ static void proc_find(void)
 	}
 	if (own >= 0)
 		close(own);
-	if (ours) /* as an ordinary user: of one's own processes it tells */
+	if (ours) /* to an ordinary user it still shows that user's own processes */
 		proc_fd = fd;
 	else if (fd >= 0)
 		close(fd);
 }
 
-/* Who was killed while the daemon is short of descriptors is told all the same. */
+/* A killed caller is noticed even while the daemon is short of descriptors. */
 static void spare_keep(void)
 {
 	pthread_mutex_lock(&spare_lock);
@@ -112,7 +111,7 @@ int caller_open(pid_t tid, const char *file)
 	return proc_fd >= 0 && tid > 0 ? openat(proc_fd, path, O_RDONLY | O_CLOEXEC) : -1;
 }
 
-/* To its end; caller frees. */
+/* Reads to the end; caller frees. */
 static char *text_read(int fd)
 {
 	GString *text = g_string_new(NULL);
@@ -123,7 +122,7 @@ static char *text_read(int fd)
 	return g_string_free(text, n != 0);
 }
 
-/* Between the two another thread may take it: then there is none, until descriptors are free. */
+/* Another thread may take the descriptor in between: then there is none, until others are free. */
 static char *text_by_spare(pid_t tid, const char *file)
 {
 	char *text = NULL;
@@ -133,7 +132,7 @@ static char *text_by_spare(pid_t tid, const char *file)
 		spare_fd = caller_open(tid, file);
 		text = spare_fd < 0 ? NULL : text_read(spare_fd);
 		if (spare_fd >= 0)
-			dup3(proc_fd, spare_fd, O_CLOEXEC); /* it is never free */
+			dup3(proc_fd, spare_fd, O_CLOEXEC); /* its number is never free */
 	}
 	pthread_mutex_unlock(&spare_lock);
 	return text;
@@ -178,9 +177,9 @@ static bool dies(const struct signals *s)
 
 static bool status_read(pid_t tid, struct signals *s)
 {
-	g_autofree char *text = caller_text(tid, "status"); /* NULL also: it went meanwhile */
+	g_autofree char *text = caller_text(tid, "status"); /* NULL also if the thread has gone */
 	for (const char *line = text, *end; line && *line; line = *end ? end + 1 : end) {
-		char one[256]; /* sscanf() looks at all of what it is given */
+		char one[256]; /* sscanf() looks at its whole input */
 		end = strchrnul(line, '\n');
 		g_strlcpy(one, line, MIN((size_t)(end - line) + 1, sizeof(one)));
 		line_take(one, s);

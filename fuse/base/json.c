@@ -16,7 +16,7 @@ void json_add_bool(JsonBuilder *b, const char *name, bool value)
 	json_builder_add_boolean_value(b, value);
 }
 
-/* File names are bytes, JSON is UTF-8: what is not becomes U+FFFD. */
+/* File names are bytes, JSON is UTF-8: invalid bytes become U+FFFD. */
 void json_add_text(JsonBuilder *b, const char *name, const char *value)
 {
 	json_builder_set_member_name(b, name);

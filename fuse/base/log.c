@@ -20,7 +20,7 @@ static struct {
 	struct repeats *repeats; /* under lock */
 	struct logqueue *queue;
 	struct logfile *file; /* the queue's thread's, as the next */
-	uint64_t untold;      /* lines that were lost, of which the log does not say so yet */
+	uint64_t untold;      /* lost lines that the log does not mention yet */
 	uint64_t lost;        /* atomic: all of them */
 } writer = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -90,7 +90,7 @@ static void lines_add(const GPtrArray *messages)
 		line_add(G_LOG_LEVEL_MESSAGE, messages->pdata[n]);
 }
 
-/* What is critical is not to be missed, and details come only where they were asked for. */
+/* Critical messages must not be missed, and details appear only on request. */
 static void message_write(GLogLevelFlags level, const char *message)
 {
 	bool always = !(level & (G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE));
@@ -124,7 +124,7 @@ void log_state(uint64_t *waiting, uint64_t *lost)
 	*lost = __atomic_load_n(&writer.lost, __ATOMIC_RELAXED);
 }
 
-/* abort(), a failed assertion or a fault: what was logged before is the cause. */
+/* abort(), a failed assertion or a fault: the lines before it tell the cause. */
 static void crashed(int signal_number)
 {
 	log_flush();
@@ -132,7 +132,7 @@ static void crashed(int signal_number)
 	raise(signal_number);
 }
 
-/* A sanitizer's handlers stay; what they say goes to standard error. */
+/* A sanitizer's handlers stay; their output goes to standard error. */
 static void crashes_catch(void)
 {
 	static const int numbers[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};

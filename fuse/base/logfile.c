@@ -30,7 +30,7 @@ static int refuse_of(GError **error, const char *path, const char *what, uid_t u
 	return -1;
 }
 
-/* What is open may be written to by us, for nobody else can have put it there. */
+/* Checks that no other user can have put the open file there: the daemon may write to it. */
 static int file_check(int fd, const char *path, GError **error)
 {
 	g_autofree char *parent = g_path_get_dirname(path);
@@ -71,7 +71,7 @@ int logfile_open(const char *path, GError **error)
 	if (fd < 0)
 		return refuse(error, path, errno, g_strerror(errno));
 	if (file_check(fd, path, error) == 0) {
-		fcntl(fd, F_SETFL, O_APPEND); /* whoever reads a FIFO may be slow */
+		fcntl(fd, F_SETFL, O_APPEND); /* the reader of a FIFO may be slow */
 		return fd;
 	}
 	close(fd);
@@ -121,8 +121,8 @@ static bool same(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* What has another name by now was moved by somebody else, and is left as it is. false: there is
- * nothing to go on with. */
+/* A file that has another name by now was moved by another program, and is left as it is. false:
+ * there is no file to continue in. */
 static bool file_rotate(struct logfile *f, const struct stat *full)
 {
 	g_autofree char *old = g_strconcat(f->path, ".1", NULL);
@@ -140,7 +140,7 @@ static bool file_rotate(struct logfile *f, const struct stat *full)
 	return ftruncate(f->fd, 0) == 0;
 }
 
-/* How many of the bytes go to the file as it is: to the end of the line that fills it. */
+/* The bytes that go to the current file: to the end of the line that fills it. */
 static size_t piece_length(const char *text, size_t length, off_t size)
 {
 	size_t room = size < FILE_MAX ? (size_t)(FILE_MAX - size) : 0;
@@ -153,7 +153,7 @@ static size_t write_all(int fd, const char *text, size_t length)
 	size_t done = 0;
 	for (ssize_t n; done < length; done += (size_t)n)
 		if ((n = write(fd, text + done, length - done)) <= 0)
-			break; /* a full disk must not stop what is being logged about */
+			break; /* a full disk must not stop the operations that are logged */
 	return done;
 }
 

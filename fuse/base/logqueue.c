@@ -17,11 +17,11 @@ struct logqueue {
 	uint64_t lost; /* under lock: lines, since `text` was last taken */
 	bool threaded;
 	pthread_t thread;
-	/* atomic: lines that came, lost ones too; of these, what is not on its way any more */
+	/* atomic: lines added, lost ones too; of these, lines written or given up */
 	uint64_t added, done;
 };
 
-/* What is taken is written without the lock. */
+/* The queue's thread calls it without the lock. */
 static void queue_write(struct logqueue *q, GString *text, uint64_t lost, uint64_t upto)
 {
 	q->write(q->user, text->str, text->len, lost);
@@ -52,7 +52,7 @@ static void *queue_run(void *arg)
 	return NULL;
 }
 
-/* Signals are for others, but for those that this thread itself may be at fault for. */
+/* Signals are for other threads, except those that this thread itself may cause. */
 static bool thread_start(struct logqueue *q)
 {
 	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
@@ -85,7 +85,7 @@ void logqueue_add(struct logqueue *q, const char *line, size_t length)
 {
 	pthread_mutex_lock(&q->lock);
 	uint64_t upto = __atomic_add_fetch(&q->added, 1, __ATOMIC_SEQ_CST);
-	/* what comes after a lost one is lost as well: the count stands where they were */
+	/* lines after a lost one are lost as well: the log counts them in their place */
 	if (q->lost || q->text->len + length > QUEUE_MAX)
 		q->lost++;
 	else
@@ -104,13 +104,13 @@ uint64_t logqueue_waiting(const struct logqueue *q)
 	return __atomic_load_n(&q->added, __ATOMIC_SEQ_CST) - done;
 }
 
-/* By looking, since a signal handler may neither lock nor wait for a condition. */
+/* Polls, since a signal handler may neither lock nor wait for a condition. */
 bool logqueue_flush(struct logqueue *q, unsigned ms)
 {
 	const struct timespec pause = {.tv_nsec = 1000000};
 	uint64_t upto = __atomic_load_n(&q->added, __ATOMIC_SEQ_CST);
 	if (q->threaded && pthread_equal(pthread_self(), q->thread))
-		return false; /* it waits for nobody */
+		return false; /* it would wait for itself */
 	for (unsigned n = 0; __atomic_load_n(&q->done, __ATOMIC_SEQ_CST) < upto; n++) {
 		if (n >= ms)
 			return false;

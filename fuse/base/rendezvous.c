@@ -10,7 +10,7 @@
 
 enum { DIRECTORIES_MAX = 8 };
 
-/* /tmp/lacunafs-UID.XXXXXX, which are made where somebody else has the name without the dot. */
+/* /tmp/lacunafs-UID.XXXXXX, made when another user has the name without the dot. */
 static void others_add(GPtrArray *list, unsigned uid)
 {
 	g_autofree char *prefix = g_strdup_printf("lacunafs-%u.", uid);
@@ -77,7 +77,7 @@ bool rendezvous_address(const char *directory, unsigned major, unsigned minor,
 	return true;
 }
 
-/* A directory that nobody else can have made, since its name was not known before. */
+/* A directory that no other user can have made, since its name was not known before. */
 static char *private_make(unsigned uid, GString *why)
 {
 	char *path = g_strdup_printf(RENDEZVOUS_TMP "/lacunafs-%u.XXXXXX", uid);
