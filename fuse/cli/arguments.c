@@ -75,7 +75,7 @@ static bool words_parse(int argc, char **argv, struct words *w, GError **error)
 
 static char *absolute(const char *path, GError **error)
 {
-	/* ".." is left as it is: behind a symbolic link it is not what it looks like */
+	/* ".." stays: behind a symbolic link it means another directory */
 	char *whole = path_absolute(path);
 	size_t length = whole ? strlen(whole) : 0;
 	if (!whole)
@@ -147,7 +147,7 @@ static bool header_check(const char *header, GError **error)
 	return ok || usage(error, "--header: expects \"NAME: VALUE\" on one line");
 }
 
-/* What cannot be parsed may hold credentials anywhere: then it is not quoted. */
+/* A source that cannot be parsed may hold credentials anywhere: it is not quoted. */
 static bool source_take(struct settings *s, const char *url, GError **error)
 {
 	g_autoptr(GError) cause = NULL;
@@ -207,7 +207,7 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 			return false;
 	if (!w->rest[0][0] || !w->rest[1][0])
 		return usage(error, "mount: SOURCE and MOUNTPOINT must not be empty");
-	/* "$UNSET" in a script is none of the defaults */
+	/* "$UNSET" in a script must not mean the default */
 	if (!is_given(w->store, "--store", error) || !is_given(w->log, "--log", error) ||
 	    !is_given(w->token_file, "--token-file", error) ||
 	    !is_given(w->ca_file, "--ca-file", error))

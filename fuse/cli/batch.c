@@ -23,7 +23,7 @@ struct batch {
 	GHashTable *paths;         /* uint64_t ino → path, borrowed; those not answered yet */
 };
 
-/* As many as descriptors allow; asks for all that the user may have. */
+/* Files per batch: as many as descriptors allow, up to the user's hard limit. */
 static unsigned batch_limit(void)
 {
 	struct rlimit limit;

@@ -19,7 +19,7 @@ struct client {
 	int fd;
 	struct ucred peer;
 	GString *received; /* not yet handed out */
-	gsize searched;    /* of it: there is no newline */
+	gsize searched;    /* bytes of it without a newline */
 	gsize line_max;
 };
 
@@ -103,7 +103,7 @@ bool client_send(struct client *c, JsonBuilder *request, GError **error)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
-			return true; /* who refuses may hang up first: the answer is there */
+			return true; /* a daemon that refuses may hang up first: it has answered */
 		if (n <= 0)
 			return fail(error, errno, "the daemon does not answer");
 		sent += (gsize)n;
@@ -153,7 +153,7 @@ bool client_receive(struct client *c, int timeout_ms, JsonObject **answer, GErro
 		if (n < 0 && errno == EAGAIN)
 			continue;
 		if (n < 0 && errno == ECONNRESET)
-			n = 0; /* it did not read all that was asked */
+			n = 0; /* the daemon did not read the whole request */
 		if (n < 0 || (n == 0 && c->received->len) || c->received->len > c->line_max)
 			return fail(error, EPROTO, "the daemon's answer breaks off");
 		if (n == 0) {

@@ -82,8 +82,8 @@ static void walk_take(struct walk *w, const char *path, const struct stat *st)
 		list_add(w->list, path, st);
 }
 
-/* fts(3) would be shorter, but takes a readdir(3) that fails for the end of the directory:
- * a listing that cannot be had would count as nothing to do. */
+/* fts(3) would be shorter, but its readdir(3) takes a failure for the end of the directory: a
+ * listing that cannot be fetched would look like an empty one. */
 static bool walk_directory(struct walk *w, const char *path)
 {
 	DIR *directory = opendir(path);

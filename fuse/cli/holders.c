@@ -7,7 +7,7 @@
 
 enum { NAMED_MAX = 3 };
 
-/* "mnt:[4026531841]"; NULL: not ours to see, or gone. */
+/* "mnt:[4026531841]"; NULL: not visible to this user, or gone. */
 static char *namespace_of(const char *process)
 {
 	char target[64];
@@ -29,7 +29,7 @@ static char *point_in(const char *process, const struct mount *m)
 	return found && strcmp(found->source, m->source) == 0 ? g_strdup(found->point) : NULL;
 }
 
-/* One process for each other namespace that has it. */
+/* One process for each other namespace that has the mount. */
 static GPtrArray *processes(const struct mount *m, pid_t daemon)
 {
 	GPtrArray *named = g_ptr_array_new_with_free_func(g_free);

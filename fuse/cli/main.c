@@ -53,9 +53,9 @@ static int finish(int status)
 	return status ? status : EXIT_FAILED;
 }
 
-/* A pipe or a socket that got the number of a closed standard stream would be taken for it:
- * each such number is held by what can be neither read (0) nor written (1, 2), which is what
- * was there before; a program that we execute does not get it. */
+/* A pipe or a socket that got the number of a closed standard stream would be taken for it: each
+ * such number is held by a descriptor that can be neither read (0) nor written (1, 2), as if it
+ * were closed; a program that we execute does not get it. */
 static bool streams_hold(void)
 {
 	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
@@ -69,7 +69,7 @@ static bool streams_hold(void)
 int main(int argc, char **argv)
 {
 	if (!streams_hold())
-		return EXIT_FAILED; /* nobody can be told */
+		return EXIT_FAILED; /* there is no stream to report it to */
 	setlocale(LC_CTYPE, "");    /* messages stay in one language, numbers in one form */
 	const char *name = argc > 1 ? argv[1] : NULL;
 	if (!name) {

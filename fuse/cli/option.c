@@ -251,7 +251,7 @@ static bool rule_apply(struct settings *s, const struct rule *r, const char *tex
 	return true;
 }
 
-/* What fstab(5) has for mount(8) and systemd, which hand all of it on. */
+/* Options of fstab(5) for mount(8) and systemd, which pass all of them on. */
 static bool for_mount8(const char *option)
 {
 	static const char *const words[] = {"defaults",      "auto",       "noauto",   "nofail",

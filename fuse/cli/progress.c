@@ -24,7 +24,7 @@ void progress_open(struct progress *p)
 	p->screen = screen_open(p->terminal);
 }
 
-/* Half of what is shown is of the last second or so. */
+/* Half of the rate shown is that of the last second or so. */
 static void rate_sample(struct progress *p, int64_t now)
 {
 	int64_t passed = now - p->sampled_ns;

@@ -16,7 +16,7 @@ struct screen {
 	struct sigaction int_before, term_before;
 };
 
-/* All that a signal handler can reach. */
+/* A signal handler can reach nothing else. */
 static volatile sig_atomic_t interrupted;
 
 static void note(int signal_number)

@@ -46,8 +46,8 @@ int unmount(const char *point, bool lazy, char **said)
 	return errno == EPERM ? unmount_helped(point, lazy, said ? said : &unwanted) : errno;
 }
 
-/* What statfs(2) says, which a FUSE mount's daemon is always asked: in a child, since it waits for
- * a daemon that hangs until it is killed. 0, an errno, or ETIMEDOUT. */
+/* Calls statfs(2), which always asks a FUSE mount's daemon: in a child, since the call blocks on a
+ * hung daemon until that is killed. 0, an errno, or ETIMEDOUT. */
 static int probe(const char *point)
 {
 	struct statfs fs;
@@ -78,7 +78,7 @@ static bool is_dead(const struct mount *m)
 	return code == ENOTCONN || code == ECONNABORTED;
 }
 
-/* Still the one that was looked at? */
+/* Is it still the mount that was looked at? */
 static bool is_topmost(const struct mount *m)
 {
 	g_autoptr(GPtrArray) now = mounts_read(NULL);

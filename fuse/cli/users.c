@@ -54,7 +54,7 @@ static gboolean mapping_below(const char *process, const char *directory)
 	return FALSE;
 }
 
-/* What `process` (its folder in /proc) does there; NULL: nothing that shows. */
+/* How `process` (its folder in /proc) uses the directory; NULL: no use is visible. */
 static const char *use_of(const char *process, const char *directory)
 {
 	static const char *const links[][2] = {

@@ -32,7 +32,7 @@ static const char refresh_help[] =
 struct job {
 	const struct batch_ops *ops;
 	GPtrArray *mounts;
-	uint64_t bytes, newer; /* given back; files with another version */
+	uint64_t bytes, newer; /* evicted; files with another version */
 	unsigned failures;
 };
 
@@ -59,7 +59,7 @@ static bool walk_argument(void *user, const char *path, dev_t dev)
 
 static bool goes_on(void *user)
 {
-	return true; /* a signal ends us, and the daemon hears of it */
+	return true; /* a signal ends the command, and the daemon notices */
 }
 
 static bool walk_goes_on(void *user, const struct filelist *list)

@@ -24,8 +24,8 @@ static const char help[] =
         "\n"
         "The program's exit status and signals are its own.\n";
 
-/* `path` and every directory above it belong to root, to the caller or to `owner`, and nobody else
- * can put another file in their place: what is loaded runs as the caller. A group of the same
+/* `path` and every directory above it belong to root, to the caller or to `owner`, and no other
+ * user can put another file in their place: the library runs as the caller. A group of the same
  * number as its user has no other members by convention. */
 static gboolean trusted(const char *path, uid_t owner)
 {
@@ -41,8 +41,8 @@ static gboolean trusted(const char *path, uid_t owner)
 	return strcmp(path, "/") == 0 || trusted(parent, owner);
 }
 
-/* Where it was installed to; beside a program in its build tree, whose owner is trusted, since it
- * is their program that was called. */
+/* The installed library; or the one beside a program in its build tree, whose owner is trusted,
+ * since that program was called. */
 static char *library_find(void)
 {
 	struct stat st;
@@ -62,7 +62,7 @@ static char *library_find(void)
 	return g_strdup(LACUNAFS_LIBRARIES "/lacunafs-hsm.so");
 }
 
-/* In front of what is to be preloaded already. LD_PRELOAD has no way to quote. */
+/* In front of libraries that are preloaded already. LD_PRELOAD has no way to quote. */
 static gboolean preload(const char *library)
 {
 	const char *others = g_getenv("LD_PRELOAD");
@@ -89,7 +89,7 @@ static gboolean mount_pass(const char *mount)
 	return FALSE;
 }
 
-/* Where the options end: the command's own are not ours. */
+/* The end of the options of lacunafs: later ones are the command's. */
 static int options_end(int argc, char **argv)
 {
 	for (int i = 0; i < argc; i++) {

@@ -57,7 +57,7 @@ static bool below(const char *path, const char *directory)
 	       (path[length] == '/' || path[length] == '\0' || directory[length - 1] == '/');
 }
 
-/* The directory that is there of the store, or the one that it will be made in. */
+/* The store's existing directory, or the one that it will be made in. */
 static bool store_place_check(const struct settings *s, const GPtrArray *mounts, GError **error)
 {
 	g_autofree char *there = g_strdup(s->store);
@@ -81,7 +81,7 @@ static bool store_place_check(const struct settings *s, const GPtrArray *mounts,
 static bool mountpoint_check(const struct settings *s, GError **error)
 {
 	struct stat st;
-	/* first: stat(2) of a mount whose daemon hangs does not end, whatever kills us */
+	/* first: stat(2) of a mount whose daemon hangs blocks, even if we are killed */
 	if (!unmount_dead(s->mountpoint, error) || !mountpoint_is_free(s->mountpoint, error))
 		return false;
 	if (stat(s->mountpoint, &st) != 0)
@@ -103,7 +103,7 @@ static bool mountpoint_check(const struct settings *s, GError **error)
 }
 
 /* A tree that contains its own mount, or its own store, would never end. A mount over its own
- * source is fine: what is below is open by then. */
+ * source is fine: the directory below is open by then. */
 static bool source_check(const struct settings *s, GError **error)
 {
 	const char *source = g_str_has_prefix(s->source, "dir:") ? s->source + 4 : NULL;
@@ -150,7 +150,7 @@ static bool places_check(const struct settings *s, GError **error)
 	return fd >= 0;
 }
 
-/* ps(1) shows argv to everybody. */
+/* ps(1) shows argv to every user. */
 static void argv_hide(int argc, char **argv)
 {
 	for (int i = 0; i < argc; i++) {

@@ -56,7 +56,7 @@ static int add(const char *path, const char *text)
 		verb_complain("seal: %s", error->message);
 		return EXIT_USAGE;
 	}
-	/* access mode 3: for ioctls alone, in nobody's way (lacuna/ioctl.h) */
+	/* access mode 3: for ioctls alone, denies and is denied nothing (lacuna/ioctl.h) */
 	int fd = open(path, O_ACCMODE | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	int err = fd < 0 || ioctl(fd, LACUNA_ADD_SEALS, &seals) < 0 ? errno : 0;
 	if (fd >= 0)

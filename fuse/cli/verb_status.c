@@ -120,8 +120,8 @@ static bool show_path(const GPtrArray *mounts, const char *path, const struct lo
 	return false;
 }
 
-/* Root of a user namespace sees all mounts, and may ask its own only: which they are nobody tells.
- */
+/* Root of a user namespace sees all mounts, but may ask only its own, and the kernel does not tell
+ * which those are. */
 static bool in_user_namespace(void)
 {
 	unsigned inside, outside, count;
@@ -131,7 +131,7 @@ static bool in_user_namespace(void)
 	         outside == 0 && count == UINT32_MAX);
 }
 
-/* A user whose daemon is silent is not waited for again: there may be a thousand of them. */
+/* Mounts of a user whose daemon does not answer are skipped: there may be a thousand of them. */
 static bool show_all(const GPtrArray *mounts, const struct looks *looks, GString *out)
 {
 	unsigned uid = geteuid(), shown = 0;

@@ -15,7 +15,7 @@ static const char help[] =
         "and all fetched data are on the disk. syncfs(2) does this for a local file\n"
         "system, and cannot do it for one in user space.\n";
 
-/* What the kernel still has of mappings first. */
+/* syncfs(2) first: the kernel may still have dirty pages of mappings. */
 static bool sync_one(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

@@ -23,7 +23,7 @@ static const char help[] =
 
 enum { WAIT_MS = 60000, STEP_MS = 1000, LAZY_WAIT_MS = 1000 };
 
-/* The daemon, as something that its end can be waited for; -1: there is none. */
+/* A descriptor by which the daemon's end can be waited for; -1: there is none. */
 static int daemon_open(const struct mount *m, pid_t *pid)
 {
 	struct client *c = client_open(m, NULL);
@@ -55,7 +55,7 @@ static bool daemon_wait(int fd, int timeout_ms)
 	return n > 0;
 }
 
-/* A daemon goes on for every mount of its file system, wherever that is. */
+/* A daemon continues while its file system is mounted anywhere. */
 static bool daemon_left(int fd, const struct mount *m, pid_t pid)
 {
 	for (int waited = 0; waited < WAIT_MS; waited += STEP_MS) {
