@@ -55,7 +55,7 @@ static int mount_owner(unsigned major, unsigned minor, uint32_t *uid)
 	return r;
 }
 
-/* One that anybody could have made, as in /tmp, is as if it were not there. */
+/* A directory that any user could have made, as in /tmp, is ignored. */
 static int directory_check(const char *path, uint32_t uid)
 {
 	struct stat st;
@@ -66,8 +66,8 @@ static int directory_check(const char *path, uint32_t uid)
 	return st.st_uid == uid && !(st.st_mode & 022) ? 0 : -ENOENT;
 }
 
-/* The n-th directory of `uid` that mounts made under a name that nobody could guess, since
- * somebody else had /tmp/lacunafs-UID. */
+/* The n-th directory of `uid` that mounts made under a random name, since another user had
+ * /tmp/lacunafs-UID. */
 static bool private_place(unsigned n, uint32_t uid, char *path, size_t size, int *length)
 {
 	char prefix[32];
@@ -87,8 +87,8 @@ static bool private_place(unsigned n, uint32_t uid, char *path, size_t size, int
 	return found;
 }
 
-/* The n-th place where the socket may be, as a mount tries them; false: no more, else *length
- * is that of the directory, 0 where there is none. */
+/* The n-th place of the socket, in the order in which a mount tries them; false: no more, else
+ * *length is that of the directory, 0: none there. */
 static bool place(unsigned n, uint32_t uid, char *path, size_t size, int *length)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
@@ -164,7 +164,7 @@ static bool name_fits(const char *name)
 	return n > 0 && n <= LACUNA_NAME_MAX;
 }
 
-/* Of a newer caller, whose options go beyond ours: they must be what they are when left out. */
+/* A newer caller has more options than this library knows: they must have their defaults, 0. */
 static bool options_fit(const struct lacuna_options *o)
 {
 	if (o->size < sizeof(*o) || o->size > 4096)
@@ -198,7 +198,7 @@ int attach_talk(int socket, const char *line, int length, struct inbox *in, int 
 	char answer[LINE_MAX_BYTES];
 	int64_t until = time_now_ms() + PATIENCE_MS;
 	int r = message_send(socket, line, (size_t)length);
-	/* Who refuses may answer before it has read all, and hang up */
+	/* A daemon that refuses may answer before it has read all, and hang up */
 	while (r == 0 || r == -ECONNRESET) {
 		int got = inbox_line(in, answer);
 		if (got >= 0)
@@ -215,7 +215,7 @@ int attach_talk(int socket, const char *line, int length, struct inbox *in, int 
 		if (r == -EAGAIN)
 			r = 0;
 		else if (r == -ECONNRESET)
-			return -EPROTO; /* without an answer */
+			return -EPROTO; /* closed without an answer */
 	}
 	return r;
 }
@@ -230,7 +230,7 @@ int lacuna_attach(const char *path, const struct lacuna_options *options,
 	int ours = 0, length = attach_line(options, line);
 	if (!path || length < 0)
 		return -EINVAL;
-	/* of a mask of nothing FUSE tells the device, also to whom it lets see nothing else */
+	/* for an empty mask FUSE tells the device even to a caller that may see nothing else */
 	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, 0, &st) != 0)
 		return -errno;
 	int r = mount_owner(st.stx_dev_major, st.stx_dev_minor, &uid);

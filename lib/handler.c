@@ -20,11 +20,12 @@ int64_t time_now_ms(void)
 void eventfd_set(int fd)
 {
 	const uint64_t one = 1;
-	ssize_t n = write(fd, &one, sizeof(one)); /* fails only if it is set, very much so */
+	ssize_t n = write(fd, &one, sizeof(one)); /* fails only if full: then it is set */
 	(void)n;
 }
 
-/* To be polled, whether anybody is about to take what is queued or not. REQUIRES(lock) */
+/* Sets `ready` for poll(2), whether or not a thread is about to take the queue's events.
+ * REQUIRES(lock) */
 static void ready_update_locked(struct lacuna_handler *h)
 {
 	uint64_t count;
@@ -35,10 +36,10 @@ static void ready_update_locked(struct lacuna_handler *h)
 	if (wanted)
 		eventfd_set(h->ready);
 	else if (read(h->ready, &count, sizeof(count)) < 0)
-		h->ready_set = true; /* tried again at the next event */
+		h->ready_set = true; /* retried at the next event */
 }
 
-/* Somebody has to read as long as anybody waits. REQUIRES(lock) */
+/* A thread must read as long as any thread waits. REQUIRES(lock) */
 static void pass_on_locked(struct lacuna_handler *h)
 {
 	if (h->waiting && (h->first || !h->reading)) {
@@ -72,8 +73,8 @@ int handler_begin(struct lacuna_handler *h)
 	return r;
 }
 
-/* Waits for the socket up to `timeout_ms`, and sorts what came. -EAGAIN: it was in vain.
- * REQUIRES(lock), lets go of it meanwhile. */
+/* Waits for the socket up to `timeout_ms`, and sorts the messages. -EAGAIN: none came.
+ * REQUIRES(lock), releases it meanwhile. */
 static int read_locked(struct lacuna_handler *h, int timeout_ms)
 {
 	struct pollfd p[2] = {{.fd = h->socket, .events = POLLIN},
@@ -95,7 +96,7 @@ static int read_locked(struct lacuna_handler *h, int timeout_ms)
 	return ready == 0 ? -EAGAIN : 0;
 }
 
-/* Until somebody has something for this one, or nobody reads. REQUIRES(lock) */
+/* Until there is something for this thread, or no thread reads. REQUIRES(lock) */
 static int follow_locked(struct lacuna_handler *h, struct marker *m, int64_t until)
 {
 	struct timespec t = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
@@ -131,7 +132,7 @@ int handler_wait(struct lacuna_handler *h, struct marker *m, int timeout_ms, str
 	int r;
 	pthread_mutex_lock(&h->lock);
 	h->users++;
-	/* What is there already goes first, also when the time is over */
+	/* Queued events and results come first, also when the time is over */
 	while ((r = outcome_locked(h, m, out)) == -EAGAIN && !expired) {
 		int64_t left = until < 0 ? -1 : until - time_now_ms();
 		if (until >= 0 && left < 0)

@@ -8,7 +8,7 @@ struct loop {
 	struct lacuna_handler *h;
 	int (*answer)(void *user, const struct lacuna_request *r);
 	void *user;
-	_Atomic int ended; /* by what; 0: not yet */
+	_Atomic int ended; /* the error that ended it; 0: not yet */
 };
 
 static void answer_one(struct loop *l, struct lacuna_request *r)
@@ -27,7 +27,7 @@ static void *worker_main(void *data)
 		int got = lacuna_next(l->h, -1, &r);
 		if (got == 0) {
 			answer_one(l, r);
-		} else if (got != -EMFILE) { /* that one was denied: others may still fit */
+		} else if (got != -EMFILE) { /* that event was denied: others may still fit */
 			atomic_store(&l->ended, got);
 			return NULL;
 		}
@@ -48,7 +48,7 @@ int lacuna_loop(struct lacuna_handler *h, unsigned threads,
 	if (!workers)
 		return -ENOMEM;
 	handler_enter(h);
-	/* Signals are for the caller's threads, who know what to do with them */
+	/* Signals are for the caller's own threads */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	while (r == 0 && started < threads) {

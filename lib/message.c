@@ -33,7 +33,7 @@ static int fds_take(struct inbox *in, struct msghdr *m)
 			came++;
 		}
 	}
-	/* Cut off with nothing in it: this process has as many open files as it may. */
+	/* Cut off and empty: this process has as many open files as it may. */
 	if (m->msg_flags & MSG_CTRUNC)
 		room = came == 0 && fd_add(in, -1) && room;
 	return room ? 0 : -EPROTO;
@@ -41,7 +41,7 @@ static int fds_take(struct inbox *in, struct msghdr *m)
 
 int inbox_receive(struct inbox *in, int socket)
 {
-	/* No more descriptors at a time than one: the kernel hands out those of one send */
+	/* Room for one descriptor: the kernel hands out those of one send at a time */
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(int))];

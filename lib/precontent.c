@@ -58,7 +58,7 @@ int lacuna_next(struct lacuna_handler *h, int timeout_ms, struct lacuna_request 
 	if (r < 0)
 		return r;
 	if (e->request.fd < 0) {
-		/* as the kernel does: who waits gets EPERM, the handler learns why */
+		/* as in the kernel: the caller gets EPERM, the handler the reason */
 		lacuna_respond(h, &e->request, LACUNA_DENY, 0);
 		return -EMFILE;
 	}
@@ -66,7 +66,7 @@ int lacuna_next(struct lacuna_handler *h, int timeout_ms, struct lacuna_request 
 	return 0;
 }
 
-/* Leaves, and waits until the mount has seen it: who attaches next finds the place free. */
+/* Leaves, and waits until the mount has noticed: the next handler to attach finds a free place. */
 static void farewell(struct lacuna_handler *h)
 {
 	const struct lacuna_message detach = {.length = sizeof(detach), .type = LACUNA_DETACH};

@@ -9,7 +9,7 @@ enum { TEXT_MAX = 256 };
 
 struct value {
 	enum { TEXT, NUMBER, TRUTH, NOTHING } type;
-	char text[TEXT_MAX]; /* as written, escapes too; cut off */
+	char text[TEXT_MAX]; /* as written, with escapes; cut off */
 	long number;         /* its integer part, cut off at ±1e9; of true: 1 */
 };
 
@@ -28,7 +28,7 @@ static bool string_scan(const char **at, char out[TEXT_MAX])
 		if (escape && !strchr("\"\\/bfnrtu", (*at)[1]))
 			return false;
 		for (int i = 0; i < (escape ? 2 : 1); i++) {
-			if ((unsigned char)(*at)[i] < ' ') /* the end, too */
+			if ((unsigned char)(*at)[i] < ' ') /* also the NUL at the end */
 				return false;
 			if (n < TEXT_MAX - 1)
 				out[n++] = (*at)[i];
@@ -82,7 +82,7 @@ static bool value_scan(const char **at, struct value *v)
 	return number_scan(at, &v->number);
 }
 
-/* What the daemon's words mean. One that does not know the verb has no handlers. */
+/* The meaning of the daemon's words. A daemon that does not know the verb has no handlers. */
 static int refusal(const char *text)
 {
 	static const struct {
@@ -126,7 +126,7 @@ static bool member_take(struct reply *r, const char *name, const struct value *v
 		memcpy(r->why, v->text, TEXT_MAX);
 		return v->type == TEXT;
 	}
-	return true; /* of a newer daemon */
+	return true; /* from a newer daemon */
 }
 
 static bool object_scan(const char **at, struct reply *r)

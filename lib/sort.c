@@ -67,7 +67,7 @@ static int result_take(struct lacuna_handler *h)
 	if (header->length != sizeof(wire))
 		return -EPROTO;
 	memcpy(&wire, h->inbox.bytes, sizeof(wire));
-	if (wire.header.id == 0 || wire.error > 4095) /* 0: of what made no sense to the mount */
+	if (wire.header.id == 0 || wire.error > 4095) /* 0: of an invalid message */
 		return -EPROTO;
 	for (struct marker *m = h->markers; m; m = m->next) {
 		if (m->id != wire.header.id)

@@ -11,8 +11,8 @@
 #include "lib/hsm/inside.h"
 #include "lib/hsm/mounts.h"
 
-/* What `lacunafs hsm` tells by the environment: the only mount to be emulated, and a name that the
- * mount knows this handler by. */
+/* Environment variables set by `lacunafs hsm`: the only mount to be emulated, and the name by which
+ * the mount knows this handler. */
 static const char MOUNT[] = "LACUNAFS_HSM_MOUNT", NAME[] = "LACUNAFS_HSM_NAME";
 
 struct connection *connection_find(const struct group *g, dev_t dev)
@@ -113,8 +113,8 @@ int connection_tell(struct connection *c, const struct mark *m, unsigned before,
 	return r;
 }
 
-/* The kernel does not give a slow handler up: neither does who was given up by a mount that is
- * still there. What it had been asked comes again. */
+/* The kernel never gives up a slow handler: if a mount that still exists did, attaches again. Its
+ * unanswered events come again. */
 static int connection_resume(struct group *g, struct connection *c)
 {
 	struct stat st;
@@ -127,7 +127,7 @@ static int connection_resume(struct group *g, struct connection *c)
 	return r;
 }
 
-/* When something is unmounted its marks are gone, as in the kernel, and nothing else happens. */
+/* An unmount removes the marks of a mount, as in the kernel, and nothing else happens. */
 static void connection_broken(struct group *g, struct connection *c)
 {
 	struct connection **at = &g->connections;
@@ -167,7 +167,7 @@ bool connection_watches(const struct connection *c, uint64_t ino)
 	unsigned effect = 0;
 	for (const struct mark *m = c->marks; m; m = m->next) {
 		unsigned of = rules_mark_effect(&m->is, m->directory);
-		/* Which files are in a marked directory we do not know */
+		/* The library does not know which files are in a marked directory */
 		if (m->type != 0 || m->ino == ino || of & RULES_CHILDREN)
 			effect |= of;
 	}

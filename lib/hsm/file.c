@@ -67,7 +67,7 @@ struct file *file_of(int fd)
 	sigset_t before = hsm_lock();
 	const struct entry *e = table_get(fd);
 	if (e->kind == ENTRY_FILE) {
-		/* It may have been closed where we did not see it: fclose(3), for one. */
+		/* It may have been closed unseen, by fclose(3) for one. */
 		if (real()->fstat(fd, &st) == 0 && st.st_dev == e->file->scratch_dev &&
 		    st.st_ino == e->file->scratch_ino) {
 			f = e->file;
@@ -110,7 +110,7 @@ bool file_named(const struct file *f)
 	return file_look(f, &st);
 }
 
-/* Blocks are those of the descriptor: handlers take them for what has been brought already. */
+/* Blocks are those of the descriptor: handlers take them for the data supplied already. */
 int file_stat(const struct file *f, int fd, struct stat *st)
 {
 	struct stat scratch = {.st_mode = S_IFREG | 0600, .st_nlink = 1, .st_blksize = 4096};

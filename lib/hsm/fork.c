@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Processes that share a group since a fork(). A group's end tells the mount that its handler
- * leaves; that must not happen as long as another process has it, and not when one was killed. So
- * each process has a lock of its own on a file of the group's, which the kernel takes away when the
- * process ends, however it does. */
+/* Processes that share a group after a fork(). The end of a group tells the mount that its handler
+ * leaves; that must not happen while another process has the group, nor when a process was killed.
+ * So each process has its own lock on a file of the group, which the kernel drops when the process
+ * ends, however it does. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -18,8 +18,8 @@ _Thread_local bool hsm_inside;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static sigset_t before_fork;
-/* Shared by all that came of one process: forks whose child has no lock of its own yet. One that
- * failed stays counted: then its groups end as if they were killed. */
+/* Shared by all descendants of one process: forks whose child has no lock of its own yet. A failed
+ * fork stays counted: its groups then end as if they were killed. */
 static atomic_int *forking;
 
 sigset_t hsm_lock(void)

@@ -31,7 +31,7 @@ static void group_free(struct group *g)
 	free(g);
 }
 
-/* Its hidden descriptors. */
+/* Makes its hidden descriptors. */
 static int group_fill(struct group *g, int epoll)
 {
 	g->epoll = hidden_keep(real()->fcntl(epoll, F_DUPFD_CLOEXEC, 0));
@@ -63,7 +63,7 @@ int group_new(unsigned flags, unsigned event_flags)
 		if (r == 0 && flags & FAN_NONBLOCK && real()->fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
 			r = -errno;
 		if (r == 0 && flags & FAN_ENABLE_AUDIT && group_kernel(g) < 0)
-			r = group_kernel(g); /* it takes a privilege that only the kernel knows */
+			r = group_kernel(g); /* this takes a privilege that only the kernel knows */
 		if (r == 0)
 			r = table_set(fd, (struct entry){.kind = ENTRY_GROUP, .group = g});
 		if (r == 0) {
@@ -92,8 +92,7 @@ void group_unref(struct group *g)
 		group_free(g);
 }
 
-/* The mounts are told, and the program's events with them; who is in a call goes on to find it
- * closed. */
+/* Leaves the mounts and drops the program's events; a thread in a call finds the group closed. */
 static void group_leave(struct group *g)
 {
 	bool lost = held_by_others(g->held);

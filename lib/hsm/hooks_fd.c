@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What makes descriptors the same, and what ends them. */
+/* Calls that copy and close descriptors. */
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/close_range.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "lib/hsm/hooks.h"
 
-/* Under the lock. Our own are not there for the program. */
+/* Under the lock. Hidden descriptors do not exist for the program. */
 static int descriptor_close(int fd)
 {
 	const struct entry *e = table_get(fd);
@@ -20,7 +20,7 @@ static int descriptor_close(int fd)
 	return real()->close(fd) == 0 ? 0 : -errno;
 }
 
-/* Under the lock: `to` has become another descriptor of what `from` is one of. */
+/* Under the lock: `to` has become a copy of the descriptor `from`. */
 static void descriptor_copied(int from, int to)
 {
 	struct entry e = *table_get(from);
@@ -43,7 +43,7 @@ HOOK(int, hook_close, "close", (int fd))
 	return (int)hook_return(r);
 }
 
-/* In pieces, around our own. */
+/* In pieces, around the hidden descriptors. */
 HOOK(int, hook_close_range, "close_range", (unsigned first, unsigned last, int flags))
 {
 	int known = first <= INT_MAX ? table_next((int)first, last < INT_MAX ? (int)last : INT_MAX)
@@ -93,7 +93,7 @@ HOOK(int, hook_dup3, "dup3", (int fd, int to, int flags))
 	if (!table_knows(fd) && !table_knows(to))
 		return real()->dup3(fd, to, flags);
 	sigset_t before = hsm_lock();
-	int r = -EBUSY; /* it is ours: the program has to take another one */
+	int r = -EBUSY; /* hidden: the program has to take another number */
 	if (table_get(to)->kind != ENTRY_HIDDEN) {
 		r = real()->dup3(fd, to, flags);
 		if (r < 0)

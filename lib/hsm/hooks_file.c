@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The descriptor of an event, where it is asked for attributes of its file, and changes them; and
- * copying to it, which is to another file system than a program may think. */
+/* Calls that read and change the attributes of an event's file by its descriptor; and copying to
+ * it, which crosses file systems where a program may not expect it. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/sysmacros.h>
@@ -59,7 +59,7 @@ HOOK(int, hook_xstat, "__xstat", (int version, const char *path, struct stat *st
 HOOK_ALSO(int, hook_xstat64, "__xstat64", (int version, const char *path, struct stat *st),
           "__xstat")
 
-/* Of the descriptor itself, or of the link that tells it. */
+/* The file of the descriptor itself, or of the link to it. */
 static struct file *file_at(int fd, const char *path, int flags, bool *itself)
 {
 	*itself = flags & AT_EMPTY_PATH && (!path || !*path);
@@ -117,7 +117,7 @@ HOOK(ssize_t, hook_fgetxattr, "fgetxattr", (int fd, const char *name, void *valu
 	return r;
 }
 
-/* A change of the file, by its path; f->locked: it would wait for itself. */
+/* Changes the file by its path; f->locked: the call would wait for itself. */
 #define CHANGE(f, call)                                                                            \
 	{                                                                                          \
 		int r = -1;                                                                        \
@@ -180,7 +180,7 @@ HOOK(int, hook_fremovexattr, "fremovexattr", (int fd, const char *name))
 	CHANGE(f, lremovexattr(f->path, name))
 }
 
-/* What copy_file_range() does between two files of one file system. */
+/* Does as copy_file_range() between two files of one file system. */
 static ssize_t copy(int in, off_t *in_at, int out, off_t *out_at, size_t length)
 {
 	enum { PIECE = 1 << 20 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What is called with a group: fanotify_init(), fanotify_mark(), read(), write(), ioctl(). */
+/* Calls on a group: fanotify_init(), fanotify_mark(), read(), write(), ioctl(). */
 #include <limits.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
@@ -54,7 +54,7 @@ static int mark(int fd, unsigned flags, uint64_t mask, int dfd, const char *path
 	return (int)hook_return(r);
 }
 
-/* Part by part, as the kernel does: it has no vectors for groups. */
+/* Part by part, as in the kernel, which has no vectors for groups. */
 static ssize_t group_vector(int fd, const struct iovec *iov, int count, bool writes)
 {
 	ssize_t done = 0;

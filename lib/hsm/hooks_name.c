@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Names: what /proc/self/fd/N of an event tells, and what is opened by it. */
+/* Names: links to an event's descriptor in /proc/self/fd, and opens by them. */
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -17,7 +17,7 @@ static void file_put_back(struct file *f)
 	hsm_unlock(&before);
 }
 
-/* As the kernel tells it: cut off at `size`, without a NUL. */
+/* As the kernel does: cut off at `size`, without a NUL. */
 static ssize_t link_tell(struct file *f, char *out, size_t size)
 {
 	static const char gone[] = " (deleted)";
@@ -47,7 +47,8 @@ HOOK(ssize_t, hook_readlink_chk, "__readlink_chk",
 	return hook_readlink(path, out, size);
 }
 
-/* What the link is, relative to a directory that may be /proc/self/fd; NULL: not one of these. */
+/* The file that the link leads to, relative to a directory that may be /proc/self/fd; NULL: no such
+ * link. */
 static struct file *file_at(int dfd, const char *path)
 {
 	char directory[64], whole[128];
@@ -100,7 +101,7 @@ HOOK(char *, hook_canonicalize, "canonicalize_file_name", (const char *path))
 	return hook_realpath(path, NULL);
 }
 
-/* Opened by its link, an event's file is that of the mount: reading it is an event. */
+/* An event's file that is opened by its link is the mount's: reading it is an event. */
 static int open_at(int dfd, const char *path, int flags, mode_t mode)
 {
 	struct file *f = flags & O_NOFOLLOW ? NULL : file_of_path(path);

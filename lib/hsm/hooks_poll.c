@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Waiting. A group's descriptor can be waited for without help; but it is readable, too, when a
- * mount had to say something else than an event, and a program may not expect read(2) to wait then.
- */
+/* Waiting. A group's descriptor can be polled without help; but it is also readable when a mount
+ * sent something other than an event, and then a program may not expect read(2) to block. */
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/select.h>
@@ -32,7 +31,7 @@ static struct timespec time_now(void)
 	return t;
 }
 
-/* What is left of `whole` since `start`; NULL: no end. */
+/* The rest of `whole` since `start`; NULL: no end. */
 static const struct timespec *time_left(const struct timespec *whole, const struct timespec *start,
                                         struct timespec *left)
 {
@@ -47,7 +46,7 @@ static const struct timespec *time_left(const struct timespec *whole, const stru
 	return left;
 }
 
-/* How many of those that are ready, really are. */
+/* Corrects the number of ready descriptors: a group without an event is not ready. */
 static int polled_check(struct pollfd *fds, nfds_t count, int ready)
 {
 	for (nfds_t i = 0; i < count; i++) {
@@ -140,7 +139,7 @@ HOOK(int, hook_ppoll_chk, "__ppoll_chk",
 	return hook_ppoll(fds, count, timeout, mask);
 }
 
-/* Whatever select(2) leaves in `timeout`, here it stays what it was. */
+/* select(2) may change `timeout`; here it stays as it was. */
 HOOK(int, hook_select, "select",
      (int count, fd_set *readable, fd_set *writable, fd_set *urgent, struct timeval *timeout))
 {

@@ -5,7 +5,7 @@
 #include "lib/handler.h"
 #include "lib/hsm/table.h"
 
-/* An epoll instance goes by open files: a duplicate stays in it. */
+/* An epoll instance refers to open files: a duplicate stays in it. */
 int inside_hide(struct lacuna_handler *h)
 {
 	int *fds[] = {&h->poll, &h->wake, &h->ready, &h->socket};
@@ -20,7 +20,7 @@ int inside_hide(struct lacuna_handler *h)
 void inside_close(struct lacuna_handler *h, int lost)
 {
 	const int fds[] = {h->poll, h->wake, h->ready, h->socket};
-	if (lost) { /* the other process would be woken by it, for good */
+	if (lost) { /* setting it would wake the other process, permanently */
 		close(h->wake);
 		h->wake = -1;
 	}

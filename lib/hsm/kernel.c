@@ -10,8 +10,8 @@
 #include "lib/hsm/abi.h"
 #include "lib/hsm/hsm.h"
 
-/* The descriptor becomes that of an empty file, for reading only: the kernel's is of the file in
- * the mount, and a handler that reads a file it watches would wait for itself. */
+/* Replaces the kernel's descriptor by a read-only one of an empty file: the kernel's opens the file
+ * in the mount, and a handler that reads a file it watches would wait for itself. */
 static void descriptor_shield(int fd, const struct stat *st)
 {
 	char link[32], path[4096];

@@ -13,7 +13,7 @@ struct call { /* of fanotify_mark() */
 	unsigned flags;
 	uint64_t mask;
 	int dfd;
-	const char *path; /* as the kernel is to see it */
+	const char *path; /* as the kernel gets it */
 };
 
 struct target {
@@ -33,7 +33,7 @@ static void target_clear(struct target *t)
 	}
 }
 
-/* In front of the lock: looking a name up may wait for the network. */
+/* Before the lock is taken: a look-up may wait for the network. */
 static int target_find(struct target *t, struct call *call)
 {
 	int how = O_PATH | O_CLOEXEC;
@@ -58,7 +58,7 @@ static int target_find(struct target *t, struct call *call)
 	return call->flags & FAN_MARK_ONLYDIR && !S_ISDIR(t->st.st_mode) ? -ENOTDIR : 0;
 }
 
-/* Not seeing a file, one may not watch it either. */
+/* A program that cannot read a file may not watch it. */
 static int target_readable(const struct target *t)
 {
 	char path[32];
@@ -74,7 +74,7 @@ static struct mark **mark_find(struct connection *c, unsigned type, uint64_t ino
 	return at;
 }
 
-/* A mount and its file system are the same to us. */
+/* This library does not distinguish a mount from its file system. */
 static unsigned mark_effect(const struct connection *c, const struct mark *m)
 {
 	unsigned effect = 0;
@@ -86,7 +86,7 @@ static unsigned mark_effect(const struct connection *c, const struct mark *m)
 	return effect;
 }
 
-/* Makes `m` what it is to be, and tells the mount; the other way round if that fails. */
+/* Sets `m` and tells the mount; restores `m` if that fails. */
 static int mark_become(struct connection *c, struct mark *m, const struct rules_mark *is)
 {
 	unsigned before = mark_effect(c, m);

@@ -23,7 +23,7 @@ static int mount_id(int fd)
 	return id < 0 ? -EIO : id;
 }
 
-/* Blanks, tabs, newlines and backslashes are three octal digits there. */
+/* mountinfo has blanks, tabs, newlines and backslashes as three octal digits. */
 static char *unescape(const char *text, size_t length)
 {
 	char *out = malloc(length + 1), *to = out;

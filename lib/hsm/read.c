@@ -52,7 +52,7 @@ static void record_write(const struct group *g, const struct event *e, uint8_t *
 	memcpy(at, &range, sizeof(range));
 }
 
-/* The descriptor, as event_f_flags of fanotify_init() want it: with the same number, the lowest. */
+/* Reopens the descriptor with fanotify_init()'s event_f_flags, under the same, lowest number. */
 static void descriptor_open(const struct group *g, int fd)
 {
 	const unsigned how = O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC;
@@ -88,7 +88,7 @@ static void ready_set(const struct group *g, bool ready)
 	(void)n;
 }
 
-/* From whatever mount has one. -EAGAIN: there is none. */
+/* From any mount that has one. -EAGAIN: none. */
 static int event_fetch(struct group *g, struct event **out)
 {
 	int r = -EAGAIN;
@@ -101,7 +101,7 @@ static int event_fetch(struct group *g, struct event **out)
 	return r;
 }
 
-/* The next one, to the end of the queue. */
+/* Appends the next event to the queue. */
 static int event_queue(struct group *g)
 {
 	struct event *e, **end = &g->queue;
@@ -125,7 +125,7 @@ static struct event *event_pop(struct group *g)
 	return e;
 }
 
-/* The next one; -EINVAL: it does not fit into `room`, and stays. */
+/* The next event; -EINVAL: it does not fit into `room`, and stays. */
 static int event_take(struct group *g, size_t room, struct event **out)
 {
 	int r = -EAGAIN;
@@ -142,7 +142,7 @@ static int event_take(struct group *g, size_t room, struct event **out)
 	return event_fetch(g, out);
 }
 
-/* As many as fit, without waiting. */
+/* As many events as fit, without waiting. */
 static ssize_t events_collect(struct group *g, uint8_t *buffer, size_t size)
 {
 	struct event *e;
@@ -163,8 +163,8 @@ static ssize_t events_collect(struct group *g, uint8_t *buffer, size_t size)
 	return done ? (ssize_t)done : r;
 }
 
-/* read(2) goes on after a handler with SA_RESTART, poll(2) does not. Which one it was cannot be
- * seen: it goes on if all are of that kind. */
+/* read(2) continues after a handler with SA_RESTART, poll(2) does not. The handler that ran is
+ * unknown: the read continues if all handlers are of that kind. */
 static bool signals_restart(void)
 {
 	struct sigaction a;
@@ -175,7 +175,7 @@ static bool signals_restart(void)
 	return true;
 }
 
-/* The group that a descriptor is of, counted, and the lock; NULL: it is none, and no lock. */
+/* The group of a descriptor, counted, and the lock; NULL: not a group's, and no lock. */
 static struct group *group_enter(int fd, sigset_t *before)
 {
 	if (!table_knows(fd))
@@ -194,7 +194,7 @@ static ssize_t group_exit(struct group *g, const sigset_t *before, ssize_t resul
 {
 	group_unref(g);
 	hsm_unlock(before);
-	while (process_leaves()) /* its threads never notice */
+	while (process_leaves()) /* the process ends: its threads notice nothing */
 		pause();
 	return result;
 }

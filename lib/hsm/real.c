@@ -11,7 +11,7 @@ static struct real found;
 static void *(*libc_dlsym)(void *, const char *);
 static atomic_bool loaded;
 
-/* By its version: dlsym() itself is one of ours, and looks in here. */
+/* By its version: dlsym() itself is hooked, and looks in here. */
 static void *find(const char *name)
 {
 	static const char *const versions[] = {"GLIBC_2.34", "GLIBC_2.2.5", "GLIBC_2.17",
@@ -22,12 +22,12 @@ static void *find(const char *name)
 	return address;
 }
 
-/* Twice at the same time does no harm: it finds the same. */
+/* Two threads at a time do no harm: they find the same. */
 static void real_load(void)
 {
 	void *address = find("dlsym");
 	if (!address)
-		abort(); /* a libc that we do not know: nothing would work */
+		abort(); /* an unknown libc: nothing would work */
 	memcpy(&libc_dlsym, &address, sizeof(address));
 #define REAL_FIND(type, name, arguments)                                                           \
 	address = libc_dlsym(RTLD_NEXT, #name);                                                    \
@@ -44,7 +44,7 @@ const struct real *real(void)
 	return &found;
 }
 
-/* Is it libc's own of one that we have, too? */
+/* Is it libc's own function of a hooked name? */
 static bool is_hooked(const void *address)
 {
 	void *const *all = (void *const *)(const void *)real();
@@ -54,8 +54,9 @@ static bool is_hooked(const void *address)
 	return false;
 }
 
-/* Who asks libc alone for a function gets ours, too: Python's ctypes.CDLL("libc.so.6") does. What
- * is next after the caller is found by the caller's address: this must not be in between. */
+/* A program that asks libc alone for a function gets the hook, too: Python's
+ * ctypes.CDLL("libc.so.6") does. RTLD_NEXT depends on the caller's address: this function must not
+ * be in between. */
 #ifdef __clang__
 #define JUMPS
 #define JUMP __attribute__((musttail))

@@ -44,7 +44,7 @@ int rules_mark(unsigned flags, uint64_t *mask, unsigned init_flags)
 		return -EINVAL;
 	if (flags & HSM_MARK_EVICTABLE && type != FAN_MARK_INODE)
 		return -EINVAL;
-	if (*mask & ~(uint64_t)(HSM_FD_EVENTS | HSM_EVENT_FLAGS)) /* they need FAN_REPORT_FID */
+	if (*mask & ~(uint64_t)(HSM_FD_EVENTS | HSM_EVENT_FLAGS)) /* those need FAN_REPORT_FID */
 		return -EINVAL;
 	if (*mask & HSM_PRE_ACCESS && *mask & FAN_ONDIR)
 		return -EINVAL;
