@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The chunks of a local file: from data to presence, in this order. */
+/* The chunks of a local file: data is written first, then its presence. */
 #include <errno.h>
 #include <unistd.h>
 #include "fetch/base/nanoseconds.h"
@@ -71,7 +71,7 @@ static int record_put_locked(struct store_file *f, uint8_t flags, uint64_t hash,
 	err = record_write(f->fd, &r);
 	if (err)
 		return err;
-	/* no more than changed: the size is read without the lock */
+	/* only these fields: readers read the size without the lock */
 	f->record.flags = r.flags;
 	f->record.hash = r.hash;
 	f->record.epoch = r.epoch;
@@ -101,14 +101,14 @@ int file_stamp_locked(struct store_file *f)
 	return futimens(f->fd, times) < 0 ? -errno : 0;
 }
 
-/* Of a file of several chunks, or of none. What is whole but could not be marked so is marked
- * when it is opened next. */
+/* For a file of several chunks, or none. If the complete flag cannot be recorded, the next open
+ * retries. */
 int file_finish_locked(struct store_file *f)
 {
 	int err = epoch_begin(&f->store->epoch);
 
 	if (f->record.flags &
-	    (RECORD_LOCAL | RECORD_LIMIT)) /* not the remote's: its time is its own */
+	    (RECORD_LOCAL | RECORD_LIMIT)) /* changed locally: keeps its own mtime */
 		return 0;
 	if (err == 0)
 		err = file_stamp_locked(f);
@@ -120,7 +120,8 @@ int file_finish_locked(struct store_file *f)
 	return err;
 }
 
-/* All is present: nobody writes to it any more, but who shares the file and is just at it. */
+/* Every chunk is present, so the map gets no more writes; but another user of a shared file may be
+ * in one. */
 void file_shut_map_locked(struct store_file *f)
 {
 	if (f->map_fd < 0 || store_file_shared(f))
@@ -171,7 +172,7 @@ static int write_all(int fd, uint64_t offset, const char *p, size_t length)
 	return 0;
 }
 
-/* Under `writing`: what was written here stays. */
+/* Under `writing`. Skips local chunks. */
 static int write_remote(struct store_file *f, uint64_t offset, const char *p, size_t length)
 {
 	unsigned shift = f->record.chunk_shift;
@@ -248,7 +249,7 @@ int file_map_locked(struct store_file *f)
 	return MIN(fd, 0);
 }
 
-/* The first chunk of several: the map, the record, the names. */
+/* Before the first chunk: the map, the record, the names. */
 int file_establish_locked(struct store_file *f, uint8_t flags)
 {
 	struct store *s = f->store;
@@ -289,7 +290,7 @@ static int publish_one(struct store_file *f, uint64_t chunk, uint64_t hash)
 {
 	int err = 0;
 
-	if (map_is_present(&f->map, chunk, chunk)) /* written here meanwhile */
+	if (map_is_present(&f->map, chunk, chunk)) /* written locally meanwhile */
 		return 0;
 	if (!__atomic_load_n(&f->named, __ATOMIC_ACQUIRE))
 		err = file_establish(f);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* From dirty to local: chunks that were written here are marked so once their bytes are on the
- * disk. state/dirty says which files have any, so that an end of the daemon forgets none. */
+/* From dirty to local: locally written chunks are marked local once their bytes are on the disk.
+ * state/dirty names the files with dirty chunks, so that none is forgotten when the daemon ends. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -15,15 +15,15 @@
 #include "fetch/store/file/store_file_private.h"
 #include "fetch/store/object/mapfile.h"
 
-/* Files whose descriptor is kept, unless the process may have few; of more the whole file system is
- * synced. */
+/* Dirty files whose descriptor stays open, fewer if the process may have few; beyond that a flush
+ * syncs the whole file system. */
 #define DESCRIPTORS_MAX 64
 #define DESCRIPTORS_PART 8
 
 struct flushing {
 	uint64_t id;
 	int fd;         /* of the file, borrowed; -1: none */
-	bool mapped;    /* else it has no map any more */
+	bool mapped;    /* false: the file has no map any more */
 	GArray *chunks; /* of uint64_t: dirty when the flush began */
 };
 
@@ -86,7 +86,7 @@ void dirty_close(struct store *s)
 	pthread_mutex_destroy(&s->dirty.flushing);
 }
 
-/* A descriptor of its own, not a duplicate: of an error each is told once. */
+/* Opens a new descriptor, not a duplicate: the kernel reports a write-back error once to each. */
 static int dirty_enter_locked(struct store_file *f)
 {
 	struct store *s = f->store;
@@ -120,7 +120,7 @@ int dirty_mark(struct store_file *f, uint64_t chunk, bool keep)
 	return err;
 }
 
-/* Their bytes are on the disk, if no sync has failed since they were written. */
+/* Marks `chunks` local: their bytes are on the disk, unless a sync failed since the writes. */
 static int mark_local(struct store *s, int map_fd, const GArray *chunks)
 {
 	int failed = epoch_trust(&s->epoch);
@@ -136,7 +136,7 @@ static int mark_local(struct store *s, int map_fd, const GArray *chunks)
 	return chunks->len > 0 ? epoch_sync(&s->epoch, map_fd, false) : 0;
 }
 
-/* -ENOENT: it has no map any more. Of any number of files one map is open. */
+/* -ENOENT: the file has no map any more. Only one map at a time is open. */
 static int dirty_chunks(struct store *s, uint64_t id, GArray *chunks)
 {
 	int map_fd = shard_open(s->state, "maps", id, O_RDWR), err;
@@ -159,7 +159,7 @@ static int flush_begin(struct store *s, uint64_t id, int fd, GArray *all)
 	return err == -ENOENT ? 0 : err;
 }
 
-/* Nothing of it became dirty since the flush began? */
+/* Removes the file's entry, unless a chunk became dirty since the flush began. */
 static void flush_forget(struct store *s, struct flushing *f)
 {
 	g_autoptr(GArray) chunks = g_array_new(FALSE, FALSE, sizeof(uint64_t));
@@ -208,12 +208,12 @@ static GArray *flush_list(struct store *s, int *err)
 	return all;
 }
 
-/* A descriptor of its own: an error of its marks is told here. */
+/* A descriptor of its own: an error of the map's write-back is reported here. */
 static int flush_mark(struct store *s, const struct flushing *f)
 {
 	int map_fd = shard_open(s->state, "maps", f->id, O_RDWR), err;
 
-	if (map_fd == -ENOENT) /* all of it became local meanwhile, or it went */
+	if (map_fd == -ENOENT) /* the file became local meanwhile, or was removed */
 		return 0;
 	if (map_fd < 0)
 		return map_fd;
@@ -260,10 +260,10 @@ int store_file_sync(struct store_file *f, bool datasync)
 	struct store *s = f->store;
 	g_autoptr(GArray) chunks = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	bool mixed = store_file_changed(f) && !store_file_local(f);
-	/* a descriptor of its own: an error of its marks is told here */
+	/* a descriptor of its own: an error of the map's write-back is reported here */
 	int map_fd = mixed ? shard_open(s->state, "maps", f->record.id, O_RDWR) : -ENOENT, err;
 
-	if (map_fd == -ENOENT) { /* it has none any more: all of it is local */
+	if (map_fd == -ENOENT) { /* no map any more: the file is local */
 		err = epoch_sync(&s->epoch, f->fd, datasync);
 		return err ? err : epoch_trust(&s->epoch);
 	}

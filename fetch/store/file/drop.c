@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Giving back what can be fetched again. */
+/* Eviction: drops cached data, which can be fetched again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,12 +25,12 @@ int file_writable(struct store_file *f)
 	return 0;
 }
 
-/* Absent on disk, then in memory, then the bytes go. */
+/* Marks the chunk absent on disk, then in memory, then drops its bytes. */
 static int evict_chunk(struct store_file *f, uint64_t chunk)
 {
 	bool present = map_is_present(&f->map, chunk, chunk);
 	uint64_t offset = chunk << f->record.chunk_shift;
-	uint64_t length = UINT64_C(1) << f->record.chunk_shift; /* the last block, too */
+	uint64_t length = UINT64_C(1) << f->record.chunk_shift; /* including the last block */
 	int err;
 
 	if (map_is_local(&f->map, chunk) || (!present && !map_is_doubtful(&f->map, chunk)))
@@ -68,14 +68,14 @@ static int evict_begin_locked(struct store_file *f)
 	return err;
 }
 
-/* By the kernel, for which it was opened beside us (store_open_readonly()). Of what was written
- * here in part there are descriptors of ours, and none for the kernel. */
+/* Does the kernel have the file open for passthrough (store_open_readonly())? A locally changed
+ * file may have more descriptors of the daemon, but none for the kernel. */
 static bool is_held(struct store_file *f)
 {
 	if (store_file_changed(f))
 		return false;
 	if (fcntl(f->fd, F_SETLEASE, F_WRLCK) < 0)
-		return errno == EAGAIN; /* else a file system without leases */
+		return errno == EAGAIN; /* other errors: the file system has no leases */
 	fcntl(f->fd, F_SETLEASE, F_UNLCK);
 	return false;
 }

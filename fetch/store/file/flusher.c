@@ -4,8 +4,8 @@
 #include "fetch/store/file/flusher.h"
 #include <glib.h>
 
-/* Of several flushes of one store all but the first wait for it, each with a thread of the disk
- * pool: until the first is over no other is set, however long the disk takes. */
+/* Concurrent flushes of one store would each block a thread of the disk pool: no flush is scheduled
+ * while one runs, however long the disk takes. */
 enum { IDLE, SET, BUSY, AGAIN, ENDED };
 
 struct flusher {
@@ -14,8 +14,8 @@ struct flusher {
 	struct alarm_clock *clock;
 	struct alarm alarm;
 	struct pool_job job;
-	/* atomic: IDLE; SET: the alarm is, or the job is queued; BUSY: it runs; AGAIN: it runs, and
-	 * something was written since it began; ENDED */
+	/* atomic: IDLE; SET: the alarm is set, or the job queued; BUSY: the job runs; AGAIN: it
+	 * runs, and a write came since it began; ENDED */
 	int state;
 };
 
@@ -33,7 +33,7 @@ static void set(struct flusher *f)
 static void flusher_run(struct pool_job *job)
 {
 	struct flusher *f = (struct flusher *)((char *)job - offsetof(struct flusher, job));
-	move(f, SET, BUSY); /* what is written from here on comes next */
+	move(f, SET, BUSY); /* a write from here on sets the next flush */
 	int err = store_flush(f->store);
 	if (err)
 		g_warning("background flush failed: %s", g_strerror(-err));
@@ -73,6 +73,6 @@ void flusher_stop(struct flusher *f)
 
 void flusher_free(struct flusher *f)
 {
-	alarm_stop(f->clock, &f->alarm); /* who was about to set it when it was stopped */
+	alarm_stop(f->clock, &f->alarm); /* a wake during flusher_stop() may have set it */
 	g_free(f);
 }

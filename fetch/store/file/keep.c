@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Files that count whatever the listing says of their names. */
+/* Kept files, which take precedence over the listing, and local ones. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 #include "fetch/store/file/store_file_private.h"
 #include "fetch/store/object/mapfile.h"
 
-/* Is the file what lies there? 0, -ESTALE, or why it cannot be told. */
+/* 0: the object at `path` is this file; -ESTALE: it is not; another error: unknown. */
 static int file_has_name(struct store_file *f, const char *path)
 {
 	int dir = path[0] == '/' ? f->store->state : f->store->tree;
@@ -26,15 +26,15 @@ static int file_has_name(struct store_file *f, const char *path)
 	return err;
 }
 
-/* The record is last: it makes all the rest count at once. Of a file of one name the name is:
- * until then nothing is there. */
+/* The record comes last: it puts all the rest into effect at once. For a new file of one name, the
+ * name comes last: until then there is no file. */
 static int file_keep_locked(struct store_file *f, const char *path, const struct store_kept *k)
 {
 	uint8_t flags = f->record.flags | RECORD_KEPT;
 	bool named = f->named;
 	int err = 0, at = 0;
 
-	/* its copy was dropped, or never had the name: what is changed in it now would be lost */
+	/* the file lost its name, or never had it: changes would be lost */
 	if (named && !f->indexed)
 		err = file_has_name(f, path);
 	if (err)
@@ -54,7 +54,7 @@ static int file_keep_locked(struct store_file *f, const char *path, const struct
 		if (at == -ESTALE)
 			err = -EEXIST;
 	}
-	if (err == 0 && at) /* it counts by now, as far as can be told */
+	if (err == 0 && at) /* the file is kept; only its name could not be verified */
 		return at;
 	if (err == 0 && k->nlink > 1)
 		err = links_begin(f->fd, k->nlink);
@@ -127,7 +127,7 @@ static int record_own(struct store_file *f, bool durable)
 	g_assert(f->record.flags & RECORD_KEPT);
 	flags = f->record.flags;
 	hash = f->record.hash;
-	/* no fill moves it any more; a cut is a change of its own */
+	/* no transfer changes the mtime any more; a truncation sets its own */
 	if (durable)
 		err = file_stamp_locked(f);
 	if (err == 0)
@@ -143,7 +143,7 @@ static int record_own(struct store_file *f, bool durable)
 	return err;
 }
 
-/* In memory, as in the record. Running transfers write no more data after this. */
+/* Makes the file local in memory, too. Running transfers write no data after this. */
 static void file_own(struct store_file *f)
 {
 	pthread_rwlock_wrlock(&f->writing);
@@ -169,8 +169,8 @@ int file_localise(struct store_file *f, bool covered, bool durable)
 	return err;
 }
 
-/* One chunk. First it has none, of whatever size: bytes that never came to the disk must not be
- * there by a record that says that they are local. */
+/* For a file of one chunk. The chunk becomes absent first, whatever its size: no record may call
+ * bytes local that never reached the disk. */
 static int single_cut(struct store_file *f)
 {
 	int err = 0;
@@ -233,8 +233,9 @@ int store_file_localise(struct store_file *f, bool durable)
 	return err;
 }
 
-/* The record's and the file's own at once: whatever makes the file whole sets its time to the
- * record's. Read back, it may be that of a chunk that came meanwhile. */
+/* Sets the mtimes of record and file under one lock, since completion gives the file the record's.
+ * The record does not take it from the file: a chunk that was written meanwhile may have changed
+ * it. */
 int store_file_utimens(struct store_file *f, const struct timespec times[2])
 {
 	struct timespec set[2] = {times[0], times[1]};

@@ -28,7 +28,7 @@ static int chunk_hash(struct store_file *f, uint64_t chunk, uint64_t *hash)
 		if (n < 0)
 			err = -errno;
 		else if (n == 0)
-			err = -ESTALE; /* shorter than it is: not what was written */
+			err = -ESTALE; /* shorter than the record says: not intact */
 		else
 			XXH3_64bits_update(state, piece, (size_t)n);
 		offset += n;
@@ -50,7 +50,7 @@ static int recorded_hash(struct store_file *f, uint64_t chunk, uint64_t *hash)
 	return 0;
 }
 
-/* Its absence is on disk before the epoch can be brought up to date. */
+/* Records the chunk as absent before file_update() can give the record the current epoch. */
 static int chunk_forget(struct store_file *f, uint64_t chunk)
 {
 	int err;
@@ -71,11 +71,11 @@ static int chunk_forget(struct store_file *f, uint64_t chunk)
 /* Under `writing`. */
 static int verify_settle(struct store_file *f, uint64_t chunk, bool matches, uint64_t hash)
 {
-	if (map_is_present(&f->map, chunk, chunk)) /* written here meanwhile */
+	if (map_is_present(&f->map, chunk, chunk)) /* written locally meanwhile */
 		return 0;
 	if (f->local || f->taken)
 		return -ECANCELED;
-	if (!map_is_doubtful(&f->map, chunk)) /* its bytes were given back since they were read */
+	if (!map_is_doubtful(&f->map, chunk)) /* evicted since its bytes were read */
 		return -ESTALE;
 	if (!matches)
 		return chunk_forget(f, chunk);

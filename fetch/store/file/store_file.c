@@ -52,14 +52,14 @@ void store_file_close(struct store_file *f)
 	g_free(f);
 }
 
-/* What is there is read again, writable: a file that is being executed from the tree can be
- * opened as long as it is whole. */
+/* Replaces the read-only descriptor by a writable one. A complete file needs none: it can be opened
+ * while it is executed from the tree. */
 static int file_reopen(struct store_file *f, const struct found *found)
 {
 	struct stat st;
 	int fd = path_open(found->dir, found->path, O_RDWR | O_NONBLOCK | O_NOCTTY, 0);
 
-	/* executed from the tree: what is right can be verified, and nothing else be written */
+	/* executed from the tree: its chunks can be verified, but none can be written */
 	if (fd == -ETXTBSY)
 		return 0;
 	if (fd < 0)
@@ -82,8 +82,8 @@ static int file_reopen(struct store_file *f, const struct found *found)
 	return 0;
 }
 
-/* What was cut off is local. A truncation that was cut short itself is finished: the record
- * follows the file. */
+/* Data past the limit is local. If a crash interrupted a truncation, the limit follows the file's
+ * size. */
 static int file_load_limit(struct store_file *f, const struct found *found)
 {
 	uint64_t size = UINT64_C(1) << f->record.chunk_shift;
@@ -98,7 +98,8 @@ static int file_load_limit(struct store_file *f, const struct found *found)
 	return err;
 }
 
-/* Nothing is there but the file itself, which may be kept for what else it is. */
+/* Creates an empty map: no chunk is present, but the file itself may be kept, with its name and
+ * attributes. */
 static int file_map_again(struct store_file *f)
 {
 	int err = epoch_begin(&f->store->epoch);
@@ -109,7 +110,7 @@ static int file_map_again(struct store_file *f)
 	return err;
 }
 
-/* The chunks as the record, or the map, has them. */
+/* Loads the chunk states from the record, or from the map. */
 static int file_load(struct store_file *f, const struct found *found)
 {
 	bool dead = record_is_dead(f->store, &f->record);
@@ -135,7 +136,7 @@ static int file_load(struct store_file *f, const struct found *found)
 		return 0;
 	}
 	f->map_fd = mapfile_open(f->store->state, &f->record);
-	if (f->map_fd == -ESTALE && f->record.version == 0) /* nothing was there to be noted */
+	if (f->map_fd == -ESTALE && f->record.version == 0) /* no chunk was fetched yet */
 		f->map_fd = -1;
 	else if (f->map_fd == -ESTALE && dead && mapfile_is_lost(f->store->state, &f->record))
 		err = file_map_again(f);
@@ -147,8 +148,8 @@ static int file_load(struct store_file *f, const struct found *found)
 	return err ? err : file_load_limit(f, found);
 }
 
-/* What the daemon reads of it for itself, or to verify it, is no access. Refused to who does not
- * own the file. */
+/* The daemon's own reads, as for verification, leave atime alone. The kernel refuses this unless
+ * the daemon owns the file. */
 static void file_spare_atime(struct store_file *f)
 {
 	fcntl(f->fd, F_SETFL, fcntl(f->fd, F_GETFL) | O_NOATIME);
@@ -157,7 +158,7 @@ static void file_spare_atime(struct store_file *f)
 static int file_take(struct store_file *f, struct found *found)
 {
 	int err = found_again(f->store,
-	                      found); /* who had it may have changed it until he closed it */
+	                      found); /* another user may have changed the file until closing it */
 	bool dead, whole;
 
 	if (err)
@@ -174,7 +175,7 @@ static int file_take(struct store_file *f, struct found *found)
 	file_spare_atime(f);
 	if (err == 0)
 		err = file_load(f, found);
-	if (err == 0 && !whole && map_is_full(&f->map)) { /* all but the mark came to the disk */
+	if (err == 0 && !whole && map_is_full(&f->map)) { /* only the flag is missing on disk */
 		pthread_mutex_lock(&f->lock);
 		file_finish_locked(f);
 		file_shut_map_locked(f);
@@ -183,13 +184,13 @@ static int file_take(struct store_file *f, struct found *found)
 	return err;
 }
 
-/* The lowest number that is free is given out, so a high one tells that few are left. */
+/* The kernel assigns the lowest free descriptor, so a high number means that few are left. */
 static int file_check_descriptors(const struct store_file *f)
 {
 	return MAX(f->fd, f->map_fd) < f->store->fd_most ? 0 : -EMFILE;
 }
 
-/* Somebody else's object counts as well as ours, which goes then. */
+/* If another user has the file open, its object replaces *f, which is closed. */
 static int file_enter(struct store_file **f, struct found *found)
 {
 	struct store_file *other = shared_enter(*f, found->st.st_ino);
@@ -223,10 +224,10 @@ int store_file_open(struct store *s, const char *path, uint64_t ino, struct stor
 		err = file_enter(&f, &found);
 	if (err == -ESTALE && found.path)
 		name_set_aside(s, found.dir, found.path);
-	/* of what is kept the names are counted: tree_materialise() */
+	/* a kept file counts its names: tree_materialise() adds them */
 	if (err == 0 && found.by_link && !(f->record.flags & RECORD_KEPT) &&
 	    epoch_begin(&s->epoch) == 0)
-		name_add(s, ino, path); /* else it is found by its number again */
+		name_add(s, ino, path); /* on failure the next open finds it by its number again */
 	found_clear(&found);
 	if (err)
 		store_file_close(f);
@@ -255,8 +256,8 @@ static int make_temporary(struct store_file *f, mode_t mode)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Owner and mode, as far as they may be set. Never set-id bits: what is only cached is reported as
- * the listing has it, and of what is kept owner_give() knows. */
+/* Sets owner and mode as far as privileges allow, but never set-id bits: a cached file is reported
+ * with the listing's mode, and owner_give() records the mode of a kept one. */
 static int file_set_owner(int fd, const struct store_origin *o, bool privileged, struct stat *st)
 {
 	mode_t mode = (o->mode & 01777) | (privileged ? 0 : 0600);
@@ -353,7 +354,7 @@ int store_file_discard(struct store *s, const char *path, struct store_file *f)
 		shard_path("links", f->link_ino, link);
 		if (err == 0 && __atomic_load_n(&s->links, __ATOMIC_ACQUIRE))
 			err = name_remove(s, s->state, link, f->record.ino);
-		/* what has another name will be looked at by that */
+		/* a file with another name keeps its map */
 		if (err == 0 && f->map.chunks > 1 && fstat(f->fd, &st) == 0 && st.st_nlink == 0)
 			shard_unlink(s->state, "maps", f->record.id);
 	}
@@ -373,7 +374,7 @@ uint64_t store_file_size(const struct store_file *f)
 
 uint64_t store_file_version(const struct store_file *f)
 {
-	/* a first answer may pin it just now (keep.c) */
+	/* store_file_pin() may be setting it (keep.c) */
 	return __atomic_load_n(&f->record.version, __ATOMIC_ACQUIRE);
 }
 

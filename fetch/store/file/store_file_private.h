@@ -44,8 +44,8 @@ int file_map_locked(struct store_file *f);
 /* chunk.c: not under lock. */
 /* 0 is none. */
 uint64_t hash_stored(uint64_t hash);
-/* Data and hash of `chunk` are stored; counted once. The file is complete on disk before it is
- * complete for readers: then it is ready for passthrough. */
+/* Makes `chunk` present, whose data and hash are stored. The last chunk completes the file on disk
+ * before readers see it complete: it is ready for passthrough then. */
 void file_settle(struct store_file *f, uint64_t chunk);
 /* No chunk is doubtful any more: the record gets the current epoch. */
 void file_update(struct store_file *f);

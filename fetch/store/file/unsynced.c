@@ -23,7 +23,7 @@ static bool is_dirty(struct store *s, uint64_t id)
 	return faccessat(s->state, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Up to `end`; a file system that knows no holes says that there is none. */
+/* Is there a hole before `end`? A file system without holes reports none. */
 static bool has_hole(int fd, off_t at, off_t end)
 {
 	off_t hole = lseek(fd, at, SEEK_HOLE);
@@ -31,7 +31,7 @@ static bool has_hole(int fd, off_t at, off_t end)
 	return hole >= 0 && hole < end;
 }
 
-/* 1: local; 0: as it was fetched, or not here; *lost: the latter. */
+/* 1: local; 0: as fetched, or absent (then *lost). */
 static int chunk_is_local(const struct checking *c, uint64_t chunk, bool *lost)
 {
 	const struct record *r = c->record;
@@ -49,7 +49,7 @@ static int chunk_is_local(const struct checking *c, uint64_t chunk, bool *lost)
 		if (n == (ssize_t)(there - at) && (found ? found : 1) == hash)
 			return 0;
 	}
-	/* past the limit all is local anyway, and may be a hole */
+	/* data past the limit is always local, and may be a hole */
 	if (r->flags & RECORD_LIMIT)
 		there = MIN(there, r->remote_limit);
 	*lost = at < there && has_hole(c->fd, (off_t)at, (off_t)there);

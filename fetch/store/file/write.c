@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What is written here into a file that follows the remote, chunk by chunk.
+/* Local writes to a file that follows the remote, chunk by chunk.
  *
- *   a chunk that is here:       mark it dirty, then write
- *   one that is covered whole:  write, then mark it dirty: a mark stands for bytes that are there
- *   one that is covered in part and is not here: -EAGAIN, it is to be fetched first
+ *   a present chunk:                     mark it dirty, then write
+ *   an absent chunk, covered completely: write, then mark it dirty: a mark never refers to
+ *                                        missing bytes
+ *   an absent chunk, covered in part:    -EAGAIN; it must be fetched first
  *
- * Locking: `changing` is held throughout. `writing` is held for writing, so that nothing remote
- *          comes in meanwhile; across an fsync `taken` says the same, and nobody waits */
+ * Locking: `changing` is held throughout. `writing` is write-locked, so that no remote data arrives
+ *          meanwhile; across an fsync `taken` refuses remote data instead, and no thread blocks */
 #include <errno.h>
 #include <unistd.h>
 #include "fetch/base/pool.h"
@@ -29,7 +30,7 @@ static bool span_of(const struct store_file *f, uint64_t offset, uint64_t end, u
 	return true;
 }
 
-/* Of what follows the remote, where does `chunk` end? */
+/* The end of `chunk`, or of the part of it that follows the remote. */
 static uint64_t end_of(const struct store_file *f, uint64_t chunk)
 {
 	unsigned shift = f->record.chunk_shift;
@@ -47,7 +48,7 @@ static bool covers_single(const struct store_file *f, uint64_t offset, uint64_t 
 	return offset == 0 && length >= f->record.size;
 }
 
-/* Only the first and the last can be covered in part. */
+/* Only the first and the last chunk can be covered in part. */
 bool store_file_lacks(struct store_file *f, uint64_t offset, uint64_t length, uint64_t *from,
                       uint64_t *count)
 {
@@ -74,7 +75,7 @@ bool store_file_lacks(struct store_file *f, uint64_t offset, uint64_t length, ui
 	return lacks;
 }
 
-/* The size need not be the remote's any more, and the time is of now. */
+/* Records that the size may differ from the remote's from now on, and the current time as mtime. */
 static int change_begin(struct store_file *f)
 {
 	int64_t before;
@@ -113,7 +114,8 @@ static int mark_present(struct store_file *f, uint64_t first, uint64_t last)
 	return 0;
 }
 
-/* Those that were covered up to `end` are here now. How far it is true that all is written. */
+/* Marks the absent chunks that were written up to `end`. Returns the offset up to which every
+ * written byte is marked. */
 static uint64_t mark_covered(struct store_file *f, uint64_t first, uint64_t last, uint64_t end,
                              int *err)
 {
@@ -159,8 +161,8 @@ static void file_take(struct store_file *f, bool taken)
 	pthread_rwlock_unlock(&f->writing);
 }
 
-/* No map. What was written over nothing and could not be recorded is nothing again, of the size
- * that the remote one has. */
+/* For a file without a map. If data written to an absent chunk cannot be recorded, the chunk stays
+ * absent and the file gets the remote size again. */
 static int64_t change_single(struct store_file *f, uint64_t offset, uint64_t length,
                              store_change change, void *user)
 {
@@ -187,7 +189,8 @@ static int64_t change_single(struct store_file *f, uint64_t offset, uint64_t len
 	return n;
 }
 
-/* Nothing is changed that could not be made to last: with the epoch it would be gone. */
+/* Refuses to change remote data that could not be made durable: the change would be lost with the
+ * epoch. */
 int file_change_begin(struct store_file *f)
 {
 	int err = epoch_begin(&f->store->epoch);
@@ -195,7 +198,7 @@ int file_change_begin(struct store_file *f)
 	return err || store_file_local(f) ? err : epoch_trust(&f->store->epoch);
 }
 
-/* A file of several chunks, all of them as the remote has them. */
+/* For a file of several chunks: all are present, and none was ever changed locally. */
 static bool is_whole(const struct store_file *f)
 {
 	return map_is_full(&f->map) && !(f->record.flags & RECORD_LIMIT);
@@ -227,7 +230,8 @@ int64_t store_file_change(struct store_file *f, uint64_t offset, uint64_t length
 	return n;
 }
 
-/* The record's limit goes down after the size: file_load_limit() finishes what a crash cut. */
+/* Lowers the record's limit after the size: file_load_limit() completes a truncation that a crash
+ * interrupted. */
 int file_truncate_locked(struct store_file *f, uint64_t size)
 {
 	uint64_t chunk = UINT64_C(1) << f->record.chunk_shift;
@@ -239,7 +243,7 @@ int file_truncate_locked(struct store_file *f, uint64_t size)
 		return err;
 	f->limit = size;
 	map_own_from(&f->map, (size + chunk - 1) / chunk);
-	change_begin(f); /* else the size says so, and the next change repeats it */
+	change_begin(f); /* if it fails, the size implies the limit, and the next change retries */
 	return 0;
 }
 
@@ -291,7 +295,7 @@ int store_file_lend(struct store_file *f, uint64_t offset, uint64_t length)
 	free = !f->local && !f->taken && length > 0 && offset + length <= f->limit;
 	for (uint64_t k = offset >> shift; free && k <= (offset + length - 1) >> shift; k++)
 		free = !map_is_local(&f->map, k);
-	/* who places the bytes may leave out those that are zeros */
+	/* a source that places the bytes itself may skip zeros */
 	if (free && f->map.chunks == 1 && !map_is_full(&f->map))
 		free = ftruncate(f->fd, (off_t)f->record.size) == 0;
 	if (free)
