@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Directories that a source shows again below themselves: a web server that follows a link to "."
- * shows one tree 40 times (as often as its kernel follows links), and with two such links 2^40
- * times. A web server tells no identity of a directory: what is compared is all that its listing
- * says, with that of every directory above. A tree may be a copy of what it lies in, though: it has
- * an end, which a link has not, and that is looked for once, some levels further down. */
+/* Directories that a source repeats below themselves: a web server that follows a link to "." shows
+ * one tree 40 times (as often as its kernel follows links), and with two such links 2^40 times. A
+ * web server reports no identity of a directory, so its whole listing is compared with that of
+ * every directory above. A directory may be a real copy of one above it, but a copy ends and a link
+ * does not: one request some levels further down decides. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,12 +13,12 @@
 #include "fetch/base/error.h"
 #include "fetch/list/lister_private.h"
 
-/* Nobody's tree is as deep, and a listing of directories alone may be the same at each level. */
+/* No real tree is as deep, and listings of directories alone may be the same at each level. */
 #define DEPTH_MAX 256u
-/* How many levels down it is looked for: a kernel follows 40 links in a path, of which there may be
- * several in a level. */
+/* The depth of that request, in levels: a kernel follows 40 links in a path, and one level may take
+ * several. */
 #define LEVELS 6u
-/* Of the path there: a web server takes some 8 KiB, three for each byte. */
+/* Length of its path: a web server accepts some 8 KiB, three for each byte. */
 #define DEEPER_MAX 2000u
 
 struct shape listing_shape(struct listing *l)
@@ -26,7 +26,7 @@ struct shape listing_shape(struct listing *l)
 	struct shape shape = {.count = listing_count(l)};
 	for (uint32_t n = 0; n < shape.count; n++) {
 		const struct listing_entry *e = listing_at(l, n);
-		bool file = (e->flags & LISTING_DIRECTORY) != 0; /* as it was told */
+		bool file = (e->flags & LISTING_DIRECTORY) != 0; /* listed as a file */
 		uint64_t said[] = {e->told, file ? S_IFREG : e->mode & S_IFMT};
 		/* a sum: the order of two listings may differ */
 		shape.hash += XXH3_64bits_withSeed(listing_name(l, e), e->name_len,
@@ -36,7 +36,7 @@ struct shape listing_shape(struct listing *l)
 	return shape;
 }
 
-/* When `d` changed last, as the directory above tells it. */
+/* The mtime of `d` in its parent's listing. */
 static bool changed_at_locked(const struct directory *d, int64_t *ns)
 {
 	const char *slash = strrchr(d->path, '/'), *name = slash ? slash + 1 : d->path;

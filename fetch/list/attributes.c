@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Exact attributes of entries whose listing does not tell them: one request each, side by
- * side for those that come next when they are asked for in order. */
+/* Exact attributes of entries that the listing has only roughly: one request each. If entries are
+ * requested in order, the next ones are requested in parallel. */
 #include <string.h>
 #include <sys/stat.h>
 #include "fetch/list/lister_private.h"
@@ -75,7 +75,7 @@ void attributes_submit(struct lister *l, struct stat_request *chain)
 	lister_submitted(l);
 }
 
-/* The entry it was asked for may have been replaced meanwhile. */
+/* The entry may have been replaced since the request. */
 static bool attributes_find_locked(const struct stat_request *a, uint32_t *index)
 {
 	struct directory *d = a->directory;
@@ -113,7 +113,7 @@ static void asking_stat_done(struct source_request *r, const GError *error)
 	l->attributes++;
 	if (g_error_matches(error, FETCH_ERROR, FETCH_DIRECTORY) &&
 	    (!attributes_find_locked(a, &index) || (before = directory_found_locked(d, index))))
-		error = NULL; /* what it is is known, as for one that was replaced */
+		error = NULL; /* the entry is a directory, or was replaced: no failure */
 	else if (error) {
 		l->errors++;
 		g_free(d->cause);

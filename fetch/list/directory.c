@@ -6,10 +6,10 @@
 #include <sys/stat.h>
 #include "fetch/list/lister_private.h"
 
-/* A source that was not reached is left alone for a while: every stale directory of a walk
- * would wait for its own deadline otherwise. */
+/* After a failure to reach the source, stale listings are served for a while: every stale directory
+ * of a walk would wait for its own deadline otherwise. */
 #define DOWN_NS (INT64_C(10) * 1000000000)
-/* A listing that could not be renewed is good for that long, or for its time to live. */
+/* A listing that could not be revalidated is served for that long, or its lifetime if shorter. */
 #define QUIET_MS 30000
 
 struct directory *directory_new(struct lister *l, const char *path, uint64_t ino, void *owner)
@@ -78,12 +78,12 @@ static bool listing_is_due(const struct listing *l, unsigned ttl_ms)
 {
 	int64_t age = clock_realtime() - listing_checked(l);
 
-	/* a clock that was put back must not make it last for ever */
+	/* a clock that was set back must not make a listing last for ever */
 	return ttl_ms != UINT_MAX && (age < 0 || age >= (int64_t)ttl_ms * 1000000);
 }
 
-/* What is in hand is given out, fresh or not: nothing is remote, or it is too early to ask again.
- */
+/* The current listing is served, fresh or not: it has no remote entries, or a new request is too
+ * early. */
 static bool quiet_locked(const struct directory *d)
 {
 	const struct lister *l = d->lister;
@@ -151,7 +151,7 @@ void directory_entry(struct directory *d, struct listing *l, uint32_t index,
 	pthread_mutex_lock(&d->lister->lock);
 	*out = *e;
 	if (d->listing != l && directory_find_locked(d, l, index, &found)) {
-		/* only what is resolved one by one: the rest belongs to `l` and its offsets */
+		/* only resolved attributes: the rest belongs to `l` and its offsets */
 		now = listing_at(d->listing, found);
 		if (now->told == e->told && (now->flags & LISTING_RESOLVED)) {
 			out->size = now->size;

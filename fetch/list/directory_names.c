@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The names of a directory: those that count here, and those of its listing that are not gone.
- * Positions, in the order of a walk: LISTED - number of what counts here (overlay.h), then
- * LISTED + cookie of what is listed, or was when it came to count. With DOTS they fit into 31 bits
- * up to 2^30 of each. */
+/* The names of a directory: its local names, and those of its listing that are not gone. Positions,
+ * in the order of a walk: LISTED - number of a local name (overlay.h), then LISTED + cookie of a
+ * listed name, or of a local one that was listed when it became local. With DOTS they fit into 31
+ * bits up to 2^30 of each. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -57,7 +57,7 @@ static void entry_tell(const struct overlay_entry *e, struct directory_entry *ou
 	out->local = true;
 }
 
-/* The first of the listing past `cookie` that has its place there. */
+/* The first name of the listing past `cookie` that has its place there. */
 static bool next_listed_locked(struct directory *d, struct listing *l, uint32_t cookie,
                                struct directory_entry *out)
 {

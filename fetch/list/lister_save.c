@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Listings go to the store behind the back of who asked for them: a new one at once, one
- * whose entries are resolved one by one when that pauses. */
+/* Listings are stored in the background: a new one at once, one whose entries are resolved one by
+ * one when the requests pause. */
 #include "fetch/list/lister_private.h"
 
 #define IDLE_NS INT64_C(1000000000)

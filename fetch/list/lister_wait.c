@@ -3,7 +3,7 @@
 #include <errno.h>
 #include "fetch/list/lister_private.h"
 
-/* By their ends: nearly always behind all others. */
+/* Inserts by deadline: nearly always at the end. */
 static void lister_wait_enqueue_locked(struct lister *l, struct lister_wait *w)
 {
 	GList *after = l->waiters.tail;
@@ -32,7 +32,7 @@ void lister_wait_add_locked(struct directory *d, struct lister_wait *w, uint64_t
 	lister_wait_enqueue_locked(l, w);
 	if (l->deadline_set && l->waiters.head != &w->queue_link)
 		return;
-	l->deadline_set = true; /* it stays set: see fetch/fill/waiter.c */
+	l->deadline_set = true; /* the alarm stays set: see fetch/fill/waiter.c */
 	alarm_set(l->clock, &l->deadline, w->until_ns);
 }
 
@@ -56,7 +56,7 @@ static void answer_add_locked(GArray *answers, struct lister_wait *w, int error)
 	struct directory *d = w->directory;
 	struct answer a = {.wait = w, .error = error};
 
-	/* an old listing is better than none, if it is known what counts here */
+	/* an old listing is better than none, if the local names are known */
 	if (w->ino == 0 && d->listing && d->overlay) {
 		a.listing = listing_ref(d->listing);
 		a.error = 0;
@@ -84,7 +84,7 @@ void answers_give(GArray *answers)
 	for (guint n = 0; n < answers->len; n++) {
 		struct answer *a = &g_array_index(answers, struct answer, n);
 
-		a->wait->done(a->wait, a->listing, a->error); /* it may be gone now */
+		a->wait->done(a->wait, a->listing, a->error); /* the wait may be freed now */
 		listing_unref(a->listing);
 	}
 	g_array_unref(answers);

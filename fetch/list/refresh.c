@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A directory's listing: from the store where it was not looked for yet, then from the
- * source where that is not good enough. */
+/* Refreshes a directory's listing: loads it from the store once, then asks the source if it is
+ * stale. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -54,7 +54,7 @@ static void asking_source(struct refresh *a)
 	pthread_mutex_lock(&l->lock);
 	a->request.previous = d->listing ? listing_ref(d->listing) : NULL;
 	a->begun_ns = clock_now();
-	d->refused = false; /* what it said before is not what it says now */
+	d->refused = false; /* that was the previous answer */
 	pthread_mutex_unlock(&l->lock);
 	source_list(l->source, &a->request);
 }
@@ -98,7 +98,7 @@ static void overlay_gone(void *user, const char *name)
 	overlay_gone_add(user, name);
 }
 
-/* NULL: it cannot be told what counts here, and *error says why. */
+/* NULL: the local names could not be loaded, see *error. */
 static struct overlay *overlay_load(struct directory *d, GError **error)
 {
 	const struct lister_options *o = &d->lister->options;
@@ -134,7 +134,7 @@ static void asking_load(struct pool_job *job)
 		d->looked = true;
 		if (d->listing == NULL) {
 			d->listing = g_steal_pointer(&listing);
-			/* that of a mount with other options is asked for again */
+			/* a listing of a mount with other options is revalidated */
 			if (d->listing &&
 			    !source_shape_is(l->source, listing_validator(d->listing)))
 				d->expired_ns = clock_now();
@@ -142,7 +142,7 @@ static void asking_load(struct pool_job *job)
 		}
 		d->overlay = g_steal_pointer(&overlay);
 	} else {
-		/* not remembered: whoever asks next looks again */
+		/* `looked` stays unset: the next request loads again */
 		l->errors++;
 		g_free(d->cause);
 		d->cause = g_strdup(error->message);
@@ -166,7 +166,7 @@ static void asking_load(struct pool_job *job)
 	}
 }
 
-/* A new listing is put in place, and what it replaces is the caller's. */
+/* Installs a new listing; *before gets the replaced one, which the caller frees. */
 static void asking_accept_locked(struct refresh *a, struct listing **before)
 {
 	struct directory *d = a->directory;
@@ -178,7 +178,7 @@ static void asking_accept_locked(struct refresh *a, struct listing **before)
 	g_clear_pointer(&d->cause, g_free);
 	if (told == a->request.previous) {
 		d->lister->listings_unchanged++;
-		/* an entry may have been found out to be a directory meanwhile */
+		/* an entry may have been found to be a directory meanwhile */
 		listing_set_checked(d->listing ? d->listing : told, clock_realtime());
 		listing_unref(told);
 	} else {
@@ -191,8 +191,8 @@ static void asking_accept_locked(struct refresh *a, struct listing **before)
 	a->request.listing = NULL;
 }
 
-/* On a thread of the disk pool: what a listing changes is looked for in the store. `asking` is set
- * until then, so of one directory there is one. The last touch. */
+/* Ends a refresh, on a thread of the disk pool, since changed() reads the store. `asking` is set
+ * until then: one refresh per directory at a time. Frees `a`. */
 static void asking_settle(struct pool_job *job)
 {
 	struct refresh *a = (struct refresh *)((char *)job - offsetof(struct refresh, job));
@@ -226,7 +226,7 @@ static void asking_settle(struct pool_job *job)
 	all = l->stopped || stale_will_do_locked(d);
 	answers_take_locked(answers, d, 0, fetch_error_errno(error, true),
 	                    all ? INT64_MAX : a->begun_ns);
-	if (d->waiters) /* who asked while this one was under way, and wants a later answer */
+	if (d->waiters) /* waits that need a later answer than this one */
 		next = refresh_new_locked(d);
 	pthread_mutex_unlock(&l->lock);
 	answers_give(answers);
@@ -254,7 +254,7 @@ static void asking_witnessed(struct source_request *r, const GError *error)
 	asking_end(a, refusal);
 }
 
-/* false: there is nothing to be asked. */
+/* Asks the source whether the directory is a file. false: no doubt. */
 static bool asking_refuted(struct refresh *a, const GError *error)
 {
 	struct lister *l = a->directory->lister;
@@ -272,8 +272,8 @@ static bool asking_refuted(struct refresh *a, const GError *error)
 	return asks;
 }
 
-/* What it looks like counts unless the same is further down, too; as long as that is not known,
- * nothing does. */
+/* The directory further down is listed. If it has the same shape, there is a loop; a failure that
+ * is no refusal fails the refresh; otherwise the listing is accepted. */
 static void asking_probed(struct source_request *r, const GError *error)
 {
 	struct refresh *a = (struct refresh *)((char *)r - offsetof(struct refresh, probe));
@@ -322,8 +322,8 @@ static void asking_told(struct refresh *a, const GError *error)
 	}
 }
 
-/* Answers that names go by, for one of which a server may be wrong: that a directory is empty of
- * which that was not known, and that it is not listed, which it may be removed by. */
+/* Answers that make names disappear, and that a server may give once in error: a directory not
+ * known to be empty is; a directory is missing; a directory is not listed, which permits rmdir. */
 static enum doubt asking_doubt(const struct refresh *a, const GError *error)
 {
 	struct listing *told = a->request.listing, *previous = a->request.previous;
@@ -337,7 +337,7 @@ static enum doubt asking_doubt(const struct refresh *a, const GError *error)
 	return previous == NULL || listing_count(previous) > 0 ? DOUBT_EMPTY : DOUBT_NONE;
 }
 
-/* false: nobody is asked any more. */
+/* false: the lister is stopped and sends no more requests. */
 static bool asking_send(struct refresh *a, struct source_list *request)
 {
 	struct lister *l = a->directory->lister;
@@ -354,7 +354,7 @@ static bool asking_send(struct refresh *a, struct source_list *request)
 	return send;
 }
 
-/* What counts here outlives its directory at the source, of which nothing shows through then. */
+/* The directory vanished at the source: its listing becomes empty, its local names stay. */
 static void asking_gone(struct refresh *a)
 {
 	a->request.listing = listing_builder_finish(listing_builder_new(), "", clock_realtime(),
@@ -362,7 +362,8 @@ static void asking_gone(struct refresh *a)
 	asking_told(a, NULL);
 }
 
-/* What it lay in, at the source, has told whether it has it, or is not there itself. */
+/* The parent at the source is listed. The directory is gone if the listing lacks it, or if the
+ * parent is missing. */
 static void asking_told_above(struct source_request *r, const GError *error)
 {
 	struct refresh *a = (struct refresh *)((char *)r - offsetof(struct refresh, probe));
@@ -382,7 +383,7 @@ static void asking_told_above(struct source_request *r, const GError *error)
 		asking_told(a, refusal);
 }
 
-/* An answer that may be another in a moment tells nothing. */
+/* A failure that may pass says nothing about the directory. */
 static enum vanished asking_vanished(struct refresh *a, const GError *error)
 {
 	const struct lister_options *o = &a->directory->lister->options;
@@ -394,7 +395,7 @@ static enum vanished asking_vanished(struct refresh *a, const GError *error)
 	return o->vanished(o->user, a->directory);
 }
 
-/* It is not there: is it gone? */
+/* The source did not list the directory: has it vanished? */
 static void asking_refused(struct refresh *a, const GError *error)
 {
 	enum vanished vanished = asking_vanished(a, error);
