@@ -142,7 +142,8 @@ char *content_local_path(struct content *c)
 	return o->local_path ? o->local_path(o->user, c) : g_strdup(c->path);
 }
 
-/* What is of no use is taken out of the way, behind which another name's file may lie. */
+/* Opens the local file, if there is one. Removes a blank leftover and looks again: the file may be
+ * found by another name. */
 static int content_look(struct content *c)
 {
 	struct fill *f = c->fill;
@@ -154,7 +155,7 @@ static int content_look(struct content *c)
 
 		err = store_file_open(f->store, path, c->origin.ino, &file);
 		after = content_local_path(c);
-		if (g_strcmp0(path, after) != 0) { /* what lay there is another's, or was its own */
+		if (g_strcmp0(path, after) != 0) { /* the path changed meanwhile */
 			if (err == 0)
 				store_file_close(file);
 			err = n < 2 ? 0 : -EIO;
@@ -182,7 +183,7 @@ int content_open(struct content *c)
 	if (content_file(c))
 		return 0;
 	content_claim(c);
-	if (!c->looked) /* whoever has the claim */
+	if (!c->looked) /* under the claim */
 		err = content_look(c);
 	if (err == 0)
 		c->looked = true;

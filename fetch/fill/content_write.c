@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What is done here to a content that has a local file. */
+/* Operations on the local file of a content. */
 #include <errno.h>
 #include "fetch/fill/fill_private.h"
 

@@ -6,12 +6,12 @@
 /* One read-ahead gets at most half of the budget that is left, so that a second stream is
  * not starved by the first; below this it is not worth a request. */
 #define AHEAD_LEAST (UINT64_C(256) << 10)
-/* However slow the line was found to be: a moment without a processor looks the same. */
+/* The least, however slow the line seems: a moment without a processor looks the same. */
 #define LINE_LEAST (UINT64_C(1) << 20)
-/* What a prefetch costs at least: its request, its descriptors. */
+/* The least that a prefetch is charged, for its request and descriptors. */
 #define PREFETCH_LEAST (UINT64_C(64) << 10)
-/* No more is asked for in advance than comes in this time: on a slow line, a reader that goes
- * elsewhere shares it with what he left behind. */
+/* Readahead requests no more than arrives in this time: on a slow line, a reader that seeks shares
+ * the line with readahead it no longer needs. */
 #define AHEAD_NS INT64_C(5000000000)
 
 struct fill *fill_new(struct store *store, struct source *source, struct pool *disk,
@@ -43,7 +43,7 @@ void fill_stop(struct fill *f)
 	while (f->submitting > 0)
 		pthread_cond_wait(&f->changed, &f->lock);
 	pthread_mutex_unlock(&f->lock);
-	/* who still waits is answered by the end of the transfer */
+	/* remaining waiters are answered when their transfers end */
 	alarm_stop(f->clock, &f->deadline);
 }
 
@@ -115,7 +115,7 @@ bool fill_cancel(struct fill *f, struct fill_wait *w)
 	return waits;
 }
 
-/* Is anything to be done, and does it fit into `budget`? */
+/* Are any chunks missing, and do they fit into `budget`? */
 static bool prefetch_fits_locked(struct content *c, uint64_t chunks, uint64_t budget)
 {
 	uint64_t bytes = 0;

@@ -147,12 +147,12 @@ void fill_foreach_transfer(struct fill *f, void (*fn)(const struct fill_transfer
 
 struct content_info {
 	uint64_t size, chunk_size, chunks, present;
-	uint64_t doubtful; /* counted only where slices are asked for */
+	uint64_t doubtful; /* set only if slices are requested */
 	bool local_file, complete;
 	int error;        /* last failure: positive errno, 0 = none */
 	char *cause;      /* its message, owned by the caller; NULL */
 	int64_t error_ns; /* CLOCK_REALTIME */
-	GByteArray *bar;  /* 0 absent … 255 present, per equal slice; as many as asked for */
+	GByteArray *bar;  /* 0 absent … 255 present, per equal slice; `slices` of them */
 };
 void content_info(struct content *c, unsigned slices, struct content_info *out);
 void content_info_clear(struct content_info *info);

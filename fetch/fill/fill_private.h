@@ -132,7 +132,7 @@ bool transfer_holds_locked(const struct transfer *t, uint64_t chunk);
 bool transfer_holds_any_locked(const struct transfer *t, uint64_t first, uint64_t last);
 /* `t` no longer holds `chunk`. */
 void transfer_release_locked(struct transfer *t, uint64_t chunk);
-/* `t` no longer holds any chunk, none of which has a waiter; it may be given others later. */
+/* `t` no longer holds any chunk; its chunks have no waiter. It may be given others later. */
 void transfer_release_all_locked(struct transfer *t);
 void transfer_drop_charge_locked(struct transfer *t);
 /* Moves the held chunks to a transfer that will deliver them anyway; false: there is none. */

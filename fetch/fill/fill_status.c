@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the fill engine tells of itself. */
+/* The status of the fill engine. */
 #include "fetch/fill/fill_private.h"
 
 void fill_counters(struct fill *f, struct fill_counters *out)
@@ -97,7 +97,7 @@ static GByteArray *content_bar(struct store_file *file, uint64_t chunks, unsigne
 			here = store_file_chunks_between(file, from, to);
 		level = (uint8_t)((unsigned __int128)here * 255 / (to - from));
 		if (here > 0 && level == 0)
-			level = 1; /* something is not nothing */
+			level = 1; /* a slice with data is not shown as empty */
 		g_byte_array_append(bar, &level, 1);
 	}
 	return bar;

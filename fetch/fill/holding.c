@@ -88,7 +88,7 @@ static void transfer_hold_locked(struct transfer *t, uint64_t chunk)
 	t->last = MAX(t->last, chunk);
 }
 
-/* The chunks that lie in a delivery as a whole; false: none. */
+/* The chunks that a delivery contains completely; false: none. */
 static bool delivery_chunks(struct content *c, uint64_t offset, uint64_t length, uint64_t *first,
                             uint64_t *last)
 {
@@ -128,7 +128,8 @@ bool transfer_give_locked(struct transfer *t)
 	return false;
 }
 
-/* Of a transfer that may find out yet that the source is to be read, whatever was brought. */
+/* Takes `chunk` for brought data from a transfer without an answer, which may yet have to read the
+ * source. */
 static bool chunk_take_over_locked(struct transfer *holder, uint64_t chunk)
 {
 	if (holder->kind != TRANSFER_FETCH || holder->began_ns != 0 || holder->ended)

@@ -2,11 +2,11 @@
  * Copyright the lacunafs authors */
 #include "fetch/fill/fill_private.h"
 
-/* A reader that jumps into a transfer far ahead of where it is would wait for all that comes
- * before: it gets a transfer of its own, if that saves this much. */
+/* A reader that seeks far ahead of a transfer's position would wait for all data before: it gets a
+ * transfer of its own, if that saves this much. */
 #define SPLIT_BYTES (UINT64_C(4) << 20)
 #define SPLIT_NS INT64_C(500000000)
-/* Requests that one read-ahead may make around chunks that are there already */
+/* Requests that one readahead may make around present chunks */
 #define AHEAD_REQUESTS 8
 
 static struct transfer *chunk_holder_locked(struct content *c, uint64_t chunk)
@@ -57,7 +57,7 @@ static bool split_pays_locked(const struct transfer *t, uint64_t chunk, int64_t 
 	uint64_t distance, arrived = __atomic_load_n(&t->arrived, __ATOMIC_RELAXED);
 
 	if (__atomic_load_n(&t->read.asking, __ATOMIC_RELAXED))
-		return false; /* it was asked for as one */
+		return false; /* handlers were asked about the whole range */
 	if (t->kind != TRANSFER_FETCH || t->held || t->ended || chunk < t->cursor)
 		return false;
 	distance = (chunk - t->first) << content_shift(t->content);
@@ -68,7 +68,7 @@ static bool split_pays_locked(const struct transfer *t, uint64_t chunk, int64_t 
 	return (double)distance / arrived * (now - t->began_ns) > SPLIT_NS;
 }
 
-/* From `chunk` on they are a new transfer's; the old one ends when it gets there. */
+/* Moves the chunks from `chunk` on to a new transfer; the old one ends there. */
 static void plan_split_locked(struct plan *p, struct transfer *t, uint64_t chunk)
 {
 	struct transfer *rest = transfer_new_locked(p->content, TRANSFER_FETCH, chunk);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include "fetch/fill/fill_private.h"
 
-/* What is not worth ending a connection for */
+/* A shorter rest is received although nothing needs it: that is cheaper than a new connection */
 #define DRAIN_BYTES (UINT64_C(1) << 20)
 
 static int transfer_begin(struct source_read *r);
@@ -64,7 +64,7 @@ static int transfer_file(struct transfer *t, struct store_file **out)
 	struct store_file *file = c->file;
 	int err;
 
-	if (c->remote[0] == '\0') /* of no file at the source: what came is another's */
+	if (c->remote[0] == '\0') /* the file has no remote path: the data is another file's */
 		return -ESTALE;
 	if (pinned != 0 && t->read.version != pinned) {
 		t->changed = true;
@@ -82,7 +82,7 @@ static int transfer_file(struct transfer *t, struct store_file **out)
 		err = store_file_create(c->fill->store, path, &origin, &file);
 		if (err)
 			return err;
-		/* kept meanwhile, of no version yet */
+		/* kept meanwhile, without a version yet */
 		if (store_file_version(file) == 0 && store_file_chunks_present(file) == 0 &&
 		    store_file_size(file) == origin.size)
 			err = store_file_pin(file, origin.version);
@@ -90,7 +90,7 @@ static int transfer_file(struct transfer *t, struct store_file **out)
 			store_file_close(file);
 			return err;
 		}
-		/* What came to lie there since it was looked for is nothing to write into. */
+		/* A file with data or another version appeared meanwhile: it is not written to. */
 		if (store_file_chunks_present(file) > 0 || store_file_size(file) != origin.size ||
 		    store_file_version(file) != origin.version ||
 		    store_file_chunk_shift(file) != content_shift(c)) {
@@ -123,7 +123,7 @@ static int transfer_begin(struct source_read *r)
 			err = -ECANCELED;
 		else if (wider)
 			transfer_widen_locked(t, r->offset, r->length);
-		if (t->first > t->last) /* others brought it meanwhile */
+		if (t->first > t->last) /* other transfers delivered it meanwhile */
 			err = -ECANCELED;
 	}
 	if (err == 0) {
@@ -142,7 +142,7 @@ static int transfer_begin(struct source_read *r)
 	return err;
 }
 
-/* What is placed is there before it is known to be right: not where others' bytes are. */
+/* A source writes its bytes before they are hashed, so only into chunks that `t` holds. */
 static int transfer_lend(struct source_read *r, uint64_t offset, uint64_t length)
 {
 	struct transfer *t = (struct transfer *)r;
@@ -162,9 +162,9 @@ static void transfer_give_back(struct source_read *r)
 	store_file_give_back(((struct transfer *)r)->content->file);
 }
 
-/* The whole file comes from a server that ignores ranges, and whoever wanted some of it has left:
- * no more of it is taken than of what is fetched in advance. What was brought is taken to its end:
- * who brought it goes by that. */
+/* A server that ignores ranges sends the whole file. Once the file has no waiter and no user left,
+ * only as much more is stored as readahead may fetch. Brought data is stored to its end: its
+ * handler relies on that. */
 static bool transfer_is_unwanted_locked(struct transfer *t, uint64_t chunk)
 {
 	struct content *c = t->content;
@@ -177,7 +177,7 @@ static bool transfer_is_unwanted_locked(struct transfer *t, uint64_t chunk)
 	return t->unwanted > c->fill->options.prefetch_bytes;
 }
 
-/* At the first byte of `chunk`. -ECANCELED: nobody needs the rest. */
+/* At the first byte of `chunk`. -ECANCELED: the rest is not needed. */
 static int transfer_enter(struct transfer *t, uint64_t chunk)
 {
 	struct fill *f = t->content->fill;
@@ -195,7 +195,7 @@ static int transfer_enter(struct transfer *t, uint64_t chunk)
 	return ended ? -ECANCELED : 0;
 }
 
-/* What the source placed itself is read back, since only its hash makes it present. */
+/* Reads back the data that the source wrote itself: a chunk is published with its hash. */
 static int transfer_hash_file(struct transfer *t, uint64_t offset, size_t length)
 {
 	int fd = store_file_fd(t->content->file);
@@ -286,7 +286,7 @@ void transfer_arrived(struct transfer *t, uint64_t chunk)
 	transfer_release_locked(t, chunk);
 	waiters_wake_locked(c, chunk, &ready);
 	pthread_mutex_unlock(&c->fill->lock);
-	/* first: whoever is answered may ask at once */
+	/* before the answers: an answered caller may ask at once */
 	content_check_complete(c);
 	waiters_answer(ready);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Chunks that a dead epoch left are compared with their hash, on the disk pool; what does
- * not match is fetched, in runs, by transfers that take them over. */
+/* Chunks of a dead epoch are compared with their hash, on the disk pool; runs of chunks that do not
+ * match are handed over to transfers that fetch them. */
 #include <errno.h>
 #include "fetch/fill/fill_private.h"
 
-/* Do not verify on and on before the first fetch starts. */
+/* The longest run: the first fetch must not wait for the whole verification. */
 #define RUN_CHUNKS 64
 
 static bool hand_over(struct transfer *v, uint64_t first, uint64_t last)
@@ -34,7 +34,7 @@ void verify_run(struct pool_job *job)
 {
 	struct transfer *v = (struct transfer *)((char *)job - offsetof(struct transfer, job));
 	struct content *c = v->content;
-	uint64_t last = v->last; /* nobody else changes it: a verification is not split */
+	uint64_t last = v->last; /* it does not change: a verification is not split */
 	uint64_t stale = 0;      /* as many chunks before `k` are absent, and still held */
 	g_autoptr(GError) error = NULL;
 

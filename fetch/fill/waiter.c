@@ -3,7 +3,7 @@
 #include <errno.h>
 #include "fetch/fill/fill_private.h"
 
-/* By their ends: nearly always behind all others. */
+/* Inserts by deadline: nearly always at the end. */
 static void waiter_enqueue_locked(struct fill *f, struct fill_wait *w)
 {
 	GList *after = f->waiters.tail;
@@ -32,7 +32,7 @@ void waiter_add_locked(struct content *c, struct fill_wait *w, uint64_t missing)
 	waiter_enqueue_locked(f, w);
 	if (f->deadline_set && f->waiters.head != &w->queue_link)
 		return;
-	/* It stays set when the wait is over in time: a ring in vain every wait_ms is cheaper
+	/* The alarm stays set when the wait ends in time: a needless ring every wait_ms is cheaper
 	 * than a wake-up of the clock for each wait. */
 	f->deadline_set = true;
 	alarm_set(f->clock, &f->deadline, w->until_ns);
@@ -54,7 +54,7 @@ static void waiter_ready_locked(struct fill_wait *w, int error, GList **ready)
 	*ready = g_list_concat(&w->link, *ready);
 }
 
-/* Its chunks. The range ends within the file, or runs past its end. */
+/* The chunks of its range, which may run past the end of the file. */
 static void waiter_chunks(struct content *c, const struct fill_wait *w, uint64_t *first,
                           uint64_t *last)
 {
@@ -106,7 +106,7 @@ void waiters_answer(GList *ready)
 	}
 }
 
-/* A handler is asked for a part of it: handlers have a deadline of their own. */
+/* Is a handler asked about a part of its range? Handlers have a deadline of their own. */
 static bool waiter_asks_locked(const struct fill_wait *w)
 {
 	struct content *c = w->content;
@@ -123,7 +123,7 @@ static bool waiter_asks_locked(const struct fill_wait *w)
 	return false;
 }
 
-/* The log and status of those that expired: a line for each content, not for each waiter. */
+/* Logs and records the waits that expired: a line for each content, not for each waiter. */
 static void expired_tell(struct fill *f, GPtrArray *contents)
 {
 	for (guint n = 0; n < contents->len; n++) {
