@@ -54,8 +54,7 @@ void brought_limit(int fd, uint64_t size, const GArray *extents)
 		punch(fd, at, e->offset);
 		at = e->end;
 	}
-	punch(fd, at,
-	      at < size ? size + WHOLE : at); /* part of a page would be cleared, and stay */
+	punch(fd, at, at < size ? size + WHOLE : at); /* a partial page would only be zeroed */
 }
 
 int brought_read(int fd, uint64_t offset, void *buffer, size_t length)
@@ -65,7 +64,7 @@ int brought_read(int fd, uint64_t offset, void *buffer, size_t length)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return n < 0 ? errno : EIO; /* it was cut */
+			return n < 0 ? errno : EIO; /* the file was truncated */
 		done += (size_t)n;
 	}
 	return 0;

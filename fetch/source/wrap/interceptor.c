@@ -9,7 +9,7 @@
 #include "fetch/source/wrap/brought.h"
 
 #define PIECE 262144
-/* What is not worth ending a connection for */
+/* A shorter rest is received although nothing needs it: that is cheaper than a new connection */
 #define DRAIN (UINT64_C(1) << 20)
 
 struct interceptor {
@@ -26,14 +26,14 @@ struct interceptor {
 };
 
 struct interception {
-	struct source_read read; /* first: of the inner source, when it is to fetch */
-	struct source_stat stat; /* of the inner source, for the version of what was brought */
+	struct source_read read; /* first; the read of the inner source */
+	struct source_stat stat; /* the inner source's, for the version of brought data */
 	struct question question;
 	struct interceptor *source;
 	struct source_read *outer;
-	struct extent wanted; /* what the inner source is to fetch */
-	bool enough;          /* all of that has come */
-	bool unneeded;        /* the rest of it is there already */
+	struct extent wanted; /* the range that the inner source fetches */
+	bool enough;          /* all of `wanted` has arrived */
+	bool unneeded;        /* the reader needs no more */
 	int fd;               /* owned; -1: none */
 };
 
@@ -78,7 +78,7 @@ static void asked_read(struct source *s, struct source_read *req)
 	a->inner->ops->read(a->inner, req);
 }
 
-/* An answer that is on its way while the source is closed does not get there. */
+/* false: the source is being closed, and the inner one must not be called any more. */
 static bool inner_enter(struct interceptor *a)
 {
 	pthread_mutex_lock(&a->lock);
@@ -96,7 +96,7 @@ static void inner_leave(struct interceptor *a)
 	pthread_mutex_unlock(&a->lock);
 }
 
-/* Who asks handlers goes on asking them, until the close. */
+/* Handlers are still asked, until the close. */
 static void asked_stop(struct source *s)
 {
 	source_stop(((struct interceptor *)s)->inner);
@@ -111,7 +111,7 @@ static void asked_close(struct source *s)
 	while (a->entering > 0)
 		pthread_cond_wait(&a->idle, &a->lock);
 	pthread_mutex_unlock(&a->lock);
-	/* What is being fetched ends with the inner source, what is being handed out by itself. */
+	/* Fetches end with the inner source, deliveries of brought data by themselves. */
 	source_close(a->inner);
 	pthread_mutex_lock(&a->lock);
 	while (a->busy > 0)
@@ -177,7 +177,7 @@ static void asking_cancel(struct interception *q)
 	asking_end(q, error);
 }
 
-/* The part of what was brought that is of use: whole grains. */
+/* The usable part of the brought extent `e`: whole grains around the question. */
 static struct extent useful(const struct interception *q, struct extent e)
 {
 	uint64_t grain = q->outer->grain ? q->outer->grain : 1;
@@ -187,7 +187,7 @@ static struct extent useful(const struct interception *q, struct extent e)
 	return e;
 }
 
-/* 0 or a positive errno; a reader that wants no more is one, too. */
+/* 0 or a positive errno. ECANCELED: the reader needs no more. */
 static int hand_out(struct interception *q, struct extent e)
 {
 	g_autofree char *piece = g_malloc(MIN(PIECE, e.end - e.offset));
@@ -211,7 +211,7 @@ static void brought_deliver(struct interception *q, source_version version)
 	int err = 0;
 	if (!brought_around(q->fd, q->question.offset, q->question.offset + q->question.length,
 	                    q->question.size, &e))
-		err = EIO; /* it was there when it was answered: it was cut since */
+		err = EIO; /* the file had the data at the answer: it was truncated since */
 	e = useful(q, e);
 	outer->offset = e.offset;
 	outer->length = e.end - e.offset;
@@ -251,7 +251,7 @@ static void version_known(struct source_request *req, const GError *error)
 	brought_deliver(q, version);
 }
 
-/* A source may deliver more than it was asked for, which nobody was asked for here. */
+/* A source may deliver more than requested: that is dropped, unless no handler was asked. */
 static int fetched_begin(struct source_read *req)
 {
 	struct interception *q = (struct interception *)req;
@@ -269,7 +269,7 @@ static int fetched_begin(struct source_read *req)
 	return err;
 }
 
-/* What was brought lies over what was fetched. */
+/* Brought data replaces fetched data. */
 static int wanted_data(struct interception *q, uint64_t offset, const void *buffer, size_t length)
 {
 	struct extent e;
@@ -306,7 +306,7 @@ static void fetched_done(struct source_request *req, const GError *error)
 	asking_end(q, q->enough ? NULL : error);
 }
 
-/* With what was brought next to it. */
+/* The question's range, with the brought data next to it. */
 static struct extent fetch_extent(const struct interception *q)
 {
 	const struct question *asked = &q->question;

@@ -20,7 +20,7 @@ struct retry {
 	bool closing;              /* under lock */
 };
 
-/* One request of the caller, and the one made of it for the inner source. */
+/* One request of the caller, and its copy for the inner source. */
 struct attempt {
 	union {
 		struct source_request base;
@@ -84,7 +84,7 @@ static void attempt_ring(struct alarm *alarm)
 	if (!closing)
 		waiting_remove_locked(a->retry, a);
 	pthread_mutex_unlock(&a->retry->lock);
-	if (!closing) /* else it is retry_close()'s */
+	if (!closing) /* else retry_halt() finishes it */
 		attempt_start(a);
 }
 
@@ -99,7 +99,7 @@ static struct attempt *attempt_new(struct source *s, struct source_request *requ
 	return a;
 }
 
-/* false: there will be no other attempt. */
+/* Schedules another attempt; false: there will be none. */
 static bool attempt_postpone(struct attempt *a, const GError *error)
 {
 	struct retry *r = a->retry;
@@ -108,7 +108,7 @@ static bool attempt_postpone(struct attempt *a, const GError *error)
 		return false;
 	int64_t at = MAX(clock_now(), a->in.base.retry_ns) + backoff(a, attempt);
 	if (r->wait_ns != 0 && at - a->since_ns > r->wait_ns)
-		return false; /* whoever waits has gone by then */
+		return false; /* the waiters will have given up by then */
 	pthread_mutex_lock(&r->lock);
 	bool closing = r->closing;
 	if (!closing) {
@@ -127,7 +127,7 @@ static bool attempt_postpone(struct attempt *a, const GError *error)
 static void attempt_done(struct source_request *in, const GError *error)
 {
 	struct attempt *a = (struct attempt *)in;
-	/* what failed after the last byte failed nobody */
+	/* a failure after the last byte does not matter */
 	bool whole = a->begun && a->delivered == a->end && fetch_error_transient(error);
 	if (a->enough || whole)
 		error = NULL;
@@ -245,7 +245,7 @@ static int read_data(struct source_read *in, uint64_t offset, const void *buffer
 		if (result != 0)
 			return result;
 	}
-	/* the rest of a whole file that nobody wants again */
+	/* the server sends the whole file again: the rest is not needed */
 	a->enough = a->delivered == a->end && offset + length < read_end(in);
 	return a->enough ? -ECANCELED : 0;
 }
@@ -282,14 +282,14 @@ static void retry_read(struct source *s, struct source_read *req)
 
 /* ---- life ---- */
 
-/* Nobody waits for another attempt any more, and nobody will. */
+/* Ends all back-offs, and allows no new ones. */
 static void retry_halt(struct retry *r)
 {
 	pthread_mutex_lock(&r->lock);
 	r->closing = true;
 	struct alarm_clock *clock = g_steal_pointer(&r->clock);
 	pthread_mutex_unlock(&r->lock);
-	/* what is set never rings any more; what rang before is with the inner source */
+	/* no alarm rings any more; attempts that rang before are with the inner source */
 	if (clock != NULL)
 		alarm_clock_free(clock);
 	pthread_mutex_lock(&r->lock);
