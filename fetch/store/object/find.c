@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What lies at a path, and whether it is ours. */
+/* The object at a path, and whether it is ours. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 #include "fetch/store/disk/shard.h"
 #include "fetch/store/object/object_private.h"
 
-/* O_NONBLOCK: a fifo, put here by somebody, must not make us wait. */
+/* O_NONBLOCK: a foreign fifo in the store must not block us. */
 static const int LOOK = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 
 bool record_is_dead(const struct store *s, const struct record *r)
@@ -25,8 +25,8 @@ void found_clear(struct found *f)
 	g_clear_pointer(&f->path, g_free);
 }
 
-/* After the machine failed a file may be shorter than it was made: its data never came to
- * the disk, and what is missing will not match its hash. */
+/* After a machine crash a file may be shorter than its record says: its data never reached the
+ * disk, and the missing part will not match its hash. */
 static int found_check(const struct store *s, const struct found *f)
 {
 	uint64_t size = (uint64_t)f->st.st_size;
@@ -37,7 +37,7 @@ static int found_check(const struct store *s, const struct found *f)
 		return 0;
 	if (size == f->record.size || (size < f->record.size && record_is_dead(s, &f->record)))
 		return 0;
-	/* nothing was here, and it was about to be written or cut */
+	/* no data yet; a first write or truncation was interrupted */
 	if (record_is_blank(&f->record))
 		return 0;
 	return -ESTALE;
@@ -103,7 +103,7 @@ int store_probe(struct store *s, const char *path, uint64_t ino, struct store_pr
 	found_clear(&f);
 	if (err)
 		return err == -ESTALE ? -ENOENT : err;
-	/* one chunk and that absent: nothing is here */
+	/* its only chunk is absent: no data */
 	if (record_chunks(r) == 1 && r->hash == 0 && !(r->flags & RECORD_KEPT))
 		return -ENOENT;
 	*out = (struct store_probe){
@@ -120,7 +120,7 @@ int store_open_readonly(struct store *s, const char *path, uint64_t ino)
 	struct found f;
 	int err = find_file(s, path, ino, &f);
 
-	/* The bytes go where nobody has it open: from here on it is open. */
+	/* waits for an eviction that began before the open; a later one sees the descriptor */
 	if (err == 0 && shared_wait(s, f.st.st_ino))
 		err = found_again(s, &f);
 	if (err == 0 && (!(f.record.flags & RECORD_COMPLETE) || record_is_dead(s, &f.record)))

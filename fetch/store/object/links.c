@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A kept file that had several remote names: state/links/<ino> is one of it, and the remote names
- * that nobody has touched are none in the tree yet (pending).
+/* A kept file that had several remote names: state/links/<ino> is one more name of it, and remote
+ * names without a local change are not in the tree yet (pending).
  *
  *      nlink = names of the inode - the index + pending + (names of the inode < base)
  *
- * `base`: a pending name is about to come into the tree; so many names the inode has then. A step
- * that takes a name away settles it first. So the count is right between any two steps. */
+ * `base`: a pending name is about to be added to the tree; the inode has that many names then. A
+ * step that removes a name settles it first. So the count is right between any two steps. */
 #include <errno.h>
 #include <sys/xattr.h>
 #include "fetch/store/object/object_private.h"

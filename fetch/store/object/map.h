@@ -9,9 +9,9 @@
  *
  * Size:    a source may announce a file of 2^28 chunks: absent chunks cost no time and no touched
  *          memory
- * Locking: readers take none. Bits are set with release after what they stand for was
- *          written, and read with acquire. Writers are on different chunks; `locals` and
- *          what makes a chunk absent again are under a lock of the caller's
+ * Locking: readers take none. A bit is set with release after its data was written, and read with
+ *          acquire. Writers are on different chunks; the caller locks `locals`, and changes that
+ *          make a chunk absent
  */
 #pragma once
 #include <stdbool.h>

@@ -134,8 +134,8 @@ static int slot_load(struct map *m, uint64_t chunk, const struct map_slot *slot,
 	return 0;
 }
 
-/* The first chunk from `chunk` on whose slot may be other than zeros, which say that it is absent:
- * of a file of which little is here the map is one hole. */
+/* The first chunk from `chunk` on whose slot may be nonzero (zeros: absent). The map of a file with
+ * few present chunks is mostly one hole. */
 static uint64_t slots_next(int fd, uint64_t chunk)
 {
 	off_t at = slot_offset(chunk), data = lseek(fd, at, SEEK_DATA);
@@ -146,7 +146,7 @@ static uint64_t slots_next(int fd, uint64_t chunk)
 	                  : ((uint64_t)data - sizeof(struct map_header)) / sizeof(struct map_slot);
 }
 
-/* How many; past the end of the file all is absent. */
+/* Returns how many; past the end of the file all chunks are absent. */
 static int slots_read(int fd, struct map_slot *slots, uint64_t chunk, uint64_t count)
 {
 	ssize_t n = pread(fd, slots, count * sizeof *slots, slot_offset(chunk));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What a local directory says of itself: its xattr, format.h. */
+/* The mark of a local directory, in its xattr: format.h. */
 #include <errno.h>
 #include <sys/xattr.h>
 #include "fetch/store/object/object_private.h"

@@ -49,7 +49,7 @@ static int link_file(struct store *s, int fd, uint64_t temporary, int dir, const
 	return linkat(s->tmp, from, dir, name, 0) < 0 ? -errno : 0;
 }
 
-/* An older file may be at the index, of which no name in the tree is left. */
+/* The index may have an older file, which has no name in the tree any more. */
 static int name_index(struct store *s, int fd, uint64_t temporary, uint64_t ino)
 {
 	char path[SHARD_PATH_MAX];
@@ -72,8 +72,8 @@ static int name_index(struct store *s, int fd, uint64_t temporary, uint64_t ino)
 	return err;
 }
 
-/* A file of ours lies where a directory is now: the first of the names of `path` that is
- * one. false: there is none. */
+/* Sets aside the first file of ours on the way to `path`, where a directory is now. false: there is
+ * none. */
 static bool clear_way(struct store *s, const char *path)
 {
 	for (const char *p = path; (p = strchr(p, '/')) != NULL; p++) {
@@ -114,7 +114,7 @@ static int open_place(struct store *s, const char *path, const char **name)
 	return fd;
 }
 
-/* What is not ours is in the way: left alone. */
+/* A foreign object has the name, and is left alone. */
 static int name_refused(const char *path, int err)
 {
 	if (err != -EEXIST && err != -ENOTDIR && err != -ELOOP)
@@ -136,7 +136,7 @@ int name_give(struct store *s, int fd, uint64_t temporary, const char *path, uin
 		return name_refused(path, parent);
 	stamp_begin(s, parent, &stamp);
 	err = link_file(s, fd, temporary, parent, name);
-	/* a directory that has become a file, and nothing is left in it */
+	/* an empty directory, which became a file at the source */
 	if (err == -EEXIST && unlinkat(parent, name, AT_REMOVEDIR) == 0)
 		err = link_file(s, fd, temporary, parent, name);
 	stamp_end(s, &stamp);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Where what is kept came from. A symlink, because making one is a single metadata operation: it
- * keeps its order among the others when the machine fails. */
+/* The origins of kept objects. Each is a symlink, because making one is a single metadata
+ * operation: its order among the others survives a machine crash. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -49,8 +49,8 @@ static int piece_write(struct store *s, uint64_t id, unsigned n, const char *tex
 	return err;
 }
 
-/* Of the inode number and the time of birth: numbers come again, and what a crash left of one must
- * not be taken for what has it later. */
+/* Hashes inode number and birth time: inode numbers are reused, and a leftover of a crash must not
+ * apply to the next object of that number. */
 int origin_key(int dir, const char *name, uint64_t *key)
 {
 	struct statx sx;
@@ -66,7 +66,7 @@ int origin_key(int dir, const char *name, uint64_t *key)
 	return 0;
 }
 
-/* The first piece is last: until it is there the others are nothing. */
+/* Writes the first piece last: without it the others have no effect. */
 int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote)
 {
 	g_autofree char *text = g_strdup_printf("%016" G_GINT64_MODIFIER "x/%s", ino, remote);
@@ -76,7 +76,7 @@ int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote)
 		g_autofree char *piece = g_strndup(text + (size_t)n * PIECE, PIECE);
 		int err = piece_write(s, id, n, piece);
 
-		/* ids are not given out twice: it says the same */
+		/* ids are never reused: the existing piece is the same */
 		if (err && err != -EEXIST)
 			return err;
 		if (n == 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What was set aside. Most of it is of no use once nobody has it open: a file that is still
- * the one we made, of the size we gave it, whose map was lost. The rest may be somebody's. */
+/* Files that were set aside. Most have no use once they are closed: cached files, still as the
+ * store made them, whose map was lost. The others may hold a user's data, and stay. */
 #include <fcntl.h>
 #include <unistd.h>
 #include "fetch/base/path.h"

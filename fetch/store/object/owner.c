@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Owner, mode and device of local objects. Root sets them, but for the set-id bits of files: these
- * are in the xattr, so that nobody who gets at the store can use them, and count for the owner that
- * it names. Who may not set the others keeps them all there, on an object that its daemon can read
- * and write. A device is a file then, that says what it
- * stands for; of what else can carry no xattr it is noted beside the tree. */
+/* Owner, mode and device of local objects. Root sets them on the object, except the set-id bits of
+ * files: these are in the xattr, so that no other process with access to the store can use them,
+ * and apply to the owner that the xattr names. An unprivileged daemon keeps all of them in the
+ * xattr, on an object that it can read and write. A device is then a file that stands in for it;
+ * for other objects, which can carry no xattr, they are noted beside the tree. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -19,8 +19,8 @@
 #include "fetch/store/disk/shard.h"
 #include "fetch/store/object/object_private.h"
 
-/* Enough to make local objects what they are reported as? Root of a user namespace, or with fewer
- * capabilities, is not. */
+/* Can the daemon give local objects the attributes they are reported with? Root of a user
+ * namespace, or with fewer capabilities, cannot. */
 bool owner_privileged(void)
 {
 	static const int needed[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER,
@@ -69,7 +69,7 @@ static bool note_read(struct store *s, const struct place *p, struct stat *st)
 	return true;
 }
 
-/* In place of what was noted before. */
+/* Replaces an earlier note. */
 static int note_write(struct store *s, uint64_t key, uint32_t mode, uint32_t uid, uint32_t gid)
 {
 	char path[SHARD_PATH_MAX], text[64], name[24];
@@ -109,7 +109,8 @@ static bool xattr_read(const struct place *p, struct stat *out)
 	return true;
 }
 
-/* As root, of the file `is`: what the xattr says of it, and whether of the whole mode. */
+/* As root, for the file `is`: reads the xattr, and whether it has the whole mode. true: it applies
+ * to the owner. */
 static bool bits_read(const struct place *p, const struct stat *is, struct owner_disk *out,
                       bool *whole)
 {
@@ -178,7 +179,7 @@ int owner_give(struct store *s, int fd, const struct store_origin *o)
 		return -errno;
 	if (s->privileged && (st.st_uid != o->uid || st.st_gid != o->gid))
 		return 0;
-	/* as an ACL that was given left it */
+	/* an ACL that was set before may have left less */
 	if (!s->privileged && (st.st_mode & 0600) != 0600 &&
 	    fchmod(fd, (st.st_mode & 07777) | 0600) < 0)
 		return -errno;
@@ -211,7 +212,7 @@ static int owner_note(const struct place *p, uint32_t mode, uint32_t uid, uint32
 	return lsetxattr(p->proc, OWNER_XATTR, &o, sizeof o, 0) < 0 ? -errno : 0;
 }
 
-/* Nothing to keep where the object says it all. */
+/* Drops the xattr if the object itself has all attributes. */
 static int owner_keep(const struct place *p, const struct stat *is, uint32_t mode, uint32_t uid,
                       uint32_t gid, uint32_t rdev)
 {
@@ -247,20 +248,20 @@ static int object_chmod(const struct place *p, struct stat *st, mode_t mode)
 	return 0;
 }
 
-/* As far as the daemon may. */
+/* A lack of privilege is no error: `st` has the result. */
 static int object_chown(const struct place *p, struct stat *st, uint32_t uid, uint32_t gid)
 {
 	if (st->st_uid == uid && st->st_gid == gid)
 		return 0;
 	if (fchownat(p->dir, p->name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
-		/* EINVAL: an id that is nobody's here */
+		/* EINVAL: the user namespace does not map the id */
 		return errno == EPERM || errno == EINVAL ? 0 : -errno;
-	/* which of the set-id bits that took hangs on the rest of the mode */
+	/* which set-id bits chown cleared depends on the rest of the mode */
 	return fstatat(p->dir, p->name, st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-/* As root, of a file. The xattr says the whole mode while the object's is on its way: at no step
- * there is one that nobody set. */
+/* As root, for a file. The xattr has the whole mode while the object's changes: no step shows a
+ * mode that was never set. */
 static int bits_set(const struct place *p, struct stat *st, uint32_t mode, uint32_t uid,
                     uint32_t gid)
 {
@@ -270,7 +271,7 @@ static int bits_set(const struct place *p, struct stat *st, uint32_t mode, uint3
 	int err = 0;
 
 	if (st->st_uid != uid || st->st_gid != gid) {
-		/* what it says ends with the owner that it names, and is not to come back */
+		/* the xattr ends with the owner that it names, and must not apply again later */
 		if (counts && whole)
 			err = object_chmod(p, st, o.mode & ~SET_ID);
 		else if (!counts && o.mode)
@@ -294,12 +295,12 @@ static int bits_set(const struct place *p, struct stat *st, uint32_t mode, uint3
 	return err;
 }
 
-/* Of what carries an xattr, which says it all where there is one: it comes first, and goes last. */
+/* For objects that carry an xattr. It has all attributes, so it is set first and removed last. */
 static int carrier_set(const struct place *p, struct stat *st, uint32_t mode, uint32_t uid,
                        uint32_t gid, uint32_t rdev)
 {
-	/* what the object itself can be; set-id bits of a file whoever gets at the store might use,
-	 * and those of a directory are for the owner that it says */
+	/* the object's own mode; other processes with access to the store could use set-id bits of
+	 * a file, and those of a directory are for the owner in the xattr */
 	mode_t own = (st->st_mode & S_IFMT) | (mode & 07777) | (S_ISDIR(st->st_mode) ? 0700 : 0600);
 	struct owner_disk before;
 	bool noted = place_getxattr(p, OWNER_XATTR, &before, sizeof before) == sizeof before;
@@ -308,7 +309,8 @@ static int carrier_set(const struct place *p, struct stat *st, uint32_t mode, ui
 	if (S_ISREG(st->st_mode))
 		own &= ~SET_ID;
 	noted = noted || own != mode || (own & SET_ID) || st->st_uid != uid || st->st_gid != gid;
-	/* a umask or an ACL may have left the daemon nothing, and a note takes write permission */
+	/* a umask or an ACL may have left the daemon no access, and the xattr takes write
+	 * permission */
 	err = noted ? object_chmod(p, st, st->st_mode | S_IRUSR | S_IWUSR) : 0;
 	if (err == 0 && noted)
 		err = owner_note(p, mode, uid, gid, rdev);
@@ -318,7 +320,7 @@ static int carrier_set(const struct place *p, struct stat *st, uint32_t mode, ui
 		own &= ~SET_ID;
 	if (err == 0)
 		err = object_chmod(p, st, own);
-	/* who is not of the group cannot have its set-id bit */
+	/* the kernel drops the set-gid bit if the daemon is not in the group */
 	if (err == 0 && fstatat(p->dir, p->name, st, AT_SYMLINK_NOFOLLOW) < 0)
 		err = -errno;
 	if (err || (noted && (st->st_mode != mode || st->st_uid != uid || st->st_gid != gid)))
@@ -342,7 +344,7 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
 	if (err)
 		return err;
 	if (st->st_uid != uid || st->st_gid != gid)
-		own &= ~SET_ID; /* those are for the owner it says */
+		own &= ~SET_ID; /* for the noted owner only */
 	if (!link)
 		err = object_chmod(p, st, own);
 	if (err)

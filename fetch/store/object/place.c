@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Where something lies in the local tree, and its xattrs. */
+/* The place of an object in the local tree, and its xattrs. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -62,7 +62,7 @@ void place_close(struct place *p)
 	close(p->dir);
 }
 
-/* Linux 6.13 has them relative to a directory: 3.5 us instead of 8 by a path in /proc. */
+/* Linux 6.13 has xattr calls relative to a directory: 3.5 us instead of 8 by a path in /proc. */
 static bool is_unknown(void)
 {
 	return errno == ENOSYS || errno == EPERM; /* EPERM: an old container runtime's ENOSYS */

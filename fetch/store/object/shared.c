@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Two inodes may have one local file: at the source another file came by its name, and the old one
- * is still open. They have one object of it, since map and locks are in the object. */
+/* Two inodes may share one local file: at the source another file took the name, and the old one is
+ * still open. They share its object, which has the map and the locks. */
 #include "fetch/store/object/object_private.h"
 
 static void *key_of(ino_t ino)
@@ -39,7 +39,7 @@ static void visits_set_locked(struct sharing *h, ino_t ino, size_t visits)
 		g_hash_table_remove(h->visits, key_of(ino));
 }
 
-/* Under its lock. How long that takes is local I/O of the one who is at it. */
+/* Under the table's lock. Waits while another thread has the file busy: for its local I/O. */
 static struct store_file *find_free(struct sharing *h, ino_t ino, bool *waited)
 {
 	struct store_file *f;

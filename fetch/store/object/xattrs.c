@@ -25,8 +25,8 @@ char *xattr_hidden(const char *name)
 	                                                : g_strconcat(HIDDEN_XATTR, name, NULL);
 }
 
-/* Together they may be more than a file system keeps of one file, which then says that it is full:
- * ext4 has one block. */
+/* More bytes of xattrs than this may exceed the space for one file, which is reported as a full
+ * file system: ext4 has one block. */
 #define XATTRS_SURE 2048
 
 static char *xattr_kept_as(struct store *s, const char *name, bool regular)
@@ -37,7 +37,7 @@ static char *xattr_kept_as(struct store *s, const char *name, bool regular)
 	return hidden ? xattr_hidden(name) : g_strdup(name);
 }
 
-/* An ACL is last: it may leave nothing for the daemon. */
+/* An ACL comes last: it may leave the daemon no access. */
 int xattrs_give(struct store *s, int fd, const struct store_kept *k)
 {
 	const struct listing_entry *e = k->listing ? listing_at(k->listing, k->index) : NULL;
