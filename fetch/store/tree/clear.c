@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Removing what does not count: leftovers in a directory that goes, or is in the way. Nothing that
- * was made or changed here is removed, whoever asks; what cannot be told is set aside. */
+/* Removal of leftovers (objects that do not take precedence over the listing) in a directory that
+ * is removed or in the way. No object that was made or changed locally is ever removed; doubtful
+ * files are set aside. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -33,7 +34,7 @@ void last_look(const struct place *p, struct last *l)
 		n = xattr_names_have(&names, RECORD_XATTR)
 		            ? place_getxattr(p, RECORD_XATTR, data, sizeof data)
 		            : -1;
-		/* what is not bound has no map or origin of its own */
+		/* an unbound file has no map or origin of its own */
 		l->file = n >= 0 && record_decode(data, (size_t)n, &l->record) == 0 &&
 		          l->record.ino == st.st_ino;
 		l->other = !l->file && xattr_names_have(&names, OWNER_XATTR) && owner_stands_in(p);
@@ -56,8 +57,8 @@ void last_forget(struct store *s, const struct last *l)
 
 struct clearing {
 	struct store *store;
-	bool remove; /* or only look */
-	/* Of a sweep; NULL: of none */
+	bool remove; /* else only look */
+	/* the sweep; NULL: none */
 	const struct tree_sweeping *sweeping;
 	GString *path;   /* of the directory */
 	uint64_t *freed; /* bytes */
@@ -85,7 +86,7 @@ static void path_push(GString *path, const char *name)
 	g_string_append(path, name);
 }
 
-/* By the kernel: a passthrough mapping outlives its handle. What cannot be told is. */
+/* Does the kernel map the file? A passthrough mapping outlives its handle. In doubt: yes. */
 static bool is_mapped(const struct place *p)
 {
 	int fd = openat(p->dir, p->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -96,7 +97,7 @@ static bool is_mapped(const struct place *p)
 	return mapped;
 }
 
-/* Who has it open, or may have, goes on with it. Asks others: no lock is held. */
+/* A sweep spares a file that is, or may be, in use. Calls in_use(): no lock is held. */
 static bool is_spared(const struct clearing *c, const struct place *p, const struct stat *st)
 {
 	gsize length;
@@ -127,8 +128,8 @@ static int clear_file(const struct clearing *c, const struct place *p, const str
 	return 0;
 }
 
-/* 0: it does not count; *out: what lies there, *known: a copy of what is remote, or the way to
- * something. -ENOTEMPTY: it counts. */
+/* 0: a leftover; *out: its attributes, *known: a copy of a remote file, or a directory on the way
+ * to other objects. -ENOTEMPTY: no leftover. */
 static int leftover_look(struct store *s, const struct place *p, struct stat *out, bool *known)
 {
 	struct tree_node n;
@@ -169,7 +170,7 @@ static int clear_entry(int fd, struct dirent *e, void *user)
 
 	place_at(fd, e->d_name, &p);
 	int err = clear_place(c, &p);
-	return c->sweeping ? 0 : err; /* of what is swept the rest is tried all the same */
+	return c->sweeping ? 0 : err; /* a sweep tries the other entries all the same */
 }
 
 static int clear_directory(const struct clearing *c, const struct place *p)

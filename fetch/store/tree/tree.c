@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What of the local tree counts. */
+/* Looks up objects of the local tree, and tells leftovers from the others. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -46,7 +46,7 @@ static int look_record(struct store *s, const struct record *r, struct tree_node
 		return -ENOENT;
 	n->kind = r->flags & RECORD_LOCAL ? TREE_LOCAL : TREE_KEPT;
 	err = origin_read(s, r->id, &ino, &n->remote);
-	/* all of it is here, and needs none: as what was made here */
+	/* a fully local file needs none, as one that was created locally */
 	if (err == -ENOENT && n->kind == TREE_LOCAL)
 		return 0;
 	if (err)
@@ -57,12 +57,12 @@ static int look_record(struct store *s, const struct record *r, struct tree_node
 		n->st.st_size = (off_t)r->size;
 	if (n->kind == TREE_LOCAL || ((r->flags & RECORD_COMPLETE) && !record_is_dead(s, r)))
 		return 0;
-	/* the file's own time is that of the last chunk that came */
+	/* the file's own mtime is that of the last chunk that arrived */
 	n->st.st_mtim = nanoseconds_split(r->mtime_ns);
 	return 0;
 }
 
-/* Most have nothing: the names alone tell. */
+/* Most files have no xattr of ours: one list of names shows it. */
 static int look_file(struct store *s, const struct place *p, struct tree_node *n, bool *owned)
 {
 	char data[sizeof(struct record_disk) + 1];
@@ -207,7 +207,7 @@ static int scan_gone(int fd, struct dirent *e, void *user)
 	return 0;
 }
 
-/* Nothing is there: nothing is local. */
+/* Without the directory there are no names. */
 static int scan(int fd, entries_each each, void *user)
 {
 	int err = entries_foreach(fd, each, user);

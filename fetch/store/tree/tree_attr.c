@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Attributes of what counts. */
+/* Attributes of kept and local objects. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
@@ -24,8 +24,8 @@ static int place_change(struct store *s, const char *path, struct place *p)
 	return err ? err : place_open(s, path, p);
 }
 
-/* Every write takes a capability away, that of the filler too: until a file is all local it is
- * kept under a name of ours. Caller frees. */
+/* Every write drops a capability, a transfer's too: until a file is local its capability has a name
+ * of ours. Caller frees. */
 static char *xattr_place(struct store *s, const struct place *p, const char *name)
 {
 	struct stat st;
@@ -62,7 +62,7 @@ int tree_capability_own(struct store *s, const char *path)
 	return err;
 }
 
-/* `mode` of UINT32_MAX, `uid`, `gid` of UINT32_MAX: as it is. */
+/* `mode`, `uid` or `gid` of UINT32_MAX: unchanged. */
 static int place_own(struct store *s, const struct place *p, uint32_t mode, uint32_t uid,
                      uint32_t gid)
 {
@@ -108,7 +108,7 @@ static struct posix_acl_xattr_entry *acl_owner(void *value, size_t size)
 	return NULL;
 }
 
-/* The local object's says what the daemon needs. */
+/* Shows the reported owner's rights: the local object's ACL has those that the daemon needs. */
 static void acl_show(struct store *s, const struct place *p, void *value, size_t size)
 {
 	struct posix_acl_xattr_entry *e = acl_owner(value, size);
@@ -120,8 +120,7 @@ static void acl_show(struct store *s, const struct place *p, void *value, size_t
 	e->e_perm = GUINT16_TO_LE((st.st_mode >> 6) & 7);
 }
 
-/* What the local object gets: its daemon can read and write it, and so its xattrs. NULL: the same.
- */
+/* The local object's ACL lets the daemon read and write it and its xattrs. NULL: unchanged. */
 static void *acl_given(struct store *s, const void *value, size_t size)
 {
 	void *copy = s->privileged ? NULL : g_memdup2(value, size);
@@ -132,7 +131,7 @@ static void *acl_given(struct store *s, const void *value, size_t size)
 	return copy;
 }
 
-/* One that was set is the mode, too. */
+/* An ACL that was set changes the mode, too. */
 static int acl_keep(struct store *s, const struct place *p, const void *value, size_t size)
 {
 	g_autofree void *copy = g_memdup2(value, size);
@@ -247,7 +246,7 @@ int tree_setxattr(struct store *s, const char *path, const char *name, const voi
 	if (err)
 		return err;
 	g_autofree char *as = xattr_place(s, &p, name);
-	/* it changes the mode of the object, which a crash may have left to its xattr */
+	/* an ACL changes the object's mode, which a crash may have left in the xattr alone */
 	if (s->privileged && strcmp(name, ACL_XATTR) == 0)
 		err = place_own(s, &p, UINT32_MAX, UINT32_MAX, UINT32_MAX);
 	g_autofree void *given = strcmp(name, ACL_XATTR) == 0 ? acl_given(s, value, size) : NULL;

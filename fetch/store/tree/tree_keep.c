@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the source had, made to count here: its attributes are ours from then on. */
+/* Makes remote objects kept: their attributes are local from then on. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/xattr.h>
@@ -38,10 +38,10 @@ static int keep_directory(struct store *s, struct place *p, const struct store_k
 
 	if (mkdirat(p->dir, p->name, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	if (mark_read(p, &mark) == 0) /* it counts already */
+	if (mark_read(p, &mark) == 0) /* kept or local already */
 		return mark.flags & MARK_DIR_LOCAL ? 0
 		                                   : origin_again(s, mark.id, o->ino, k->remote);
-	/* where it is by now it was not made, and inherits nothing */
+	/* a remote directory inherits no ACL from its local parent */
 	lremovexattr(p->proc, "system.posix_acl_access");
 	lremovexattr(p->proc, "system.posix_acl_default");
 	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -51,7 +51,7 @@ static int keep_directory(struct store *s, struct place *p, const struct store_k
 	err = owner_set(s, p, &st, o->mode, o->uid, o->gid, 0);
 	if (err == 0)
 		err = give(s, p, k);
-	/* an ACL may have left too little for the daemon */
+	/* an ACL may have left the daemon too little access */
 	if (err == 0 && !s->privileged && fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		err = owner_set(s, p, &st, o->mode, o->uid, o->gid, 0);
 	if (err == 0)
@@ -65,7 +65,8 @@ static int keep_directory(struct store *s, struct place *p, const struct store_k
 	return err;
 }
 
-/* What can carry no mark counts as soon as it is there: it is made elsewhere, and moved. */
+/* An object that can carry no mark is kept as soon as it has its name: it is made elsewhere, and
+ * moved. */
 static int keep_other(struct store *s, const struct place *to, const char *path,
                       const struct store_kept *k, const struct store_origin *o,
                       const struct tree_maker *m)
@@ -94,7 +95,7 @@ static int keep_other(struct store *s, const struct place *to, const char *path,
 	if (err == 0 && S_ISREG(st.st_mode))
 		err = give(s, &p, k);
 	if (err == 0) {
-		origin_remove(s, key); /* where births are not told: of another, and a crash */
+		origin_remove(s, key); /* a leftover of a crash, if birth times are unknown */
 		err = origin_write(s, key, o->ino, k->remote);
 	}
 	if (err == 0) {
@@ -106,7 +107,7 @@ static int keep_other(struct store *s, const struct place *to, const char *path,
 	if (err)
 		unlinkat(p.dir, p.name, 0);
 	place_close(&p);
-	return err == -EEXIST ? 0 : err; /* it counts already */
+	return err == -EEXIST ? 0 : err; /* kept or local already */
 }
 
 int tree_keep(struct store *s, const char *path, const struct store_kept *k,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The names of a file that had several remote ones, as they come into the tree and go: links.c. */
+/* Adds and removes names of a file that had several remote ones: links.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -32,7 +32,7 @@ static int clear(struct store *s, const struct place *p, const char *path)
 	return err;
 }
 
-/* 0: nothing is there any more; 1: the file is. -ESTALE: something else counts there. */
+/* 0: the name is free now; 1: it is the file's. -ESTALE: it has an object that is no leftover. */
 static int name_look(struct store *s, const char *path, const struct stat *file)
 {
 	struct stat st;

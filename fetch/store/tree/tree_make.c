@@ -13,10 +13,10 @@
 #include "fetch/store/disk/stamp.h"
 #include "fetch/store/tree/tree_private.h"
 
-/* Of a new file; owner.c has the set-id bits. */
+/* The mode bits of a new file; owner.c has the set-id bits. */
 #define FILE_MODE 01777
 
-/* As reported. */
+/* The directory's attributes, as reported. */
 static int directory_look(struct store *s, int dir, struct stat *out)
 {
 	struct place p;
@@ -28,8 +28,8 @@ static int directory_look(struct store *s, int dir, struct stat *out)
 	return 0;
 }
 
-/* What is made is the maker's, as the file system would have it: mode and ACL from the umask
- * and the directory, the group too where that says so. `dir`: that it is made for. */
+/* Gives a new object to its maker, as a local file system would: mode and ACL from the umask and
+ * the directory, the group too if the directory is set-gid. `dir`: its future directory. */
 static int maker_own(struct store *s, const struct place *p, int dir, const struct tree_maker *m)
 {
 	struct stat st, parent;
@@ -48,20 +48,20 @@ static int maker_own(struct store *s, const struct place *p, int dir, const stru
 	if (s->privileged && st.st_uid == m->uid && st.st_gid == gid &&
 	    !(S_ISREG(m->mode) && (m->mode & (S_ISUID | S_ISGID))))
 		return 0;
-	/* the set-id bits of what was made for somebody else */
+	/* an object made for another user gets its set-id bits here */
 	if (!S_ISLNK(m->mode))
 		mode |= m->mode & (S_ISUID | S_ISGID);
 	return owner_set(s, p, &st, mode, m->uid, gid, m->rdev);
 }
 
-/* Is it the maker's as soon as it is there? */
+/* Is a new object the maker's as soon as it exists? */
 static bool maker_is_us(struct store *s, int dir, const struct tree_maker *m)
 {
 	struct stat parent;
 
 	if (m->uid != geteuid() || m->gid != getegid())
 		return false;
-	/* what the object cannot be is noted with it */
+	/* set-id bits of a file are noted in its xattr */
 	if (S_ISREG(m->mode) && (m->mode & (S_ISUID | S_ISGID)))
 		return false;
 	if (s->privileged)
@@ -70,7 +70,7 @@ static bool maker_is_us(struct store *s, int dir, const struct tree_maker *m)
 	       directory_look(s, dir, &parent) == 0 && !(parent.st_mode & S_ISGID);
 }
 
-/* What is made elsewhere, and moved, does not get the directory's. */
+/* Has the directory a default ACL? An object that is made elsewhere and moved does not get it. */
 static bool has_default_acl(const struct place *p)
 {
 	struct place dir;
@@ -140,7 +140,7 @@ int move_in(struct store *s, const struct place *from, const struct place *to, c
 	return err;
 }
 
-/* A file in `dir`, whose ACL and group it gets, under the name `p`. A descriptor. */
+/* Makes a file that gets ACL and group from `dir`, under the name `p`. Returns a descriptor. */
 static int make_file_aside(int dir, const struct place *p, uint32_t mode)
 {
 	int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode & FILE_MODE);
@@ -155,8 +155,8 @@ static int make_file_aside(int dir, const struct place *p, uint32_t mode)
 	return -errno;
 }
 
-/* What is somebody else's counts once it is that: made elsewhere, and moved. A descriptor of a
- * file, else 0. */
+/* An object for another user gets its name only once that user owns it: it is made elsewhere, and
+ * moved. Returns a descriptor of a file, else 0. */
 static int make_moved(struct store *s, const struct place *to, const char *path,
                       const struct tree_maker *m)
 {
@@ -214,7 +214,7 @@ int tree_make(struct store *s, const char *path, const struct tree_maker *m)
 	made = err == 0;
 	if (err == 0)
 		err = maker_own(s, &p, p.dir, m);
-	/* last: until it counts there is nothing */
+	/* last: without its mark the directory has no effect */
 	if (err == 0 && S_ISDIR(m->mode))
 		err = mark_write(s, p.proc, MARK_DIR_LOCAL, store_number(s));
 	if (made && err)
@@ -261,14 +261,14 @@ int tree_make_file(struct store *s, const char *path, const struct tree_maker *m
 	return err ? err : fd;
 }
 
-/* state/unlinked is made where it is not there yet. */
+/* Makes state/unlinked if it is missing. */
 static int unlinked_path(struct store *s, uint64_t number, char path[40])
 {
 	snprintf(path, 40, "/unlinked/%016" PRIx64, number);
 	return mkdirat(s->state, "unlinked", 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-/* Mode, ACL and group as the directory has it. */
+/* Mode, ACL and group follow from the directory. */
 static int nameless_in(struct store *s, const char *dir, const char *to, struct tree_maker *m)
 {
 	int parent = path_open(s->tree, dir, O_PATH | O_DIRECTORY, 0), fd;

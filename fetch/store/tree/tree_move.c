@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Names that come and go. */
+/* Renames, links and removes names. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -62,7 +62,7 @@ int tree_rmdir(struct store *s, const char *path, uint64_t dir)
 	if (err == 0)
 		err = place_open(s, path, &p);
 	if (err)
-		return err == -ENOENT ? 0 : err; /* remote alone */
+		return err == -ENOENT ? 0 : err; /* it is only remote */
 	stamp_change_begin(s);
 	err = place_rmdir(s, &p, dir);
 	stamp_change_end(s);
@@ -79,7 +79,7 @@ static int rename_at(struct store *s, const struct place *a, const struct place 
 	if ((flags & RENAME_EXCHANGE) ||
 	    !(full || err == -EEXIST || err == -EISDIR || err == -ENOTDIR))
 		return err;
-	/* leftovers, in the directory that is in the way or in its place */
+	/* leftovers, in the directory that is in the way or at its name */
 	err = full ? clear_below(s, b, true) : place_clear(s, b, to);
 	if (err == 0 && renameat2(a->dir, a->name, b->dir, b->name, flags) < 0)
 		err = -errno;

@@ -20,13 +20,13 @@ struct last {
 };
 void last_look(const struct place *p, struct last *out); /* before the name is removed */
 void last_forget(struct store *s, const struct last *l); /* after it was */
-/* Removes everything below, or only looks. -ENOTEMPTY: an entry counts, and stays. */
+/* Removes everything below, or only looks. -ENOTEMPTY: an entry is no leftover, and stays. */
 int clear_below(struct store *s, const struct place *p, bool remove);
 /* Removes the directory and its leftovers; 0 where it does not exist. -ENOTEMPTY as above. */
 int place_rmdir(struct store *s, const struct place *p, uint64_t dir);
 /* Sets aside a file whose record, or origin, is damaged. */
 int place_set_aside(struct store *s, const struct place *p);
-/* Removes a leftover at the name. -EEXIST: the object counts. */
+/* Removes a leftover at the name. -EEXIST: the object is none. */
 int place_clear(struct store *s, const struct place *p, const char *path);
 
 /* tree_make.c */
@@ -34,7 +34,8 @@ int place_clear(struct store *s, const struct place *p, const char *path);
 int make_at(struct store *s, const struct place *p, const struct tree_maker *m);
 /* A temporary name for a new object; place_close(). */
 int temporary_open(struct store *s, struct place *p, char path[40]);
-/* Moves a new object from its temporary name to its final one. -EEXIST: an object counts there. */
+/* Moves a new object from its temporary name to its final one. -EEXIST: the name has an object that
+ * is no leftover. */
 int move_in(struct store *s, const struct place *from, const struct place *to, const char *path);
 
 /* tree_links.c: before a name of it is removed. */
