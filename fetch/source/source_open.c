@@ -11,7 +11,7 @@
 
 enum scheme { SCHEME_DIR, SCHEME_HTTP, SCHEME_OTHER };
 
-/* *path: for SCHEME_DIR, what follows the scheme. */
+/* *path: for SCHEME_DIR, the text after the scheme. */
 static enum scheme scheme_of(const char *url, const char **path)
 {
 	size_t length = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The contract of source.h, held on both sides of every call. */
+/* The contract of source.h, asserted on both sides of every call. */
 #include "fetch/source/base/source.h"
 #include "fetch/base/pool.h"
 #include <string.h>
@@ -22,7 +22,7 @@ static bool path_is_legal(const char *path)
 	}
 }
 
-/* What this thread is submitting just now: none of its callbacks may come yet. */
+/* The request that this thread is submitting: none of its callbacks may come yet. */
 static _Thread_local const struct source_request *submitting;
 
 static const struct source_request *

@@ -198,7 +198,7 @@ static void dir_close(struct source *s)
 	struct dir_source *d = (struct dir_source *)s;
 
 	__atomic_store_n(&d->closing, 1, __ATOMIC_RELEASE);
-	pool_free(d->pool); /* what is queued ends at once */
+	pool_free(d->pool); /* queued jobs end at once */
 	close(d->fd);
 	g_free(d->root);
 	g_free(d);

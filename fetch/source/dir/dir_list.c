@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* One directory becomes a listing. A directory's own times tell nothing of the attributes of
- * what is in it, so it is always read; its validator is the hash of all that was found. */
+/* One directory becomes a listing. A directory's own times do not change with the attributes of its
+ * entries, so it is always read; its validator is the hash of all entries. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
@@ -34,7 +34,7 @@ static struct listing_entry make_entry(const struct dir_source *d, const struct 
 	e.uid = d->own ? d->uid : st->stx_uid;
 	e.gid = d->own ? d->gid : st->stx_gid;
 	if (d->own && !S_ISDIR(st->stx_mode))
-		e.mode &= ~(uint32_t)(S_ISUID | S_ISGID); /* meant another user */
+		e.mode &= ~(uint32_t)(S_ISUID | S_ISGID); /* they were for another owner */
 	e.nlink = MAX(st->stx_nlink, 1);
 	if (S_ISCHR(st->stx_mode) || S_ISBLK(st->stx_mode))
 		e.rdev = st->stx_rdev_major << 20 | (st->stx_rdev_minor & 0xfffff);
@@ -57,7 +57,7 @@ static void hash_entry(struct reading *r, const char *name, const struct listing
 	XXH3_128bits_update(r->hash, data, size);
 }
 
-/* 0, or a positive errno. What vanishes while it is looked at is not there. */
+/* 0, or a positive errno. An entry that vanishes meanwhile is left out. */
 static int read_entry(struct reading *r, const char *name)
 {
 	g_autoptr(GBytes) xattrs = NULL;

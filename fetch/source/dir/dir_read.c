@@ -11,7 +11,7 @@
 #include "fetch/source/dir/dir_private.h"
 
 #define PIECE (UINT64_C(1) << 20)
-/* As coarse as a file system's clock may be: another change within it has the same time. */
+/* The coarsest clock of a file system: changes within it have the same time. */
 #define TICK_NS 10000000
 
 struct dir_copy {
@@ -29,7 +29,7 @@ static bool copy_fail(struct dir_copy *c, int err, GError **error)
 	return false;
 }
 
-/* What begin() or data() said. */
+/* An error of begin() or data(). */
 static bool local_fail(struct dir_copy *c, int err, GError **error)
 {
 	g_set_error(error, LOCAL_ERROR, -err, "%s: %s", c->req->base.path, g_strerror(-err));
@@ -44,7 +44,7 @@ static bool copy_changed(struct dir_copy *c, GError **error)
 	return false;
 }
 
-/* A network file system is asked, not its cache. */
+/* Asks a network file system itself, not its cache. */
 static bool is_same(struct dir_copy *c, GError **error)
 {
 	struct statx st;
@@ -54,7 +54,7 @@ static bool is_same(struct dir_copy *c, GError **error)
 	return dir_version(c->source, &st) == c->req->version || copy_changed(c, error);
 }
 
-/* `length` bytes that are in c->buffer, or (`placed`) in the local file. */
+/* Delivers `length` bytes, which are in c->buffer or (`placed`) in the local file. */
 static bool hand_out(struct dir_copy *c, uint64_t offset, uint64_t length, bool placed,
                      GError **error)
 {
@@ -102,8 +102,8 @@ static bool copy_piece(struct dir_copy *c, uint64_t offset, uint64_t length, GEr
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		/* whose fault an error is the buffer will tell; 0: a file system that cannot,
-		 * or a file that has become shorter */
+		/* the buffered copy will show the cause of an error; 0: a file system that cannot
+		 * copy, or a file that became shorter */
 		if (n <= 0)
 			c->copied = false;
 	}
@@ -134,7 +134,7 @@ static bool copy_hole(struct dir_copy *c, uint64_t offset, uint64_t length, GErr
 	return true;
 }
 
-/* From `offset` on: how long is the hole there (0: none), else how long the data? */
+/* *hole: the length of a hole at `offset`; 0: none, and the length of the data is returned. */
 static uint64_t find_extent(struct dir_copy *c, uint64_t offset, uint64_t end, uint64_t *hole)
 {
 	off_t data, next;
@@ -171,7 +171,7 @@ static bool copy_range(struct dir_copy *c, GError **error)
 	return true;
 }
 
-/* A version taken in the same tick as the file's last change would not tell of a next one. */
+/* A version taken in the same tick as the file's last change would miss the next change. */
 static void let_it_settle(const struct statx *st)
 {
 	int64_t age = clock_realtime() - dir_time(&st->stx_ctime);
@@ -209,7 +209,7 @@ bool dir_read(struct dir_source *d, struct source_read *req, GError **error)
 	bool ok;
 	int err;
 
-	/* O_NONBLOCK: what was listed as a file may have become a fifo */
+	/* O_NONBLOCK: a listed file may have become a fifo */
 	c.fd = path_open(d->fd, req->base.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
 	if (c.fd < 0)
 		return copy_fail(&c, -c.fd, error);

@@ -28,8 +28,8 @@ static GBytes *pack(GPtrArray *names, GPtrArray *values)
 	return listing_xattrs_pack(names->len, (const char *const *)names->pdata, data, sizes);
 }
 
-/* By way of /proc: there is no call that takes a directory, and the file itself may not be
- * readable, or not be one that can be opened. */
+/* By way of /proc: no call takes a directory, and the file itself may be unreadable, or of a type
+ * that cannot be opened. */
 GBytes *dir_xattrs(int fd, const char *name)
 {
 	char path[NAME_MAX + 40], list[XATTR_LIST_MAX + 1];
@@ -48,7 +48,7 @@ GBytes *dir_xattrs(int fd, const char *name)
 	for (char *n = list; n < list + length; n += strlen(n) + 1) {
 		ssize_t size = is_kept(n) ? lgetxattr(path, n, value, XATTR_SIZE_MAX) : -1;
 
-		if (size < 0) /* gone, or not for us */
+		if (size < 0) /* gone, or not permitted */
 			continue;
 		g_ptr_array_add(names, n);
 		g_ptr_array_add(values, g_bytes_new(value, (size_t)size));

@@ -15,7 +15,7 @@ static bool is_token_char(char c)
 	return g_ascii_isalnum(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
 
-/* Headers that would change what an answer means are ours alone. */
+/* Headers that change the meaning of an answer: users cannot set them. */
 static bool header_is_ours(const char *name, size_t length)
 {
 	static const char *const ours[] = {"Accept-Encoding",   "Connection", "Content-Length",

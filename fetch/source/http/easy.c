@@ -67,7 +67,7 @@ static size_t on_body(char *data, size_t one, size_t length, void *user)
 	struct easy *e = user;
 	struct exchange *x = e->exchange;
 	easy_progress(e, length);
-	/* the answer to a challenge is what is told of: it was the last word */
+	/* a 401 that libcurl did not answer is the final answer */
 	if (!x->head_seen && e->unanswered && !head_whole(e))
 		return 0;
 	if (!x->head_seen) {
@@ -163,7 +163,7 @@ static enum fetch_error code_of(CURLcode result)
 	}
 }
 
-/* libcurl's own words, but where they quote a URL: a proxy's may hold a password. */
+/* libcurl's own message, unless it quotes a URL: a proxy's may hold a password. */
 static const char *cause_of(const struct easy *e, CURLcode result)
 {
 	bool quotes = strchr(e->cause, '@') != NULL || strstr(e->cause, "://") != NULL;
@@ -178,7 +178,7 @@ GError *easy_error(struct easy *e, CURLcode result)
 	if (result == CURLE_OK && !x->head_seen && e->unanswered && !head_whole(e) &&
 	    x->error != NULL)
 		return g_steal_pointer(&x->error);
-	/* libcurl takes a head for whole where the connection closes in its middle */
+	/* libcurl takes a head for complete if the connection closes within it */
 	if (result == CURLE_OK && !x->head_seen)
 		return g_error_new(FETCH_ERROR, FETCH_UNREACHABLE,
 		                   "the connection was closed within the header of the answer");
@@ -186,7 +186,7 @@ GError *easy_error(struct easy *e, CURLcode result)
 		excess_over(&e->excess, &x->error);
 		return g_steal_pointer(&x->error);
 	}
-	/* its answer to a line of more than 100 KiB, too, of which it hands nothing on */
+	/* libcurl's result for a line of more than 100 KiB, too, which it does not pass on */
 	if (result == CURLE_OUT_OF_MEMORY && x->sent && !x->head_seen)
 		return g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
 		                   "a line in the header of the answer is too long");
@@ -231,7 +231,7 @@ void easy_free(struct easy *e)
 void easy_socket(CURL *handle, int fd)
 {
 	struct easy *e = easy_of(handle);
-	/* what is encrypted has messages between its answers, too */
+	/* an encrypted connection has messages between its answers, too */
 	if (e != NULL && !g_str_has_prefix(e->exchange->url, "https:"))
 		e->excess.fd = fd;
 }

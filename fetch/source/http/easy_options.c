@@ -35,7 +35,7 @@ static bool set_trusted(struct easy *e)
 		SET(e, CURLOPT_COOKIEFILE, "");
 	if (c->cert == NULL)
 		return true;
-	SET(e, CURLOPT_KEYPASSWD, ""); /* nobody is asked at a terminal */
+	SET(e, CURLOPT_KEYPASSWD, ""); /* libcurl must not ask at a terminal */
 	return set_blob(e, CURLOPT_SSLCERT_BLOB, c->cert) &&
 	       set_blob(e, CURLOPT_SSLKEY_BLOB, c->key);
 }

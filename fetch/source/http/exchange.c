@@ -44,7 +44,7 @@ static bool is_stalled(struct exchange *x, int64_t stall, int64_t now)
 		return true;
 	if (now - x->window_ns <= stall)
 		return false;
-	/* what ends within the window is not looked at */
+	/* an exchange that ends within the window is not checked */
 	bool slow = x->bytes - x->window_bytes < (uint64_t)(stall / SECOND_NS) * SLOWEST;
 	x->window_ns = now;
 	x->window_bytes = x->bytes;

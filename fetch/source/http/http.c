@@ -11,7 +11,7 @@ static void http_close(struct source *s)
 	struct http *h = (struct http *)s;
 	if (h->transport != NULL)
 		transport_free(h->transport);
-	parsing_room_free(h->parsing); /* what it parses still is told to end by then */
+	parsing_room_free(h->parsing); /* every page has had its parsing_end() by then */
 	credentials_free(h->credentials);
 	url_clear(&h->root);
 	g_free(h->root_text);

@@ -7,16 +7,16 @@
 #include <xxhash.h>
 
 #define VALIDATOR_MAX 1024u
-#define WAITS 10u /* a page that needs longer than one reader waits is there for a later one */
+#define WAITS 10u /* a page that takes longer than one reader waits serves a later one */
 
 /* A listing's validator: up to five lines.
  *   E<ETag>            sent back as If-None-Match
  *   M<Last-Modified>   sent back as If-Modified-Since
- *   O<hex>             hash of the options that went into the listing: where they are
- *                      others now, nothing of the rest counts
+ *   O<hex>             hash of the options that went into the listing: if they differ
+ *                      now, the other lines are void
  *   P<hex>             hash of the page and its URL: most servers' pages carry no
  *                      validator, and are often the same page
- *   L<hex>             index.c: hash of what was left out of it, which was said then
+ *   L<hex>             index.c: hash of the entries left out of it, which were logged
  */
 struct list_op {
 	struct http_op op;       /* first */
@@ -74,8 +74,7 @@ static void hash_begin(struct list_op *l, const char *base)
 	XXH3_64bits_update(l->hash, base, strlen(base) + 1);
 }
 
-/* Links are resolved against where the page came from in the end; its query is no
- * business of theirs, and may hold a secret. */
+/* Links are resolved against the page's final URL, without its query, which may hold a secret. */
 static char *base_url(const struct http_op *op)
 {
 	g_auto(url_auto) u = {0};
@@ -188,7 +187,7 @@ static struct listing *list_result(struct list_op *l, struct source_list *req,
 	                           req->base.path, error);
 }
 
-/* The last touch. Takes `error`. */
+/* Frees `l`, then calls the request's done(). Takes `error`. */
 static void list_done(struct list_op *l, GError *error)
 {
 	struct source_list *req = (struct source_list *)l->op.request;
@@ -242,7 +241,7 @@ void http_list(struct source *s, struct source_list *req)
 	op_init(&l->op, (struct http *)s, &kind, &req->base, "/");
 	if (req->previous != NULL)
 		validator_split(l, listing_validator(req->previous));
-	/* whoever asks meanwhile waits for this one: it must not go on for ever */
+	/* concurrent requests wait for this one: it must not go on for ever */
 	const struct source_options *o = &l->op.http->options;
 	l->op.x.whole_ms = MIN(MAX(o->wait_ms, o->stall_ms), UINT_MAX / WAITS) * WAITS;
 	l->op.x.accept = "application/json, text/html;q=0.9"; /* Caddy has both */

@@ -6,7 +6,7 @@
 
 #define HOPS_MAX 8u
 #define DRAIN_MAX 65536u /* less than a new connection costs */
-#define CROWDED_MAX 8u   /* times that one is sent again as one of too many */
+#define CROWDED_MAX 8u   /* times that a request refused as one too many is sent again */
 #define SECOND_NS INT64_C(1000000000)
 #define MS_NS INT64_C(1000000)
 
@@ -172,7 +172,7 @@ static bool op_redirect(struct http_op *op, GError **error)
 		return false;
 	}
 	size_t length = strlen(here.path);
-	/* a page elsewhere (to log in, the front one) is none of the file as a directory */
+	/* a page elsewhere (login, front page) does not show that the file is a directory */
 	if (op->slash && strcmp(here.path, there.path) != 0)
 		return op_protocol(error, "redirected to itself and a slash, and on from there");
 	if (op->file && strncmp(here.path, there.path, length) == 0 &&
@@ -180,7 +180,7 @@ static bool op_redirect(struct http_op *op, GError **error)
 		op->slash = true;
 		op->x.head_only = op->x.ranged = false;
 	}
-	/* a server that sends whoever is lost to its front page: its names are not this one's */
+	/* a server that redirects to its front page: the names there are not this directory's */
 	if (!op->file && strlen(there.path) < length &&
 	    strncmp(here.path, there.path, strlen(there.path)) == 0) {
 		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
@@ -193,7 +193,7 @@ static bool op_redirect(struct http_op *op, GError **error)
 		            "redirected in a loop, or more than %u times", HOPS_MAX);
 		return false;
 	}
-	/* once outside it stays outside: a redirect back proves nothing about who asks */
+	/* once outside, a request stays untrusted: a redirect back proves nothing */
 	op->x.trusted = op->x.trusted && url_trusts(&op->http->root, &there);
 	op->next_url = url_text(&there);
 	op->hops++;
@@ -201,7 +201,7 @@ static bool op_redirect(struct http_op *op, GError **error)
 	return true;
 }
 
-/* Nobody is asked who asked not to be. */
+/* Sends no request before the server's Retry-After has passed. */
 static bool op_start(struct exchange *x, GError **error)
 {
 	struct http_op *op = (struct http_op *)x;
@@ -223,7 +223,7 @@ static bool op_start(struct exchange *x, GError **error)
 	return true;
 }
 
-/* What is at a file's URL with a slash. Always false. */
+/* Judges the answer at a file's URL with a slash. Always false. */
 static bool op_slash(struct http_op *op, GError **error)
 {
 	const struct reply *r = &op->x.reply;
@@ -286,12 +286,12 @@ static void op_note_retry(struct http_op *op, const GError *error)
 	if (seconds == 0 || !g_error_matches(error, FETCH_ERROR, FETCH_SERVER))
 		return;
 	op->request->retry_ns = clock_now() + seconds * SECOND_NS;
-	/* a host that a redirect led to speaks for itself alone */
+	/* the host of a redirect limits requests to itself alone */
 	bool all = r->status == 429 && op->x.trusted;
 	quiet_note(&op->http->quiet, op->request->path, all, op->request->retry_ns);
 }
 
-/* Refused as one of too many, of whom there will be fewer: it is nobody's failure yet. */
+/* Refused as one of too many requests: it is sent again, among fewer, and has not failed yet. */
 static bool op_crowded(struct http_op *op)
 {
 	return op->x.crowded && op->x.reply.retry_after == NULL && op->crowded++ < CROWDED_MAX;

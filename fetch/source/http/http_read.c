@@ -3,18 +3,18 @@
 #include "fetch/source/http/http_op.h"
 #include <string.h>
 
-#define LEAST_PART 4096u /* that a server may answer with where more was asked for */
+#define LEAST_PART 4096u /* the least that a server may send of a longer range */
 #define MINUTE_NS INT64_C(60000000000)
-#define PARTS_FREE 16u /* so often it may be less */
+#define PARTS_FREE 16u /* as many answers may be shorter */
 
-/* A server may answer with less than was asked for, and is then asked for the rest: `received`
- * counts over all of it, `part_end` is where this answer ends, both from req->offset on. */
+/* A server may send less than the requested range; the rest is then requested. `received`: bytes of
+ * all answers, `part_end`: the end of this answer, both from req->offset on. */
 struct read_op {
 	struct http_op op; /* first */
 	uint64_t received, part_end;
 	unsigned small_parts;
 	bool begun;
-	bool unsized; /* the answer does not tell its length: the last byte waits for its end */
+	bool unsized; /* the answer has no length: its last byte is held back until its end */
 	char last;
 };
 
@@ -51,19 +51,19 @@ static bool check_part(const struct exchange *x, struct source_read *req, GError
 		                   r->first, r->last, x->first, x->last);
 	if (r->length >= 0 && (uint64_t)r->length != r->last - r->first + 1)
 		return op_protocol(error, "its Content-Length contradicts its Content-Range");
-	/* in parts of what is asked for: they are the coded file's, which is the one listed */
+	/* with a length, the bytes are those of a file that is stored coded, as listed */
 	if (reply_is_coded(r) && r->length < 0)
 		return op_protocol(error, "its bytes are coded, though identity was asked for");
 	return true;
 }
 
-/* The server ignored Range: the whole file comes. */
+/* The server ignored Range and sends the whole file. */
 static bool check_whole(const struct exchange *x, struct source_read *req, GError **error)
 {
 	const struct reply *r = &x->reply;
 	if (reply_is_html(r) && (r->length < 0 || (uint64_t)r->length != req->size))
 		return op_protocol(error, "HTML came where a file should be");
-	/* a coded file of the listed size is the file as it lies there */
+	/* a coded file of the listed size is the file as stored at the server */
 	if (reply_is_coded(r) && (r->length < 0 || (uint64_t)r->length != req->size))
 		return op_protocol(error, "its bytes are coded, though identity was asked for");
 	return r->length < 0 || check_size(req, (uint64_t)r->length, error);
@@ -81,7 +81,7 @@ static bool check_unsatisfied(const struct exchange *x, struct source_read *req,
 	return false;
 }
 
-/* Its Last-Modified is the listing's time, which may lack the seconds. */
+/* Is its Last-Modified the listed time, which may lack the seconds? */
 static bool as_listed(const struct reply *r, const struct source_read *req)
 {
 	int64_t modified_ns;
@@ -111,7 +111,7 @@ static bool check_version(struct read_op *r, struct source_read *req, source_ver
 	return true;
 }
 
-/* A server that answers with a byte at a time would be asked for as many times. */
+/* Refuses a server that sends a few bytes at a time: a read would take as many requests. */
 static bool check_progress(struct read_op *r, const struct exchange *x, GError **error)
 {
 	const struct reply *reply = &x->reply;
@@ -155,8 +155,8 @@ static bool read_head(struct http_op *op, GError **error)
 	struct source_read *req = read_request(op);
 	const struct exchange *x = &op->x;
 	bool part = x->reply.status == 206;
-	/* what it answered a part of, it now sends whole: from the start again, which the
-	 * caller's retry can sort out and this cannot */
+	/* the server sent a part before, and now the whole file from its start: the caller's retry
+	 * can sort that out, this cannot */
 	if (r->begun && x->reply.status == 200)
 		return op_protocol(error, "a server that knows ranges, and then does not");
 	if (!check_answer(r, req, error))
@@ -190,7 +190,8 @@ static bool read_body(struct http_op *op, const char *data, size_t length, GErro
 	return length == 0 || local(error, req->data(req, at, data, length));
 }
 
-/* A body that ended where it should: another part follows, or its last byte. NULL: all came. */
+/* The body ended: checks its length, delivers a last byte held back, and sets *more if a part is
+ * missing. */
 static GError *read_ended(struct read_op *r, struct source_read *req, bool *more)
 {
 	GError *error = NULL;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A file's size, by up to three witnesses: the listing's (rounded, or none), HEAD, and a GET of
- * the first byte. GET is what a read will be: it is asked where HEAD is refused, tells no length,
- * tells 0 (an empty file nobody would ever read again), tells of a page of HTML by a name that is
- * none, or contradicts the listing; and it
- * decides, but where the other two contradict it and each other. */
+/* A file's size, from up to three witnesses: the listing (rounded, or none), HEAD, and a GET of the
+ * first byte. GET is sent if HEAD is refused, has no length, has length 0 (an empty file would
+ * never be read again), shows an HTML page under another kind of name, or contradicts the listing.
+ * Reads use GET, so it decides, unless both others contradict it. */
 #include "fetch/source/http/http_op.h"
 #include <string.h>
 
@@ -14,7 +13,7 @@
 
 struct stat_op {
 	struct http_op op;  /* first */
-	uint64_t head_size; /* UNTOLD: HEAD told none */
+	uint64_t head_size; /* UNTOLD: HEAD reported none */
 };
 
 static uint64_t listed_size(const struct http_op *op)
@@ -22,7 +21,7 @@ static uint64_t listed_size(const struct http_op *op)
 	return ((const struct source_stat *)op->request)->listed;
 }
 
-/* Beyond what rounding makes of it. */
+/* Do the sizes differ by more than rounding? */
 static bool contradicts(uint64_t size, uint64_t listed)
 {
 	if (listed == 0 || (size <= listed + ROUNDED && listed <= size + ROUNDED))
@@ -48,8 +47,8 @@ static void ask_by_get(struct http_op *op)
 	op_restart(op);
 }
 
-/* URLs signed for GET alone, methods that are forbidden or broken. Who is told to come later
- * comes later. */
+/* URLs signed for GET alone, methods that are forbidden or broken; not answers that ask for a later
+ * retry. */
 static bool head_is_refused(unsigned status)
 {
 	if (status == 408 || status == 421 || status == 425 || status == 429)
@@ -66,7 +65,7 @@ static bool name_ends(const char *path, const char *const *suffixes)
 	return false;
 }
 
-/* A page that asks for a password, or says that all is well but nothing there. */
+/* A login page, or a page that says "not found" with status 200. */
 static bool is_odd_page(const struct http_op *op)
 {
 	static const char *const pages[] = {".html", ".htm",  ".xhtml", ".xht", ".shtml",
@@ -98,7 +97,7 @@ static bool name_is_coded(const char *path)
 	return name_ends(path, suffixes);
 }
 
-/* The coded bytes are the file as it lies there, not made for this answer. */
+/* Are the coded bytes the file as stored at the server, not made for this answer? */
 static bool coded_is_file(const struct http_op *op, uint64_t size)
 {
 	uint64_t listed = listed_size(op);

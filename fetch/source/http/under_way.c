@@ -6,7 +6,7 @@
 #include "fetch/base/pool.h"
 
 #define STREAMS 100u       /* under way at once where HTTP/2 is spoken */
-#define SWEEP_NS 100000000 /* how often deadlines are looked at */
+#define SWEEP_NS 100000000 /* how often deadlines are checked */
 #define SECOND_NS 1000000000
 
 void exchange_finish(struct exchange *x, GError *error)
@@ -65,7 +65,7 @@ static bool same_server(const char *a, const char *b)
 	return strncmp(a, b, length) == 0 && (b[length] == '/' || b[length] == '\0');
 }
 
-/* Takes what waits for the server of `x` out of the queue. */
+/* Takes the exchanges for the server of `x` out of the queue. */
 static struct exchange *queue_take_same(struct transport *t, const struct exchange *x)
 {
 	struct exchange *taken = NULL, **taken_end = &taken, **at = &t->queue;
@@ -87,8 +87,8 @@ static struct exchange *queue_take_same(struct transport *t, const struct exchan
 	return taken;
 }
 
-/* A server that could not be connected to, while nothing arrived from anywhere: what
- * waits for it shares the failure, or each in turn would wait for as long again. */
+/* If no connection to a server could be made, and no data arrived from any other, its queued
+ * exchanges fail, too: each in turn would wait for as long again. */
 static void queue_share(struct transport *t, const struct exchange *x, const GError *error)
 {
 	bool down = g_error_matches(error, FETCH_ERROR, FETCH_UNREACHABLE) ||
@@ -123,7 +123,7 @@ static void pace_set(struct transport *t, unsigned before)
 	unsigned allowed = pace_allowed(&t->pace);
 	if (allowed == before)
 		return;
-	/* what is idle counts, too, where connections are counted */
+	/* these limits include idle connections */
 	unsigned connections = MIN(allowed, t->context.options.connections);
 	curl_multi_setopt(t->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)connections);
 	curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)connections * 2);
@@ -183,7 +183,7 @@ void transport_sweep(struct transport *t)
 
 /* ---- bodies that were held up ---- */
 
-/* The next one that may go on. */
+/* The next exchange to resume. */
 static struct exchange *resume_next(struct transport *t)
 {
 	pthread_mutex_lock(&t->lock);
@@ -206,7 +206,7 @@ void transport_go_on(struct transport *t)
 			continue;
 		x->held = false;
 		exchange_excuse(x, clock_now());
-		/* gives what it has kept to body() */
+		/* passes the data that libcurl has kept to body() */
 		CURLcode result = curl_easy_pause(easy_handle(x->easy), CURLPAUSE_CONT);
 		if (result != CURLE_OK)
 			exchange_end(t, x, easy_error(x->easy, result));

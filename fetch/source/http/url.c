@@ -205,7 +205,7 @@ static bool parse_after_scheme(const char *text, struct url *u, GError **error)
 	return parse_authority(authority, u, error) && parse_tail(text + length, u, error);
 }
 
-/* Of "http://…" or "https://…": what follows, NULL for any other text. */
+/* The rest of "http://…" or "https://…", NULL for any other text. */
 static const char *scheme_strip(const char *text, bool *tls)
 {
 	if (g_ascii_strncasecmp(text, "http://", 7) == 0) {

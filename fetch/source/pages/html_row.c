@@ -10,7 +10,7 @@ void html_row_text(struct html_row *r, const char *text, size_t length)
 		        index_text_append(r->text, r->text_length, sizeof r->text, text, length);
 }
 
-/* The number in an attribute counts as the size only if the text says the same, rounded. */
+/* The number in an attribute is the size only if the text shows the same, rounded. */
 void html_row_cell_end(struct html_row *r)
 {
 	struct index_size shown;

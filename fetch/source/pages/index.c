@@ -269,7 +269,8 @@ void index_page_add(struct index_page *page, const struct index_row *row)
 		row_add(page, row);
 }
 
-/* An empty directory is one that says so: a page of which nothing is left is something else. */
+/* Only a complete index without rows is an empty directory; any other page without entries is an
+ * error. */
 static GError *page_wrong(const struct index_page *page)
 {
 	bool bare = page->bare && page->added + page->lost == 0;
@@ -331,7 +332,7 @@ static uint64_t identity_of(const char *name, size_t name_len, void *user)
 	return hash > 1 ? hash : hash + 2;
 }
 
-/* What is left out of a listing, as a line of its validator; "" for nothing. */
+/* The entries left out of a listing, as a line of its validator; "" for none. */
 static char *left_out_line(const struct index_page *page)
 {
 	if (page->lost == 0 && page->refused == 0)
@@ -343,7 +344,7 @@ static char *left_out_line(const struct index_page *page)
 	                       (guint64)XXH3_64bits(text, strlen(text)));
 }
 
-/* Once, and again where it is something else, also by a later mount. */
+/* Logs them once, and again if they differ, also in a later mount. */
 static void left_out_tell(const struct index_page *page, const char *line,
                           const struct listing *previous, const char *remote_path)
 {

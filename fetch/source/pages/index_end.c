@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Whether a page of HTML has its end. Bytes are looked at, not what a parser makes of them: that
- * one closes by itself what was left open. No name can look like an end tag, for it has a '/'. */
+/* Whether a page of HTML has its end. The bytes are checked, not a parser's result: a parser closes
+ * open elements by itself. No name can look like an end tag, which has a '/'. */
 #include "fetch/source/pages/index_private.h"
 #include <string.h>
 
@@ -72,6 +72,6 @@ bool index_end_reached(const struct index_end *end, bool delimited)
 		return true;
 	if (end->open > 0)
 		return false;
-	/* HTML lets the ends of html and body be left out: then somebody else must tell */
+	/* HTML allows omitting </html> and </body>: then the transport must see the end */
 	return end->listed && !end->document ? true : delimited && (end->listed || !end->document);
 }

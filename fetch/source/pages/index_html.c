@@ -2,8 +2,8 @@
  * Copyright the lacunafs authors */
 
 /* HTML index pages, by libxml2's push parser and SAX.
- * What it is fed is ASCII: bytes ≥ 0x80 and NUL go in as "%XX", which in a link means the
- * same byte, and leaves nothing for an encoding, declared or guessed, to change. */
+ * Its input is ASCII: bytes ≥ 0x80 and NUL become "%XX", which in a link means the same byte, and
+ * which no declared or guessed encoding changes. */
 #include "fetch/source/pages/html_row.h"
 #include <libxml/HTMLparser.h>
 #include <pthread.h>
@@ -48,7 +48,7 @@ static const char *attribute(const xmlChar **attributes, const char *name)
 	return NULL;
 }
 
-/* The first of them that is a number counts. */
+/* The first attribute that is a number is used. */
 static void cell_begin(struct html *h, const xmlChar **attributes)
 {
 	static const char *const names[] = {"data-order", "data-size", "data-sort",

@@ -26,7 +26,7 @@ struct json {
 	uint16_t unit;     /* those so far */
 	bool surrogate;    /* the latest was the first half of a pair, */
 	size_t half;       /* which is there in batch */
-	bool string_wrong; /* no JSON: json-glib leaks what it had of such a string */
+	bool string_wrong; /* invalid JSON: json-glib leaks memory for such a string */
 };
 
 static void *json_new(struct index_page *page)
@@ -128,8 +128,8 @@ static bool member_true(JsonObject *object, const char *name)
 
 static const char leads_elsewhere[] = "leads elsewhere";
 
-/* By its url where there is one (Caddy's names have lost what is no UTF-8). NULL: fine,
- * else why not. */
+/* Named by its url if there is one (Caddy's names have lost bytes that are no UTF-8). NULL: fine,
+ * else the reason. */
 static const char *child_read(struct json *j, const char *name, const char *url,
                               struct index_child *child)
 {
@@ -225,7 +225,7 @@ static void half_refuse(struct json *j)
 	j->surrogate = false;
 }
 
-/* A digit of a \uXXXX, of which all before it is in the batch; the digit to be put there. */
+/* A digit of a \uXXXX, whose earlier characters are in the batch. Returns the digit to append. */
 static char unit_step(struct json *j, char c)
 {
 	j->string_wrong |= !g_ascii_isxdigit(c);
@@ -243,7 +243,7 @@ static char unit_step(struct json *j, char c)
 		j->surrogate = true;
 		j->half = start;
 	} else if (second && (j->unit & 0xff) >= 0x80 && j->unit < 0xdd00) {
-		/* how Python writes a byte that is no UTF-8; and this is how we do */
+		/* Python's form of a byte that is no UTF-8: replaced by ours */
 		memcpy(j->batch->str + start + 2, "df", 2);
 		g_string_insert(j->batch, start, "\\udbff");
 	} else if (second || j->unit == 0) { /* a NUL would end the name */

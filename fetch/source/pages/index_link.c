@@ -123,7 +123,7 @@ static char *path_join(const char *from, const char *path, size_t length)
 
 void index_base_move(struct index_base *base, const char *href)
 {
-	if (base->moved) /* the first one counts */
+	if (base->moved) /* only the first one is used */
 		return;
 	base->moved = true;
 	href += strspn(href, " \t\r\n\f");
@@ -162,8 +162,8 @@ static bool segment_equal(const char *encoded, size_t length, const char *plain)
 	       memcmp(decoded, plain, plain_length) == 0;
 }
 
-/* `path`, without its leading '/', against the base: what remains of it below the base, or
- * NULL with *link set. */
+/* `path`, without its leading '/', against the base: its part below the base, or NULL with *link
+ * set. */
 static const char *below_base(const struct index_base *base, const char *path, const char *end,
                               enum index_link *link)
 {

@@ -80,7 +80,7 @@ static int64_t fraction_read(const char **at)
 	return ns;
 }
 
-/* Seconds east of UTC. *told: it is written there. */
+/* Seconds east of UTC. *told: the text has a zone. */
 static int zone_read(const char **at, bool *told)
 {
 	const char *p = *at;
@@ -132,7 +132,7 @@ static size_t format_match(const char *format, const char *text, GTimeZone *zone
 	int east = zone_read(&at, &told);
 	if (*at != '\0' && *at != ' ')
 		return 0;
-	/* what 64 bits of nanoseconds can hold, with room for a zone */
+	/* the range of 64 bits of nanoseconds, with room for a zone */
 	if (tm.tm_year < 1900 || tm.tm_year > 2261 || tm.tm_mon < 1 || tm.tm_mon > 12 ||
 	    tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
 	    tm.tm_sec > 60)

@@ -187,7 +187,7 @@ static void queue_drop_locked(struct parsing *p)
 	p->offset = p->queued = 0;
 }
 
-/* `length` bytes are parsed, or what failed will never be. */
+/* `length` bytes are parsed, or the page has failed. */
 static void slice_done(struct parsing *p, size_t length, GError *wrong)
 {
 	pthread_mutex_lock(&p->lock);
@@ -204,7 +204,7 @@ static void slice_done(struct parsing *p, size_t length, GError *wrong)
 			p->offset = 0;
 		}
 	}
-	/* of one that failed, too: the transfer ends with the next piece */
+	/* after a failure, too: the transfer ends with the next piece */
 	if (p->full && !p->ended && p->queued <= QUEUE_MAX / 2) {
 		p->full = false;
 		p->ops->more(p->user);
@@ -218,12 +218,12 @@ static void parsing_finish(struct parsing *p)
 	g_autoptr(GError) error = g_steal_pointer(&p->error);
 	p->ops->done(p->user, p->parser, error);
 	memory_give(p);
-	queue_drop_locked(p); /* nobody else knows of it any more */
+	queue_drop_locked(p); /* no other thread uses it any more */
 	pthread_mutex_destroy(&p->lock);
 	g_free(p);
 }
 
-/* What the parser has, and at the end what the listing will need beside it. */
+/* Reserves the parser's memory, and at the end (`last`) also the listing's. */
 static enum memory memory_ensure(struct parsing *p, bool last)
 {
 	enum memory got = memory_take(p, index_parser_memory(p->parser, last));
