@@ -210,8 +210,7 @@ GBytes *listing_to_bytes(struct listing *l)
 	return g_bytes_new_take(copy, length);
 }
 
-/* Whether entry `i`, whose heap items begin at *at, is what the builder could have made.
- * Moves *at past them. */
+/* Could the builder have made entry `i`, whose heap items begin at *at? Moves *at past them. */
 static bool entry_check(const struct listing *l, uint32_t i, uint64_t *at)
 {
 	const struct listing_entry *e = &l->entries[i];

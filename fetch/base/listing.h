@@ -7,7 +7,7 @@
  *          xattrs and the validator
  * Units:   sizes in bytes; times in ns since 1970 UTC
  * Owns:    its blob; reference counted (atomic)
- * Locking: immutable but for what listing_resolve() sets (size, mtime, flags of
+ * Locking: immutable, except the members that listing_resolve() sets (size, mtime, flags of
  *          one entry); the directory that holds it serialises that against
  *          listing_get(), which returns a copy
  * Errors:  bool + GError (FETCH_PROTOCOL); outputs untouched on failure

@@ -13,7 +13,7 @@ struct listing_builder {
 	char *heap;                    /* items of the entries, without gaps, in their order */
 	size_t count, entries_room;
 	size_t heap_length, heap_room;
-	bool failed; /* too large or no memory: what was added is not all */
+	bool failed; /* too large or no memory: entries are missing */
 };
 
 struct key { /* of the index by name */
@@ -121,7 +121,7 @@ bool listing_builder_add(struct listing_builder *b, const char *name, size_t nam
 uint64_t listing_builder_memory(const struct listing_builder *b, bool finish)
 {
 	uint64_t bytes = b->entries_room * sizeof *b->entries + b->heap_room;
-	/* the blob, keys, places, survivors, what is kept */
+	/* the blob, keys, places, survivors, keep flags */
 	uint64_t each = sizeof(struct key) + 2 * sizeof(uint32_t) + 1;
 	if (finish)
 		bytes += listing_heap_offset(b->count) + b->heap_length + b->count * each;
@@ -172,8 +172,8 @@ static struct key *keys_new(const struct listing_builder *b, uint32_t *count)
 	return keys;
 }
 
-/* Under previous->lock. The same file under the same name? Then it keeps its cookie and what was
- * resolved. */
+/* Under previous->lock. Is it the same file under the same name? Then it keeps its cookie and its
+ * resolved attributes. */
 static bool entry_survives_locked(const struct listing_entry *old, struct listing_entry *e)
 {
 	bool directory =
@@ -252,7 +252,7 @@ static void writer_put(struct writer *w, uint32_t entry, uint32_t cookie)
 	w->at += size;
 }
 
-/* Survivors where they were, then what is new in the order of the source. */
+/* Survivors keep their order; new entries follow in the order of the source. */
 static void entries_write(struct writer *w, const uint8_t *keep, struct listing *previous,
                           const uint32_t *survivors)
 {
@@ -283,7 +283,7 @@ static struct listing *listing_build(struct listing_builder *b, const char *vali
 	}
 	size_t validator_length = validator != NULL ? strlen(validator) : 0;
 	if (validator_length > LISTING_VALIDATOR_MAX)
-		validator_length = 0; /* asked without condition next time */
+		validator_length = 0; /* the next request is unconditional */
 	char *blob = g_try_malloc(length + validator_length + 1);
 	if (blob == NULL)
 		return NULL;
@@ -312,7 +312,7 @@ static struct listing *listing_build(struct listing_builder *b, const char *vali
 struct listing *listing_builder_finish(struct listing_builder *b, const char *validator,
                                        int64_t checked_ns, const struct listing *previous)
 {
-	/* only to lock it: what survives is copied from a listing others may resolve */
+	/* only to lock it: survivors are copied from a listing that other threads may resolve */
 	struct listing *l =
 	        b->failed ? NULL
 	                  : listing_build(b, validator, checked_ns, (struct listing *)previous);

@@ -22,7 +22,7 @@ static void *pool_work(void *arg)
 	struct pool *p = arg;
 
 	pthread_setname_np(pthread_self(), p->name);
-	/* an umask of its own: a job may make files as somebody else would */
+	/* an umask of its own: a job may create files for another user */
 	if (unshare(CLONE_FS) < 0)
 		g_error("unshare: %s", g_strerror(errno));
 	pthread_mutex_lock(&p->lock);
