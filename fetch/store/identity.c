@@ -23,7 +23,7 @@ struct known {
 
 struct identity_walk {
 	struct store *store;
-	bool bind;                /* or only look */
+	bool bind;                /* else only look */
 	GString *path;            /* in STORE */
 	GPtrArray *pending;       /* the same of directories; a tree may be deeper than a process
 	                           * has descriptors */
@@ -284,7 +284,8 @@ static int walk(struct identity_walk *w)
 	return err;
 }
 
-/* From here on some files are bound: what they tell is no use to who comes after a crash. */
+/* Records that the store is nowhere before files are bound: after a crash, bound files no longer
+ * show that it is a copy. */
 static int place_begin(struct store *s)
 {
 	const struct place_disk nowhere = {.format = GUINT32_TO_LE(PLACE_FORMAT)};
@@ -307,7 +308,7 @@ int identity_check(struct store *s, bool *copied)
 	known = place_read(s, &then) && then.format == now.format;
 	if (known && memcmp(&now, &then, sizeof now) == 0)
 		return 0;
-	/* of one that was never marked the files themselves tell */
+	/* without a recorded place the files themselves show it */
 	if (!known) {
 		err = walk(&w);
 		if (err || w.elsewhere <= w.here)

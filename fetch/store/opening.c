@@ -59,7 +59,7 @@ static int make_directory(int dir, const char *name, mode_t mode, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Without settings: nothing yet, or a store whose making was cut short? -errno. */
+/* Without settings: is the directory empty, or a store whose creation was interrupted? -errno. */
 static int store_is_free(struct store *s)
 {
 	static const char *const begun[] = {"state", "tree", "lost+found", NULL};
@@ -78,8 +78,8 @@ static int store_is_free(struct store *s)
 	return only;
 }
 
-/* Whoever gets in reads what only the mount's users may, with the modes of the source: nobody
- * else's are the directory itself, and what is in it. */
+/* Files in the store have the modes of the source, meant for users of the mount: the directory must
+ * be closed to all other users. */
 static bool store_shut(struct store *s, GError **error)
 {
 	struct stat st;
@@ -100,8 +100,8 @@ static bool store_shut(struct store *s, GError **error)
 	return false;
 }
 
-/* STORE and STORE/state, made where there is nothing yet; what is something else is left as it
- * is. */
+/* Opens STORE and STORE/state, created if there is nothing yet; a directory with other content is
+ * left as it is. */
 static bool open_directories(struct store *s, GError **error)
 {
 	int is_free = 1;
@@ -129,7 +129,7 @@ static bool open_directories(struct store *s, GError **error)
 	return s->state >= 0 || store_fail(error, s->path, -s->state);
 }
 
-/* In the lock's file: the number of the process that has it, and whether that one leaves. */
+/* In the lock's file: the pid of its holder, and whether that one is closing. */
 enum { LEAVES_AT = 11, LEAVES = '-' };
 
 void store_leave(struct store *s)
@@ -170,7 +170,7 @@ static bool store_take(struct store *s, GError **error)
 		return store_fail(error, s->path, errno);
 	}
 	s->fresh = faccessat(s->state, "settings", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
-	/* of one length always: on a full disk a store opens too */
+	/* always of one length: a store opens on a full disk, too */
 	n = snprintf(text, sizeof text, "%-11ld\n", (long)getpid());
 	if (pwrite(s->lock, text, n, 0) != n)
 		g_message("store %s: cannot record the pid of this daemon", s->path);
@@ -190,7 +190,7 @@ static int drop(int fd, struct dirent *e, void *user)
 	return 0;
 }
 
-/* What was on its way when a daemon died. */
+/* Removes the unfinished files of a daemon that died. */
 static void empty_directory(int dir)
 {
 	int fd = openat(dir, ".", DIRECTORY);
@@ -273,7 +273,7 @@ static int drop_below(int fd, struct dirent *e, void *user)
 	return err;
 }
 
-/* Nobody's work: its tree has been empty since it was made. */
+/* Removes a store that holds no work: its tree has been empty since it was created. */
 static void store_undo(struct store *s)
 {
 	if (!s->fresh || (unlinkat(s->dir, "tree", AT_REMOVEDIR) < 0 && errno != ENOENT))
@@ -284,7 +284,7 @@ static void store_undo(struct store *s)
 		rmdir(s->path);
 }
 
-/* A quarter is left to what is open for a moment: names on their way, connections. */
+/* A quarter of the descriptors is left for short tasks: names, connections. */
 static int descriptors_for_files(void)
 {
 	struct rlimit limit;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Listings: STATE/dirs. Whole or not there while the machine runs; after it failed perhaps
- * empty, which their checksum tells. */
+/* Listings: STATE/dirs. A file is complete or missing while the machine runs; after a crash it may
+ * be empty, which its checksum shows. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

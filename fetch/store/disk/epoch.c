@@ -35,7 +35,7 @@ static bool read_boot_id(char id[36])
 	return ok;
 }
 
-/* What cannot be told is like no other: then nothing unclean is trusted. */
+/* An unknown identity matches no other: then no unclean epoch is trusted. */
 static uint64_t identity_now(int dir, uint32_t errors)
 {
 	union {
@@ -174,7 +174,7 @@ int epoch_open(struct epoch *e, int state, unsigned flags)
 	return 0;
 }
 
-/* In what was removed every call fails, each with an errno that tells something else. */
+/* In a removed directory every call fails, each with a different, misleading errno. */
 int epoch_here(struct epoch *e)
 {
 	if (!e->linked || (!was_removed(e->state) && !was_removed(e->tree)))
@@ -203,14 +203,14 @@ int epoch_begin(struct epoch *e)
 	return err;
 }
 
-/* Without its file the next daemon begins a random epoch: the last resort where it cannot be
- * written. */
+/* The last resort, if the file cannot be written, is to remove it: then the next daemon begins a
+ * random epoch. */
 static void epoch_failed(struct epoch *e, int err)
 {
 	pthread_mutex_lock(&e->lock);
 	if (!e->failed) {
 		__atomic_store_n(&e->failed, 1, __ATOMIC_RELEASE);
-		e->errors++; /* the identity on disk is of the count before */
+		e->errors++; /* the identity on disk has the previous count */
 		if (epoch_write(e, false) < 0 && unlinkat(e->state, "epoch", 0) < 0)
 			g_critical(
 			        "the end of the store's epoch could not be written to the disk: %s",
@@ -224,7 +224,7 @@ static void epoch_failed(struct epoch *e, int err)
 	pthread_mutex_unlock(&e->lock);
 }
 
-/* What a sync returns where it was not asked for what it can do is no write-back error. */
+/* An error of a sync that is unsupported, or interrupted, is no write-back error. */
 static int synced(struct epoch *e, int err)
 {
 	if (err == 0 || err == -EINVAL || err == -EBADF || err == -ENOSYS || err == -EOPNOTSUPP ||
@@ -251,8 +251,8 @@ static void file_failed(struct epoch *e, uint64_t ino)
 	pthread_mutex_unlock(&e->lock);
 }
 
-/* Of a file one at a time: an error that was told to one is noted before the next one asks, and is
- * told that all is well. */
+/* One sync per file at a time: an error reported to one caller is recorded before the next caller
+ * syncs, to whom the kernel reports success. */
 int epoch_sync(struct epoch *e, int fd, bool datasync)
 {
 	uint64_t ino = file_number(fd);

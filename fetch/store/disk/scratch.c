@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Scratch files: what handlers put bytes into, before these are checked and taken. In memory where
- * the file is small, else on the store's
- * disk, if holes can be told there. */
+/* Scratch files: handlers write data to them, which is then checked and stored. A small one is in
+ * memory, others are on the store's disk, if that reports holes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -19,7 +18,7 @@ static bool tells_holes(int fd)
 	return lseek(fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
 }
 
-/* Where the system gives memory files huge pages, one page that is written brings 511 more. */
+/* If the system gives memory files huge pages, one written page brings 511 more. */
 static bool memory_is_coarse; /* fixed from the first use on */
 
 static void memory_probe(void)

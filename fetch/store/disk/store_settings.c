@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* STATE/settings: what the store is of. */
+/* STATE/settings: the store's source, format and chunk size. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -81,7 +81,7 @@ bool store_settings_load(int state, const char *store, struct store_settings *s,
 	return store_settings_parse(store, text, (size_t)n, s, error);
 }
 
-/* Durable, and there only if it is whole. */
+/* Durable, and visible only if complete. */
 static int settings_write(int state, const char *text, size_t length)
 {
 	int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;

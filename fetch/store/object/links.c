@@ -2,7 +2,7 @@
  * Copyright the lacunafs authors */
 
 /* A kept file that had several remote names: state/links/<ino> is one more name of it, and remote
- * names without a local change are not in the tree yet (pending).
+ * names that no local change has touched are not in the tree yet (pending).
  *
  *      nlink = names of the inode - the index + pending + (names of the inode < base)
  *
