@@ -2,9 +2,10 @@
  * Copyright the lacunafs authors */
 
 /* fanotify's calls, as a handler of pre-content events makes them, and how each ends: run on a
- * local file system with the kernel's events, and on a mount. Usage:   calls DIRECTORY     with
- * files a and b of 20,000 bytes, a directory d with a file c, a symbolic link l, a fifo p;
- * DIRECTORY is a mount point Output:  a line each: "what: how it ended" */
+ * local file system with the kernel's events, and on a mount.
+ * Usage:   calls DIRECTORY     DIRECTORY: a mount point, with files a and b of 20,000 bytes, a
+ *          directory d with a file c, a symbolic link l, a fifo p
+ * Output:  a line each: "call: how it ended" */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -208,7 +209,7 @@ static void mark_all(void)
 	close(g);
 }
 
-/* Somebody who reads a byte at `offset`, in a thread; how it ends is told in order. */
+/* A thread that reads a byte at `offset`; reader_end() prints how it ended, in order. */
 struct reader {
 	pthread_t thread;
 	const char *path;

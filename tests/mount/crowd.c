@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Many threads that handle, and many that read: every read is asked for once, none is lost.
+/* Many handling and many reading threads: every read causes one event, and none is lost.
  * Usage:   crowd DIRECTORY HANDLERS READERS READS     DIRECTORY: with a file a of 20,000 bytes
  * Output:  events and reads, and on standard error the nanoseconds of one read */
 #include <errno.h>

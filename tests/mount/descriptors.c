@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What a handler of pre-content events sees of the descriptors that it gets, and who may have its
+/* The descriptors that a handler of pre-content events gets, and the processes that may have its
  * group: as calls.c, on a local file system and on a mount. */
 #include <errno.h>
 #include <fcntl.h>
@@ -59,7 +59,7 @@ static pid_t reader_new(const char *file)
 	char byte;
 	signal(SIGUSR1, handled);
 	int fd = open(file, O_RDONLY);
-	for (int i = 3; i < 100; i++) /* the group and what came with it */
+	for (int i = 3; i < 100; i++) /* the group and its descriptors */
 		if (i != fd)
 			close(i);
 	_exit(pread(fd, &byte, 1, 5000) < 0 ? errno : 0);
@@ -96,7 +96,7 @@ static void answer(int g, int fd)
 	told("answer", write(g, &r, sizeof(r)));
 }
 
-/* In another process than who waits: nothing is told, its exit status tells. */
+/* In a process other than the waiting one: prints nothing, its exit status is the result. */
 static void answer_and_exit(int g)
 {
 	struct fanotify_event_metadata *m = event_read(g);
@@ -231,7 +231,7 @@ static void records(void)
 	close(g);
 }
 
-/* Who writes holds the file in a mount: a handler that changed it now would wait for itself. */
+/* In a mount a write holds the file: a handler that changed it now would wait for itself. */
 static void written(void)
 {
 	int g = group_new(0, O_RDWR);

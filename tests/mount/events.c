@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Usage: events mount|file|parent DIRECTORY [ROW]     by what it is marked
- *        events --names                              the rows, and what file each is about
- * DIRECTORY has a file of the name of each row's */
+/* Usage: events mount|file|parent DIRECTORY [ROW]     mount, file, parent: the marked object
+ *        events --names                              the rows, and the file of each
+ * DIRECTORY has the file of each row */
 #include "events.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -4,9 +4,9 @@
 /* Pre-content events, row by row: what one operation on a file causes, and how it ends. The same
  * program runs on a local file system with the kernel's events, and on a mount.
  * Shape:   one process has the handler, a child does the operations; between two of them they
- *          meet, so that what is told of one is of that one
- * Output:  a line each: "name | events | result"; an event is offset+count of bytes and what it
- *          was answered, * for one that was told apart (another mask, another process)
+ *          meet, so that each event belongs to one operation
+ * Output:  a line each: "name | events | result"; an event is offset+count of bytes and its answer,
+ *          * for one that differs (another mask, another process)
  */
 #pragma once
 #include <stdint.h>
@@ -25,7 +25,7 @@ struct row {
 extern const struct row rows[];
 extern const unsigned row_count;
 
-/* What prepare() left open for run(). */
+/* The descriptor that prepare() left open for run(). */
 extern int kept;
 
 /* By io_uring: as pread(2); -1 and errno. */

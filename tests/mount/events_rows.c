@@ -62,7 +62,7 @@ CALL(fsynced, O_RDWR, fsync(fd))
 CALL(synced_range, O_RDWR, sync_file_range(fd, 0, PAGE, 0))
 CALL(sought_data, O_RDONLY, lseek(fd, 0, SEEK_DATA))
 CALL(sought_hole, O_RDONLY, lseek(fd, 0, SEEK_HOLE))
-/* What these ask for comes when it comes */
+/* The events of these calls are asynchronous */
 CALL(advised, O_RDONLY, posix_fadvise(fd, 0, PAGE, POSIX_FADV_WILLNEED) + usleep(300000))
 CALL(read_ahead, O_RDONLY, readahead(fd, 0, PAGE) + usleep(300000))
 CALL(read_start, O_RDONLY, read(fd, buffer, 100))

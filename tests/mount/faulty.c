@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Preloaded into the daemon: system calls that change a file system are counted, and from one
- * of them on the disk is full, or read-only, or the daemon is no more. faults.py says when.
+/* Preloaded into the daemon: counts system calls that change a file system, and from one of them on
+ * the disk is full, or read-only, or the daemon is killed. faults.py chooses the call.
  * Shape: FAULTS names a file of one struct faults, shared with the test
  */
 #define _GNU_SOURCE
@@ -70,7 +70,7 @@ static int fails(const char *call, int grows)
 	return 1;
 }
 
-/* Waits while the mode is `mode`, and tells that somebody does. */
+/* Blocks while the mode is `mode`, and shows in `seen` that a thread does. */
 static void hold(uint32_t mode)
 {
 	while (faults && __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) == mode) {
@@ -160,8 +160,8 @@ static int fails_once(const char *call)
 	return 1;
 }
 
-/* Changes nothing that others see: a step for who is killed only. The kernel tells an error once,
- * and the bytes may be lost: here they are not. */
+/* A sync changes nothing that a reader sees: it is a step only where the daemon is killed. The
+ * kernel reports an error once, and the bytes may be lost: here they are not. */
 #define SYNC(name)                                                                                 \
 	int name(int fd)                                                                           \
 	{                                                                                          \
@@ -199,7 +199,7 @@ CALL(ssize_t, copy_file_range, 1,
      (int in, off64_t *from, int out, off64_t *to, size_t size, unsigned flags),
      (in, from, out, to, size, flags))
 
-/* Directories are read: none of them to its end, or not before somebody says so. */
+/* Fails reads of directories before their end, or blocks them until the mode changes. */
 static int scan_fails(void)
 {
 	hold(HOLD);

@@ -42,7 +42,7 @@ static void event_answer(const struct fanotify_event_metadata *e)
 	close(e->fd);
 }
 
-/* Reads the file in another process, and answers what is asked for meanwhile. */
+/* Reads the file in another process, and answers the events meanwhile. */
 static void file_read(const char *path)
 {
 	char buffer[4096] __attribute__((aligned(8))), byte;

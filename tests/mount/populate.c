@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A handler as they are written for fanotify(7): brings what is asked for from another directory,
- * and asks for no more events of a file once it has brought all of it.
+/* A typical handler for fanotify(7): supplies the requested data from another directory, and
+ * ignores further events of a file once all of it is supplied.
  * Usage:   populate FROM TO [SECONDS]     TO: a mount point; SECONDS: slept over the first event
  * Output:  a line for each event, "path offset count"; "whole path"; "ready" first
  * Ends:    at SIGTERM */

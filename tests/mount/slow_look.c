@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Preloaded into the daemon: while the file $SLOW_LOOK is there, a look at attributes of what is
- * called "f" takes half a second, after they were read. */
+/* Preloaded into the daemon: while the file $SLOW_LOOK exists, reading the attributes of "f" takes
+ * half a second longer, after the call. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Preloaded into the daemon: giving back bytes of a file takes a second, for what others do
+/* Preloaded into the daemon: punching a hole takes a second, so that other operations run
  * meanwhile. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

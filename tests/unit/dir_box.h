@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A directory as source, asked and waited for. */
+/* A directory as source, and requests that wait for their answer. */
 #pragma once
 #include <pthread.h>
 #include "fetch/source/base/source.h"
@@ -42,7 +42,7 @@ struct dir_read {
 };
 
 void dir_box_submit(struct dir_box *b, const char *path, struct dir_read *r);
-/* true: no error. Frees nothing but what is private. */
+/* true: no error. Frees the private members only. */
 bool dir_box_wait(struct dir_read *r);
 bool dir_box_read(struct dir_box *b, const char *path, struct dir_read *r);
 void dir_read_clear(struct dir_read *r);

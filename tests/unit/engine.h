@@ -43,14 +43,14 @@ struct waiter {
 	int error;
 };
 void waiter_init(struct waiter *w);
-/* fill_want(): what it returned. */
+/* The result of fill_want(). */
 int waiter_want(struct waiter *w, struct content *c, uint64_t offset, uint64_t length,
                 uint64_t ahead);
 int waiter_wait(struct waiter *w); /* for the one call of `done`: its error */
 unsigned waiter_calls(struct waiter *w);
 /* Wants and waits: 0 or a positive errno. */
 int content_read(struct content *c, uint64_t offset, uint64_t length, uint64_t ahead);
-/* Fails the test unless what is present in [offset, +length) is version `version`. */
+/* Fails the test unless the present data in [offset, +length) is of version `version`. */
 void content_check(struct content *c, unsigned version, uint64_t offset, uint64_t length);
-/* After g_test_init(): what goes wrong on purpose is warned of, which is not fatal here. */
+/* After g_test_init(): warnings are not fatal, since tests provoke errors. */
 void engine_quiet(void);

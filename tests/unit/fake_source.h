@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A source for tests: its files are made of a formula, and it misbehaves when told.
+/* A source for tests: a formula gives its files' bytes, and it misbehaves on request.
  * Locking: knobs are set while no request is under way, or under `lock`
  */
 #pragma once
@@ -38,8 +38,8 @@ struct fake_source {
 
 	bool gate; /* closed: no request is answered */
 	bool ignore_range;
-	uint64_t brought;   /* the read from here passes the gate and delivers the whole file, of
-	                     * the next version's bytes, as what somebody brought; 0: none */
+	uint64_t brought;   /* the read from here passes the gate and delivers the whole file, with
+	                     * the next version's bytes, as brought data; 0: none */
 	bool places;        /* puts bytes into `fd` itself */
 	uint64_t overtaken; /* the piece with this byte is of the next version, which is seen
 	                     * once it has been placed; 0 = none */
@@ -63,8 +63,8 @@ uint64_t fake_file_size(struct fake_source *s, const char *path);
 /* The bytes of version `version` (0 first) of `path`. */
 void fake_bytes(const char *path, unsigned version, uint64_t offset, void *buffer, size_t length);
 
-/* A directory with entries f0000…, of which each is a file of (n + 1) × 1000 bytes; `exact`:
- * its listing tells so. Called again, it replaces the listing. */
+/* A directory with the files f0000…, of (n + 1) × 1000 bytes each; `exact`: its listing has exact
+ * sizes. A second call replaces the listing. */
 void fake_directory_set(struct fake_source *s, const char *path, unsigned entries, bool exact);
 void fake_directory_remove(struct fake_source *s, const char *path);
 

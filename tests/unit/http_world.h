@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* An HTTP source before a liar, and requests of it that are waited for.
+/* An HTTP source with a liar as server, and requests that wait for their answer.
  * Shape:   the file is "0123456789"; its path is "dir/a file", in /root
  * Insists: that no error holds the text "secret" or a line end
  */
@@ -53,8 +53,8 @@ struct reading {
 };
 
 void reading_start(struct reading *x, struct source *s, uint64_t offset, uint64_t length);
-/* Reads bytes 2 to 5 of 10. `code` < 0: it must succeed, and give `bytes`; else what came
- * before the error is `bytes`. */
+/* Reads bytes 2 to 5 of 10. `code` < 0: it must succeed, and deliver `bytes`; else `bytes` arrive
+ * before the error. */
 void check_read(struct world *w, int code, const char *bytes);
 void check_stat(struct world *w, int code, uint64_t size);
 /* The same of a file that the listing says is about `listed` bytes long. */

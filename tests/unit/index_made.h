@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Pages made up by a test, and the names that come of them. */
+/* Pages made by a test, and the names that result. */
 #pragma once
 #include "tests/unit/index_parse.h"
 

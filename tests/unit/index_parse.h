@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the tests of the index parsers share: a page in pieces, to a listing. */
+/* Shared by the tests of the index parsers: turns a page in pieces into a listing. */
 #pragma once
 #include "fetch/source/pages/index.h"
 #include <string.h>

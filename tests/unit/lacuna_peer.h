@@ -7,16 +7,16 @@
 
 struct peer {
 	int fd;      /* the mount's end */
-	int scratch; /* what goes along with events */
+	int scratch; /* sent with events */
 	struct lacuna_handler *h;
 };
 
 void peer_open(struct peer *p);
-/* Closes what is still open on either side. */
+/* Closes the descriptors that are still open on either side. */
 void peer_close(struct peer *p);
 /* Bytes, and `fds` with the first of them. */
 void peer_send(struct peer *p, const void *bytes, size_t length, const int *fds, unsigned count);
-/* A whole EVENT lies in `out`: its length. Its path is "dir/file-ID". */
+/* Writes a whole EVENT to `out`, and returns its length. Its path is "dir/file-ID". */
 size_t event_make(uint8_t out[LACUNA_MESSAGE_MAX], uint64_t id);
 void peer_event(struct peer *p, uint64_t id);
 void peer_result(struct peer *p, uint64_t id, uint32_t error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Somebody who waits for a listing, or for attributes. */
+/* A waiter for a listing, or for attributes. */
 #pragma once
 #include "fetch/list/lister.h"
 #include <pthread.h>
@@ -16,5 +16,5 @@ struct list_waiter {
 
 void list_init(struct list_waiter *w);
 int list_wait(struct list_waiter *w); /* for the one call of `done`: its error */
-/* The number of entries, or a negative errno; *waited: it was not at hand. */
+/* The number of entries, or a negative errno; *waited: the listing did not come at once. */
 int list(struct directory *d, bool *waited);
