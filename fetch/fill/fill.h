@@ -9,7 +9,7 @@
  *        doubtful ──verify──▶ present | absent        (after an unclean stop)
  *
  * Shape:   a chunk is fetched by one transfer at a time, adjacent misses by one
- *          request; a transfer may deliver more than it was asked for
+ *          request; a transfer may deliver more than requested
  * Owns:    the engine borrows store, source, pool and clock; a content is
  *          reference counted, and a transfer under way holds a reference
  * Locking: one mutex for all transfers and waiters, never held across I/O or a

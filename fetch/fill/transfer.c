@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* One read of the source, from its headers to its end. Nothing is gathered: bytes are hashed
- * and written as they come. */
+/* One read of the source, from its headers to its end. Bytes are hashed and written as they arrive,
+ * and never collected. */
 #include <errno.h>
 #include <unistd.h>
 #include "fetch/fill/fill_private.h"
@@ -249,7 +249,7 @@ static int transfer_data(struct source_read *r, uint64_t offset, const void *buf
 	const uint8_t *p = buffer;
 
 	if (offset != t->at || length > t->end - t->at) {
-		t->local_error = EIO; /* an offence against the contract of sources */
+		t->local_error = EIO; /* the source broke its contract */
 		return -EIO;
 	}
 	__atomic_add_fetch(&c->fill->bytes_fetched, length, __ATOMIC_RELAXED);

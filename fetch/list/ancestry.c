@@ -18,7 +18,7 @@
 /* The depth of that request, in levels: a kernel follows 40 links in a path, and one level may take
  * several. */
 #define LEVELS 6u
-/* Length of its path: a web server accepts some 8 KiB, three for each byte. */
+/* Length of its path: a web server accepts some 8 KiB, with three characters for each byte. */
 #define DEEPER_MAX 2000u
 
 struct shape listing_shape(struct listing *l)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Directories that a listing shows as files, found by a look or a read. A finding may be outdated:
- * the name was a directory for a moment, and the listing is newer. It holds as
+/* Directories that a listing shows as files, found by a request for attributes or a read. A finding
+ * may be outdated: the name was a directory for a moment, and the listing is newer. It holds as
  * long as the listing is unchanged, or until listing the directory fails and the source reports a
  * file. */
 #include <string.h>

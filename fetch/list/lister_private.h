@@ -97,8 +97,7 @@ struct directory {
 	bool local;                    /* nothing remote: its listing stays empty */
 	bool refused;                  /* the source's last answer was a permanent refusal */
 	bool asking, unsaved;
-	int64_t asked_ns; /* when the request was begun that the listing is of; 0: before this mount
-	                   */
+	int64_t asked_ns;   /* begin of the listing's request; 0: before this mount */
 	int64_t expired_ns; /* when it was last found to be stale */
 	char path[];
 };

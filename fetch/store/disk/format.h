@@ -30,8 +30,9 @@
  *                                records
  *   STORE/state/unlinked/<n>     files without a name, unlinked or not linked yet, that are in
  *                                use; emptied when the store is opened
- *   STORE/state/inode32          struct number_disk, one after the other, in the order in which
- * they were told; a cut last one is taken off. Not there: -o inode32 was never given
+ *   STORE/state/inode32          struct number_disk, in the order in which the numbers were
+ *                                assigned; an incomplete last one is dropped. Missing: -o
+ *                                inode32 was never given
  *   STORE/state/reserve          256 KiB of padding: room for removals on a full disk
  *   STORE/state/tmp/<n>          unfinished files; emptied when the store is opened
  *   STORE/state/log              the daemon's log

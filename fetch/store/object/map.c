@@ -34,7 +34,7 @@ void map_clear(struct map *m)
 	memset(m, 0, sizeof *m);
 }
 
-/* `present` says it for every chunk: the bits are not needed. */
+/* A full `present` stands for every chunk: the bits are not needed. */
 void map_fill(struct map *m)
 {
 	if (m->bits != &m->word)
@@ -96,7 +96,7 @@ bool map_is_doubtful(const struct map *m, uint64_t chunk)
 	return __atomic_load_n(&m->doubts[chunk / 64], __ATOMIC_ACQUIRE) & bit_of(chunk);
 }
 
-/* After it is present, or its absence is on disk. */
+/* After the chunk is present, or its absence is on disk. */
 static void doubt_settle(struct map *m, uint64_t chunk)
 {
 	uint64_t bit = bit_of(chunk);
@@ -125,7 +125,7 @@ void map_unset_present(struct map *m, uint64_t chunk)
 {
 	uint64_t bit = bit_of(chunk);
 
-	/* first the count: while it says that all are, no bit is asked for */
+	/* the count first: while it is full, readers look at no bit */
 	__atomic_sub_fetch(&m->present, 1, __ATOMIC_ACQ_REL);
 	__atomic_fetch_and(&m->bits[chunk / 64], ~bit, __ATOMIC_ACQ_REL);
 }

@@ -34,7 +34,7 @@ int mapfile_create(int state, const struct record *r)
 	const int flags = O_RDWR | O_CREAT | O_EXCL;
 	int fd = shard_open(state, "maps", r->id, flags), err;
 
-	/* of this file, which does not say that it has one: left by a crash or a full disk */
+	/* a map that the record does not mention: left by a crash or a full disk */
 	if (fd == -EEXIST && (fd = shard_unlink(state, "maps", r->id)) == 0)
 		fd = shard_open(state, "maps", r->id, flags);
 	if (fd < 0)
@@ -75,7 +75,7 @@ bool mapfile_check(const void *data, size_t length, const struct record *r)
 	       GUINT64_FROM_LE(h.magic) == MAP_MAGIC && h.format == STORE_FORMAT &&
 	       h.chunk_shift == r->chunk_shift && GUINT64_FROM_LE(h.id) == r->id &&
 	       GUINT64_FROM_LE(h.ino) == r->ino && GUINT64_FROM_LE(h.size) == r->size &&
-	       /* the header is pinned first, but may come to the disk after the record */
+	       /* the header is pinned first, but may reach the disk after the record */
 	       (GUINT64_FROM_LE(h.version) == r->version || r->version == 0 || h.version == 0);
 }
 

@@ -13,7 +13,7 @@
 #include "fetch/store/disk/stamp.h"
 #include "fetch/store/object/object_private.h"
 
-/* Under STORE, which is 0700. */
+/* STORE itself is 0700. */
 #define TREE_MODE 0755
 
 static void temporary_path(uint64_t temporary, char path[32])

@@ -119,12 +119,12 @@ ssize_t place_getxattr(const struct place *p, const char *name, void *value, siz
 ssize_t place_listxattr(const struct place *p, char *list, size_t size);
 
 struct xattr_names {
-	ssize_t length; /* < 0: too many to tell */
+	ssize_t length; /* < 0: too many names, or an error */
 	char list[256];
 };
 
 void place_names(const struct place *p, struct xattr_names *out);
-/* Or may it have it? */
+/* true also if the names are unknown. */
 bool xattr_names_have(const struct xattr_names *names, const char *name);
 /* owner.c: may the daemon give local objects the attributes they are reported with? */
 bool owner_privileged(void);

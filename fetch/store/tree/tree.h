@@ -8,10 +8,10 @@
  *           └────────────gone (a mark beside the tree)
  *
  * Shape:   a local object without a record was created locally. An object whose record says kept
- *          takes precedence ("counts"); any other is a copy of the listed file, or a leftover
+ *          takes precedence, too; any other is a copy of the listed file, or a leftover
  * Order:   every step is one metadata operation of one file system, and a crash
  *          between two leaves one of the two states: a name is marked as gone first and
- *          its object removed afterwards; an object counts even if its name is marked
+ *          its object removed afterwards; a local object takes precedence over the mark
  * Paths:   as in store.h; "/unlinked/N" is a file without a name
  * Locking: any thread; the kernel locks a directory while it is changed
  * Errors:  0 or -errno
@@ -37,10 +37,10 @@ struct tree_node {
 };
 
 void tree_node_clear(struct tree_node *n);
-/* -ENOENT: no object that counts. */
+/* -ENOENT: no kept or local object. */
 int tree_look(struct store *s, const char *path, struct tree_node *out);
 
-/* Every name of a directory that counts, and every one that is gone. `dir`: its st_ino. */
+/* Every kept or local name of a directory, and every one that is gone. `dir`: its st_ino. */
 int tree_scan(struct store *s, const char *path, uint64_t dir,
               void (*found)(void *user, const char *name, uint32_t type),
               void (*gone)(void *user, const char *name), void *user);
@@ -65,26 +65,26 @@ int tree_make_file(struct store *s, const char *path, const struct tree_maker *m
 int tree_make_nameless(struct store *s, const char *path, const struct tree_maker *m,
                        uint64_t *number);
 
-/* Makes a remote object other than a regular file a kept local one. No-op if it counts already.
+/* Makes a remote object other than a regular file a kept local one. No-op if it is one already.
  * `o`: as listed. */
 int tree_keep(struct store *s, const char *path, const struct store_kept *k,
               const struct store_origin *o, const char *target, uint32_t rdev);
 
-/* A replaced directory must have no entries that count (-ENOTEMPTY); for its marks of gone names:
- * tree_gone_forget(). RENAME_WHITEOUT: a local device 0:0 takes the old name; -EINVAL where the
- * file system lacks it. */
+/* A replaced directory must have no kept or local entries (-ENOTEMPTY); for its marks of gone
+ * names: tree_gone_forget(). RENAME_WHITEOUT: a local device 0:0 takes the old name; -EINVAL where
+ * the file system lacks it. */
 int tree_rename(struct store *s, const char *from, const char *to, unsigned flags);
 int tree_link(struct store *s, const char *from, const char *to);
 /* Removes the name. `number` > 0: the file is still in use, and becomes /unlinked/`number`. */
 int tree_unlink(struct store *s, const char *path, uint64_t number);
 /* Links the file to /unlinked/`number`: another object is about to take its name. */
 int tree_aside(struct store *s, const char *path, uint64_t number);
-/* Removes a directory without entries that count (-ENOTEMPTY), leftovers included. */
+/* Removes a directory without kept or local entries (-ENOTEMPTY), leftovers included. */
 int tree_rmdir(struct store *s, const char *path, uint64_t dir);
-/* 0: no entry below counts. -ENOTEMPTY. */
+/* 0: no entry below is kept or local. -ENOTEMPTY. */
 int tree_clears(struct store *s, const char *path);
 /* Removes the copies in a directory, and all below, whose names are not `visible` in it; but no
- * object that counts, and no file that is `in_use` (its path). *freed: bytes are added. */
+ * kept or local object, and no file that is `in_use` (its path). *freed: bytes are added. */
 struct tree_sweeping {
 	bool (*visible)(void *user, const char *name, uint32_t type);
 	bool (*in_use)(void *user, const char *path);
@@ -94,11 +94,11 @@ int tree_sweep(struct store *s, const char *path, const struct tree_sweeping *w,
 int tree_orphan_drop(struct store *s, uint64_t number);
 uint64_t tree_number(struct store *s);
 
-/* Attributes of what counts. `times`: UTIME_OMIT, UTIME_NOW as utimensat(2). */
+/* Attributes of a kept or local object. `times`: UTIME_OMIT, UTIME_NOW as utimensat(2). */
 /* Permissions and owner at once; UINT32_MAX: unchanged. */
 int tree_own(struct store *s, const char *path, uint32_t mode, uint32_t uid, uint32_t gid);
 int tree_utimens(struct store *s, const char *path, const struct timespec times[2]);
-/* A descriptor of an object that counts, for other operations. Never follows a symlink. */
+/* A descriptor of a kept or local object, for other operations. Never follows a symlink. */
 int tree_open(struct store *s, const char *path, int flags);
 /* The file became fully local: its security.capability moves to the object itself. */
 int tree_capability_own(struct store *s, const char *path);
