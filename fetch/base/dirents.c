@@ -37,7 +37,7 @@ void dirents_free(struct dirents *d)
 	g_free(d);
 }
 
-/* The file system may not know how many links there are; the kernel knows what it has removed. */
+/* The file system may not know the link count; the kernel knows which directories it removed. */
 static bool is_removed(int fd)
 {
 	static const char mark[] = " (deleted)";

@@ -3,7 +3,7 @@
 #include "fetch/base/error.h"
 #include <errno.h>
 
-/* G_DEFINE_QUARK keeps it in a variable that threads read and write without a lock. */
+/* G_DEFINE_QUARK keeps the quark in a variable that threads read and write without a lock. */
 GQuark fetch_error_quark(void)
 {
 	return g_quark_from_static_string("lacuna-fetch-error");
@@ -14,8 +14,8 @@ GQuark local_error_quark(void)
 	return g_quark_from_static_string("lacuna-local-error");
 }
 
-/* GLib makes its lock of the domains with the first error, and the thread sanitizer sees two
- * threads do so: here there is one. */
+/* GLib creates its lock of the domains with the first error, and the thread sanitizer reports two
+ * threads that do so: the first error is created here, by one thread. */
 __attribute__((constructor)) static void error_begin(void)
 {
 	g_error_free(g_error_new_literal(FETCH_ERROR, FETCH_CANCELLED, ""));

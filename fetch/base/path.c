@@ -44,7 +44,7 @@ bool path_valid(const char *path)
 	}
 }
 
-/* The time of `at` stays. */
+/* Makes the directory `name` in `at`, whose mtime stays. */
 static int step_make(int at, const char *name, mode_t mode)
 {
 	struct stat st;
@@ -75,7 +75,7 @@ static int step_down(int at, int dir, const char *p, size_t length, bool make, m
 	return fd;
 }
 
-/* The directory of the last name, which *last becomes. */
+/* Opens the directory of the last name; *last: that name. */
 static int walk_to_parent(int dir, const char *path, bool make, mode_t mode, const char **last)
 {
 	int at = dir;

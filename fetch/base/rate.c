@@ -4,7 +4,7 @@
 #include <glib.h>
 
 #define SAMPLE_NS INT64_C(1000000000)
-/* Below this it was a round trip that was measured. */
+/* A shorter sample would measure a round trip. */
 #define SAMPLE_LEAST_NS INT64_C(250000000)
 
 static void rate_sample(struct rate *r, int64_t now_ns)

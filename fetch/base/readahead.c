@@ -62,7 +62,7 @@ void walkahead_next(struct walkahead *w, uint32_t index, uint32_t count, uint32_
 	bool behind = w->last > 0 && index < w->last && w->last - index <= PASSED_OVER;
 
 	*from = *to = MIN(index, UINT32_MAX - 1) + 1;
-	if (behind || index >= count) /* a second walker, or one asked twice */
+	if (behind || index >= count) /* a second walker, or a repeated access */
 		return;
 	w->last = index + 1;
 	if (!on) {

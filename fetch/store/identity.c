@@ -62,8 +62,8 @@ static void walk_loose(struct identity_walk *w, const char *why)
 	          w->path->str, why);
 }
 
-/* The map repeats the record, but for the inode number: that of the copy from here on. 1: it
- * does not. */
+/* Binds a map that repeats the record, except for the inode number: that becomes the copy's. 1: it
+ * does not repeat it. */
 static int map_bind(struct store *s, const struct record *r, ino_t ino)
 {
 	char header[sizeof(struct map_header)];
@@ -110,7 +110,7 @@ static int file_bind(struct identity_walk *w, const struct place *p, struct reco
 	return err;
 }
 
-/* From `at` on; the end of the file where nothing is there. */
+/* The next data from `at` on; without any, the end of the file. */
 static off_t next_data(int fd, off_t at, off_t size)
 {
 	off_t data = lseek(fd, at, SEEK_DATA);
@@ -120,7 +120,7 @@ static off_t next_data(int fd, off_t at, off_t size)
 
 #define PIECE_BYTES 65536
 
-/* 1: byte for byte. */
+/* 1: the files are equal byte for byte. */
 static int same_bytes(int a, int b)
 {
 	g_autofree char *one = g_malloc(PIECE_BYTES), *two = g_malloc(PIECE_BYTES);
@@ -147,7 +147,7 @@ static int same_bytes(int a, int b)
 	return 1;
 }
 
-/* A name of the same file became one of its own. */
+/* A hard link of the same file became a file of its own: makes it a link again. */
 static int file_link(struct identity_walk *w, const struct place *p, const struct known *first)
 {
 	struct store *s = w->store;

@@ -177,7 +177,7 @@ static void flags_of(unsigned event_flags)
 	close(g);
 }
 
-/* Opened anew by its link: its reader is asked for. And an ignore mark by it. */
+/* Opens the file again by its link, which causes an event; and sets an ignore mark by it. */
 static void reopened(void)
 {
 	char link[64];

@@ -38,7 +38,7 @@ static uint64_t device_of(const struct dir_source *d, const struct statx *st)
 	return device == d->device ? 0 : device;
 }
 
-/* With the birth, since inode numbers are used again. Other inodes are 0 and 1. */
+/* Includes the birth time, since inode numbers are reused. 0 and 1 are other inodes. */
 uint64_t dir_ino(const struct dir_source *d, const struct statx *st)
 {
 	uint64_t what[3] = {device_of(d, st), st->stx_ino}, hash;

@@ -131,7 +131,7 @@ static bool set_headers(struct easy *e, GError **error)
 	return true;
 }
 
-/* The secret in it is known here alone: no message shows it. */
+/* Only this function knows the secret in the URL: no message shows it. */
 static bool set_url(struct easy *e, GError **error)
 {
 	const struct exchange *x = e->exchange;

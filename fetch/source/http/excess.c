@@ -19,7 +19,7 @@ void excess_said(struct excess *x, const char *text, size_t length)
 		x->found = true;
 }
 
-/* A server may announce that it closes the connection; and an encrypted connection to a proxy has
+/* The server may announce that it closes the connection, and an encrypted connection to a proxy has
  * messages of its own. */
 static bool is_message(const char *bytes, size_t length)
 {
@@ -27,7 +27,7 @@ static bool is_message(const char *bytes, size_t length)
 	       (length >= 2 && bytes[0] >= 0x14 && bytes[0] <= 0x18 && bytes[1] == 3);
 }
 
-/* libcurl reads no further than the body goes. */
+/* libcurl does not read past the body. */
 static bool connection_has_more(const struct excess *x)
 {
 	char bytes[5];

@@ -120,7 +120,7 @@ static bool page_head(struct http_op *op, GError **error)
 	return true;
 }
 
-/* A URL that was given without a slash may be a file's. */
+/* A URL that the user gave without a slash may be a file's. */
 static bool list_head(struct http_op *op, GError **error)
 {
 	struct list_op *l = (struct list_op *)op;

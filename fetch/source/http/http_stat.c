@@ -88,7 +88,7 @@ static bool stat_by_head(struct stat_op *s, GError **error)
 	return true;
 }
 
-/* Files that lie coded at the server come with their coding's name, from Apache and others. */
+/* Apache and others send a Content-Encoding for files that are stored coded. */
 static bool name_is_coded(const char *path)
 {
 	static const char *const suffixes[] = {".gz",  ".tgz", ".svgz", ".z",  ".taz",

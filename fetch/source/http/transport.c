@@ -54,7 +54,7 @@ static struct exchange *transport_next(struct transport *t)
 	return x;
 }
 
-/* How long to sleep; from here on until it returns a submitter has to wake the thread. */
+/* Returns how long to sleep. From here on until it ends, a submitter must wake the thread. */
 static int transport_settle(struct transport *t)
 {
 	int64_t now = clock_now(), until = INT64_MAX;
@@ -112,7 +112,7 @@ static struct exchange *queue_take(struct transport *t)
 	return x;
 }
 
-/* Callbacks may submit again: until nothing is left. */
+/* Callbacks may submit again: repeats until nothing is left. */
 static void transport_cancel(struct transport *t)
 {
 	struct exchange *x;

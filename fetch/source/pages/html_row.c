@@ -84,7 +84,7 @@ void html_row_end(struct html_row *r)
 
 static void row_begin(struct html_row *r, const struct index_child *child)
 {
-	/* an icon that links to the same */
+	/* an icon with the same link */
 	if (r->open && !r->lost && r->text[strspn(r->text, " ")] == '\0' &&
 	    r->told.child.length == child->length &&
 	    memcmp(r->told.child.name, child->name, child->length) == 0) {
@@ -100,7 +100,7 @@ static void row_begin(struct html_row *r, const struct index_child *child)
 	r->text[0] = '\0';
 }
 
-/* Of a row whose child is known the link belongs to a description. */
+/* Once the row's child is known, another link belongs to its description. */
 static void row_begin_lost(struct html_row *r, const char *href, bool listed)
 {
 	index_page_elsewhere(r->page);
@@ -116,7 +116,7 @@ static void row_begin_lost(struct html_row *r, const char *href, bool listed)
 	g_strlcpy(r->lost_to, href, sizeof r->lost_to);
 }
 
-/* Behind a proxy the way up may lead elsewhere, too. */
+/* Behind a proxy the link to the parent may lead elsewhere, too. */
 static bool link_is_up(const struct html_row *r)
 {
 	const char *text = r->link + strspn(r->link, " [");

@@ -199,7 +199,7 @@ void index_page_refuse(struct index_page *page, const char *name, const char *wh
 static void row_add(struct index_page *page, const struct index_row *row)
 {
 	const struct index_child *child = &row->child;
-	/* A POSIX name may have them, but no web server that means well serves one */
+	/* A POSIX name may have control characters, but no honest web server serves one */
 	for (size_t i = 0; i < child->length; i++)
 		if ((unsigned char)child->name[i] < 0x20 || child->name[i] == 0x7f) {
 			index_page_refuse(page, child->name, "a name with a control character");

@@ -59,7 +59,7 @@ static bool malformed(GError **error)
 	return false;
 }
 
-/* Bytes that are no UTF-8 become characters, as do those of the characters taken for it. */
+/* Replaces bytes that are no UTF-8 by characters, and so the bytes of these characters, too. */
 static char *bytes_escape(const char *text, size_t length)
 {
 	if (memchr(text, '\xf4', length) == NULL && g_utf8_validate(text, length, NULL))
@@ -216,8 +216,7 @@ static bool batch_read(struct json *j, GError **error)
 	return true;
 }
 
-/* json-glib refuses half a pair, and the page with it: it becomes \u0001, which no name may hold.
- */
+/* json-glib would refuse the page for half a pair: it becomes \u0001, which no name may hold. */
 static void half_refuse(struct json *j)
 {
 	if (j->surrogate)

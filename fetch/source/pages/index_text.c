@@ -106,11 +106,11 @@ static int zone_read(const char **at, bool *told)
 	return sign * (hours * 3600 + minutes * 60);
 }
 
-/* Of a local time; of one that comes twice, when clocks go back, the second. */
+/* The offset of a local time; if it comes twice, when clocks go back, of the second one. */
 static int zone_offset(GTimeZone *zone, int64_t local)
 {
 	int interval = g_time_zone_find_interval(zone, G_TIME_TYPE_STANDARD, local);
-	if (interval < 0) /* it was skipped */
+	if (interval < 0) /* a time that the clocks skipped */
 		interval = g_time_zone_adjust_time(zone, G_TIME_TYPE_STANDARD, &local);
 	return g_time_zone_get_offset(zone, interval);
 }
@@ -244,7 +244,7 @@ void index_ascii_append(GString *to, const char *from, size_t count)
 	}
 }
 
-/* Not quite the parser's own idea of quotes: hence two bounds, the second without them. */
+/* Quotes are not parsed quite as by libxml2: hence two bounds, the second without them. */
 #define ATTRIBUTES_MAX 512
 #define WORDS_MAX 4096
 

@@ -92,7 +92,7 @@ static enum memory memory_take(struct parsing *p, uint64_t need)
 	uint64_t room_left = limit > room->taken ? limit - room->taken : 0;
 	uint64_t more = need > p->taken ? need - p->taken : 0;
 	if (more > 0 && more + need / 4 <= room_left)
-		more += need / 4; /* not for every slice */
+		more += need / 4; /* spares a call for every slice */
 	if (more > room_left) {
 		result = first ? MEMORY_NONE : MEMORY_WAITS;
 		if (!first)
@@ -157,7 +157,7 @@ void parsing_end(struct parsing *p, const GError *error)
 		p->error = g_error_copy(error);
 	run_locked(p);
 	pthread_mutex_unlock(&p->lock);
-	/* one that waits for memory is over at once; `p` may be gone, and is only compared */
+	/* a failed page does not wait for memory; `p` may be freed, and is only compared */
 	if (error == NULL)
 		return;
 	pthread_mutex_lock(&room->lock);
@@ -166,7 +166,7 @@ void parsing_end(struct parsing *p, const GError *error)
 	pthread_mutex_unlock(&room->lock);
 }
 
-/* The next bytes, of a piece that only the job takes out; NULL: none. */
+/* The next bytes, of a piece that only the job removes; NULL: none. */
 static const char *slice_next(struct parsing *p, size_t *length)
 {
 	const char *data = NULL;
