@@ -322,8 +322,8 @@ static void asking_told(struct refresh *a, const GError *error)
 	}
 }
 
-/* Answers that make names disappear, and that a server may give once in error: a directory not
- * known to be empty is; a directory is missing; a directory is not listed, which permits rmdir. */
+/* Answers that make names disappear, and that a server may give once in error: a directory is empty
+ * that was not known to be, is missing, or is not listed (which permits rmdir). */
 static enum doubt asking_doubt(const struct refresh *a, const GError *error)
 {
 	struct listing *told = a->request.listing, *previous = a->request.previous;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Preloaded into the daemon: while the file $SLOW_LOOK exists, reading the attributes of "f" takes
- * half a second longer, after the call. */
+/* Preloaded into the daemon: while the file $SLOW_LOOK exists, a stat of "f" takes half a second,
+ * after the attributes were read. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>

@@ -189,8 +189,8 @@ static int64_t change_single(struct store_file *f, uint64_t offset, uint64_t len
 	return n;
 }
 
-/* Refuses to change remote data that could not be made durable: the change would be lost with the
- * epoch. */
+/* Refuses a change that could not be made durable: it would be lost with the epoch. Local files are
+ * exempt. */
 int file_change_begin(struct store_file *f)
 {
 	int err = epoch_begin(&f->store->epoch);
