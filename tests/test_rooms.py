@@ -159,6 +159,11 @@ def test_calls_run_down(request):
             for path, to in climbing({p: list(u) for p, u in used.items()})] == []
 
 
+def test_no_file_is_longer_than_a_reader_takes_in():
+    assert [path for path in files(TOP)
+            if len((TOP / path).read_text(encoding="utf-8").splitlines()) > 400] == []
+
+
 def architecture():
     text = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
     return text.split("# Architecture", 1)[-1] if "# Architecture" in text else ""

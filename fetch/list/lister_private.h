@@ -144,6 +144,10 @@ void ancestry_error(const struct directory *d, GError **error);
 /* refresh.c: after refresh_new_locked(), refresh_submit() without the lock */
 struct refresh *refresh_new_locked(struct directory *d);
 void refresh_submit(struct refresh *a);
+/* The answer is accepted, or is a failure. */
+void refresh_told(struct refresh *a, const GError *error);
+/* doubt.c: `done` of the refresh's request. */
+void refresh_answered(struct source_request *r, const GError *error);
 void lister_submitted(struct lister *l);
 
 /* attributes.c: a chain by `next` */

@@ -20,8 +20,6 @@
 #define AGAIN_MS 5
 /* How long a scratch file is tried for before events are denied for lack of one */
 #define LACKS_NS INT64_C(1000000000)
-/* The kernel repeats the READ at once */
-#define REFUSAL_NS INT64_C(20000000)
 /* Postponed marks */
 #define POSTPONED_MAX 1024
 
@@ -104,8 +102,7 @@ static bool scratch_supply_locked(struct handler *h)
 	return true;
 }
 
-/* false: not all. */
-static bool send_all_locked(struct handler *h)
+bool handler_send_locked(struct handler *h)
 {
 	bool all = false;
 	while (scratch_supply_locked(h) && !(all = handler_flush_locked(h)) &&
@@ -143,89 +140,6 @@ static void result_send(struct handler *h, uint64_t id, int error)
 	if (poll(&p, 1, (int)h->all->server->settings->handler_ms) <= 0 ||
 	    !message_send(h->fd, &r, -1))
 		shutdown(h->fd, SHUT_RDWR);
-}
-
-static bool error_is_allowed(uint32_t verdict, uint32_t error)
-{
-	static const int allowed[] = {0, EPERM, EIO, EBUSY, ETXTBSY, EAGAIN, ENOSPC, EDQUOT};
-	for (size_t n = 0; n < G_N_ELEMENTS(allowed); n++)
-		if (error == (uint32_t)allowed[n])
-			return verdict == LACUNA_DENY || error == 0;
-	return false;
-}
-
-/* In mode holes the scratch file must have all of an allowed range. */
-static bool event_brought(const struct event *e)
-{
-	struct extent x;
-	return e->fd >= 0 &&
-	       brought_around(e->fd, e->offset, e->offset + e->length, e->message->size, &x);
-}
-
-/* Passes the event to the next handler that wants it, or ends it: 0 or EIO. */
-static int event_answered_locked(struct handler *h, struct event *e, const struct lacuna_answer *a)
-{
-	struct registry *all = h->all;
-	struct ended ended = {e, VERDICT_DENY, a->error ? (int)a->error : EPERM};
-	h->answered++;
-	h->denied += a->verdict == LACUNA_DENY;
-	e->passed = h->rank;
-	e->by = h;
-	if (e->brought)
-		brought_limit(e->fd, e->message->size, e->brought);
-	if (a->verdict != LACUNA_DENY) {
-		e->fetch |= a->verdict == LACUNA_FETCH && !h->content;
-		e->allowed |= a->verdict == LACUNA_ALLOW && !h->content;
-		if (event_pass_locked(all, e, &ended))
-			return 0;
-	}
-	bool lacks = !e->every && ended.verdict == VERDICT_ALLOW && !event_brought(e);
-	if (lacks) {
-		g_message("handler \"%s\" (pid %d) allowed /%.*s without supplying all of "
-		          "%" G_GUINT64_FORMAT "+%" G_GUINT64_FORMAT,
-		          h->name, (int)h->pid, (int)e->message->path_length, e->message->path,
-		          e->offset, e->length);
-		ended = (struct ended){e, VERDICT_DENY, EIO};
-	}
-	if (e->cached && ended.verdict == VERDICT_DENY)
-		refusals_note(
-		        &all->refusals,
-		        (struct refusal){.ino = e->ino,
-		                         .offset = e->offset,
-		                         .end = e->offset + e->length,
-		                         .tid = e->cause.pid,
-		                         .left = e->message->operation == LACUNA_FAULT ? 2 : 1,
-		                         .error = ended.error},
-		        REFUSAL_NS);
-	pthread_mutex_unlock(&all->lock);
-	event_end(all, &ended);
-	pthread_mutex_lock(&all->lock);
-	return lacks ? EIO : 0;
-}
-
-static int answer(struct handler *h, const struct lacuna_answer *a)
-{
-	if (a->verdict < LACUNA_ALLOW || a->verdict > LACUNA_DENY ||
-	    !error_is_allowed(a->verdict, a->error))
-		return EINVAL;
-	struct event *e = NULL;
-	pthread_mutex_lock(&h->all->lock);
-	for (GList *l = h->sent.head; l && !e; l = l->next) {
-		struct event *sent = l->data;
-		if (sent->message->header.id == a->header.id)
-			e = sent;
-	}
-	int err = ENOENT;
-	if (e) {
-		g_queue_unlink(&h->sent, &e->link);
-		e->with = NULL;
-		err = event_answered_locked(h, e, a);
-	}
-	bool more = !g_queue_is_empty(&h->unsent);
-	if (more)
-		send_all_locked(h);
-	pthread_mutex_unlock(&h->all->lock);
-	return err;
 }
 
 /* false: data supplied before must be committed first, and is not yet. */
@@ -274,7 +188,7 @@ static bool message_take(struct handler *h, const struct lacuna_message *m)
 {
 	int err;
 	if (m->type == LACUNA_ANSWER && m->length == sizeof(struct lacuna_answer)) {
-		err = answer(h, (const struct lacuna_answer *)m);
+		err = handler_answer(h, (const struct lacuna_answer *)m);
 		if (err)
 			result_send(h, m->id, err);
 		return true;
@@ -377,7 +291,7 @@ static void converse(struct handler *h)
 	while (!late(h, heard_ns)) {
 		marks_take(h);
 		pthread_mutex_lock(&h->all->lock);
-		bool blocked = !send_all_locked(h);
+		bool blocked = !handler_send_locked(h);
 		pthread_mutex_unlock(&h->all->lock);
 		if (blocked)
 			unsendable_end(h);

@@ -70,3 +70,7 @@ bool handler_leave(struct handler *h);
 bool handler_flush_locked(struct handler *h);
 void handler_wake(struct handler *h);
 void handler_free(struct handler *h);
+/* As handler_flush_locked(), after it has made the scratch files; on the handler's own thread. */
+bool handler_send_locked(struct handler *h);
+/* answering.c: checks the answer and passes its event on. 0 or a positive errno for the handler. */
+int handler_answer(struct handler *h, const struct lacuna_answer *a);
