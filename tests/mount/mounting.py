@@ -122,6 +122,13 @@ class Program:
             if program.startswith(f"{top}/"):
                 processes.end(pid)
 
+    def is_named_by(self, pid):
+        try:
+            said = pathlib.Path(f"/proc/{pid}/cmdline").read_text(errors="surrogateescape")
+            return f"{self.scratch}/" in said + os.readlink(f"/proc/{pid}/cwd") + "/"
+        except OSError:
+            return False
+
     def sweep(self):
         """What no Mount knows of: of a test that failed between two steps, or in a namespace. The
         mounts that were left, as text."""
@@ -131,8 +138,8 @@ class Program:
         ours = [point for point, kind in left if kind == "fuse.lacunafs"]
         for point in reversed(ours):
             subprocess.run(["umount", "-l", point], capture_output=True)
-        for pid in processes.children():
-            if processes.executable(pid) == str(self.path):
+        for pid in processes.children():  # daemons of other programs of this build go on
+            if processes.executable(pid) == str(self.path) and self.is_named_by(pid):
                 processes.end(pid)
         return [f"left mounted: {point}" for point in ours]
 
