@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
-"""random_io.py for a minute, random_lies.py for half of one; the seed is printed, and taken with
+"""random_io.py for 40 seconds, random_lies.py for 25; the seed is printed, and taken with
 --seed."""
 import random
 
@@ -17,7 +17,7 @@ def test_random(lacunafs, serve, request, variant):
     if seed is None:
         seed = random.SystemRandom().randrange(1 << 31)
     print(f"seed {seed}: random_io.py --seed {seed}")
-    seconds = 60 if variant == "plain" else 20
+    seconds = 40 if variant == "plain" else 20
     assert random_io.torture(lacunafs, serve, seed, seconds) >= 2
 
 
