@@ -10,6 +10,32 @@
 
 enum { DIRECTORIES_MAX = 8 };
 
+static bool refuse(GError **error, const char *directory, int code, const char *why)
+{
+	g_set_error(error, LOCAL_ERROR, code, "%s: %s", directory, why);
+	return false;
+}
+
+/* `directory` exists (created, with `create`), is a directory of `uid`, and closed to others. */
+static bool rendezvous_check(const char *directory, unsigned uid, bool create, GError **error)
+{
+	struct stat st;
+	if (create && mkdir(directory, 0700) != 0 && errno != EEXIST)
+		return refuse(error, directory, errno, g_strerror(errno));
+	if (lstat(directory, &st) != 0)
+		return refuse(error, directory, errno, g_strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return refuse(error, directory, ENOTDIR, "not a directory");
+	if (st.st_uid != uid) {
+		g_set_error(error, LOCAL_ERROR, EPERM, "%s: belongs to uid %u", directory,
+		            (unsigned)st.st_uid);
+		return false;
+	}
+	if (st.st_mode & 022)
+		return refuse(error, directory, EPERM, "others may write to it");
+	return true;
+}
+
 /* /tmp/lacunafs-UID.XXXXXX, made when another user has the name without the dot. */
 static void others_add(GPtrArray *list, unsigned uid)
 {
@@ -38,31 +64,6 @@ char **rendezvous_directories(unsigned uid)
 	others_add(list, uid);
 	g_ptr_array_add(list, NULL);
 	return (char **)g_ptr_array_free(list, FALSE);
-}
-
-static bool refuse(GError **error, const char *directory, int code, const char *why)
-{
-	g_set_error(error, LOCAL_ERROR, code, "%s: %s", directory, why);
-	return false;
-}
-
-bool rendezvous_check(const char *directory, unsigned uid, bool create, GError **error)
-{
-	struct stat st;
-	if (create && mkdir(directory, 0700) != 0 && errno != EEXIST)
-		return refuse(error, directory, errno, g_strerror(errno));
-	if (lstat(directory, &st) != 0)
-		return refuse(error, directory, errno, g_strerror(errno));
-	if (!S_ISDIR(st.st_mode))
-		return refuse(error, directory, ENOTDIR, "not a directory");
-	if (st.st_uid != uid) {
-		g_set_error(error, LOCAL_ERROR, EPERM, "%s: belongs to uid %u", directory,
-		            (unsigned)st.st_uid);
-		return false;
-	}
-	if (st.st_mode & 022)
-		return refuse(error, directory, EPERM, "others may write to it");
-	return true;
 }
 
 bool rendezvous_address(const char *directory, unsigned major, unsigned minor,

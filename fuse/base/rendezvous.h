@@ -14,8 +14,6 @@
  * not exist. The last are those in /tmp with unpredictable names.
  * Caller frees with g_strfreev(). */
 char **rendezvous_directories(unsigned uid);
-/* `directory` exists (created, with `create`), is a directory of `uid`, and closed to others. */
-bool rendezvous_check(const char *directory, unsigned uid, bool create, GError **error);
 /* false: the name is too long for a socket. */
 bool rendezvous_address(const char *directory, unsigned major, unsigned minor,
                         struct sockaddr_un *out);

@@ -70,7 +70,7 @@ bool registry_want(struct registry *all, struct inode *i, bool every)
 	return wanted;
 }
 
-void handler_wake(struct handler *h)
+static void handler_wake(struct handler *h)
 {
 	uint64_t one = 1;
 	if (write(h->wake, &one, sizeof one) < 0)
@@ -234,28 +234,6 @@ void registry_hurry(struct registry *all)
 	pthread_mutex_unlock(&all->lock);
 }
 
-void registry_stop(struct registry *all)
-{
-	GQueue over = G_QUEUE_INIT;
-	struct event *e;
-	pthread_mutex_lock(&all->lock);
-	all->stopped = true;
-	for (GList *l = all->list; l; l = l->next) {
-		struct handler *h = l->data;
-		GList *link;
-		while ((link = g_queue_pop_head_link(&h->unsent)) ||
-		       (link = g_queue_pop_head_link(&h->sent))) {
-			((struct event *)link->data)->with = NULL;
-			g_queue_push_tail_link(&over, link);
-		}
-	}
-	pthread_mutex_unlock(&all->lock);
-	while ((e = g_queue_peek_head(&over))) {
-		g_queue_unlink(&over, &e->link);
-		event_end(all, &(struct ended){e, VERDICT_CANCEL, 0});
-	}
-}
-
 /* A question from the source, for handlers of mode holes. */
 struct asked_event {
 	struct event event; /* first */
@@ -304,9 +282,28 @@ static void question_ended(void *user, struct question *q, int error)
 	g_free(a);
 }
 
+/* No handler is asked from here on; pending events get VERDICT_CANCEL. */
 static void questions_stop(void *user)
 {
-	registry_stop(user);
+	struct registry *all = user;
+	GQueue over = G_QUEUE_INIT;
+	struct event *e;
+	pthread_mutex_lock(&all->lock);
+	all->stopped = true;
+	for (GList *l = all->list; l; l = l->next) {
+		struct handler *h = l->data;
+		GList *link;
+		while ((link = g_queue_pop_head_link(&h->unsent)) ||
+		       (link = g_queue_pop_head_link(&h->sent))) {
+			((struct event *)link->data)->with = NULL;
+			g_queue_push_tail_link(&over, link);
+		}
+	}
+	pthread_mutex_unlock(&all->lock);
+	while ((e = g_queue_peek_head(&over))) {
+		g_queue_unlink(&over, &e->link);
+		event_end(all, &(struct ended){e, VERDICT_CANCEL, 0});
+	}
 }
 
 const struct interceptor_ops registry_interceptor = {

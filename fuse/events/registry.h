@@ -23,8 +23,6 @@ struct registry;
 struct registry *registry_new(struct server *s);
 /* The mount ends: handlers that leave no longer wait for commits. */
 void registry_hurry(struct registry *all);
-/* No handler is asked from here on; pending events get VERDICT_CANCEL. */
-void registry_stop(struct registry *all);
 void registry_free(struct registry *all); /* once no handler is served any more */
 
 /* For the source's interceptor; user: struct registry. */

@@ -68,7 +68,6 @@ GArray *handler_unload_locked(struct handler *h, bool stays);
 bool handler_leave(struct handler *h);
 /* Sends events that have a scratch file. false: not all. */
 bool handler_flush_locked(struct handler *h);
-void handler_wake(struct handler *h);
 void handler_free(struct handler *h);
 /* As handler_flush_locked(), after it has made the scratch files; on the handler's own thread. */
 bool handler_send_locked(struct handler *h);

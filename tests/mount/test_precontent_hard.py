@@ -120,19 +120,25 @@ def test_unmounting_does_not_wait_for_a_mark(source, mount):
     every.close()
 
 
-def test_a_handler_that_leaves_is_told_at_once(source, mount, serve):
-    """What it brought waits for the source: others do not, nor does unmounting."""
+def stuck(source, mount, serve, *options):
+    """A handler that has brought a page of f, and the source delivers nothing of the rest."""
     web = serve(source)
-    m = mount(web.url)
+    m = mount(web.url, *options)
     for name in ("f", "g"):
         os.stat(m / name)
     handler = Handler(m)
     handler.mark(MOUNT)
     web.lie("/f", lying.stall())
-    stalled = Reader(m / "f", 0, 10)
+    reader = Reader(m / "f", 0, 10)
     event = handler.next()
     os.pwrite(event.fd, OTHER[:PAGE], 0)
     handler.answer(event, FETCH)
+    return web, m, handler, event, reader
+
+
+def test_a_handler_that_leaves_is_told_at_once(source, mount, serve):
+    """What it brought waits for the source: others do not, nor does unmounting."""
+    _, m, handler, _, stalled = stuck(source, mount, serve)
     handler.detach()
     assert m.status()["handlers"] == []
     assert pread(m / "g", 0, 10) == DATA[:10]
@@ -142,17 +148,7 @@ def test_a_handler_that_leaves_is_told_at_once(source, mount, serve):
 
 def test_an_answer_in_time_counts_whatever_is_in_the_way(source, mount, serve):
     """A mark waits for what the source does not deliver."""
-    web = serve(source)
-    m = mount(web.url, "-o", "handler_timeout=2")
-    for name in ("f", "g"):
-        os.stat(m / name)
-    handler = Handler(m)
-    handler.mark(MOUNT)
-    web.lie("/f", lying.stall())
-    stalled = Reader(m / "f", 0, 10)
-    first = handler.next()
-    os.pwrite(first.fd, OTHER[:PAGE], 0)
-    handler.answer(first, FETCH)
+    web, m, handler, first, stalled = stuck(source, mount, serve, "-o", "handler_timeout=2")
     reader = Reader(m / "g", 0, 10)
     second = handler.next()
     except_file(handler, first, 78)
