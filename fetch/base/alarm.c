@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include "fetch/base/pool.h"
+#include "fetch/base/lock.h"
 #include <glib.h>
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
 
 struct alarm_clock {
-	pthread_mutex_t lock;
-	pthread_cond_t changed; /* the earliest, `ringing` or `ending` */
-	GSequence *alarms;      /* of struct alarm *, borrowed, by at_ns; under lock */
-	struct alarm *ringing;  /* only compared, never followed; under lock */
-	bool ending;            /* under lock */
+	struct mutex lock;
+	struct condition changed; /* the earliest, `ringing` or `ending` */
+	GSequence *alarms;        /* of struct alarm *, borrowed, by at_ns; under lock */
+	struct alarm *ringing;    /* only compared, never followed; under lock */
+	bool ending;              /* under lock */
 	pthread_t thread;
 };
 
@@ -55,46 +56,42 @@ static void *clock_run(void *arg)
 	struct alarm_clock *c = arg;
 
 	pthread_setname_np(pthread_self(), "alarm");
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	while (!c->ending) {
 		GSequenceIter *first = g_sequence_get_begin_iter(c->alarms);
 		struct alarm *a;
 
 		if (g_sequence_iter_is_end(first)) {
-			pthread_cond_wait(&c->changed, &c->lock);
+			condition_wait(&c->changed, &c->lock);
 			continue;
 		}
 		a = g_sequence_get(first);
 		if (a->at_ns > clock_now()) {
 			struct timespec until = {a->at_ns / 1000000000, a->at_ns % 1000000000};
 
-			pthread_cond_timedwait(&c->changed, &c->lock, &until);
+			condition_wait_until(&c->changed, &c->lock, &until);
 			continue;
 		}
 		alarm_remove_locked(a);
 		c->ringing = a;
-		pthread_mutex_unlock(&c->lock);
+		mutex_unlock(&c->lock);
 		a->ring(a); /* may free it */
-		pthread_mutex_lock(&c->lock);
+		mutex_lock(&c->lock);
 		c->ringing = NULL;
-		pthread_cond_broadcast(&c->changed);
+		condition_broadcast(&c->changed);
 	}
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return NULL;
 }
 
 struct alarm_clock *alarm_clock_new(void)
 {
 	struct alarm_clock *c = g_new0(struct alarm_clock, 1);
-	pthread_condattr_t monotonic;
 	sigset_t all, before;
 	int error;
 
-	pthread_mutex_init(&c->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	mutex_init(&c->lock, RANK_ALARM);
+	condition_init(&c->changed);
 	c->alarms = g_sequence_new(NULL);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -107,47 +104,47 @@ struct alarm_clock *alarm_clock_new(void)
 
 void alarm_set(struct alarm_clock *c, struct alarm *a, int64_t at_ns)
 {
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	alarm_remove_locked(a);
 	a->at_ns = at_ns > 0 ? at_ns : 1;
 	a->link = g_sequence_insert_sorted(c->alarms, a, alarm_compare, NULL);
 	if (g_sequence_iter_is_begin(a->link))
-		pthread_cond_broadcast(&c->changed);
-	pthread_mutex_unlock(&c->lock);
+		condition_broadcast(&c->changed);
+	mutex_unlock(&c->lock);
 }
 
 bool alarm_cancel(struct alarm_clock *c, struct alarm *a)
 {
 	bool was_set;
 
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	was_set = alarm_remove_locked(a);
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return was_set;
 }
 
 void alarm_stop(struct alarm_clock *c, struct alarm *a)
 {
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	g_assert(!pthread_equal(pthread_self(), c->thread));
 	/* its ring may set it again */
 	while (alarm_remove_locked(a) || c->ringing == a)
 		if (c->ringing == a)
-			pthread_cond_wait(&c->changed, &c->lock);
-	pthread_mutex_unlock(&c->lock);
+			condition_wait(&c->changed, &c->lock);
+	mutex_unlock(&c->lock);
 }
 
 void alarm_clock_free(struct alarm_clock *c)
 {
 	if (c == NULL)
 		return;
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	c->ending = true;
-	pthread_cond_broadcast(&c->changed);
-	pthread_mutex_unlock(&c->lock);
+	condition_broadcast(&c->changed);
+	mutex_unlock(&c->lock);
 	pthread_join(c->thread, NULL);
 	g_sequence_free(c->alarms);
-	pthread_cond_destroy(&c->changed);
-	pthread_mutex_destroy(&c->lock);
+	condition_destroy(&c->changed);
+	mutex_destroy(&c->lock);
 	g_free(c);
 }

@@ -10,7 +10,7 @@ struct listing *listing_wrap(char *blob)
 {
 	struct listing *l = g_new0(struct listing, 1);
 	l->refs = 1;
-	pthread_mutex_init(&l->lock, NULL);
+	mutex_init(&l->lock, RANK_LISTING);
 	l->blob = blob;
 	l->entries = (struct listing_entry *)(blob + sizeof(struct listing_header));
 	l->by_name = (uint32_t *)(l->entries + l->header->count);
@@ -27,7 +27,7 @@ void listing_unref(struct listing *l)
 {
 	if (l == NULL || __atomic_sub_fetch(&l->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
-	pthread_mutex_destroy(&l->lock);
+	mutex_destroy(&l->lock);
 	g_free(l->blob);
 	g_free(l);
 }
@@ -103,9 +103,9 @@ int64_t listing_checked(const struct listing *l)
 
 void listing_set_checked(struct listing *l, int64_t now_ns)
 {
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	__atomic_store_n(&l->header->checked_ns, now_ns, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 }
 
 void listing_resolve(struct listing *l, uint32_t index, uint64_t size, bool mtime_known,
@@ -113,14 +113,14 @@ void listing_resolve(struct listing *l, uint32_t index, uint64_t size, bool mtim
 {
 	g_assert(index < l->header->count);
 	struct listing_entry *e = &l->entries[index];
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	e->size = size;
 	e->flags |= LISTING_SIZE_EXACT | LISTING_RESOLVED;
 	if (mtime_known) {
 		e->mtime_ns = mtime_ns;
 		e->flags |= LISTING_MTIME_KNOWN;
 	}
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 }
 
 static struct listing *listing_copy(struct listing *l)
@@ -128,9 +128,9 @@ static struct listing *listing_copy(struct listing *l)
 	char *blob = g_try_malloc(l->header->length);
 	if (blob == NULL)
 		return NULL;
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	memcpy(blob, l->blob, l->header->length);
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 	return listing_wrap(blob);
 }
 
@@ -164,10 +164,10 @@ void listing_doubt(struct listing *l, uint32_t index)
 {
 	g_assert(index < l->header->count);
 	struct listing_entry *e = &l->entries[index];
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	if ((e->flags & LISTING_RESOLVED) != 0 && (e->flags & LISTING_DIRECTORY) == 0)
 		e->flags &= ~(LISTING_RESOLVED | LISTING_SIZE_EXACT);
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 }
 
 uint64_t listing_told(const struct listing_entry *e)
@@ -202,9 +202,9 @@ GBytes *listing_to_bytes(struct listing *l)
 {
 	uint64_t length = l->header->length;
 	char *copy = g_malloc(length);
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	memcpy(copy, l->blob, length);
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 	struct listing_header *h = (struct listing_header *)copy;
 	h->checksum = XXH3_64bits(&h->length, length - offsetof(struct listing_header, length));
 	return g_bytes_new_take(copy, length);

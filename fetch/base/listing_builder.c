@@ -212,10 +212,10 @@ static uint32_t *survivors_new(struct listing_builder *b, const struct key *keys
 			if (order >= 0)
 				break;
 		}
-		pthread_mutex_lock(&previous->lock);
+		mutex_lock(&previous->lock);
 		bool same = k < count && order == 0 &&
 		            entry_survives_locked(old, &b->entries[keys[k].entry]);
-		pthread_mutex_unlock(&previous->lock);
+		mutex_unlock(&previous->lock);
 		survivors[previous->by_name[i]] = same ? keys[k].entry : NONE;
 	}
 	return survivors;

@@ -19,7 +19,7 @@
  */
 #pragma once
 #include "fetch/base/listing.h"
-#include <pthread.h>
+#include "fetch/base/lock.h"
 
 #define LISTING_MAGIC UINT64_C(0x3154534c4e43414c) /* "LACNLST1" */
 #define LISTING_BLOB_MAX (UINT64_C(1) << 31)
@@ -44,7 +44,7 @@ struct listing {
 	/* guards size, mtime_ns and flags of the entries, and checked_ns, against
 	 * listing_to_bytes() and listing_builder_finish(), which the listing's holder does not
 	 * serialise */
-	pthread_mutex_t lock;
+	struct mutex lock;
 	union {
 		char *blob; /* owned */
 		struct listing_header *header;

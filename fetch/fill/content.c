@@ -111,21 +111,21 @@ void content_claim(struct content *c)
 {
 	struct fill *f = c->fill;
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	while (c->opening)
-		pthread_cond_wait(&f->changed, &f->lock);
+		condition_wait(&f->changed, &f->lock);
 	c->opening = true;
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 }
 
 void content_yield(struct content *c)
 {
 	struct fill *f = c->fill;
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	c->opening = false;
-	pthread_cond_broadcast(&f->changed);
-	pthread_mutex_unlock(&f->lock);
+	condition_broadcast(&f->changed);
+	mutex_unlock(&f->lock);
 }
 
 /* A leftover of a first fetch that failed: it need not keep its version. */
@@ -167,10 +167,10 @@ static int content_look(struct content *c)
 			err = store_file_discard(f->store, path, file);
 			continue;
 		}
-		pthread_mutex_lock(&f->lock);
+		mutex_lock(&f->lock);
 		c->completed = store_file_complete(file);
 		__atomic_store_n(&c->file, file, __ATOMIC_RELEASE);
-		pthread_mutex_unlock(&f->lock);
+		mutex_unlock(&f->lock);
 		return 0;
 	}
 	return err == -ENOENT || err == -ESTALE ? 0 : err;
@@ -213,9 +213,9 @@ int content_keep(struct content *c, const char *path, struct listing *l, uint32_
 	if (err == 0)
 		err = store_file_keep(file, path, &kept);
 	if (err == 0) {
-		pthread_mutex_lock(&f->lock);
+		mutex_lock(&f->lock);
 		__atomic_store_n(&c->file, file, __ATOMIC_RELEASE);
-		pthread_mutex_unlock(&f->lock);
+		mutex_unlock(&f->lock);
 	} else if (c->file == NULL && file) {
 		store_file_close(file);
 	}
@@ -259,10 +259,10 @@ void content_check_complete(struct content *c)
 
 	if (!content_complete(c))
 		return;
-	pthread_mutex_lock(&c->fill->lock);
+	mutex_lock(&c->fill->lock);
 	now = !c->completed;
 	c->completed = true;
-	pthread_mutex_unlock(&c->fill->lock);
+	mutex_unlock(&c->fill->lock);
 	if (now && o->completed)
 		o->completed(o->user, c);
 }
@@ -275,9 +275,9 @@ void content_failed(struct content *c, int error, const char *cause)
 	now->error = error;
 	now->at_ns = clock_realtime();
 	memcpy(now->cause, cause, length);
-	pthread_mutex_lock(&c->fill->lock);
+	mutex_lock(&c->fill->lock);
 	before = c->failure;
 	c->failure = now;
-	pthread_mutex_unlock(&c->fill->lock);
+	mutex_unlock(&c->fill->lock);
 	g_free(before);
 }

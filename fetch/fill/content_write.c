@@ -81,9 +81,9 @@ int content_evict(struct content *c, uint64_t *freed)
 	struct store_file *file = content_file(c);
 	int err = file ? store_file_evict(file, freed) : 0;
 
-	pthread_mutex_lock(&c->fill->lock);
+	mutex_lock(&c->fill->lock);
 	c->completed = content_complete(c);
-	pthread_mutex_unlock(&c->fill->lock);
+	mutex_unlock(&c->fill->lock);
 	return err;
 }
 

@@ -28,8 +28,8 @@ struct fill *fill_new(struct store *store, struct source *source, struct pool *d
 		f->options.wait_ms = 30000;
 	if (f->options.prefetch_bytes == 0)
 		f->options.prefetch_bytes = UINT64_C(64) << 20;
-	pthread_mutex_init(&f->lock, NULL);
-	pthread_cond_init(&f->changed, NULL);
+	mutex_init(&f->lock, RANK_FILL);
+	condition_init(&f->changed);
 	g_queue_init(&f->transfers);
 	g_queue_init(&f->waiters);
 	f->deadline.ring = waiters_expire;
@@ -38,11 +38,11 @@ struct fill *fill_new(struct store *store, struct source *source, struct pool *d
 
 void fill_stop(struct fill *f)
 {
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	f->stopped = true;
 	while (f->submitting > 0)
-		pthread_cond_wait(&f->changed, &f->lock);
-	pthread_mutex_unlock(&f->lock);
+		condition_wait(&f->changed, &f->lock);
+	mutex_unlock(&f->lock);
 	/* remaining waiters are answered when their transfers end */
 	alarm_stop(f->clock, &f->deadline);
 }
@@ -53,8 +53,8 @@ void fill_free(struct fill *f)
 		return;
 	fill_stop(f);
 	g_assert(f->transfers.length == 0 && f->waiters.length == 0 && f->ahead == 0);
-	pthread_cond_destroy(&f->changed);
-	pthread_mutex_destroy(&f->lock);
+	condition_destroy(&f->changed);
+	mutex_destroy(&f->lock);
 	g_free(f);
 }
 
@@ -84,9 +84,9 @@ int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead)
 	if (ahead == 0 && content_present(c, w->offset, w->length))
 		return 0;
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	if (f->stopped) {
-		pthread_mutex_unlock(&f->lock);
+		mutex_unlock(&f->lock);
 		return content_present(c, w->offset, w->length) ? 0 : -EIO;
 	}
 	missing = plan_range_locked(&plan, w->offset >> shift, (end - 1) >> shift);
@@ -98,7 +98,7 @@ int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead)
 	plan_finish_locked(&plan);
 	if (missing > 0)
 		waiter_add_locked(c, w, missing);
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	plan_submit(&plan);
 	return missing > 0 ? -EINPROGRESS : 0;
 }
@@ -107,11 +107,11 @@ bool fill_cancel(struct fill *f, struct fill_wait *w)
 {
 	bool waits;
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	waits = w->content != NULL;
 	if (waits)
 		waiter_remove_locked(w);
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	return waits;
 }
 
@@ -143,7 +143,7 @@ bool fill_prefetch(struct content *c)
 
 	if (chunks == 0 || content_complete(c))
 		return false;
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	budget = budget_left_locked(f);
 	fits = !f->stopped && prefetch_fits_locked(c, chunks, budget);
 	if (fits) {
@@ -154,7 +154,7 @@ bool fill_prefetch(struct content *c)
 		}
 		plan_finish_locked(&plan);
 	}
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	plan_submit(&plan);
 	return fits;
 }

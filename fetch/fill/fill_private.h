@@ -16,8 +16,8 @@
  *            one thread at a time (content_claim), without the lock
  */
 #pragma once
-#include <pthread.h>
 #include <xxhash.h>
+#include "fetch/base/lock.h"
 #include "fetch/base/rate.h"
 #include "fetch/fill/fill.h"
 
@@ -27,10 +27,10 @@ struct fill {
 	struct pool *disk;
 	struct alarm_clock *clock;
 	struct fill_options options; /* defaults filled in; fixed */
-	pthread_mutex_t lock;
-	pthread_cond_t changed; /* a content's `opening`, or `submitting` */
-	GQueue transfers;       /* of struct transfer, by `all` */
-	GQueue waiters;         /* of struct fill_wait, by queue_link, the next to expire first */
+	struct mutex lock;
+	struct condition changed; /* a content's `opening`, or `submitting` */
+	GQueue transfers;         /* of struct transfer, by `all` */
+	GQueue waiters;           /* of struct fill_wait, by queue_link, the next to expire first */
 	struct alarm deadline;
 	bool deadline_set, stopped;
 	unsigned submitting; /* threads between a plan and the end of its submission */

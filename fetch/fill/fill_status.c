@@ -14,10 +14,10 @@ void fill_counters(struct fill *f, struct fill_counters *out)
 	        .errors = __atomic_load_n(&f->errors, __ATOMIC_RELAXED),
 	};
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	now.waiters = f->waiters.length;
 	now.transfers = f->transfers.length;
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	*out = now;
 }
 
@@ -59,7 +59,7 @@ void fill_foreach_transfer(struct fill *f, void (*fn)(const struct fill_transfer
 	g_autoptr(GArray) copy = g_array_new(FALSE, FALSE, sizeof(struct fill_transfer_info));
 
 	g_array_set_clear_func(copy, transfer_info_clear);
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	for (GList *l = f->transfers.head; l; l = l->next) {
 		struct transfer *t = l->data;
 		struct fill_transfer_info info = {
@@ -75,7 +75,7 @@ void fill_foreach_transfer(struct fill *f, void (*fn)(const struct fill_transfer
 
 		g_array_append_val(copy, info);
 	}
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	for (guint n = 0; n < copy->len; n++)
 		fn(&g_array_index(copy, struct fill_transfer_info, n), user);
 }
@@ -107,13 +107,13 @@ int content_failure(struct content *c, char **cause, int64_t *at_ns)
 {
 	int error = 0;
 
-	pthread_mutex_lock(&c->fill->lock);
+	mutex_lock(&c->fill->lock);
 	if (c->failure) {
 		error = c->failure->error;
 		*at_ns = c->failure->at_ns;
 		*cause = g_strdup(c->failure->cause);
 	}
-	pthread_mutex_unlock(&c->fill->lock);
+	mutex_unlock(&c->fill->lock);
 	return error;
 }
 

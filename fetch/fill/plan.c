@@ -163,8 +163,8 @@ void plan_submit(struct plan *p)
 			source_read(f->source, &t->read);
 		}
 	}
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	f->submitting--;
-	pthread_cond_broadcast(&f->changed);
-	pthread_mutex_unlock(&f->lock);
+	condition_broadcast(&f->changed);
+	mutex_unlock(&f->lock);
 }

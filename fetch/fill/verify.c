@@ -16,7 +16,7 @@ static bool hand_over(struct transfer *v, uint64_t first, uint64_t last)
 	struct plan plan = {.content = c};
 	bool stopped;
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	stopped = f->stopped;
 	if (!stopped) {
 		for (uint64_t k = first; k <= last; k++) {
@@ -25,7 +25,7 @@ static bool hand_over(struct transfer *v, uint64_t first, uint64_t last)
 		}
 		plan_finish_locked(&plan);
 	}
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	plan_submit(&plan);
 	return !stopped;
 }

@@ -146,7 +146,7 @@ void waiters_expire(struct alarm *a)
 	int64_t now = clock_now();
 	struct fill_wait *w;
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	while ((w = g_queue_peek_head(&f->waiters)) && w->until_ns <= now) {
 		struct content *c = w->content;
 
@@ -163,7 +163,7 @@ void waiters_expire(struct alarm *a)
 	f->deadline_set = w != NULL;
 	if (w)
 		alarm_set(f->clock, &f->deadline, w->until_ns);
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	__atomic_add_fetch(&f->errors, contents->len, __ATOMIC_RELAXED);
 	expired_tell(f, contents);
 	waiters_answer(ready);

@@ -108,7 +108,7 @@ static void asking_stat_done(struct source_request *r, const GError *error)
 	GArray *answers = answers_new();
 	uint32_t index;
 
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	lister_reached_locked(l, error);
 	l->attributes++;
 	if (g_error_matches(error, FETCH_ERROR, FETCH_DIRECTORY) &&
@@ -123,7 +123,7 @@ static void asking_stat_done(struct source_request *r, const GError *error)
 	}
 	d->attributes->asked = g_list_remove_link(d->attributes->asked, &a->link);
 	answers_take_locked(answers, d, a->ino, fetch_error_errno(error, true), 0);
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 	if (error)
 		lister_tell(error, answers->len > 0, "attributes of", a->path);
 	answers_give(answers);

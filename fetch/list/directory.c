@@ -114,10 +114,10 @@ struct listing *directory_listing(struct directory *d, bool *fresh)
 	struct listing *listing;
 	bool is_fresh;
 
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	listing = d->listing && d->overlay ? listing_ref(d->listing) : NULL;
 	is_fresh = directory_fresh_locked(d, clock_now());
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 	if (fresh)
 		*fresh = is_fresh;
 	return listing;
@@ -148,7 +148,7 @@ void directory_entry(struct directory *d, struct listing *l, uint32_t index,
 	const struct listing_entry *e = listing_at(l, index), *now;
 	uint32_t found;
 
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	*out = *e;
 	if (d->listing != l && directory_find_locked(d, l, index, &found)) {
 		/* only resolved attributes: the rest belongs to `l` and its offsets */
@@ -160,7 +160,7 @@ void directory_entry(struct directory *d, struct listing *l, uint32_t index,
 			out->mode = now->mode;
 		}
 	}
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 }
 
 void directory_resolve(struct directory *d, struct listing *l, uint32_t index, uint64_t size,
@@ -168,41 +168,41 @@ void directory_resolve(struct directory *d, struct listing *l, uint32_t index, u
 {
 	uint32_t now;
 
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	if (directory_find_locked(d, l, index, &now)) {
 		listing_resolve(d->listing, now, size, mtime_known, mtime_ns);
 		directory_unsaved_locked(d, false);
 	}
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 }
 
 void directory_doubt(struct directory *d, const char *name)
 {
 	uint32_t index;
 
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	if (d->listing && listing_find(d->listing, name, &index)) {
 		listing_doubt(d->listing, index);
 		directory_unsaved_locked(d, false);
 	}
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 }
 
 void directory_expire(struct directory *d)
 {
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	d->expired_ns = clock_now();
 	d->quiet_ns = 0;
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 }
 
 char *directory_cause(struct directory *d)
 {
 	char *cause;
 
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	cause = g_strdup(d->cause);
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 	return cause;
 }
 

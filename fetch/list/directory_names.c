@@ -17,13 +17,13 @@ enum child directory_child(struct directory *d, struct listing *l, const char *n
 {
 	enum child child = CHILD_NONE;
 
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	if (d->overlay && overlay_has(d->overlay, name))
 		child = CHILD_LOCAL;
 	else if ((!d->overlay || !overlay_is_gone(d->overlay, name)) &&
 	         listing_find(l, name, index))
 		child = CHILD_REMOTE;
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 	return child;
 }
 
@@ -31,9 +31,9 @@ bool directory_has_local(struct directory *d, const char *name)
 {
 	bool has;
 
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	has = d->overlay && overlay_has(d->overlay, name);
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 	return has;
 }
 
@@ -42,10 +42,10 @@ bool directory_is_listed(struct directory *d, const char *name)
 	uint32_t index;
 	bool listed;
 
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	listed = d->listing && listing_find(d->listing, name, &index) &&
 	         !(d->overlay && overlay_is_gone(d->overlay, name));
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 	return listed;
 }
 
@@ -104,9 +104,9 @@ bool directory_next(struct directory *d, struct listing *l, uint64_t position,
 {
 	bool found;
 
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	found = d->overlay && next_locked(d, l, position, out);
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 	return found;
 }
 
@@ -139,7 +139,7 @@ bool directory_subdirectories(struct directory *d, uint32_t *count)
 {
 	bool known;
 
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	known = d->listing && d->overlay;
 	if (known && d->counted != d->listing) {
 		d->subdirectories = subdirectories_locked(d);
@@ -147,7 +147,7 @@ bool directory_subdirectories(struct directory *d, uint32_t *count)
 	}
 	if (known)
 		*count = d->subdirectories;
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 	return known;
 }
 
@@ -172,7 +172,7 @@ static void directory_change(struct directory *d, const char *name, uint32_t typ
 	bool before, after;
 	uint32_t index;
 
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	if (d->overlay) {
 		before = is_directory_locked(d, name);
 		if (change == LOCAL_ADD)
@@ -187,7 +187,7 @@ static void directory_change(struct directory *d, const char *name, uint32_t typ
 		after = is_directory_locked(d, name);
 		d->subdirectories += after - before;
 	}
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 }
 
 void directory_local_add(struct directory *d, const char *name, uint32_t type)
@@ -211,12 +211,12 @@ int directory_empty(struct directory *d)
 	bool refused;
 	int result;
 
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	refused = d->overlay && overlay_is_empty(d->overlay) && d->listing == NULL && d->refused;
 	if (d->overlay && d->listing)
 		result = next_locked(d, d->listing, 0, &e) ? ENOTEMPTY : 0;
 	else
 		result = refused ? 0 : EIO;
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 	return result;
 }

@@ -27,10 +27,10 @@ static bool asking_send(struct refresh *a, struct source_list *request)
 	struct lister *l = a->directory->lister;
 	bool send;
 
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	send = !l->stopped;
 	l->submitting += send;
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 	if (send) {
 		source_list(l->source, request);
 		lister_submitted(l);

@@ -29,14 +29,14 @@ bool directory_found(struct directory *d, const char *name)
 	struct listing *before = NULL;
 	uint32_t index;
 
-	pthread_mutex_lock(&d->lister->lock);
+	mutex_lock(&d->lister->lock);
 	found = d->listing && listing_find(d->listing, name, &index) &&
 	        S_ISREG(listing_at(d->listing, index)->mode);
 	if (found && guesses)
 		found = (before = directory_found_locked(d, index)) != NULL;
 	else if (found)
 		d->expired_ns = clock_now();
-	pthread_mutex_unlock(&d->lister->lock);
+	mutex_unlock(&d->lister->lock);
 	listing_unref(before);
 	return found;
 }
@@ -72,7 +72,7 @@ void finding_refute(struct directory *d)
 	struct listing *before = NULL, *after = NULL;
 	uint32_t index;
 
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	if (finding_locked(d, &index))
 		after = listing_with_file(above->listing, index, l->source->file_mode);
 	if (after) {
@@ -81,7 +81,7 @@ void finding_refute(struct directory *d)
 		directory_relisted_locked(above);
 		directory_unsaved_locked(above, false);
 	}
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 	if (after && l->options.changed)
 		l->options.changed(l->options.user, above, before, after);
 	listing_unref(before);

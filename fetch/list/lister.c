@@ -17,8 +17,8 @@ struct lister *lister_new(struct store *store, struct source *source, struct poo
 	l->options = *options;
 	if (l->options.wait_ms == 0)
 		l->options.wait_ms = 30000;
-	pthread_mutex_init(&l->lock, NULL);
-	pthread_cond_init(&l->changed, NULL);
+	mutex_init(&l->lock, RANK_LISTER);
+	condition_init(&l->changed);
 	g_queue_init(&l->waiters);
 	g_queue_init(&l->unsaved);
 	l->deadline.ring = lister_waits_expire;
@@ -29,11 +29,11 @@ struct lister *lister_new(struct store *store, struct source *source, struct poo
 
 void lister_stop(struct lister *l)
 {
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	l->stopped = true;
 	while (l->submitting > 0)
-		pthread_cond_wait(&l->changed, &l->lock);
-	pthread_mutex_unlock(&l->lock);
+		condition_wait(&l->changed, &l->lock);
+	mutex_unlock(&l->lock);
 	alarm_stop(l->clock, &l->deadline);
 	alarm_stop(l->clock, &l->idle);
 }
@@ -45,8 +45,8 @@ void lister_free(struct lister *l)
 	lister_stop(l);
 	g_assert(l->waiters.length == 0);
 	lister_save_all(l);
-	pthread_cond_destroy(&l->changed);
-	pthread_mutex_destroy(&l->lock);
+	condition_destroy(&l->changed);
+	mutex_destroy(&l->lock);
 	g_free(l);
 }
 
@@ -64,7 +64,7 @@ int lister_want(struct directory *d, struct lister_wait *w, struct listing **lis
 
 	if (w->since_ns == 0)
 		w->since_ns = clock_now();
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	w->after_ns = directory_after_locked(d, w->since_ns);
 	fresh = directory_fresh_locked(d, w->since_ns);
 	if (!fresh && !d->asking && !l->stopped)
@@ -77,7 +77,7 @@ int lister_want(struct directory *d, struct lister_wait *w, struct listing **lis
 	} else {
 		result = -EIO;
 	}
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 	if (asking)
 		refresh_submit(asking);
 	return result;
@@ -92,7 +92,7 @@ int lister_want_attributes(struct directory *d, struct listing *l, uint32_t inde
 	uint32_t now;
 	int result = -EINPROGRESS;
 
-	pthread_mutex_lock(&lister->lock);
+	mutex_lock(&lister->lock);
 	if (directory_find_locked(d, l, index, &now))
 		e = listing_at(d->listing, now);
 	if (e == NULL) {
@@ -107,7 +107,7 @@ int lister_want_attributes(struct directory *d, struct listing *l, uint32_t inde
 		chain = attributes_plan_locked(d, now);
 		lister_wait_add_locked(d, w, e->ino);
 	}
-	pthread_mutex_unlock(&lister->lock);
+	mutex_unlock(&lister->lock);
 	attributes_submit(lister, chain);
 	return result;
 }
@@ -124,17 +124,17 @@ bool lister_cancel(struct lister *l, struct lister_wait *w)
 {
 	bool waits;
 
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	waits = w->directory != NULL;
 	if (waits)
 		lister_wait_remove_locked(w);
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 	return waits;
 }
 
 void lister_counters(struct lister *l, struct lister_counters *out)
 {
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	*out = (struct lister_counters){
 	        .listings = l->listings,
 	        .listings_unchanged = l->listings_unchanged,
@@ -142,7 +142,7 @@ void lister_counters(struct lister *l, struct lister_counters *out)
 	        .errors = l->errors,
 	        .source_down = l->down,
 	};
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 }
 
 void lister_foreach_wait(struct lister *l, void (*fn)(const struct lister_wait_info *, void *),
@@ -150,7 +150,7 @@ void lister_foreach_wait(struct lister *l, void (*fn)(const struct lister_wait_i
 {
 	g_autoptr(GArray) copy = g_array_new(FALSE, FALSE, sizeof(struct lister_wait_info));
 
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	for (GList *link = l->waiters.head; link; link = link->next) {
 		const struct lister_wait *w = link->data;
 		struct lister_wait_info info = {
@@ -163,7 +163,7 @@ void lister_foreach_wait(struct lister *l, void (*fn)(const struct lister_wait_i
 
 		g_array_append_val(copy, info);
 	}
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 	for (guint n = 0; n < copy->len; n++) {
 		struct lister_wait_info *info = &g_array_index(copy, struct lister_wait_info, n);
 

@@ -10,7 +10,7 @@
  *          Order: lister.lock, then the clock's, the pool's or a listing's own
  */
 #pragma once
-#include <pthread.h>
+#include "fetch/base/lock.h"
 #include "fetch/base/readahead.h"
 #include "fetch/list/lister.h"
 #include "fetch/list/overlay.h"
@@ -21,10 +21,10 @@ struct lister {
 	struct pool *disk;
 	struct alarm_clock *clock;
 	struct lister_options options; /* defaults filled in; fixed */
-	pthread_mutex_t lock;
-	pthread_cond_t changed; /* `submitting` */
-	GQueue waiters;         /* of struct lister_wait, by queue_link, the next to expire first */
-	GQueue unsaved;         /* of struct directory, a reference each */
+	struct mutex lock;
+	struct condition changed; /* `submitting` */
+	GQueue waiters; /* of struct lister_wait, by queue_link, the next to expire first */
+	GQueue unsaved; /* of struct directory, a reference each */
 	struct alarm deadline, idle;
 	struct pool_job save_job;
 	bool deadline_set, idle_set, saving, stopped;

@@ -35,10 +35,10 @@ void lister_save_idle(struct alarm *a)
 {
 	struct lister *l = (struct lister *)((char *)a - offsetof(struct lister, idle));
 
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	l->idle_set = false;
 	save_start_locked(l);
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 }
 
 static void directory_save(struct directory *d, struct listing *listing)
@@ -52,19 +52,19 @@ static void directory_save(struct directory *d, struct listing *listing)
 
 void lister_save_all(struct lister *l)
 {
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	for (struct directory *d; (d = g_queue_pop_head(&l->unsaved));) {
 		struct listing *listing = listing_ref(d->listing);
 
 		d->unsaved = false;
-		pthread_mutex_unlock(&l->lock);
+		mutex_unlock(&l->lock);
 		directory_save(d, listing);
 		listing_unref(listing);
 		directory_unref(d);
-		pthread_mutex_lock(&l->lock);
+		mutex_lock(&l->lock);
 	}
 	l->saving = false;
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 }
 
 void lister_save_run(struct pool_job *job)

@@ -99,7 +99,7 @@ void lister_waits_expire(struct alarm *alarm)
 	int64_t now = clock_now();
 	struct lister_wait *w;
 
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	while ((w = g_queue_peek_head(&l->waiters)) && w->until_ns <= now) {
 		struct directory *d = w->directory;
 
@@ -115,7 +115,7 @@ void lister_waits_expire(struct alarm *alarm)
 	l->deadline_set = w != NULL;
 	if (w)
 		alarm_set(l->clock, &l->deadline, w->until_ns);
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 	for (guint n = 0; n < told->len; n++) {
 		g_autofree char *cause = directory_cause(told->pdata[n]);
 

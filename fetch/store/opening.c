@@ -256,7 +256,7 @@ static void store_free(struct store *s)
 	for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	pthread_rwlock_destroy(&s->stamps);
+	rwlock_destroy(&s->stamps);
 	g_free(s->path);
 	g_free(s);
 }
@@ -302,7 +302,7 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	g_assert(own.chunk_shift == 0 ||
 	         (own.chunk_shift >= CHUNK_SHIFT_MIN && own.chunk_shift <= CHUNK_SHIFT_MAX));
 	s->path = g_strdup(path);
-	pthread_rwlock_init(&s->stamps, NULL);
+	rwlock_init(&s->stamps, RANK_STAMPS);
 	s->fd_most = descriptors_for_files();
 	dirty_init(s);
 	shared_init(&s->sharing);

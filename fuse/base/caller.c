@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#include "fetch/base/lock.h"
 
 #define TEXT_MAX (1u << 20) /* a status with all the groups that there may be */
 #define BIT(number) (1ULL << ((number)-1))
@@ -24,7 +25,7 @@
 
 static pthread_once_t proc_once = PTHREAD_ONCE_INIT;
 static int proc_fd = -1; /* stays open */
-static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mutex spare_lock = MUTEX_INIT(RANK_CALLER);
 static int spare_fd = -1; /* closed for a look if no other descriptor is free; under the lock */
 
 static bool exists(pid_t tid)
@@ -85,10 +86,10 @@ static void proc_find(void)
 /* A killed caller is noticed even while the daemon is short of descriptors. */
 static void spare_keep(void)
 {
-	pthread_mutex_lock(&spare_lock);
+	mutex_lock(&spare_lock);
 	if (spare_fd < 0 && proc_fd >= 0)
 		spare_fd = fcntl(proc_fd, F_DUPFD_CLOEXEC, 0);
-	pthread_mutex_unlock(&spare_lock);
+	mutex_unlock(&spare_lock);
 }
 
 static void proc_begin(void)
@@ -126,7 +127,7 @@ static char *text_read(int fd)
 static char *text_by_spare(pid_t tid, const char *file)
 {
 	char *text = NULL;
-	pthread_mutex_lock(&spare_lock);
+	mutex_lock(&spare_lock);
 	if (spare_fd >= 0) {
 		close(spare_fd);
 		spare_fd = caller_open(tid, file);
@@ -134,7 +135,7 @@ static char *text_by_spare(pid_t tid, const char *file)
 		if (spare_fd >= 0)
 			dup3(proc_fd, spare_fd, O_CLOEXEC); /* its number is never free */
 	}
-	pthread_mutex_unlock(&spare_lock);
+	mutex_unlock(&spare_lock);
 	return text;
 }
 

@@ -2,10 +2,10 @@
  * Copyright the lacunafs authors */
 #include "fuse/base/log.h"
 #include <glib.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include "fetch/base/lock.h"
 #include "fetch/base/pool.h"
 #include "fuse/base/human.h"
 #include "fuse/base/logfile.h"
@@ -16,13 +16,13 @@ enum { FLUSH_MS = 2000 };
 
 static struct {
 	bool to_file; /* else to stderr */
-	pthread_mutex_t lock;
+	struct mutex lock;
 	struct repeats *repeats; /* under lock */
 	struct logqueue *queue;
 	struct logfile *file; /* the queue's thread's, as the next */
 	uint64_t untold;      /* lost lines that the log does not mention yet */
 	uint64_t lost;        /* atomic: all of them */
-} writer = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} writer = {.lock = MUTEX_INIT(RANK_LOG)};
 
 void log_redact(char *text)
 {
@@ -95,12 +95,12 @@ static void message_write(GLogLevelFlags level, const char *message)
 {
 	bool always = !(level & (G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE));
 	g_autoptr(GPtrArray) before = g_ptr_array_new_with_free_func(g_free);
-	pthread_mutex_lock(&writer.lock);
+	mutex_lock(&writer.lock);
 	bool pass = always || repeats_pass(writer.repeats, message, clock_now(), before);
 	lines_add(before);
 	if (pass)
 		line_add(level, message);
-	pthread_mutex_unlock(&writer.lock);
+	mutex_unlock(&writer.lock);
 }
 
 bool log_flush(void)
@@ -111,10 +111,10 @@ bool log_flush(void)
 void log_end(void)
 {
 	g_autoptr(GPtrArray) before = g_ptr_array_new_with_free_func(g_free);
-	pthread_mutex_lock(&writer.lock);
+	mutex_lock(&writer.lock);
 	repeats_end(writer.repeats, before);
 	lines_add(before);
-	pthread_mutex_unlock(&writer.lock);
+	mutex_unlock(&writer.lock);
 	log_flush();
 }
 

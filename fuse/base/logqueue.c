@@ -5,14 +5,15 @@
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
+#include "fetch/base/lock.h"
 
 enum { QUEUE_MAX = 1 << 20, KEPT_MAX = 65536 /* bytes, between two bursts */ };
 
 struct logqueue {
 	void (*write)(void *user, const char *text, size_t length, uint64_t lost);
 	void *user;
-	pthread_mutex_t lock;
-	pthread_cond_t filled;
+	struct mutex lock;
+	struct condition filled;
 	GString *text; /* owned, under lock: whole lines */
 	uint64_t lost; /* under lock: lines, since `text` was last taken */
 	bool threaded;
@@ -34,15 +35,15 @@ static void *queue_run(void *arg)
 	struct logqueue *q = arg;
 	GString *text = g_string_new(NULL);
 	for (;;) {
-		pthread_mutex_lock(&q->lock);
+		mutex_lock(&q->lock);
 		while (!q->text->len && !q->lost)
-			pthread_cond_wait(&q->filled, &q->lock);
+			condition_wait(&q->filled, &q->lock);
 		GString *taken = q->text;
 		q->text = text;
 		text = taken;
 		uint64_t lost = q->lost, upto = __atomic_load_n(&q->added, __ATOMIC_SEQ_CST);
 		q->lost = 0;
-		pthread_mutex_unlock(&q->lock);
+		mutex_unlock(&q->lock);
 		queue_write(q, text, lost, upto);
 		if (text->allocated_len > KEPT_MAX) {
 			g_string_free(text, TRUE);
@@ -75,15 +76,15 @@ logqueue_new(void (*write)(void *user, const char *text, size_t length, uint64_t
 	q->write = write;
 	q->user = user;
 	q->text = g_string_new(NULL);
-	pthread_mutex_init(&q->lock, NULL);
-	pthread_cond_init(&q->filled, NULL);
+	mutex_init(&q->lock, RANK_LOG_QUEUE);
+	condition_init(&q->filled);
 	q->threaded = thread_start(q);
 	return q;
 }
 
 void logqueue_add(struct logqueue *q, const char *line, size_t length)
 {
-	pthread_mutex_lock(&q->lock);
+	mutex_lock(&q->lock);
 	uint64_t upto = __atomic_add_fetch(&q->added, 1, __ATOMIC_SEQ_CST);
 	/* lines after a lost one are lost as well: the log counts them in their place */
 	if (q->lost || q->text->len + length > QUEUE_MAX)
@@ -94,8 +95,8 @@ void logqueue_add(struct logqueue *q, const char *line, size_t length)
 		queue_write(q, q->text, q->lost, upto);
 		q->lost = 0;
 	}
-	pthread_cond_signal(&q->filled);
-	pthread_mutex_unlock(&q->lock);
+	condition_signal(&q->filled);
+	mutex_unlock(&q->lock);
 }
 
 uint64_t logqueue_waiting(const struct logqueue *q)

@@ -2,15 +2,15 @@
  * Copyright the lacunafs authors */
 #include "fuse/base/streams.h"
 #include <fcntl.h>
-#include <pthread.h>
 #include <unistd.h>
+#include "fetch/base/lock.h"
 
 static struct {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	bool follow;
 	int log;    /* borrowed; -1: not open yet */
 	int before; /* owned: standard error, while it is lent; else -1 */
-} streams = {.lock = PTHREAD_MUTEX_INITIALIZER, .log = -1, .before = -1};
+} streams = {.lock = MUTEX_INIT(RANK_STREAMS), .log = -1, .before = -1};
 
 static void streams_set_locked(void)
 {
@@ -23,39 +23,39 @@ static void streams_set_locked(void)
 
 void streams_follow(void)
 {
-	pthread_mutex_lock(&streams.lock);
+	mutex_lock(&streams.lock);
 	streams.follow = true;
 	streams_set_locked();
-	pthread_mutex_unlock(&streams.lock);
+	mutex_unlock(&streams.lock);
 }
 
 void streams_log(int fd)
 {
-	pthread_mutex_lock(&streams.lock);
+	mutex_lock(&streams.lock);
 	streams.log = fd;
 	streams_set_locked();
-	pthread_mutex_unlock(&streams.lock);
+	mutex_unlock(&streams.lock);
 }
 
 bool streams_lend(int fd)
 {
-	pthread_mutex_lock(&streams.lock);
+	mutex_lock(&streams.lock);
 	streams.before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
 	bool lent = streams.before >= 0 && dup2(fd, STDERR_FILENO) >= 0;
 	if (!lent && streams.before >= 0) {
 		close(streams.before);
 		streams.before = -1;
 	}
-	pthread_mutex_unlock(&streams.lock);
+	mutex_unlock(&streams.lock);
 	return lent;
 }
 
 void streams_return(void)
 {
-	pthread_mutex_lock(&streams.lock);
+	mutex_lock(&streams.lock);
 	dup2(streams.before, STDERR_FILENO);
 	close(streams.before);
 	streams.before = -1;
 	streams_set_locked();
-	pthread_mutex_unlock(&streams.lock);
+	mutex_unlock(&streams.lock);
 }

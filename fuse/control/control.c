@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "fetch/base/lock.h"
 #include "fuse/base/json.h"
 #include "fuse/base/rendezvous.h"
 #include "fuse/control/control.h"
@@ -42,7 +43,7 @@ struct control {
 	int listener, wake;
 	atomic_bool stopping;
 	pthread_t thread;
-	pthread_mutex_t lock;
+	struct mutex lock;
 	struct control_client clients[CLIENTS_MAX];
 };
 
@@ -104,10 +105,10 @@ static void leave_run(struct control_client *client, const struct request *r,
 static bool handlers_full(struct control *c)
 {
 	unsigned attached = 0;
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	for (unsigned n = 0; n < CLIENTS_MAX; n++)
 		attached += c->clients[n].attached && !c->clients[n].finished;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return attached >= HANDLERS_MAX;
 }
 
@@ -133,9 +134,9 @@ static void attach(struct control_client *client, const struct request *r)
 		attach_refuse(client, EBUSY, "a handler of that name is attached");
 		return;
 	}
-	pthread_mutex_lock(&client->control->lock);
+	mutex_lock(&client->control->lock);
 	client->attached = true;
-	pthread_mutex_unlock(&client->control->lock);
+	mutex_unlock(&client->control->lock);
 	g_autoptr(JsonBuilder) b = json_builder_new();
 	json_builder_begin_object(b);
 	json_add_int(b, "attached", LACUNA_PRECONTENT_VERSION);
@@ -221,11 +222,11 @@ static void *client_main(void *data)
 		answer(client, &request);
 		request_clear(&request);
 	}
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	close(client->fd);
 	client->fd = -1;
 	client->finished = true;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return NULL;
 }
 
@@ -234,7 +235,7 @@ static struct control_client *client_slot(struct control *c)
 {
 	struct control_client *found = NULL;
 	bool join = false;
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	for (unsigned i = 0; i < CLIENTS_MAX && !found; i++) {
 		struct control_client *client = &c->clients[i];
 		if (client->used && !client->finished)
@@ -242,13 +243,13 @@ static struct control_client *client_slot(struct control *c)
 		found = client;
 		join = client->used;
 	}
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	if (join)
 		pthread_join(found->thread, NULL);
-	pthread_mutex_lock(&c->lock); /* clients that attach count the slots */
+	mutex_lock(&c->lock); /* clients that attach count the slots */
 	if (found)
 		*found = (struct control_client){.control = c, .fd = -1};
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return found;
 }
 
@@ -270,14 +271,14 @@ static void client_start(struct control *c, int fd)
 		close(fd);
 		return;
 	}
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	client->fd = fd;
 	client->used = pthread_create(&client->thread, NULL, client_main, client) == 0;
 	if (!client->used) {
 		close(fd);
 		client->fd = -1;
 	}
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 }
 
 static void *listener_main(void *data)
@@ -340,7 +341,7 @@ static void control_close(struct control *c)
 		close(c->listener);
 	if (c->wake >= 0)
 		close(c->wake);
-	pthread_mutex_destroy(&c->lock);
+	mutex_destroy(&c->lock);
 	g_free(c);
 }
 
@@ -353,7 +354,7 @@ struct control *control_new(struct server *server, unsigned dev_major, unsigned 
 	struct control *c = g_new0(struct control, 1);
 	c->server = server;
 	c->listener = c->wake = -1;
-	pthread_mutex_init(&c->lock, NULL);
+	mutex_init(&c->lock, RANK_CONTROL);
 	rendezvous_address(directory, dev_major, dev_minor, &c->address);
 	if (!control_bind(c, error)) {
 		control_close(c);
@@ -379,10 +380,10 @@ void control_free(struct control *c)
 	pthread_join(c->thread, NULL);
 	for (unsigned i = 0; i < CLIENTS_MAX; i++) {
 		struct control_client *client = &c->clients[i];
-		pthread_mutex_lock(&c->lock);
+		mutex_lock(&c->lock);
 		if (client->fd >= 0)
 			shutdown(client->fd, SHUT_RDWR);
-		pthread_mutex_unlock(&c->lock);
+		mutex_unlock(&c->lock);
 		if (client->used)
 			pthread_join(client->thread, NULL);
 	}

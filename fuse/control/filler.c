@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include "fuse/control/filler.h"
+#include "fetch/base/lock.h"
 #include "fuse/inode/inode.h"
 #include "fuse/inode/inode_content.h"
 #include "fuse/inode/inode_table.h"
@@ -39,8 +40,8 @@ struct filler {
 	unsigned active;
 	uint64_t bytes, fetched; /* of files already reported */
 	bool unwanted;
-	pthread_mutex_t lock;
-	pthread_cond_t landing;
+	struct mutex lock;
+	struct condition landing;
 	struct filler_slot slots[FILLER_SLOTS];
 };
 
@@ -49,11 +50,11 @@ static void wait_done(struct fill_wait *w, int error)
 	struct filler_slot *slot =
 	        (struct filler_slot *)((char *)w - offsetof(struct filler_slot, wait));
 	struct filler *f = slot->filler;
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	slot->error = error;
 	slot->landed = true;
-	pthread_cond_signal(&f->landing);
-	pthread_mutex_unlock(&f->lock);
+	condition_signal(&f->landing);
+	mutex_unlock(&f->lock);
 }
 
 static uint64_t bytes_present(struct content *c)
@@ -154,9 +155,9 @@ static void slot_start(struct filler_slot *slot, uint64_t ino)
 		return;
 	}
 	if (inode->born) { /* made here: no chunk of it can be absent */
-		pthread_mutex_lock(&inode->lock);
+		mutex_lock(&inode->lock);
 		struct filler_line line = {.ino = ino, .bytes = inode->size};
-		pthread_mutex_unlock(&inode->lock);
+		mutex_unlock(&inode->lock);
 		inode_put(f->server, inode);
 		f->bytes += line.bytes;
 		tell(f, &line);
@@ -201,11 +202,11 @@ static struct filler_slot *filler_wait(struct filler *f)
 	until.tv_nsec += TICK_NS;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	struct filler_slot *slot = landed_locked(f);
-	while (!slot && pthread_cond_timedwait(&f->landing, &f->lock, &until) != ETIMEDOUT)
+	while (!slot && condition_wait_until(&f->landing, &f->lock, &until))
 		slot = landed_locked(f);
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	return slot;
 }
 
@@ -231,10 +232,10 @@ static void filler_cancel(struct filler *f)
 		if (!slot->inode)
 			continue;
 		if (slot->waiting && !fill_cancel(f->server->fill, &slot->wait)) {
-			pthread_mutex_lock(&f->lock);
+			mutex_lock(&f->lock);
 			while (!slot->landed)
-				pthread_cond_wait(&f->landing, &f->lock);
-			pthread_mutex_unlock(&f->lock);
+				condition_wait(&f->landing, &f->lock);
+			mutex_unlock(&f->lock);
 		}
 		slot_finish(slot, ECANCELED);
 	}
@@ -266,19 +267,15 @@ void filler_run(struct server *s, const uint64_t *inos, size_t count, const stru
 {
 	struct filler *f = g_new0(struct filler, 1);
 	*f = (struct filler){.server = s, .ops = ops, .user = user, .inos = inos, .count = count};
-	pthread_mutex_init(&f->lock, NULL);
-	pthread_condattr_t attributes;
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&f->landing, &attributes);
-	pthread_condattr_destroy(&attributes);
+	mutex_init(&f->lock, RANK_FILLER);
+	condition_init(&f->landing);
 	for (unsigned i = 0; i < FILLER_SLOTS; i++)
 		f->slots[i].filler = f;
 	filler_loop(f);
 	filler_cancel(f);
 	if (!f->unwanted)
 		filler_progress(f);
-	pthread_cond_destroy(&f->landing);
-	pthread_mutex_destroy(&f->lock);
+	condition_destroy(&f->landing);
+	mutex_destroy(&f->lock);
 	g_free(f);
 }

@@ -254,9 +254,9 @@ static void add_content(struct server *s, struct inode *i, unsigned bar, JsonBui
 		info.error_ns = last.at_ns;
 		info.cause = last.cause;
 	}
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	unsigned mode = i->iomode, handles = i->handles;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	g_autofree char *reason = iomode_reason(s, i, !error && content_lasts(c));
 
 	json_add_int(b, "size", info.size);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <time.h>
 #include <unistd.h>
+#include "fetch/base/lock.h"
 #include "fetch/store/opening.h"
 #include "fuse/base/log.h"
 #include "fuse/daemon/mounting.h"
@@ -14,8 +15,8 @@
 
 struct deadman {
 	struct server *server;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
+	struct mutex lock;
+	struct condition changed;
 	bool disarmed; /* under lock */
 	pthread_t thread;
 };
@@ -38,33 +39,29 @@ static void *deadman_run(void *arg)
 {
 	struct deadman *d = arg;
 	struct timespec until;
-	int err = 0;
+
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += LONGEST_S;
-	pthread_mutex_lock(&d->lock);
-	while (!d->disarmed && err != ETIMEDOUT)
-		err = pthread_cond_timedwait(&d->changed, &d->lock, &until);
+	mutex_lock(&d->lock);
+	while (!d->disarmed && condition_wait_until(&d->changed, &d->lock, &until))
+		;
 	if (!d->disarmed)
 		leave(d->server);
-	pthread_mutex_unlock(&d->lock);
+	mutex_unlock(&d->lock);
 	return NULL;
 }
 
 struct deadman *deadman_arm(struct server *s)
 {
 	struct deadman *d = g_new0(struct deadman, 1);
-	pthread_condattr_t monotonic;
 	d->server = s;
-	pthread_mutex_init(&d->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&d->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	mutex_init(&d->lock, RANK_DEADMAN);
+	condition_init(&d->changed);
 	if (pthread_create(&d->thread, NULL, deadman_run, d) == 0)
 		return d;
 	g_message("cannot start the shutdown watchdog");
-	pthread_cond_destroy(&d->changed);
-	pthread_mutex_destroy(&d->lock);
+	condition_destroy(&d->changed);
+	mutex_destroy(&d->lock);
 	g_free(d);
 	return NULL;
 }
@@ -73,12 +70,12 @@ void deadman_disarm(struct deadman *d)
 {
 	if (!d)
 		return;
-	pthread_mutex_lock(&d->lock);
+	mutex_lock(&d->lock);
 	d->disarmed = true;
-	pthread_cond_broadcast(&d->changed);
-	pthread_mutex_unlock(&d->lock);
+	condition_broadcast(&d->changed);
+	mutex_unlock(&d->lock);
 	pthread_join(d->thread, NULL);
-	pthread_cond_destroy(&d->changed);
-	pthread_mutex_destroy(&d->lock);
+	condition_destroy(&d->changed);
+	mutex_destroy(&d->lock);
 	g_free(d);
 }

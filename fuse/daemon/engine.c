@@ -71,15 +71,11 @@ bool engine_start(struct server *s, int signals, GError **error)
 	s->store = store_take_over(settings->store, &ss, signals, error);
 	if (!s->store)
 		return false;
-	pthread_mutex_init(&s->failing, NULL);
-	pthread_rwlock_init(&s->names, NULL);
+	mutex_init(&s->failing, RANK_FAILING);
+	rwlock_init(&s->names, RANK_NAMES);
 	s->ways = ways_new();
-	pthread_rwlockattr_t soon; /* writes that never end must not keep a seal away */
-	pthread_rwlockattr_init(&soon);
-	pthread_rwlockattr_setkind_np(&soon, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&s->sealing, &soon);
-	pthread_rwlockattr_destroy(&soon);
-	pthread_mutex_init(&s->sealers, NULL);
+	rwlock_init(&s->sealing, RANK_SEALING);
+	mutex_init(&s->sealers, RANK_SEALERS);
 	s->disk = pool_new("disk", DISK_THREADS);
 	s->clock = alarm_clock_new();
 	struct lister_options lo = {

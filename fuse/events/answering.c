@@ -61,9 +61,9 @@ static int event_answered_locked(struct handler *h, struct event *e, const struc
 		                         .left = e->message->operation == LACUNA_FAULT ? 2 : 1,
 		                         .error = ended.error},
 		        REFUSAL_NS);
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	event_end(all, &ended);
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	return lacks ? EIO : 0;
 }
 
@@ -73,7 +73,7 @@ int handler_answer(struct handler *h, const struct lacuna_answer *a)
 	    !error_is_allowed(a->verdict, a->error))
 		return EINVAL;
 	struct event *e = NULL;
-	pthread_mutex_lock(&h->all->lock);
+	mutex_lock(&h->all->lock);
 	for (GList *l = h->sent.head; l && !e; l = l->next) {
 		struct event *sent = l->data;
 		if (sent->message->header.id == a->header.id)
@@ -88,6 +88,6 @@ int handler_answer(struct handler *h, const struct lacuna_answer *a)
 	bool more = !g_queue_is_empty(&h->unsent);
 	if (more)
 		handler_send_locked(h);
-	pthread_mutex_unlock(&h->all->lock);
+	mutex_unlock(&h->all->lock);
 	return err;
 }

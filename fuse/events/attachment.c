@@ -41,11 +41,11 @@ struct handler *registry_attach(struct registry *all, const struct handler_optio
 	struct ucred peer = {0};
 	socklen_t size = sizeof peer;
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	struct handler *h;
 	/* a handler that has just died will soon be noticed */
 	while ((h = handler_named_locked(all, o)) && o->name[0] && hung_up(h->fd))
-		pthread_cond_wait(&all->changed, &all->lock);
+		condition_wait(&all->changed, &all->lock);
 	bool busy = all->stopped || (h && h->fd >= 0 && o->name[0]);
 	*inherited = h && h->fd < 0;
 	if (!busy && !*inherited) {
@@ -66,7 +66,7 @@ struct handler *registry_attach(struct registry *all, const struct handler_optio
 		h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		h->fd = fd;
 	}
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	return busy ? NULL : h;
 }
 
@@ -113,19 +113,19 @@ bool handler_leave(struct handler *h)
 {
 	struct registry *all = h->all;
 	bool drained = false, stays = false;
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	while (!drained && !stays) {
 		drained = !commits_any(h->commits);
 		stays = !drained && (all->hurried || all->stopped);
 		g_autoptr(GArray) over = handler_unload_locked(h, !drained);
 		if (over->len == 0 && !drained && !stays)
-			pthread_cond_wait(&all->changed, &all->lock);
-		pthread_mutex_unlock(&all->lock);
+			condition_wait(&all->changed, &all->lock);
+		mutex_unlock(&all->lock);
 		for (guint n = 0; n < over->len; n++)
 			event_end(all, &g_array_index(over, struct ended, n));
-		pthread_mutex_lock(&all->lock);
+		mutex_lock(&all->lock);
 	}
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	return drained;
 }
 
@@ -153,9 +153,9 @@ unsigned registry_dismiss(struct registry *all, const char *name)
 {
 	unsigned count = 0;
 	for (;;) {
-		pthread_mutex_lock(&all->lock);
+		mutex_lock(&all->lock);
 		struct handler *lost = dismiss_locked(all, name, &count);
-		pthread_mutex_unlock(&all->lock);
+		mutex_unlock(&all->lock);
 		if (!lost)
 			return count;
 		if (handler_leave(lost))

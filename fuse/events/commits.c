@@ -3,7 +3,7 @@
 #include "fuse/events/commits.h"
 #include <errno.h>
 #include <glib.h>
-#include <pthread.h>
+#include "fetch/base/lock.h"
 
 struct commit {
 	uint64_t ino;
@@ -12,7 +12,7 @@ struct commit {
 };
 
 struct commits {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	GHashTable *by_ino; /* uint64 ino → struct commit, owned: under way, or failed */
 	unsigned under_way;
 };
@@ -20,7 +20,7 @@ struct commits {
 struct commits *commits_new(void)
 {
 	struct commits *c = g_new0(struct commits, 1);
-	pthread_mutex_init(&c->lock, NULL);
+	mutex_init(&c->lock, RANK_COMMITS);
 	c->by_ino = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	return c;
 }
@@ -28,13 +28,13 @@ struct commits *commits_new(void)
 void commits_free(struct commits *c)
 {
 	g_hash_table_unref(c->by_ino);
-	pthread_mutex_destroy(&c->lock);
+	mutex_destroy(&c->lock);
 	g_free(c);
 }
 
 void commits_begin(struct commits *c, uint64_t ino)
 {
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	struct commit *commit = g_hash_table_lookup(c->by_ino, &ino);
 	if (!commit) {
 		commit = g_new0(struct commit, 1);
@@ -44,34 +44,34 @@ void commits_begin(struct commits *c, uint64_t ino)
 	if (commit->under_way++ == 0)
 		commit->error = 0;
 	c->under_way++;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 }
 
 void commits_end(struct commits *c, uint64_t ino, int error)
 {
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	struct commit *commit = g_hash_table_lookup(c->by_ino, &ino);
 	if (error)
 		commit->error = error;
 	c->under_way--;
 	if (--commit->under_way == 0 && commit->error == 0)
 		g_hash_table_remove(c->by_ino, &ino);
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 }
 
 int commits_state(struct commits *c, uint64_t ino)
 {
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	const struct commit *commit = g_hash_table_lookup(c->by_ino, &ino);
 	int error = !commit ? 0 : commit->under_way > 0 ? EINPROGRESS : EIO;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return error;
 }
 
 bool commits_any(struct commits *c)
 {
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	bool any = c->under_way > 0;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return any;
 }

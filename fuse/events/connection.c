@@ -85,9 +85,9 @@ static bool scratch_supply_locked(struct handler *h)
 	uint64_t id, size, now_id, now_size;
 	if (!lacking_locked(h, &id, &size))
 		return true;
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	int fd = store_scratch(all->server->store, size);
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	struct event *e = lacking_locked(h, &now_id, &now_size);
 	if (fd < 0 && h->lacks_ns == 0)
 		h->lacks_ns = clock_now();
@@ -155,9 +155,9 @@ static bool mark_try(struct handler *h, const struct lacuna_mark *m)
 	if (err == EINPROGRESS)
 		return false;
 	if (err == 0) {
-		pthread_mutex_lock(&h->all->lock);
+		mutex_lock(&h->all->lock);
 		err = marks_set(h->marks, m->scope, m->flags, ino);
-		pthread_mutex_unlock(&h->all->lock);
+		mutex_unlock(&h->all->lock);
 	}
 	result_send(h, m->header.id, err);
 	return true;
@@ -167,9 +167,9 @@ static bool mark_try(struct handler *h, const struct lacuna_mark *m)
 static void marks_take(struct handler *h)
 {
 	struct lacuna_mark *m;
-	pthread_mutex_lock(&h->all->lock);
+	mutex_lock(&h->all->lock);
 	h->postpones = !g_queue_is_empty(&h->postponed);
-	pthread_mutex_unlock(&h->all->lock);
+	mutex_unlock(&h->all->lock);
 	while ((m = g_queue_peek_head(&h->postponed)) && mark_try(h, m))
 		g_free(g_queue_pop_head(&h->postponed));
 }
@@ -232,10 +232,10 @@ static bool messages_take(struct handler *h, uint8_t *buffer, size_t *length)
 static int time_left(struct handler *h, bool blocked)
 {
 	int64_t most = MIN(1000, h->all->server->settings->handler_ms);
-	pthread_mutex_lock(&h->all->lock);
+	mutex_lock(&h->all->lock);
 	const struct event *e = g_queue_peek_head(&h->sent);
 	int64_t left = e ? (e->until_ns - clock_now()) / 1000000 + 1 : most;
-	pthread_mutex_unlock(&h->all->lock);
+	mutex_unlock(&h->all->lock);
 	return blocked ? AGAIN_MS : (int)CLAMP(left, 0, most);
 }
 
@@ -244,7 +244,7 @@ static int time_left(struct handler *h, bool blocked)
 static bool late(struct handler *h, int64_t heard_ns)
 {
 	int64_t more = (int64_t)h->all->server->settings->handler_ms * 1000000;
-	pthread_mutex_lock(&h->all->lock);
+	mutex_lock(&h->all->lock);
 	const struct event *e = g_queue_peek_head(&h->sent);
 	bool is = e && (e->until_ns <= heard_ns || e->until_ns + more <= clock_now());
 	if (is)
@@ -252,7 +252,7 @@ static bool late(struct handler *h, int64_t heard_ns)
 		          " of /%.*s in time, and counts as lost",
 		          h->name, (int)h->pid, e->message->header.id, (int)e->message->path_length,
 		          e->message->path);
-	pthread_mutex_unlock(&h->all->lock);
+	mutex_unlock(&h->all->lock);
 	return is;
 }
 
@@ -262,7 +262,7 @@ static void unsendable_end(struct handler *h)
 	struct registry *all = h->all;
 	struct event *e;
 	do {
-		pthread_mutex_lock(&all->lock);
+		mutex_lock(&all->lock);
 		e = h->lacks_ns && clock_now() - h->lacks_ns > LACKS_NS
 		            ? g_queue_peek_head(&h->unsent)
 		            : NULL;
@@ -272,7 +272,7 @@ static void unsendable_end(struct handler *h)
 			e->with = NULL;
 			h->denied++;
 		}
-		pthread_mutex_unlock(&all->lock);
+		mutex_unlock(&all->lock);
 		if (!e)
 			return;
 		g_warning("handler \"%s\" is not asked for /%.*s: no scratch file: %s", h->name,
@@ -290,9 +290,9 @@ static void converse(struct handler *h)
 	int64_t heard_ns = 0;
 	while (!late(h, heard_ns)) {
 		marks_take(h);
-		pthread_mutex_lock(&h->all->lock);
+		mutex_lock(&h->all->lock);
 		bool blocked = !handler_send_locked(h);
-		pthread_mutex_unlock(&h->all->lock);
+		mutex_unlock(&h->all->lock);
 		if (blocked)
 			unsendable_end(h);
 		struct pollfd p[2] = {{.fd = h->fd, .events = POLLIN},
@@ -319,7 +319,7 @@ static void handler_stop(struct handler *h)
 {
 	struct registry *all = h->all;
 	enum handler_lost policy = all->server->settings->handler_lost;
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	bool leaves = h->leaves || h->dismissed;
 	bool stays = !leaves && policy != HANDLER_LOST_SOURCE && marks_count(h->marks) > 0;
 	h->serving = h->postpones = false;
@@ -329,7 +329,7 @@ static void handler_stop(struct handler *h)
 	if (h->wake >= 0)
 		close(h->wake);
 	h->wake = -1;
-	pthread_cond_broadcast(&all->changed);
+	condition_broadcast(&all->changed);
 	if (!leaves && !all->stopped && marks_count(h->marks) > 0)
 		g_message("handler \"%s\" (pid %d) is lost: pending requests %s", h->name,
 		          (int)h->pid,
@@ -337,7 +337,7 @@ static void handler_stop(struct handler *h)
 		          : policy == HANDLER_LOST_DENY ? "fail"
 		                                        : "go to the source");
 	g_autoptr(GArray) over = stays ? handler_unload_locked(h, true) : NULL;
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	for (guint n = 0; over && n < over->len; n++)
 		event_end(all, &g_array_index(over, struct ended, n));
 	if (!stays && handler_leave(h))
@@ -346,9 +346,9 @@ static void handler_stop(struct handler *h)
 
 void handler_serve(struct handler *h)
 {
-	pthread_mutex_lock(&h->all->lock);
+	mutex_lock(&h->all->lock);
 	h->serving = true;
-	pthread_mutex_unlock(&h->all->lock);
+	mutex_unlock(&h->all->lock);
 	converse(h);
 	g_queue_clear_full(&h->postponed, g_free);
 	handler_stop(h);

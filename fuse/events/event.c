@@ -78,7 +78,7 @@ static uint32_t operation_of(const struct event *e)
 GArray *event_parents(struct server *s, const struct inode *i)
 {
 	GArray *parents = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	pthread_rwlock_rdlock(&s->names);
+	rwlock_rdlock(&s->names);
 	if (i->parent)
 		g_array_append_val(parents, i->parent->ino);
 	GHashTableIter iter;
@@ -88,7 +88,7 @@ GArray *event_parents(struct server *s, const struct inode *i)
 		while (g_hash_table_iter_next(&iter, &next, NULL))
 			g_array_append_val(parents, ((const struct alias *)next)->parent->ino);
 	}
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	return parents;
 }
 
@@ -98,9 +98,9 @@ void event_describe(struct server *s, struct event *e, uint64_t id)
 	g_autofree char *path = inode_visible_path(s, i);
 	size_t length = strnlen(path, LACUNA_MESSAGE_MAX - sizeof(struct lacuna_event));
 	size_t whole = sizeof(struct lacuna_event) + length;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	uint64_t size = i->size;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	e->link = (GList){.data = e};
 	e->since_ns = clock_now();
 	e->fd = -1;

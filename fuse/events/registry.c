@@ -18,8 +18,8 @@ struct registry *registry_new(struct server *s)
 {
 	struct registry *all = g_new0(struct registry, 1);
 	all->server = s;
-	pthread_mutex_init(&all->lock, NULL);
-	pthread_cond_init(&all->changed, NULL);
+	mutex_init(&all->lock, RANK_REGISTRY);
+	condition_init(&all->changed);
 	all->commits = commits_new();
 	return all;
 }
@@ -40,8 +40,8 @@ void registry_free(struct registry *all)
 		return;
 	g_list_free_full(all->list, (GDestroyNotify)handler_free);
 	commits_free(all->commits);
-	pthread_cond_destroy(&all->changed);
-	pthread_mutex_destroy(&all->lock);
+	condition_destroy(&all->changed);
+	mutex_destroy(&all->lock);
 	g_free(all);
 }
 
@@ -63,10 +63,10 @@ bool registry_want(struct registry *all, struct inode *i, bool every)
 		return false;
 	g_autoptr(GArray) parents = event_parents(all->server, i);
 	bool wanted = false;
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	for (GList *l = all->list; l && !wanted; l = l->next)
 		wanted = handler_wants(l->data, every, i->ino, parents);
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	return wanted;
 }
 
@@ -138,15 +138,15 @@ void event_end(struct registry *all, struct ended *ended)
 void registry_committed(struct registry *all, const struct event *e, int error)
 {
 	commits_end(all->commits, e->ino, error);
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	commits_end(e->by->commits, e->ino, error);
-	pthread_cond_broadcast(&all->changed);
+	condition_broadcast(&all->changed);
 	for (GList *l = all->list; l; l = l->next) {
 		struct handler *h = l->data;
 		if (h->postpones)
 			handler_wake(h);
 	}
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 }
 
 /* Ends an event on the disk pool, for `done` must not run within the call that asked. */
@@ -170,11 +170,11 @@ bool registry_ask(struct registry *all, struct event *e)
 		return false;
 	e->parents = event_parents(all->server, i);
 	bool wanted = false;
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	for (GList *l = all->list; l && !wanted; l = l->next)
 		wanted = handler_wants(l->data, e->every, i->ino, e->parents);
 	uint64_t id = wanted ? ++all->events : 0;
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	if (!wanted) {
 		g_clear_pointer(&e->parents, g_array_unref);
 		return false;
@@ -184,14 +184,14 @@ bool registry_ask(struct registry *all, struct event *e)
 	int scratch = store_scratch(all->server->store, e->message->size);
 	e->fd = MAX(scratch, -1); /* otherwise the handler's thread tries */
 	struct prompt *r = g_new0(struct prompt, 1);
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	struct refusal before;
 	bool again = e->cached &&
 	             refusals_take(&all->refusals, i->ino, e->cause.pid, e->offset, &before);
 	int refused = again ? before.error : 0;
 	r->ended = (struct ended){e, VERDICT_DENY, refused};
 	bool passed = !refused && event_pass_locked(all, e, &r->ended);
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	if (passed) {
 		g_free(r);
 		return true;
@@ -204,13 +204,13 @@ bool registry_ask(struct registry *all, struct event *e)
 
 bool registry_withdraw(struct registry *all, struct event *e)
 {
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	struct handler *h = e->with;
 	if (h) {
 		g_queue_unlink(g_queue_find(&h->unsent, e) ? &h->unsent : &h->sent, &e->link);
 		e->with = NULL;
 	}
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	if (h)
 		event_clear(e);
 	return h != NULL;
@@ -220,18 +220,18 @@ void registry_forget(struct registry *all, uint64_t ino)
 {
 	if (!registry_any(all))
 		return;
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	for (GList *l = all->list; l; l = l->next)
 		marks_forget(((struct handler *)l->data)->marks, ino);
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 }
 
 void registry_hurry(struct registry *all)
 {
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	all->hurried = true;
-	pthread_cond_broadcast(&all->changed);
-	pthread_mutex_unlock(&all->lock);
+	condition_broadcast(&all->changed);
+	mutex_unlock(&all->lock);
 }
 
 /* A question from the source, for handlers of mode holes. */
@@ -288,7 +288,7 @@ static void questions_stop(void *user)
 	struct registry *all = user;
 	GQueue over = G_QUEUE_INIT;
 	struct event *e;
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	all->stopped = true;
 	for (GList *l = all->list; l; l = l->next) {
 		struct handler *h = l->data;
@@ -299,7 +299,7 @@ static void questions_stop(void *user)
 			g_queue_push_tail_link(&over, link);
 		}
 	}
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 	while ((e = g_queue_peek_head(&over))) {
 		g_queue_unlink(&over, &e->link);
 		event_end(all, &(struct ended){e, VERDICT_CANCEL, 0});
@@ -315,7 +315,7 @@ const struct interceptor_ops registry_interceptor = {
 void registry_foreach(struct registry *all, void (*fn)(const struct handler_info *, void *),
                       void *user)
 {
-	pthread_mutex_lock(&all->lock);
+	mutex_lock(&all->lock);
 	for (GList *l = all->list; l; l = l->next) {
 		const struct handler *h = l->data;
 		if (h->draining)
@@ -333,5 +333,5 @@ void registry_foreach(struct registry *all, void (*fn)(const struct handler_info
 		};
 		fn(&info, user);
 	}
-	pthread_mutex_unlock(&all->lock);
+	mutex_unlock(&all->lock);
 }

@@ -5,7 +5,7 @@
  * connection.c (one handler's connection). Locking: all under registry.lock; `_locked` requires
  * it */
 #pragma once
-#include <pthread.h>
+#include "fetch/base/lock.h"
 #include "fuse/events/marks.h"
 #include "fuse/events/refusals.h"
 #include "fuse/events/registry.h"
@@ -15,10 +15,10 @@
 
 struct registry {
 	struct server *server;
-	pthread_mutex_t lock;
-	pthread_cond_t changed; /* a handler was lost, a commit ended, or `hurried` */
-	GList *list;            /* of struct handler, by rank */
-	unsigned count;         /* atomic: of these */
+	struct mutex lock;
+	struct condition changed; /* a handler was lost, a commit ended, or `hurried` */
+	GList *list;              /* of struct handler, by rank */
+	unsigned count;           /* atomic: of these */
 	uint64_t attached, events;
 	bool hurried, stopped;
 	struct commits *commits;  /* owned */

@@ -3,11 +3,11 @@
 #include "fuse/events/trace.h"
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "fetch/base/lock.h"
 #include "fetch/base/pool.h"
 #include "fuse/base/json.h"
 
@@ -17,7 +17,7 @@ struct tracer {
 };
 
 struct tracers {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	GList *list;    /* of struct tracer, on their threads' stacks */
 	unsigned count; /* atomic: of these */
 };
@@ -25,7 +25,7 @@ struct tracers {
 struct tracers *tracers_new(void)
 {
 	struct tracers *t = g_new0(struct tracers, 1);
-	pthread_mutex_init(&t->lock, NULL);
+	mutex_init(&t->lock, RANK_TRACE);
 	return t;
 }
 
@@ -33,7 +33,7 @@ void tracers_free(struct tracers *t)
 {
 	if (!t)
 		return;
-	pthread_mutex_destroy(&t->lock);
+	mutex_destroy(&t->lock);
 	g_free(t);
 }
 
@@ -103,24 +103,24 @@ void tracers_tell(struct tracers *t, const struct event *e, int error)
 		return;
 	gsize length;
 	g_autofree char *line = event_line(e, error, &length);
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	for (GList *l = t->list; l; l = l->next)
 		tell_locked(l->data, line, length);
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 }
 
 void tracer_serve(struct tracers *t, int fd)
 {
 	struct tracer tracer = {.fd = fd};
 	struct pollfd p = {.fd = fd, .events = POLLRDHUP};
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	t->list = g_list_prepend(t->list, &tracer);
 	__atomic_add_fetch(&t->count, 1, __ATOMIC_RELEASE);
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	while (poll(&p, 1, -1) < 0 && errno == EINTR)
 		;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	t->list = g_list_remove(t->list, &tracer);
 	__atomic_sub_fetch(&t->count, 1, __ATOMIC_RELEASE);
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 }

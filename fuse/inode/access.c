@@ -20,17 +20,17 @@ static bool counts(int flags)
 
 static struct inode_extra *extra_of(struct server *s, struct inode *i)
 {
-	pthread_rwlock_wrlock(&s->names);
+	rwlock_wrlock(&s->names);
 	struct inode_extra *x = inode_extra_locked(i);
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	return x;
 }
 
 uint32_t access_seals(struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	uint32_t seals = i->extra ? i->extra->seals : 0;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return seals;
 }
 
@@ -39,11 +39,11 @@ int access_open(struct server *s, struct inode *i, int flags)
 	if (!counts(flags))
 		return 0;
 	struct inode_extra *x = extra_of(s, i);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	int err = seal_check_open(x->seals, flags);
 	if (err == 0)
 		err = write_handles_open(&x->handles, flags, s->exec_writes);
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return -err;
 }
 
@@ -51,9 +51,9 @@ void access_release(struct server *s, struct inode *i, int flags)
 {
 	if (!counts(flags))
 		return;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	write_handles_release(&i->extra->handles, flags, s->exec_writes);
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 }
 
 int access_resize(struct server *s, struct inode *i, uint64_t size)
@@ -62,42 +62,42 @@ int access_resize(struct server *s, struct inode *i, uint64_t size)
 	int err = access_seals(i) ? inode_refresh(s, i) : 0;
 	if (err)
 		return err;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	err = i->extra ? seal_check_truncate(i->extra->seals, i->size, size) : 0;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return -err;
 }
 
 int access_truncate(struct server *s, struct inode *i, uint64_t size)
 {
 	struct inode_extra *x = extra_of(s, i);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	int err = write_handles_open(&x->handles, O_WRONLY, s->exec_writes);
 	if (err == 0)
 		write_handles_release(&x->handles, O_WRONLY, s->exec_writes);
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return err ? -err : access_resize(s, i, size);
 }
 
 void access_begin(struct server *s)
 {
-	pthread_rwlock_rdlock(&s->sealing);
+	rwlock_rdlock(&s->sealing);
 }
 
 void access_end(struct server *s)
 {
-	pthread_rwlock_unlock(&s->sealing);
+	rwlock_unlock(&s->sealing);
 }
 
 int access_write(struct inode *i, uint64_t offset, uint64_t length, bool writeback,
                  uint64_t *allowed)
 {
 	*allowed = length;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	int err = i->extra && i->extra->seals ? seal_check_write(i->extra->seals, offset, length,
 	                                                         i->size, writeback, allowed)
 	                                      : 0;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return -err;
 }
 
@@ -109,18 +109,18 @@ void access_refused(struct server *s, struct inode *i)
 
 int access_chmod(struct inode *i, uint32_t mode)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	int err = i->extra ? seal_check_chmod(i->extra->seals, i->mode, mode) : 0;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return -err;
 }
 
 int access_fallocate(struct inode *i, int mode, uint64_t offset, uint64_t length)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	int err =
 	        i->extra ? seal_check_fallocate(i->extra->seals, mode, offset, length, i->size) : 0;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return -err;
 }
 
@@ -145,16 +145,16 @@ static bool is_mapped_behind(struct server *s, struct inode *i, struct inode_ext
 {
 	if (!S_ISREG(i->type) || !i->born)
 		return false;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool doubt = x->mapped_behind;
 	if (!write_handles_may_be_mapped(&x->handles))
 		x->mapped_behind = false; /* a concurrent open sets it again */
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	bool busy = is_leased_out(s, i);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	x->mapped_behind |= busy && doubt;
 	bool mapped = busy && (x->mapped_behind || !write_handles_is_written(&x->handles));
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return mapped;
 }
 
@@ -163,8 +163,8 @@ static int seals_try(struct server *s, struct inode *i, struct inode_extra *x, u
                      bool writable, uint32_t *before)
 {
 	bool behind = is_mapped_behind(s, i, x);
-	pthread_rwlock_wrlock(&s->sealing);
-	pthread_mutex_lock(&i->lock);
+	rwlock_wrlock(&s->sealing);
+	mutex_lock(&i->lock);
 	bool written = write_handles_is_written(&x->handles);
 	struct seal_facts facts = {
 	        .mode = i->mode & 07777,
@@ -176,8 +176,8 @@ static int seals_try(struct server *s, struct inode *i, struct inode_extra *x, u
 	*before = x->seals;
 	int err = -seal_add(&x->seals, wanted, &facts);
 	bool sealed = x->seals & ~*before & LACUNA_SEAL_WRITE;
-	pthread_mutex_unlock(&i->lock);
-	pthread_rwlock_unlock(&s->sealing);
+	mutex_unlock(&i->lock);
+	rwlock_unlock(&s->sealing);
 	/* Was it opened, mapped and closed between the two looks? From here on it cannot be. */
 	return sealed && is_mapped_behind(s, i, x) ? EBUSY : err;
 }
@@ -202,16 +202,16 @@ int access_add_seals(struct server *s, struct inode *i, uint32_t wanted, bool wr
 		return err;
 	struct inode_extra *x = extra_of(s, i);
 	uint32_t before;
-	pthread_mutex_lock(&s->sealers);
+	mutex_lock(&s->sealers);
 	err = seals_try(s, i, x, wanted, writable, &before);
 	uint32_t seals = access_seals(i);
 	if (err == 0 && seals != before)
 		err = seals_keep(s, i, seals);
 	if (err) {
-		pthread_mutex_lock(&i->lock);
+		mutex_lock(&i->lock);
 		x->seals = before;
-		pthread_mutex_unlock(&i->lock);
+		mutex_unlock(&i->lock);
 	}
-	pthread_mutex_unlock(&s->sealers);
+	mutex_unlock(&s->sealers);
 	return err;
 }

@@ -24,10 +24,10 @@ void content_released(void *user, struct content *c, void *owner)
 	last.error = content_failure(c, &last.cause, &last.at_ns);
 	if (last.error)
 		mishaps_note(s->mishaps, last);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	if (i->content == c)
 		i->content = NULL;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	inode_put(user, i);
 }
 
@@ -40,12 +40,12 @@ void content_completed(void *user, struct content *c)
 {
 	struct inode *i = content_owner(c);
 	bool lasts = content_lasts(c);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	i->complete = lasts;
 	i->version = content_version(c);
 	i->number = content_number(c);
 	i->behind = false; /* an incomplete file was not in passthrough */
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 }
 
 /* The listing is older than the file: the next look-up must see the newer one. */
@@ -55,9 +55,9 @@ void content_changed(void *user, struct content *c)
 	struct inode *i = content_owner(c);
 	g_autofree char *name = NULL;
 	struct inode *parent = inode_parent(s, i, &name);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	i->outdated = true;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	struct directory *d = inode_open_directory(s, parent);
 	directory_doubt(d, name);
 	directory_expire(d);
@@ -102,7 +102,7 @@ static enum adoption adopt_claimed(struct server *s, struct inode *i, const stru
 	int err;
 	if (inode_version(s, i, &err) || err)
 		return ADOPT_NEVER;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool busy = i->content; /* a walk began to fetch it */
 	i->outdated = busy;
 	if (!busy) {
@@ -111,7 +111,7 @@ static enum adoption adopt_claimed(struct server *s, struct inode *i, const stru
 		i->version = 0;
 		i->keep_cache = false;
 	}
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (!busy)
 		notifier_inode_now(s->notifier, inode_id(i));
 	return busy ? ADOPT_LATER : ADOPTED;
@@ -120,9 +120,9 @@ static enum adoption adopt_claimed(struct server *s, struct inode *i, const stru
 enum adoption inode_adopt(struct server *s, struct inode *i, const struct listing_entry *e)
 {
 	bool regular = S_ISREG(i->type);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	if (i->local) {
-		pthread_mutex_unlock(&i->lock);
+		mutex_unlock(&i->lock);
 		return ADOPTED;
 	}
 	bool same_bytes = !regular || (i->size == e->size && i->mtime_ns == e->mtime_ns);
@@ -130,7 +130,7 @@ enum adoption inode_adopt(struct server *s, struct inode *i, const struct listin
 	i->outdated = !same_bytes && !claimed;
 	if (same_bytes && !same_attributes(i, e))
 		take_attributes_locked(i, e);
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (same_bytes)
 		return ADOPTED;
 	if (!claimed)
@@ -157,10 +157,10 @@ void inode_list_held(struct server *s, struct inode *i)
 	struct listing *l = inode_listed_in(s, i, &index, &parent);
 	if (l && listing_at(l, index)->ino == i->ino &&
 	    store_probe(s->store, path, i->ino, &probe) == 0) {
-		pthread_mutex_lock(&i->lock);
+		mutex_lock(&i->lock);
 		if (!i->local && i->size == probe.size)
 			i->mtime_ns = probe.mtime_ns;
-		pthread_mutex_unlock(&i->lock);
+		mutex_unlock(&i->lock);
 		directory_resolve(inode_open_directory(s, parent), l, index, probe.size, true,
 		                  probe.mtime_ns);
 	}

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/types.h>
 #include <sys/ioctl.h>
+#include "fetch/base/lock.h"
 #include "fuse/inode/server.h"
 
 /* linux/fuse.h of 6.9 and later; bookworm's is older */
@@ -20,7 +21,7 @@ struct backing {
 	int device;
 	unsigned keep;
 	const char *unusable; /* static; atomic */
-	pthread_mutex_t lock;
+	struct mutex lock;
 	GQueue kept; /* of struct inode (borrowed): with an id, without handles; oldest first */
 };
 
@@ -30,7 +31,7 @@ struct backing *backing_new(int device, unsigned keep, const char *unusable)
 	b->device = device;
 	b->keep = keep;
 	b->unusable = unusable;
-	pthread_mutex_init(&b->lock, NULL);
+	mutex_init(&b->lock, RANK_BACKING);
 	g_queue_init(&b->kept);
 	return b;
 }
@@ -70,40 +71,40 @@ void backing_free(struct backing *b)
 		id_close(b, i->backing_id);
 		i->backing_id = 0;
 	}
-	pthread_mutex_destroy(&b->lock);
+	mutex_destroy(&b->lock);
 	g_free(b);
 }
 
 bool backing_kept(struct backing *b, struct inode *i)
 {
-	pthread_mutex_lock(&b->lock);
+	mutex_lock(&b->lock);
 	bool kept = i->backing_id > 0;
-	pthread_mutex_unlock(&b->lock);
+	mutex_unlock(&b->lock);
 	return kept;
 }
 
 int backing_acquire(struct backing *b, struct inode *i, int fd)
 {
-	pthread_mutex_lock(&b->lock);
+	mutex_lock(&b->lock);
 	int32_t id = i->backing_id;
 	unqueue_locked(b, i);
-	pthread_mutex_unlock(&b->lock);
+	mutex_unlock(&b->lock);
 	if (id > 0)
 		return 0;
 	struct backing_map map = {.fd = fd};
 	id = ioctl(b->device, BACKING_OPEN, &map);
 	if (id <= 0)
 		return id < 0 ? errno : EIO;
-	pthread_mutex_lock(&b->lock);
+	mutex_lock(&b->lock);
 	i->backing_id = id;
-	pthread_mutex_unlock(&b->lock);
+	mutex_unlock(&b->lock);
 	return 0;
 }
 
 void backing_release(struct backing *b, struct inode *i)
 {
 	int32_t surplus = 0;
-	pthread_mutex_lock(&b->lock);
+	mutex_lock(&b->lock);
 	g_queue_push_tail(&b->kept, i);
 	i->backing_link = b->kept.tail;
 	if (b->kept.length > b->keep) {
@@ -112,7 +113,7 @@ void backing_release(struct backing *b, struct inode *i)
 		surplus = oldest->backing_id;
 		oldest->backing_id = 0;
 	}
-	pthread_mutex_unlock(&b->lock);
+	mutex_unlock(&b->lock);
 	if (surplus)
 		id_close(b, surplus);
 }
@@ -120,14 +121,14 @@ void backing_release(struct backing *b, struct inode *i)
 static int32_t kept_take(struct backing *b)
 {
 	int32_t id = 0;
-	pthread_mutex_lock(&b->lock);
+	mutex_lock(&b->lock);
 	struct inode *i = g_queue_pop_head(&b->kept);
 	if (i) {
 		i->backing_link = NULL;
 		id = i->backing_id;
 		i->backing_id = 0;
 	}
-	pthread_mutex_unlock(&b->lock);
+	mutex_unlock(&b->lock);
 	return id;
 }
 
@@ -139,11 +140,11 @@ void backing_spare(struct backing *b)
 
 void backing_drop(struct backing *b, struct inode *i)
 {
-	pthread_mutex_lock(&b->lock);
+	mutex_lock(&b->lock);
 	unqueue_locked(b, i);
 	int32_t id = i->backing_id;
 	i->backing_id = 0;
-	pthread_mutex_unlock(&b->lock);
+	mutex_unlock(&b->lock);
 	if (id > 0)
 		id_close(b, id);
 }

@@ -16,27 +16,27 @@
 
 bool claims_enter(struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool enters = !i->claimed;
 	i->opening += enters;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return enters;
 }
 
 int claims_wait(struct server *s, struct inode *i, struct waitqueue_entry *w)
 {
-	pthread_mutex_lock(&i->lock); /* claim_end() calls the queue after this */
+	mutex_lock(&i->lock); /* claim_end() calls the queue after this */
 	int err = i->claimed ? waitqueue_enter(s->waitqueue, w) : 0;
 	bool waits = i->claimed && err == 0;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return waits ? -EINPROGRESS : err;
 }
 
 void claims_leave(struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	i->opening--;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 }
 
 bool claim_try_locked(struct inode *i)
@@ -49,11 +49,11 @@ bool claim_try_locked(struct inode *i)
 
 void claim_end(struct server *s, struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	if (i->claimed == CLAIMED_COUNTED)
 		write_handles_put(&i->extra->handles);
 	i->claimed = UNCLAIMED;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	waitqueue_call(s->waitqueue, i);
 }
 
@@ -82,7 +82,7 @@ static bool is_held(struct server *s, struct inode *i, struct content *c)
 
 int claim_begin(struct server *s, struct inode *i, const char **cause)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	struct inode_extra *x = i->extra;
 	bool running = x && write_handles_is_running(&x->handles);
 	bool open = i->handles > 0 || i->opening > 0, claimed = i->claimed;
@@ -92,7 +92,7 @@ int claim_begin(struct server *s, struct inode *i, const char **cause)
 		if (x && write_handles_get(&x->handles) < 0)
 			g_assert_not_reached(); /* nothing is open */
 	}
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (running)
 		return refuse(ETXTBSY, "running", cause);
 	if (open || claimed)

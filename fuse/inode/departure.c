@@ -33,11 +33,11 @@ int departure_prepare(struct server *s, struct inode *i, struct inode *dir, cons
 	int err = S_ISREG(i->type) && !i->local && i->nlink > 1 ? inode_keep(s, i) : 0;
 	if (err)
 		return err;
-	pthread_rwlock_rdlock(&s->names);
+	rwlock_rdlock(&s->names);
 	bool aliases = names_has_aliases(i);
 	d.last = i->local ? i->nlink <= 1 : !aliases;
 	bool unknown = has_unknown(i, &d);
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	if (unknown ||
 	    (d.last && (twins || in_use(i) || (replaced && i->local && S_ISREG(i->type))))) {
 		d.number = tree_number(s->store);
@@ -52,9 +52,9 @@ int departure_prepare(struct server *s, struct inode *i, struct inode *dir, cons
 
 bool departure_stands(struct server *s, const struct inode *i, const struct departure *d)
 {
-	pthread_rwlock_rdlock(&s->names);
+	rwlock_rdlock(&s->names);
 	bool stands = d->number || !(d->last ? in_use(i) : has_unknown(i, d));
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	return stands;
 }
 
@@ -90,9 +90,9 @@ bool inode_is_gone(struct server *s, const struct inode *i)
 {
 	struct way w;
 	way_to(s, i, &w);
-	pthread_rwlock_rdlock(&s->names);
+	rwlock_rdlock(&s->names);
 	bool gone = i->nameless && !i->indexed && !(i->extra && i->extra->unlinked);
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	way_end(s, &w);
 	return gone;
 }

@@ -4,6 +4,7 @@
 #include "fuse/inode/handle.h"
 #include <fcntl.h>
 #include <unistd.h>
+#include "fetch/base/lock.h"
 #include "fuse/base/quota.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/names.h"
@@ -11,7 +12,7 @@
 #include "fuse/inode/ways.h"
 
 struct handle_table {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	GPtrArray *slots;   /* index → struct handle, owned; a free one has no inode */
 	GArray *free_slots; /* of uint32_t */
 	GQueue holding; /* of struct handle, by `held`: those that keep a descriptor, oldest first
@@ -29,7 +30,7 @@ struct handle_table {
 struct handle_table *handle_table_new(uint64_t descriptors)
 {
 	struct handle_table *t = g_new0(struct handle_table, 1);
-	pthread_mutex_init(&t->lock, NULL);
+	mutex_init(&t->lock, RANK_HANDLE_TABLE);
 	t->slots = g_ptr_array_new_with_free_func(g_free);
 	t->free_slots = g_array_new(FALSE, FALSE, sizeof(uint32_t));
 	g_queue_init(&t->holding);
@@ -43,11 +44,11 @@ void handle_table_free(struct handle_table *t, struct server *s)
 		struct handle *h = t->slots->pdata[n];
 		if (h->inode) /* this takes it out of the queue, too */
 			handle_close(s, h);
-		pthread_mutex_destroy(&h->lock);
+		mutex_destroy(&h->lock);
 	}
 	g_ptr_array_unref(t->slots);
 	g_array_unref(t->free_slots);
-	pthread_mutex_destroy(&t->lock);
+	mutex_destroy(&t->lock);
 	g_free(t);
 }
 
@@ -72,12 +73,12 @@ static bool take_one(struct handle_table *t, struct content **c, int *fd)
 	int64_t now = clock_now();
 	*c = NULL;
 	*fd = -1;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	uint64_t most = quota_most(&t->quota, now);
 	for (int n = 0; n < LOOKS && !found && t->holding.length > most; n++) {
 		struct handle *h = t->holding.head->data;
 		/* its owner may be about to wait for the table */
-		bool mine = pthread_mutex_trylock(&h->lock) == 0;
+		bool mine = mutex_trylock(&h->lock);
 		found = mine && can_go_locked(h);
 		unhold_locked(t, h);
 		if (found) {
@@ -90,9 +91,9 @@ static bool take_one(struct handle_table *t, struct content **c, int *fd)
 			g_queue_push_tail_link(&t->holding, &h->held);
 		}
 		if (mine)
-			pthread_mutex_unlock(&h->lock);
+			mutex_unlock(&h->lock);
 	}
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	return found;
 }
 
@@ -110,21 +111,21 @@ static void trim(struct handle_table *t)
 
 void handle_table_spare(struct handle_table *t)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	quota_lessen(&t->quota, t->holding.length, clock_now());
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	trim(t);
 }
 
 void handle_hold(struct handle_table *t, struct handle *h)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	if (!h->held.data) {
 		h->held.data = h;
 		g_queue_push_tail_link(&t->holding, &h->held);
 	}
 	bool many = t->holding.length > quota_most(&t->quota, clock_now());
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	if (many)
 		trim(t);
 }
@@ -134,17 +135,17 @@ uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int f
 {
 	struct handle_table *t = s->handles;
 	struct handle *h;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	uint64_t version = i->complete && !c ? i->version : 0;
-	pthread_mutex_unlock(&i->lock);
-	pthread_mutex_lock(&t->lock);
+	mutex_unlock(&i->lock);
+	mutex_lock(&t->lock);
 	if (t->free_slots->len > 0) {
 		uint32_t index = g_array_index(t->free_slots, uint32_t, t->free_slots->len - 1);
 		g_array_set_size(t->free_slots, t->free_slots->len - 1);
 		h = t->slots->pdata[index];
 	} else {
 		h = g_new0(struct handle, 1);
-		pthread_mutex_init(&h->lock, NULL);
+		mutex_init(&h->lock, RANK_HANDLE);
 		h->index = t->slots->len;
 		g_ptr_array_add(t->slots, h);
 	}
@@ -159,7 +160,7 @@ uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int f
 	h->sync_failures = store_sync_failures(s->store);
 	h->write = (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;
 	uint64_t fh = ((uint64_t)h->generation << 32) | h->index;
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	if (c || fd >= 0)
 		handle_hold(t, h);
 	return fh;
@@ -169,19 +170,19 @@ struct handle *handle_get(struct handle_table *t, uint64_t fh)
 {
 	struct handle *h = NULL;
 	uint32_t index = (uint32_t)fh;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	if (index < t->slots->len)
 		h = t->slots->pdata[index];
 	if (h && (!h->inode || h->generation != fh >> 32))
 		h = NULL;
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	return h;
 }
 
 void handle_close(struct server *s, struct handle *h)
 {
 	struct handle_table *t = s->handles;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	struct inode *i = g_steal_pointer(&h->inode);
 	struct content *c = g_steal_pointer(&h->content);
 	unhold_locked(t, h);
@@ -189,7 +190,7 @@ void handle_close(struct server *s, struct handle *h)
 	h->fd = -1;
 	h->generation++;
 	g_array_append_val(t->free_slots, h->index);
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	if (fd >= 0)
 		close(fd);
 	if (c)
@@ -201,14 +202,14 @@ GHashTable *handle_table_paths(struct handle_table *t, struct server *s)
 {
 	GHashTable *paths = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	g_autoptr(GArray) open = g_array_new(FALSE, FALSE, sizeof(uint64_t)); /* node ids */
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	for (guint n = 0; n < t->slots->len; n++) {
 		const struct handle *h = t->slots->pdata[n];
 		uint64_t id = h->inode ? inode_id(h->inode) : 0;
 		if (id)
 			g_array_append_val(open, id);
 	}
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	for (guint n = 0; n < open->len; n++) {
 		struct inode *i = inode_get(s->inodes, g_array_index(open, uint64_t, n));
 		if (i)

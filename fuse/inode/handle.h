@@ -11,6 +11,7 @@
  *          reopened descriptor, and comes before the table's
  */
 #pragma once
+#include "fetch/base/lock.h"
 #include "fetch/base/readahead.h"
 #include "fuse/inode/inode.h"
 
@@ -22,7 +23,7 @@ struct handle {
 	uint64_t version;        /* source_version of its data while content is NULL; 0: none.
 	                          * Under lock */
 	struct readahead ra;
-	pthread_mutex_t lock;
+	struct mutex lock;
 	int fd;        /* owned; of a fully local file; -1: none. Under lock */
 	unsigned uses; /* requests that use fd; under lock. Of the slot, not of one open */
 	GList held;    /* in the table's queue of handles with a descriptor; data NULL: not in it */

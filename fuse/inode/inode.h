@@ -10,7 +10,7 @@
  * Memory:  ≤ 400 bytes an inode, listing entry included (tests/bench)
  */
 #pragma once
-#include <pthread.h>
+#include "fetch/base/lock.h"
 #include "fetch/base/readahead.h"
 #include "fetch/fill/fill.h"
 #include "fetch/list/lister.h"
@@ -58,7 +58,7 @@ struct inode_extra {
 };
 
 struct inode {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	uint64_t ino;
 	uint64_t shown;       /* st_ino (numbers.h) */
 	struct inode *parent; /* a reference; NULL for the root */

@@ -11,7 +11,7 @@
 
 struct content *inode_open_content(struct server *s, struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	struct content *c = i->content;
 	if (!c || !content_try_ref(c)) {
 		g_autofree char *path = inode_path_known(s, i);
@@ -28,7 +28,7 @@ struct content *inode_open_content(struct server *s, struct inode *i)
 		c = i->content = content_new(s->fill, path, remote ? remote : "", &origin,
 		                             inode_ref(s->inodes, i));
 	}
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return c;
 }
 
@@ -45,14 +45,14 @@ source_version inode_version(struct server *s, struct inode *i, int *error)
 
 struct directory *inode_open_directory(struct server *s, struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	struct directory *known = i->directory;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (known)
 		return known;
 	struct inode *parent = inode_parent(s, i, NULL);
 	struct directory *above = parent ? inode_open_directory(s, parent) : NULL;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	if (!i->directory) {
 		g_autofree char *path = inode_remote(s, i);
 		/* A listing under way may outlive the inode: it gets the number. */
@@ -62,7 +62,7 @@ struct directory *inode_open_directory(struct server *s, struct inode *i)
 		directory_set_parent(i->directory, above);
 	}
 	struct directory *d = i->directory;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	inode_put(s, parent);
 	return d;
 }
@@ -94,7 +94,7 @@ struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index)
 
 void inode_stat(struct inode *i, struct stat *st)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	struct timespec mtime = nanoseconds_split(i->mtime_ns);
 	uint64_t size = S_ISDIR(i->type) && i->size == 0 ? 4096 : i->size;
 	*st = (struct stat){
@@ -118,5 +118,5 @@ void inode_stat(struct inode *i, struct stat *st)
 		if (i->born)
 			st->st_blocks = i->extra->blocks;
 	}
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 }

@@ -33,7 +33,7 @@ struct inode_table *inode_table_new(struct numbers *numbers)
 		g_free(t);
 		return NULL;
 	}
-	pthread_mutex_init(&t->lock, NULL);
+	mutex_init(&t->lock, RANK_INODE_TABLE);
 	t->by_ino = g_hash_table_new(inode_hash, inode_equal);
 	t->outlived = g_hash_table_new(NULL, NULL);
 	t->slots = g_ptr_array_new();
@@ -58,34 +58,34 @@ static struct inode *slot_locked(struct inode_table *t, uint64_t nodeid)
 
 struct inode *inode_get(struct inode_table *t, uint64_t nodeid)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	struct inode *i = slot_locked(t, nodeid);
 	if (i)
 		i->refs++;
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	return i;
 }
 
 struct inode *inode_ref(struct inode_table *t, struct inode *i)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	i->refs++;
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	return i;
 }
 
 struct inode *inode_parent(struct server *s, const struct inode *i, char **name)
 {
 	struct inode_table *t = s->inodes;
-	pthread_mutex_lock(&t->lock);
-	pthread_rwlock_rdlock(&s->names);
+	mutex_lock(&t->lock);
+	rwlock_rdlock(&s->names);
 	struct inode *parent = i->parent;
 	if (parent)
 		parent->refs++;
 	if (name)
 		*name = g_strdup(i->name);
-	pthread_rwlock_unlock(&s->names);
-	pthread_mutex_unlock(&t->lock);
+	rwlock_unlock(&s->names);
+	mutex_unlock(&t->lock);
 	return parent;
 }
 
@@ -97,11 +97,11 @@ struct inode *inode_find_locked(struct inode_table *t, uint64_t ino)
 
 struct inode *inode_find(struct inode_table *t, uint64_t ino)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	struct inode *i = inode_find_locked(t, ino);
 	if (i)
 		i->refs++;
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	return i;
 }
 
@@ -120,7 +120,7 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 	}
 	struct inode *i = g_new0(struct inode, 1);
 	i->name = g_strdup(name);
-	pthread_mutex_init(&i->lock, NULL);
+	mutex_init(&i->lock, RANK_INODE);
 	i->ino = ino;
 	i->shown = numbers_shown(t->numbers, ino);
 	i->index = index;
@@ -165,9 +165,9 @@ static void intern_alias_locked(struct server *s, struct inode *i, struct inode 
                                 const char *name)
 {
 	parent->refs++;
-	pthread_rwlock_wrlock(&s->names);
+	rwlock_wrlock(&s->names);
 	struct inode *before = names_add_locked(i, parent, name);
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	if (before)
 		before->refs--; /* it has other users: a child was just looked up in it */
 }
@@ -179,12 +179,12 @@ static void drop_unlinked(struct server *s, struct inode *i)
 	struct move m = {.i = i};
 	uint64_t number = 0;
 	move_begin(s, &m);
-	pthread_rwlock_wrlock(&s->names);
+	rwlock_wrlock(&s->names);
 	if (!i->nameless && i->extra) {
 		number = i->extra->unlinked;
 		i->extra->unlinked = 0;
 	}
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	if (number)
 		tree_orphan_drop(s->store, number);
 	move_end(s, &m);
@@ -196,7 +196,7 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 	struct inode_table *t = s->inodes;
 	bool found_again = false;
 	uint64_t ino = e->ino;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	struct inode *i;
 	while ((i = inode_find_locked(t, ino))) {
 		/* without a name, but found: its other names were not looked up yet */
@@ -226,7 +226,7 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 		if (lookup)
 			t->ledger.entries[i->index].nlookup++;
 	}
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	if (i && found_again)
 		drop_unlinked(s, i);
 	return i;
@@ -287,7 +287,7 @@ static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
 		unlinked_collect(i, i->nlink == 0 ? i->ino : 0, unlinked);
 		twin_release_locked(s, i, unlinked);
 		extra_free_locked(s, i->extra, unlinked);
-		pthread_mutex_destroy(&i->lock);
+		mutex_destroy(&i->lock);
 		g_free(i->name);
 		g_free(i);
 		if (parent)
@@ -302,11 +302,11 @@ void inode_put(struct server *s, struct inode *i)
 	if (!i)
 		return;
 	GArray *unlinked = NULL;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	g_assert(i->refs > 0);
 	i->refs--;
 	release_locked(s, i, &unlinked);
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	unlinked_remove(s, unlinked);
 }
 
@@ -314,39 +314,39 @@ void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup)
 {
 	struct inode_table *t = s->inodes;
 	GArray *unlinked = NULL;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	struct inode *i = slot_locked(t, nodeid);
 	if (i && i->index != 0) {
 		uint64_t *held = &t->ledger.entries[i->index].nlookup;
 		*held -= MIN(*held, nlookup);
 		release_locked(s, i, &unlinked);
 	}
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	unlinked_remove(s, unlinked);
 }
 
 void inode_unhash(struct inode_table *t, struct inode *i)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	if (i->hashed)
 		g_hash_table_remove(t->by_ino, i);
 	i->hashed = false;
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 }
 
 void inode_rehash(struct inode_table *t, struct inode *i)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	if (!i->hashed && !inode_find_locked(t, i->ino))
 		i->hashed = g_hash_table_add(t->by_ino, i);
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 }
 
 uint64_t inode_count(struct inode_table *t)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	uint64_t count = t->count;
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	return count;
 }
 
@@ -354,20 +354,20 @@ uint64_t inode_count(struct inode_table *t)
 void inode_table_free(struct inode_table *t, struct server *s)
 {
 	GArray *unlinked = NULL;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	for (uint32_t index = 0; index < t->slots->len; index++) {
 		struct inode *i = t->slots->pdata[index];
 		t->ledger.entries[index].nlookup = 0;
 		if (i)
 			release_locked(s, i, &unlinked);
 	}
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	unlinked_remove(s, unlinked);
 	ledger_close(&t->ledger);
 	g_hash_table_unref(t->by_ino);
 	g_hash_table_unref(t->outlived);
 	g_ptr_array_unref(t->slots);
 	g_array_unref(t->free_slots);
-	pthread_mutex_destroy(&t->lock);
+	mutex_destroy(&t->lock);
 	g_free(t);
 }

@@ -4,11 +4,12 @@
 /* Shared by inode_table.c and twin.c. */
 #pragma once
 #include <glib.h>
+#include "fetch/base/lock.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/ledger.h"
 
 struct inode_table {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	GHashTable *by_ino;   /* set of struct inode (borrowed), by ino */
 	GPtrArray *slots;     /* index → struct inode (borrowed), NULL = free */
 	GArray *free_slots;   /* of uint32_t */

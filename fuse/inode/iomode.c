@@ -37,22 +37,22 @@ static uint32_t seals_locked(const struct inode *i, bool write)
 static bool is_mapped_behind(struct server *s, struct inode *i, int own, bool any)
 {
 	any |= own >= 0; /* our own descriptor is writable itself */
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool doubt = (i->behind || any) && i->complete && i->iomode == IOMODE_NONE;
 	uint32_t passes = i->passes;
 	if (doubt && any)
 		backing_drop(s->backing, i); /* its id has the file open for reading */
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (!doubt)
 		return false;
 	int fd = own >= 0 ? own : local_open(s, i);
 	bool held = fd >= 0 && lease_probe(fd, any) == LEASE_HELD;
 	if (fd >= 0 && fd != own)
 		close(fd);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	if (passes == i->passes && !held)
 		i->behind = false;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return held;
 }
 
@@ -67,13 +67,13 @@ struct choice {
 
 static void choose(struct server *s, struct inode *i, int own, struct choice *c)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	c->passes = i->passes;
 	c->watched |= c->write && seal_needs_writes(seals_locked(i, c->write));
 	/* data written to any other file in passthrough would not be known as local */
 	c->whole = c->usable && (c->write ? i->born : i->complete && i->size > PAGE_CACHE_MAX) &&
 	           !c->watched && !c->exact && i->iomode != IOMODE_CACHED;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	c->mapped = c->usable && !c->whole && is_mapped_behind(s, i, own, c->write && !c->exact);
 	c->whole |= c->mapped;
 	if (!c->whole || backing_kept(s->backing, i))
@@ -108,11 +108,11 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 	                   .fd = -1};
 	c.watched = c.write && watched;
 	choose(s, i, own, &c);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	while (c.usable && !c.whole && i->iomode == IOMODE_NONE && i->passes != c.passes) {
-		pthread_mutex_unlock(&i->lock); /* it was in passthrough meanwhile: look again */
+		mutex_unlock(&i->lock); /* it was in passthrough meanwhile: look again */
 		choose(s, i, own, &c);
-		pthread_mutex_lock(&i->lock);
+		mutex_lock(&i->lock);
 	}
 	/* The file may have been sealed since the look above: before this point sealing sees no
 	 * writer in passthrough, from here on it does. */
@@ -137,7 +137,7 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 		fi->keep_cache = i->keep_cache;
 		i->keep_cache = i->cached = true;
 	}
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (c.fd >= 0)
 		close(c.fd);
 	return mode;
@@ -145,34 +145,34 @@ enum iomode_kind iomode_open(struct server *s, struct inode *i, struct fuse_file
 
 void iomode_release(struct server *s, struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	g_assert(i->handles > 0);
 	if (--i->handles == 0) {
 		if (i->iomode == IOMODE_PASSTHROUGH)
 			backing_release(s->backing, i);
 		i->iomode = IOMODE_NONE;
 	}
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 }
 
 bool iomode_may_pass(struct server *s, struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool large = i->size > PAGE_CACHE_MAX;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return large && S_ISREG(i->type) && !backing_unusable(s->backing);
 }
 
 char *iomode_reason(struct server *s, struct inode *i, bool whole)
 {
 	const char *unusable = backing_unusable(s->backing);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	enum iomode_kind mode = i->iomode;
 	bool complete = i->complete || whole;
 	uint32_t handles = i->handles;
 	int err = i->backing_errno;
 	uint64_t size = i->size;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 
 	if (mode == IOMODE_PASSTHROUGH)
 		return NULL;

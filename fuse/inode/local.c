@@ -42,12 +42,12 @@ static void keep_name(struct server *s, struct inode *i)
 		if (!parent)
 			return;
 		struct directory *d = inode_open_directory(s, parent);
-		pthread_rwlock_rdlock(&s->names);
+		rwlock_rdlock(&s->names);
 		bool own = !i->nameless && names_owner_locked(i) == i;
 		there = !own || i->parent == parent;
 		if (there && own)
 			directory_local_add(d, i->name, i->type);
-		pthread_rwlock_unlock(&s->names);
+		rwlock_unlock(&s->names);
 		inode_put(s, parent);
 	}
 }
@@ -113,32 +113,32 @@ static void changed_locked(struct inode *i)
 
 void inode_changed(struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	changed_locked(i);
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 }
 
 void inode_grown(struct inode *i, uint64_t end)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	i->size = MAX(i->size, end);
 	changed_locked(i);
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 }
 
 void inode_cut(struct inode *i, uint64_t size)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	i->size = size;
 	changed_locked(i);
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 }
 
 static int keep_now(struct server *s, struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool local = i->local;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (local)
 		return 0;
 	int err = keep_ancestors(s, i);
@@ -193,13 +193,13 @@ int64_t inode_ctime(struct inode *i)
 
 void inode_hide_ctime(struct inode *i, int64_t shown_ns)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	struct inode_extra *x = i->extra;
 	if (x && x->ctime_ns != shown_ns) {
 		x->hidden_ctime_ns = x->ctime_ns;
 		x->shown_ctime_ns = x->ctime_ns = shown_ns;
 	}
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 }
 
 int inode_keep_quietly(struct server *s, struct inode *i)

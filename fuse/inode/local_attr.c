@@ -47,9 +47,9 @@ static bool take_node_locked(struct inode *i, const struct tree_node *node)
 static void count_directories(struct server *s, struct inode *i)
 {
 	uint32_t subdirectories;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	struct directory *d = i->directory;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (!d || !directory_subdirectories(d, &subdirectories))
 		return;
 	i->counted = true;
@@ -58,13 +58,13 @@ static void count_directories(struct server *s, struct inode *i)
 
 void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 {
-	pthread_rwlock_wrlock(&s->names);
+	rwlock_wrlock(&s->names);
 	struct inode_extra *x = inode_extra_locked(i);
 	if (node->remote && !x->remote)
 		x->remote = g_strdup(node->remote);
 	i->born = node->kind == TREE_LOCAL;
-	pthread_rwlock_unlock(&s->names);
-	pthread_mutex_lock(&i->lock);
+	rwlock_unlock(&s->names);
+	mutex_lock(&i->lock);
 	i->local = true;
 	i->mixed |= node->mixed;
 	if (i->born)
@@ -75,7 +75,7 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 		i->indexed = true;
 	if (!S_ISDIR(i->type))
 		i->nlink = node->st.st_nlink;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (S_ISDIR(i->type))
 		count_directories(s, i);
 }
@@ -108,22 +108,22 @@ static bool refresh_once(struct server *s, struct inode *i, bool last, int *erro
 	struct way w;
 	way_to(s, i, &w);
 	int err = tree_look(s->store, w.path, &node);
-	pthread_rwlock_rdlock(&s->names);
+	rwlock_rdlock(&s->names);
 	/* its entry in /unlinked is no name */
 	const struct inode *o = names_owner_locked(i);
 	bool unlinked = o->extra && o->extra->unlinked && !o->indexed && !node.indexed;
 	*error = err && !o->nameless ? -err : 0;
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	way_end(s, &w);
 	if (err)
 		return true;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool taken = take_node_locked(i, &node);
 	if (!taken && last)
 		take_stat_locked(i, &node.st);
 	if (!S_ISDIR(i->type))
 		i->nlink = node.st.st_nlink - unlinked;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	tree_node_clear(&node);
 	return taken || last;
 }
@@ -131,9 +131,9 @@ static bool refresh_once(struct server *s, struct inode *i, bool last, int *erro
 int inode_refresh(struct server *s, struct inode *i)
 {
 	int err = 0;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool local = i->local;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (!local)
 		return 0;
 	for (int n = 1; !refresh_once(s, i, n == LOOKS, &err); n++)
@@ -176,14 +176,14 @@ static void take_held(struct server *s, struct inode *i)
 	g_autofree char *path = way_path(s, i);
 	if (store_probe(s->store, path, i->ino, &probe) != 0)
 		return;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool differs = !i->local && i->handles == 0 && i->size != probe.size;
 	if (differs) {
 		i->size = probe.size;
 		i->untold = INODE_UNTOLD;
 		i->keep_cache = false;
 	}
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (differs)
 		inode_list_held(s, i);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include <glib.h>
-#include <pthread.h>
 #include "fuse/inode/mishap.h"
+#include "fetch/base/lock.h"
 
 struct mishaps {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	unsigned next; /* the slot to be replaced: the oldest, once the ring is full */
 	struct mishap ring[MISHAPS_MAX];
 };
@@ -13,7 +13,7 @@ struct mishaps {
 struct mishaps *mishaps_new(void)
 {
 	struct mishaps *m = g_new0(struct mishaps, 1);
-	pthread_mutex_init(&m->lock, NULL);
+	mutex_init(&m->lock, RANK_MISHAPS);
 	return m;
 }
 
@@ -21,7 +21,7 @@ void mishaps_free(struct mishaps *m)
 {
 	for (unsigned i = 0; i < MISHAPS_MAX; i++)
 		g_free(m->ring[i].cause);
-	pthread_mutex_destroy(&m->lock);
+	mutex_destroy(&m->lock);
 	g_free(m);
 }
 
@@ -35,7 +35,7 @@ static struct mishap *find_locked(struct mishaps *m, uint64_t ino)
 
 void mishaps_note(struct mishaps *m, struct mishap one)
 {
-	pthread_mutex_lock(&m->lock);
+	mutex_lock(&m->lock);
 	struct mishap *slot = find_locked(m, one.ino);
 	if (!slot) {
 		slot = &m->ring[m->next];
@@ -43,18 +43,18 @@ void mishaps_note(struct mishaps *m, struct mishap one)
 	}
 	char *before = slot->cause;
 	*slot = one;
-	pthread_mutex_unlock(&m->lock);
+	mutex_unlock(&m->lock);
 	g_free(before);
 }
 
 bool mishaps_find(struct mishaps *m, uint64_t ino, struct mishap *out)
 {
-	pthread_mutex_lock(&m->lock);
+	mutex_lock(&m->lock);
 	const struct mishap *slot = find_locked(m, ino);
 	if (slot) {
 		*out = *slot;
 		out->cause = g_strdup(slot->cause);
 	}
-	pthread_mutex_unlock(&m->lock);
+	mutex_unlock(&m->lock);
 	return slot != NULL;
 }

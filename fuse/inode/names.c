@@ -69,18 +69,18 @@ static bool alias_remove(struct inode *i, const struct inode *parent, const char
 bool names_has(struct server *s, const struct inode *i, const struct inode *parent,
                const char *name)
 {
-	pthread_rwlock_rdlock(&s->names);
+	rwlock_rdlock(&s->names);
 	bool has = !i->nameless && ((i->parent == parent && strcmp(i->name, name) == 0) ||
 	                            alias_has(i, parent, name));
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	return has;
 }
 
 bool names_none(struct server *s, const struct inode *i)
 {
-	pthread_rwlock_rdlock(&s->names);
+	rwlock_rdlock(&s->names);
 	bool none = i->nameless;
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	return none;
 }
 
@@ -173,20 +173,20 @@ char *inode_child_path_locked(const struct inode *i, const char *name)
 
 char *inode_path_known(struct server *s, const struct inode *i)
 {
-	pthread_rwlock_rdlock(&s->names);
+	rwlock_rdlock(&s->names);
 	char *path = inode_path_locked(i);
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	return path;
 }
 
 char *inode_visible_path(struct server *s, const struct inode *i)
 {
 	GString *path = g_string_sized_new(64);
-	pthread_rwlock_rdlock(&s->names);
+	rwlock_rdlock(&s->names);
 	i = names_owner_locked(i);
 	if (!i->nameless)
 		path_append_locked(path, i);
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	return g_string_free(path, FALSE);
 }
 
@@ -211,8 +211,8 @@ static bool remote_append_locked(GString *path, const struct inode *i)
 char *inode_remote(struct server *s, const struct inode *i)
 {
 	GString *path = g_string_sized_new(64);
-	pthread_rwlock_rdlock(&s->names);
+	rwlock_rdlock(&s->names);
 	bool remote = remote_append_locked(path, i);
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	return g_string_free(path, !remote);
 }

@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "fetch/base/lock.h"
 
 /* Lanes that may be stuck at a time before others have to wait for them. */
 #define THREADS_MAX 64
@@ -34,8 +35,8 @@ struct notifier {
 	int device; /* owned: a second one of the session's; -1: there is none */
 	pthread_t threads[THREADS_MAX];
 	unsigned started, idle;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
+	struct mutex lock;
+	struct condition wake;
 	GHashTable *lanes; /* uint64_t nodeid → struct lane, owned; none is empty */
 	GQueue ready;      /* of struct lane, borrowed: no thread works on them */
 	bool stop;
@@ -77,27 +78,27 @@ static void descriptors_leave_locked(struct notifier *n)
 static void *notifier_run(void *arg)
 {
 	struct notifier *n = arg;
-	pthread_mutex_lock(&n->lock);
+	mutex_lock(&n->lock);
 	descriptors_leave_locked(n);
 	while (!n->stop) {
 		struct lane *lane = g_queue_pop_head(&n->ready);
 		if (!lane) {
 			n->idle++;
-			pthread_cond_wait(&n->wake, &n->lock);
+			condition_wait(&n->wake, &n->lock);
 			n->idle--;
 			continue;
 		}
 		struct notice *e = g_queue_pop_head(&lane->notices);
-		pthread_mutex_unlock(&n->lock);
+		mutex_unlock(&n->lock);
 		notice_send(n, e);
 		g_free(e);
-		pthread_mutex_lock(&n->lock);
+		mutex_lock(&n->lock);
 		if (lane->notices.length > 0)
 			g_queue_push_tail(&n->ready, lane);
 		else
 			g_hash_table_remove(n->lanes, &lane->nodeid);
 	}
-	pthread_mutex_unlock(&n->lock);
+	mutex_unlock(&n->lock);
 	return NULL;
 }
 
@@ -126,24 +127,24 @@ struct notifier *notifier_new(struct fuse_session *se, int device)
 	struct notifier *n = g_new0(struct notifier, 1);
 	n->session = se;
 	n->device = device_clone(device, se);
-	pthread_mutex_init(&n->lock, NULL);
-	pthread_cond_init(&n->wake, NULL);
+	mutex_init(&n->lock, RANK_NOTIFIER);
+	condition_init(&n->wake);
 	n->lanes = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, lane_free);
 	g_queue_init(&n->ready);
-	pthread_mutex_lock(&n->lock);
+	mutex_lock(&n->lock);
 	thread_start_locked(n);
-	pthread_mutex_unlock(&n->lock);
+	mutex_unlock(&n->lock);
 	return n;
 }
 
 void notifier_leave(struct notifier *n)
 {
-	pthread_mutex_lock(&n->lock);
+	mutex_lock(&n->lock);
 	n->stop = true;
-	pthread_cond_broadcast(&n->wake);
+	condition_broadcast(&n->wake);
 	int device = n->device;
 	n->device = -1;
-	pthread_mutex_unlock(&n->lock);
+	mutex_unlock(&n->lock);
 	if (device >= 0)
 		close(device);
 }
@@ -159,8 +160,8 @@ void notifier_free(struct notifier *n)
 {
 	g_queue_clear(&n->ready);
 	g_hash_table_unref(n->lanes);
-	pthread_cond_destroy(&n->wake);
-	pthread_mutex_destroy(&n->lock);
+	condition_destroy(&n->wake);
+	mutex_destroy(&n->lock);
 	g_free(n);
 }
 
@@ -184,16 +185,16 @@ static void enqueue(struct notifier *n, uint64_t nodeid, const char *name)
 	struct notice *e = g_malloc(sizeof(*e) + strlen(name) + 1);
 	e->nodeid = nodeid;
 	strcpy(e->name, name);
-	pthread_mutex_lock(&n->lock);
+	mutex_lock(&n->lock);
 	if (n->stop) {
 		g_free(e);
 	} else {
 		g_queue_push_tail(&lane_locked(n, nodeid)->notices, e);
 		if (n->ready.length > n->idle && n->started < THREADS_MAX)
 			thread_start_locked(n);
-		pthread_cond_signal(&n->wake);
+		condition_signal(&n->wake);
 	}
-	pthread_mutex_unlock(&n->lock);
+	mutex_unlock(&n->lock);
 }
 
 void notifier_entry(struct notifier *n, uint64_t parent, const char *name)

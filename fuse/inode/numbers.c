@@ -4,18 +4,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <unistd.h>
 #include <xxhash.h>
+#include "fetch/base/lock.h"
 #include "fetch/store/disk/format.h"
 
 #define HIGH UINT32_C(0x80000000)
 #define NOBODY UINT32_MAX /* the number that readdir shows for an entry it does not look up */
 
 struct numbers {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	GHashTable *inner; /* uint32_t told → uint64_t ino; for told from HIGH on */
 	GHashTable *moved; /* uint64_t ino → uint32_t told: numbers that collided with another */
 	int fd;            /* of the file, -1: none */
@@ -81,7 +81,7 @@ static void numbers_forget_file(struct numbers *n, int err)
 struct numbers *numbers_new(const char *path)
 {
 	struct numbers *n = g_new0(struct numbers, 1);
-	pthread_mutex_init(&n->lock, NULL);
+	mutex_init(&n->lock, RANK_NUMBERS);
 	n->inner = g_hash_table_new(NULL, NULL);
 	n->moved = g_hash_table_new(NULL, NULL);
 	n->fd = -1;
@@ -102,7 +102,7 @@ void numbers_free(struct numbers *n)
 		close(n->fd);
 	g_hash_table_unref(n->inner);
 	g_hash_table_unref(n->moved);
-	pthread_mutex_destroy(&n->lock);
+	mutex_destroy(&n->lock);
 	g_free(n);
 }
 
@@ -123,7 +123,7 @@ uint64_t numbers_shown(struct numbers *n, uint64_t ino)
 {
 	if (!n || ino < HIGH)
 		return ino;
-	pthread_mutex_lock(&n->lock);
+	mutex_lock(&n->lock);
 	uint32_t told = (uint32_t)(uintptr_t)g_hash_table_lookup(n->moved, as_pointer(ino));
 	for (unsigned attempt = 0; told == 0; attempt++) {
 		void *owner = NULL;
@@ -138,7 +138,7 @@ uint64_t numbers_shown(struct numbers *n, uint64_t ino)
 			told = next;
 		}
 	}
-	pthread_mutex_unlock(&n->lock);
+	mutex_unlock(&n->lock);
 	return told;
 }
 
@@ -146,8 +146,8 @@ uint64_t numbers_inner(struct numbers *n, uint64_t shown)
 {
 	if (!n || shown < HIGH)
 		return shown;
-	pthread_mutex_lock(&n->lock);
+	mutex_lock(&n->lock);
 	void *ino = g_hash_table_lookup(n->inner, as_pointer(shown));
-	pthread_mutex_unlock(&n->lock);
+	mutex_unlock(&n->lock);
 	return ino ? (uintptr_t)ino : shown;
 }

@@ -5,7 +5,7 @@
 #pragma once
 #define FUSE_USE_VERSION 318
 #include <fuse_lowlevel.h>
-#include <pthread.h>
+#include "fetch/base/lock.h"
 #include "fetch/fill/fill.h"
 #include "fetch/list/lister.h"
 #include "fuse/base/settings.h"
@@ -21,12 +21,12 @@ struct server {
 	struct fill *fill;
 	struct numbers *numbers; /* NULL: st_ino is ino */
 	struct inode_table *inodes;
-	pthread_mutex_t failing;  /* `failed` */
-	struct refusals *failed;  /* READs that failed a moment ago */
-	pthread_rwlock_t names;   /* inode.h */
-	struct ways *ways;        /* paths in use, and the current move */
-	pthread_rwlock_t sealing; /* access.h */
-	pthread_mutex_t sealers;  /* access.h */
+	struct mutex failing;    /* `failed` */
+	struct refusals *failed; /* READs that failed a moment ago */
+	struct rwlock names;     /* inode.h */
+	struct ways *ways;       /* paths in use, and the current move */
+	struct rwlock sealing;   /* access.h */
+	struct mutex sealers;    /* access.h */
 	struct handle_table *handles;
 	struct mishaps *mishaps;     /* failures of closed files */
 	bool served;                 /* it was mounted */

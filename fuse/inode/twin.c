@@ -12,11 +12,11 @@
 void twin_outlived(struct server *s, uint64_t ino)
 {
 	struct inode_table *t = s->inodes;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	struct inode *i = inode_find_locked(t, ino);
 	if (i && S_ISREG(i->type))
 		g_hash_table_add(t->outlived, i);
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 }
 
 /* With `names` read or written. A file with several names is found by its number. */
@@ -34,13 +34,13 @@ bool twin_is_wanted(struct server *s, const struct inode *i, const struct inode 
 	GHashTableIter iter;
 	gpointer next;
 	bool wanted = false;
-	pthread_mutex_lock(&t->lock);
-	pthread_rwlock_rdlock(&s->names);
+	mutex_lock(&t->lock);
+	rwlock_rdlock(&s->names);
 	g_hash_table_iter_init(&iter, t->outlived);
 	while (!wanted && g_hash_table_iter_next(&iter, &next, NULL))
 		wanted = next != i && has_name_locked(next, dir, name);
-	pthread_rwlock_unlock(&s->names);
-	pthread_mutex_unlock(&t->lock);
+	rwlock_unlock(&s->names);
+	mutex_unlock(&t->lock);
 	return wanted;
 }
 
@@ -82,11 +82,11 @@ static void part(struct server *s, struct inode *twin, const struct inode *dir, 
 	struct inode_table *t = s->inodes;
 	GHashTableIter iter;
 	gpointer next;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	struct inode *i = listed ? inode_find_locked(t, listed) : NULL;
 	bool any = i || g_hash_table_size(t->outlived) > 0;
 	if (any)
-		pthread_rwlock_wrlock(&s->names);
+		rwlock_wrlock(&s->names);
 	if (i && i != twin && has_name_locked(i, dir, name))
 		part_locked(t, i, twin);
 	g_hash_table_iter_init(&iter, t->outlived);
@@ -94,8 +94,8 @@ static void part(struct server *s, struct inode *twin, const struct inode *dir, 
 		if (next != twin && has_name_locked(next, dir, name))
 			part_locked(t, next, twin);
 	if (any)
-		pthread_rwlock_unlock(&s->names);
-	pthread_mutex_unlock(&t->lock);
+		rwlock_unlock(&s->names);
+	mutex_unlock(&t->lock);
 }
 
 void twin_take(struct server *s, struct inode *i, const struct inode *dir, const char *name,
@@ -112,14 +112,14 @@ void twin_unname(struct server *s, const struct inode *dir, const char *name)
 void twin_follow(struct server *s, struct inode *i, uint64_t owner)
 {
 	struct inode_table *t = s->inodes;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	struct inode *twin = inode_find_locked(t, owner);
-	pthread_rwlock_wrlock(&s->names);
+	rwlock_wrlock(&s->names);
 	if (twin && S_ISREG(twin->type) && names_owner_locked(i) == i &&
 	    names_owner_locked(twin) != i)
 		set_locked(t, i, twin);
-	pthread_rwlock_unlock(&s->names);
-	pthread_mutex_unlock(&t->lock);
+	rwlock_unlock(&s->names);
+	mutex_unlock(&t->lock);
 }
 
 static void id_add(GArray *ids, const struct inode *i, const struct inode *but)
@@ -135,13 +135,13 @@ void twin_changed(struct server *s, struct inode *i)
 	if (!x || (!x->has_twin && !x->is_twin))
 		return;
 	g_autoptr(GArray) ids = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	pthread_mutex_lock(&s->inodes->lock);
+	mutex_lock(&s->inodes->lock);
 	const struct inode *twin = x->twin ? x->twin : i;
 	const GPtrArray *twins = twin->extra->twins;
 	id_add(ids, twin, i);
 	for (guint n = 0; twins && n < twins->len; n++)
 		id_add(ids, twins->pdata[n], i);
-	pthread_mutex_unlock(&s->inodes->lock);
+	mutex_unlock(&s->inodes->lock);
 	for (guint n = 0; n < ids->len; n++)
 		notifier_inode(s->notifier, g_array_index(ids, uint64_t, n), true);
 }

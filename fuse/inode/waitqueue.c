@@ -3,12 +3,12 @@
 
 #include "fuse/inode/waitqueue.h"
 #include <errno.h>
-#include <pthread.h>
+#include "fetch/base/lock.h"
 
 struct waitqueue {
 	struct alarm_clock *clock; /* borrowed */
 	struct alarm alarm;
-	pthread_mutex_t lock;
+	struct mutex lock;
 	GQueue waiting; /* of struct waitqueue_entry, by link */
 	int64_t set_ns; /* when the alarm rings; 0: it is not set */
 	bool closed;
@@ -49,7 +49,7 @@ static void ring(struct alarm *a)
 	struct waitqueue *r = (struct waitqueue *)((char *)a - offsetof(struct waitqueue, alarm));
 	int64_t now = clock_now();
 	GQueue due = G_QUEUE_INIT;
-	pthread_mutex_lock(&r->lock);
+	mutex_lock(&r->lock);
 	r->set_ns = 0;
 	for (GList *next, *link = r->waiting.head; link; link = next) {
 		next = link->next;
@@ -58,7 +58,7 @@ static void ring(struct alarm *a)
 		else
 			set_locked(r, due_ns(link->data));
 	}
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	tell(&due, now, 0);
 }
 
@@ -67,7 +67,7 @@ struct waitqueue *waitqueue_new(struct alarm_clock *clock)
 	struct waitqueue *r = g_new0(struct waitqueue, 1);
 	r->clock = clock;
 	r->alarm.ring = ring;
-	pthread_mutex_init(&r->lock, NULL);
+	mutex_init(&r->lock, RANK_WAITQUEUE);
 	g_queue_init(&r->waiting);
 	return r;
 }
@@ -76,7 +76,7 @@ int waitqueue_enter(struct waitqueue *r, struct waitqueue_entry *w)
 {
 	if (clock_now() >= w->until_ns)
 		return -w->error;
-	pthread_mutex_lock(&r->lock);
+	mutex_lock(&r->lock);
 	bool closed = r->closed;
 	if (!closed) {
 		w->link.data = w;
@@ -84,42 +84,42 @@ int waitqueue_enter(struct waitqueue *r, struct waitqueue_entry *w)
 		g_queue_push_tail_link(&r->waiting, &w->link);
 		set_locked(r, due_ns(w));
 	}
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	return closed ? -EIO : 0;
 }
 
 bool waitqueue_leave(struct waitqueue *r, struct waitqueue_entry *w)
 {
-	pthread_mutex_lock(&r->lock);
+	mutex_lock(&r->lock);
 	bool waits = w->waits;
 	if (waits)
 		g_queue_unlink(&r->waiting, &w->link);
 	w->waits = false;
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	return waits;
 }
 
 void waitqueue_call(struct waitqueue *r, const void *what)
 {
 	GQueue called = G_QUEUE_INIT;
-	pthread_mutex_lock(&r->lock);
+	mutex_lock(&r->lock);
 	for (GList *next, *link = r->waiting.head; link; link = next) {
 		next = link->next;
 		if (((struct waitqueue_entry *)link->data)->what == what)
 			take_locked(r, link->data, &called);
 	}
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	tell(&called, INT64_MIN, 0);
 }
 
 void waitqueue_close(struct waitqueue *r)
 {
 	GQueue all = G_QUEUE_INIT;
-	pthread_mutex_lock(&r->lock);
+	mutex_lock(&r->lock);
 	while (r->waiting.head)
 		take_locked(r, r->waiting.head->data, &all);
 	r->closed = true;
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	alarm_stop(r->clock, &r->alarm);
 	tell(&all, INT64_MIN, EIO);
 }
@@ -129,6 +129,6 @@ void waitqueue_free(struct waitqueue *r)
 	if (!r)
 		return;
 	g_assert(r->closed && r->waiting.length == 0);
-	pthread_mutex_destroy(&r->lock);
+	mutex_destroy(&r->lock);
 	g_free(r);
 }

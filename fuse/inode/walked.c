@@ -8,19 +8,19 @@
 
 void walked_note(struct inode *dir)
 {
-	pthread_mutex_lock(&dir->lock);
+	mutex_lock(&dir->lock);
 	dir->walked = true;
-	pthread_mutex_unlock(&dir->lock);
+	mutex_unlock(&dir->lock);
 }
 
 /* Not for each of many changes in a row: with the pages the kernel forgets the attributes, and
  * requests them again. */
 void walked_drop(struct server *s, struct inode *dir)
 {
-	pthread_mutex_lock(&dir->lock);
+	mutex_lock(&dir->lock);
 	bool walked = dir->walked;
 	dir->walked = false;
-	pthread_mutex_unlock(&dir->lock);
+	mutex_unlock(&dir->lock);
 	if (walked)
 		notifier_inode_now(s->notifier, inode_id(dir));
 }

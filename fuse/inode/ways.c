@@ -3,13 +3,14 @@
 
 #include "fuse/inode/ways.h"
 #include <string.h>
+#include "fetch/base/lock.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/server.h"
 
 struct ways {
-	pthread_mutex_t lock;
-	pthread_cond_t moved;       /* `current` has ended */
-	pthread_cond_t unused;      /* a way has ended */
+	struct mutex lock;
+	struct condition moved;     /* `current` has ended */
+	struct condition unused;    /* a way has ended */
 	const struct move *current; /* borrowed; NULL: no move */
 	GQueue used;                /* of struct way, borrowed */
 	unsigned waiting;           /* moves, for `unused` */
@@ -18,9 +19,9 @@ struct ways {
 struct ways *ways_new(void)
 {
 	struct ways *w = g_new0(struct ways, 1);
-	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->moved, NULL);
-	pthread_cond_init(&w->unused, NULL);
+	mutex_init(&w->lock, RANK_WAYS);
+	condition_init(&w->moved);
+	condition_init(&w->unused);
 	g_queue_init(&w->used);
 	return w;
 }
@@ -29,9 +30,9 @@ void ways_free(struct ways *w)
 {
 	if (!w)
 		return;
-	pthread_cond_destroy(&w->unused);
-	pthread_cond_destroy(&w->moved);
-	pthread_mutex_destroy(&w->lock);
+	condition_destroy(&w->unused);
+	condition_destroy(&w->moved);
+	mutex_destroy(&w->lock);
 	g_free(w);
 }
 
@@ -54,15 +55,15 @@ static void begin_locked(struct server *s, const struct inode *dir, const char *
 {
 	*w = (struct way){.i = i};
 	for (;;) {
-		pthread_rwlock_rdlock(&s->names);
+		rwlock_rdlock(&s->names);
 		w->path = dir ? inode_child_path_locked(dir, name) : inode_path_locked(i);
 		if (!dir)
 			w->i = names_owner_locked(i);
-		pthread_rwlock_unlock(&s->names);
+		rwlock_unlock(&s->names);
 		if (!s->ways->current || !meet(s->ways->current, w))
 			break;
 		g_free(w->path);
-		pthread_cond_wait(&s->ways->moved, &s->ways->lock);
+		condition_wait_above(&s->ways->moved, &s->ways->lock);
 	}
 	w->link.data = w;
 	g_queue_push_tail_link(&s->ways->used, &w->link);
@@ -70,26 +71,26 @@ static void begin_locked(struct server *s, const struct inode *dir, const char *
 
 void way_to(struct server *s, const struct inode *i, struct way *w)
 {
-	pthread_mutex_lock(&s->ways->lock);
+	mutex_lock(&s->ways->lock);
 	begin_locked(s, NULL, NULL, i, w);
-	pthread_mutex_unlock(&s->ways->lock);
+	mutex_unlock(&s->ways->lock);
 }
 
 void way_to_child(struct server *s, const struct inode *dir, const char *name,
                   const struct inode *i, struct way *w)
 {
-	pthread_mutex_lock(&s->ways->lock);
+	mutex_lock(&s->ways->lock);
 	begin_locked(s, dir, name, i, w);
-	pthread_mutex_unlock(&s->ways->lock);
+	mutex_unlock(&s->ways->lock);
 }
 
 void way_end(struct server *s, struct way *w)
 {
-	pthread_mutex_lock(&s->ways->lock);
+	mutex_lock(&s->ways->lock);
 	g_queue_unlink(&s->ways->used, &w->link);
 	if (s->ways->waiting > 0)
-		pthread_cond_broadcast(&s->ways->unused);
-	pthread_mutex_unlock(&s->ways->lock);
+		condition_broadcast(&s->ways->unused);
+	mutex_unlock(&s->ways->lock);
 	g_clear_pointer(&w->path, g_free);
 }
 
@@ -106,10 +107,10 @@ static void move_paths(struct server *s, struct move *m)
 {
 	g_free(m->from);
 	g_free(m->to);
-	pthread_rwlock_rdlock(&s->names);
+	rwlock_rdlock(&s->names);
 	m->from = m->dir ? inode_child_path_locked(m->dir, m->name) : inode_path_locked(m->i);
 	m->to = m->newdir ? inode_child_path_locked(m->newdir, m->newname) : NULL;
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 }
 
 static bool is_used_locked(const struct ways *w, const struct move *m)
@@ -126,12 +127,12 @@ static bool move_try_locked(struct server *s, struct move *m)
 	struct ways *w = s->ways;
 	move_paths(s, m);
 	if (w->current) {
-		pthread_cond_wait(&w->moved, &w->lock);
+		condition_wait_above(&w->moved, &w->lock);
 		return false;
 	}
 	if (is_used_locked(w, m)) {
 		w->waiting++;
-		pthread_cond_wait(&w->unused, &w->lock);
+		condition_wait_above(&w->unused, &w->lock);
 		w->waiting--;
 		return false;
 	}
@@ -141,18 +142,18 @@ static bool move_try_locked(struct server *s, struct move *m)
 
 void move_begin(struct server *s, struct move *m)
 {
-	pthread_mutex_lock(&s->ways->lock);
+	mutex_lock(&s->ways->lock);
 	while (!move_try_locked(s, m))
 		;
-	pthread_mutex_unlock(&s->ways->lock);
+	mutex_unlock(&s->ways->lock);
 }
 
 void move_end(struct server *s, struct move *m)
 {
-	pthread_mutex_lock(&s->ways->lock);
+	mutex_lock(&s->ways->lock);
 	s->ways->current = NULL;
-	pthread_cond_broadcast(&s->ways->moved);
-	pthread_mutex_unlock(&s->ways->lock);
+	condition_broadcast(&s->ways->moved);
+	mutex_unlock(&s->ways->lock);
 	g_clear_pointer(&m->from, g_free);
 	g_clear_pointer(&m->to, g_free);
 }

@@ -32,17 +32,17 @@ static int localise(struct server *s, struct inode *i, bool durable)
 		return err;
 	struct move m = {.i = i}; /* moves nothing, but no way finds it half born */
 	move_begin(s, &m);
-	pthread_rwlock_wrlock(&s->names);
+	rwlock_wrlock(&s->names);
 	i->born = true;
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	int lost = tree_capability_own(s->store, m.from);
 	if (lost)
 		g_message("/%s: its file capabilities cannot be kept: %s", m.from,
 		          g_strerror(-lost));
 	move_end(s, &m);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	i->complete = true;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	err = inode_refresh(s, i);
 	inode_hide_ctime(i, ctime_ns);
 	return err;

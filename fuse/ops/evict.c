@@ -20,18 +20,18 @@ static bool refuse(struct leaving *out, int error, const char *cause)
 /* Under a claim. The kernel's pages go first: the version of data fetched afterwards is unknown. */
 static int evict_bytes(struct server *s, struct inode *i, uint64_t *freed)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	i->keep_cache = false;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	notifier_inode_now(s->notifier, inode_id(i));
 	struct content *c = inode_open_content(s, i);
 	int err = content_open(c);
 	if (err == 0)
 		err = content_evict(c, freed);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	i->complete = err == 0 && content_lasts(c);
 	i->version = 0;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	content_unref(c);
 	int failed;
 	inode_version(s, i, &failed); /* a blank file is dropped, and has no version */
@@ -94,7 +94,7 @@ static void take_version(struct server *s, struct inode *i, const struct source_
 	if (l)
 		listing_unref(l);
 	inode_put(s, parent);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	i->content = NULL;
 	if (i->size != st->size)
 		i->untold = INODE_UNTOLD;
@@ -104,7 +104,7 @@ static void take_version(struct server *s, struct inode *i, const struct source_
 	i->complete = st->size == 0;
 	i->version = 0;
 	i->outdated = false;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	notifier_inode_now(s->notifier, inode_id(i));
 }
 
@@ -126,9 +126,9 @@ static char *origin_of(struct server *s, struct inode *i)
 static void refresh_claimed(struct server *s, struct inode *i, const struct source_stat *st,
                             struct leaving *out)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool local = i->local, busy = i->content;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (local) {
 		refuse(out, EEXIST, "changed locally");
 		return;

@@ -3,11 +3,12 @@
 
 #include "fuse/ops/inquiry.h"
 #include <errno.h>
+#include "fetch/base/lock.h"
 #include "fuse/events/registry.h"
 
 struct awaited {
-	pthread_mutex_t lock;
-	pthread_cond_t come;
+	struct mutex lock;
+	struct condition come;
 	bool done, certain;
 	int error;
 };
@@ -25,27 +26,27 @@ struct awaited_read {
 static void answer_init(struct awaited *a)
 {
 	*a = (struct awaited){.done = false};
-	pthread_mutex_init(&a->lock, NULL);
-	pthread_cond_init(&a->come, NULL);
+	mutex_init(&a->lock, RANK_INQUIRY);
+	condition_init(&a->come);
 }
 
 static void answer_give(struct awaited *a, int error)
 {
-	pthread_mutex_lock(&a->lock);
+	mutex_lock(&a->lock);
 	a->done = true;
 	a->error = error;
-	pthread_cond_signal(&a->come);
-	pthread_mutex_unlock(&a->lock);
+	condition_signal(&a->come);
+	mutex_unlock(&a->lock);
 }
 
 static int answer_wait(struct awaited *a)
 {
-	pthread_mutex_lock(&a->lock);
+	mutex_lock(&a->lock);
 	while (!a->done)
-		pthread_cond_wait(&a->come, &a->lock);
-	pthread_mutex_unlock(&a->lock);
-	pthread_cond_destroy(&a->come);
-	pthread_mutex_destroy(&a->lock);
+		condition_wait(&a->come, &a->lock);
+	mutex_unlock(&a->lock);
+	condition_destroy(&a->come);
+	mutex_destroy(&a->lock);
 	return a->certain ? 0 : a->error;
 }
 

@@ -4,6 +4,7 @@
 #include "fuse/ops/leaving.h"
 #include <errno.h>
 #include <pthread.h>
+#include "fetch/base/lock.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/server.h"
 
@@ -17,18 +18,18 @@ struct leaves {
 	void (*leave)(struct server *s, struct inode *i, struct leaving *out);
 	const struct leaving_ops *ops;
 	void *user;
-	pthread_mutex_t lock; /* of the fields below, and of lines */
+	struct mutex lock; /* of the fields below, and of lines */
 	size_t next;
 	bool ended;
 };
 
 static bool leaves_next(struct leaves *l, uint64_t *ino)
 {
-	pthread_mutex_lock(&l->lock);
+	mutex_lock(&l->lock);
 	bool any = !l->ended && l->next < l->count && l->ops->wanted(l->user);
 	if (any)
 		*ino = l->inos[l->next++];
-	pthread_mutex_unlock(&l->lock);
+	mutex_unlock(&l->lock);
 	return any;
 }
 
@@ -41,10 +42,10 @@ static void *leaves_take(void *data)
 		if (i)
 			l->leave(l->server, i, &out);
 		inode_put(l->server, i);
-		pthread_mutex_lock(&l->lock);
+		mutex_lock(&l->lock);
 		if (!l->ended)
 			l->ended = !l->ops->line(l->user, ino, &out);
-		pthread_mutex_unlock(&l->lock);
+		mutex_unlock(&l->lock);
 	}
 	return NULL;
 }
@@ -61,12 +62,12 @@ void leaving_run(struct server *s, const uint64_t *inos, size_t count,
 	                   .user = user};
 	pthread_t threads[THREADS - 1];
 	unsigned started = 0;
-	pthread_mutex_init(&l.lock, NULL);
+	mutex_init(&l.lock, RANK_LEAVING);
 	while (started < G_N_ELEMENTS(threads) && started + 1 < count &&
 	       pthread_create(&threads[started], NULL, leaves_take, &l) == 0)
 		started++;
 	leaves_take(&l);
 	for (unsigned n = 0; n < started; n++)
 		pthread_join(threads[n], NULL);
-	pthread_mutex_destroy(&l.lock);
+	mutex_destroy(&l.lock);
 }

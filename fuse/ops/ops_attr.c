@@ -18,9 +18,9 @@ static double directory_timeout(struct server *s, struct inode *i)
 	if (s->settings->listing_ttl_ms == UINT_MAX)
 		return TIMEOUT_FOREVER;
 	double ttl = s->settings->listing_ttl_ms / 1e3, left = ttl;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	struct directory *d = i->directory;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	struct listing *l = d ? directory_listing(d, NULL) : NULL;
 	if (l) {
 		left = ttl - (clock_realtime() - listing_checked(l)) / 1e9;
@@ -40,19 +40,19 @@ static double inode_timeout(struct server *s, struct inode *i)
 {
 	if (S_ISDIR(i->type)) /* its listing tells how many links it has */
 		return i->local && !i->born && !i->counted ? 0 : directory_timeout(s, i);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	/* stores of a mapping in passthrough are not reported */
 	bool moving = i->iomode == IOMODE_PASSTHROUGH && i->extra &&
 	              write_handles_is_written(&i->extra->handles);
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return moving ? 0 : TIMEOUT_FOREVER;
 }
 
 static void inode_tell(struct inode *i, struct stat *st)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	i->untold -= i->untold > 0;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	inode_stat(i, st);
 }
 
@@ -108,10 +108,10 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	bool fresh = true;
 	struct directory *d = NULL;
 	if (S_ISDIR(i->type)) {
-		pthread_mutex_lock(&i->lock);
+		mutex_lock(&i->lock);
 		d = i->directory;
 		bool uncounted = i->local && !i->born && !i->nameless && !i->counted;
-		pthread_mutex_unlock(&i->lock);
+		mutex_unlock(&i->lock);
 		if (uncounted)
 			d = inode_open_directory(s, i);
 		l = d ? directory_listing(d, &fresh) : NULL;
@@ -252,7 +252,7 @@ static void setattr_end(fuse_req_t req, struct inode *i, const struct stat *attr
 /* For a directory that was removed, but still is a process's working directory. */
 static void removed_set(fuse_req_t req, struct inode *i, const struct stat *attr, int to_set)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	if (to_set & FUSE_SET_ATTR_MODE)
 		i->mode = i->type | (attr->st_mode & 07777);
 	if (to_set & FUSE_SET_ATTR_UID)
@@ -261,7 +261,7 @@ static void removed_set(fuse_req_t req, struct inode *i, const struct stat *attr
 		i->gid = attr->st_gid;
 	if (to_set & FUSE_SET_ATTR_MTIME)
 		i->mtime_ns = nanoseconds(attr->st_mtim);
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	struct stat st;
 	inode_stat(i, &st);
 	fuse_reply_attr(req, &st, TIMEOUT_FOREVER);

@@ -26,7 +26,7 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
 	i->number = *err ? 0 : content_number(c);
 	bool lasts = *err == 0 && content_lasts(c);
 	source_version version = *err == 0 ? content_version(c) : 0;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	/* The version of the kernel's pages is unknown. If the file is open, they were dropped
 	 * before, and dropping them would block on a page that another caller waits for, even if
 	 * this one is killed. Of concurrent first opens, one may be told to drop pages that another
@@ -50,7 +50,7 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
 	} else if (lasts) {
 		i->complete = true;
 	}
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	/* A thread notifies the kernel about pages, which drops the attributes once more, perhaps
 	 * while a reply with new ones is on its way: the kernel then keeps an old size. */
 	if (other_version) {
@@ -68,9 +68,9 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
  * complete mixed file has no other way to passthrough. Blocks where that takes a sync. */
 static int open_own(struct server *s, struct inode *i, bool write, int *fd)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool complete = i->complete;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	int err = complete && !i->born && (write || i->mixed) ? inode_own_bytes(s, i) : 0;
 	if (err || !i->born || !write)
 		return err;
@@ -117,10 +117,10 @@ static bool appends_blindly(struct inode *i, int flags)
 {
 	if (!(flags & O_APPEND) || (flags & O_ACCMODE) == O_RDONLY)
 		return false;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool untold = i->untold > 0;
 	i->untold = untold;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return untold;
 }
 
@@ -131,9 +131,9 @@ static uint64_t visit(struct server *s, struct inode *i)
 	uint64_t number = i->number;
 	bool known = !number || store_visit(s->store, number);
 	if (!known) { /* its data may have been evicted just now */
-		pthread_mutex_lock(&i->lock);
+		mutex_lock(&i->lock);
 		i->complete = i->born;
-		pthread_mutex_unlock(&i->lock);
+		mutex_unlock(&i->lock);
 	}
 	return number;
 }
@@ -150,9 +150,9 @@ static void open_run(const struct opening *o)
 	int err = appends_blindly(i, fi->flags) ? ESTALE : open_own(s, i, write, &fd);
 	struct content *c = NULL;
 	uint64_t visited = err || i->born ? 0 : visit(s, i);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool complete = i->complete && (visited || i->born || i->size == 0), ahead = i->ahead;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (!err && !complete) {
 		c = inode_content(s, i, false, &err);
 		err = -err;
@@ -223,9 +223,9 @@ static void open_begin(const struct opening *o)
 		inode_put(s, i);
 		return;
 	}
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool sync = i->complete && !i->born && (write || i->mixed);
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (!sync) {
 		open_run(o);
 		return;
@@ -270,9 +270,9 @@ void handle_release(struct server *s, struct handle *h)
 	h->visited = 0;
 	iomode_release(s, i);
 	access_release(s, i, h->flags);
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool outdated = i->outdated && i->handles == 0;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	/* After a new look-up it can take the newer version. */
 	if (outdated) {
 		g_autofree char *name = NULL;

@@ -68,11 +68,11 @@ static struct inode *made(struct server *s, struct inode *dir, const char *name,
 		return NULL;
 	}
 	if (type == S_IFDIR) {
-		pthread_mutex_lock(&i->lock);
+		mutex_lock(&i->lock);
 		if (!i->directory)
 			i->directory = directory_new_local(s->lister, i->ino, true,
 			                                   (void *)(uintptr_t)i->ino);
-		pthread_mutex_unlock(&i->lock);
+		mutex_unlock(&i->lock);
 	}
 	return i;
 }
@@ -214,10 +214,10 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 	}
 	tree_node_clear(&node);
 	if (i) {
-		pthread_rwlock_wrlock(&s->names);
+		rwlock_wrlock(&s->names);
 		inode_extra_locked(i)->unlinked = number;
 		i->nameless = true;
-		pthread_rwlock_unlock(&s->names);
+		rwlock_unlock(&s->names);
 	}
 	inode_put(s, dir);
 	if (i) {
@@ -235,9 +235,9 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 static int link_both(struct server *s, const struct move *m, struct inode **dropped)
 {
 	struct inode *i = m->i;
-	pthread_rwlock_rdlock(&s->names);
+	rwlock_rdlock(&s->names);
 	bool nameless = i->nameless, gone = nameless && (!i->extra || !i->extra->unlinked);
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	if (gone)
 		return ENOENT;
 	int err = nameless ? -tree_rename(s->store, m->from, m->to, RENAME_NOREPLACE)
@@ -245,11 +245,11 @@ static int link_both(struct server *s, const struct move *m, struct inode **drop
 	if (err)
 		return err;
 	inode_count_links(s, i, 1);
-	pthread_rwlock_wrlock(&s->names);
+	rwlock_wrlock(&s->names);
 	if (nameless)
 		i->extra->unlinked = 0;
 	*dropped = names_add_locked(i, m->newdir, m->newname);
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	return 0;
 }
 

@@ -160,9 +160,9 @@ static void read_fail(struct parked *p, int error)
 
 static uint64_t file_size(struct inode *i, struct content *c)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	uint64_t size = i->mixed ? i->size : content_size(c);
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return size;
 }
 
@@ -170,7 +170,7 @@ static uint64_t file_size(struct inode *i, struct content *c)
  * has replaced the file, the new one's data may be at its name by now. */
 static struct content *read_content(struct server *s, struct handle *h, int *err)
 {
-	pthread_mutex_lock(&h->lock);
+	mutex_lock(&h->lock);
 	bool opens = !h->content;
 	*err = 0;
 	if (opens)
@@ -182,7 +182,7 @@ static struct content *read_content(struct server *s, struct handle *h, int *err
 	if (*err == -ESTALE)
 		*err = -EIO;
 	struct content *c = h->content ? content_ref(h->content) : NULL;
-	pthread_mutex_unlock(&h->lock);
+	mutex_unlock(&h->lock);
 	if (c && opens)
 		handle_hold(s->handles, h);
 	return c;
@@ -247,10 +247,10 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	bool complete = content_complete(c),
 	     asked = !complete && registry_want(s->handlers, i, false);
 	uint64_t ahead = 0;
-	pthread_mutex_lock(&h->lock);
+	mutex_lock(&h->lock);
 	if (!complete && !asked)
 		ahead = readahead_next(&h->ra, offset, size, s->settings->readahead_max);
-	pthread_mutex_unlock(&h->lock);
+	mutex_unlock(&h->lock);
 	if (content_present(c, offset, size) && ahead == 0 &&
 	    read_reply(s, req, c, offset, size, false))
 		content_unref(c);
@@ -279,9 +279,9 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 			fuse_reply_lseek(req, at);
 		return;
 	}
-	pthread_mutex_lock(&h->inode->lock);
+	mutex_lock(&h->inode->lock);
 	off_t size = h->inode->size;
-	pthread_mutex_unlock(&h->inode->lock);
+	mutex_unlock(&h->inode->lock);
 	if (offset < 0 || offset >= size)
 		fuse_reply_err(req, ENXIO);
 	else

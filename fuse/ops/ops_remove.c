@@ -76,9 +76,9 @@ static int unlink_try(struct server *s, struct inode *dir, struct inode *i, cons
 	}
 	if (err == 0) {
 		inode_count_links(s, i, -1);
-		pthread_rwlock_wrlock(&s->names);
+		rwlock_wrlock(&s->names);
 		dropped = departure_done_locked(i, dir, name, &d);
-		pthread_rwlock_unlock(&s->names);
+		rwlock_unlock(&s->names);
 	}
 	move_end(s, &m);
 	if (err && d.last)
@@ -141,9 +141,9 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 	if (!local)
 		err = 0; /* as in unlink_try() */
 	if (err == 0) {
-		pthread_rwlock_wrlock(&s->names);
+		rwlock_wrlock(&s->names);
 		departure_done_locked(i, dir, name, &d);
-		pthread_rwlock_unlock(&s->names);
+		rwlock_unlock(&s->names);
 	}
 	move_end(s, &m);
 	departure_end(s, &d);

@@ -71,13 +71,13 @@ static int rename_both(struct server *s, struct renaming *r, const struct move *
 	int err = rename_store(s, r, m->from, m->to);
 	if (err)
 		return err;
-	pthread_rwlock_wrlock(&s->names);
+	rwlock_wrlock(&s->names);
 	if (replaces)
 		*dropped = departure_done_locked(r->over, r->to, r->newname, &r->departure);
 	else if (r->over)
 		names_move_locked(r->over, r->to, r->newname, r->from, r->name);
 	names_move_locked(r->i, r->from, r->name, r->to, r->newname);
-	pthread_rwlock_unlock(&s->names);
+	rwlock_unlock(&s->names);
 	return 0;
 }
 

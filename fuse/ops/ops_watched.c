@@ -109,9 +109,9 @@ static void bring_next(struct parked *p, uint64_t from)
 	struct server *s = p->server;
 	struct inode *i = p->inode;
 	struct extent e;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	uint64_t size = i->size;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (!brought_next(watched_of(p)->fd, from, size, &e)) {
 		/* Drops the pages of other handles; but not after a fault, which waits for one of
 		 * them: it would fault again, and be asked again. */

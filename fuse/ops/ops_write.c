@@ -28,7 +28,7 @@ struct writing {
 
 int handle_local_fd(struct server *s, struct handle *h)
 {
-	pthread_mutex_lock(&h->lock);
+	mutex_lock(&h->lock);
 	int flags = h->write ? O_RDWR : O_RDONLY;
 	int spare = s->noatime || (h->flags & O_NOATIME) ? O_NOATIME : 0;
 	if (h->fd < 0)
@@ -39,7 +39,7 @@ int handle_local_fd(struct server *s, struct handle *h)
 	if (fd < 0)
 		h->fd = -1;
 	h->uses += fd >= 0;
-	pthread_mutex_unlock(&h->lock);
+	mutex_unlock(&h->lock);
 	if (fd >= 0)
 		handle_hold(s->handles, h);
 	return fd;
@@ -47,9 +47,9 @@ int handle_local_fd(struct server *s, struct handle *h)
 
 void handle_local_done(struct server *s, struct handle *h)
 {
-	pthread_mutex_lock(&h->lock);
+	mutex_lock(&h->lock);
 	h->uses--;
-	pthread_mutex_unlock(&h->lock);
+	mutex_unlock(&h->lock);
 }
 
 static int write_permit(struct parked *p)

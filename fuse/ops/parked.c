@@ -28,7 +28,7 @@ struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, con
 	p->refs = 1;
 	p->tid = fuse_req_ctx(req)->pid;
 	p->began_ns = clock_now();
-	pthread_mutex_init(&p->lock, NULL);
+	mutex_init(&p->lock, RANK_PARKED);
 	p->operation = LACUNA_WRITE;
 	p->replay = replay_get();
 	if (name)
@@ -44,7 +44,7 @@ void parked_unref(struct parked *p)
 		content_unref(p->content);
 	inode_put(p->server, p->inode);
 	replay_put(p->replay);
-	pthread_mutex_destroy(&p->lock);
+	mutex_destroy(&p->lock);
 	g_free(p->data);
 	g_free(p);
 }
@@ -98,20 +98,20 @@ static bool dies(struct parked *p)
 	if (caller != CALLER_UNKNOWN)
 		return caller == CALLER_DIES;
 	int64_t longest = longest_ns(p);
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	int64_t since = p->interrupted_ns;
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	return since && clock_now() - since > longest;
 }
 
 static void watch(struct parked *p)
 {
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	bool watched = p->watched;
 	p->watched = true;
 	if (p->interrupted_ns == 0)
 		p->interrupted_ns = clock_now();
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	if (watched)
 		return;
 	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
@@ -128,10 +128,10 @@ static void interrupted(fuse_req_t req, void *data)
 		watch(p);
 		return;
 	}
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	p->ended = true;
 	bool mine = withdraw_locked(p);
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	if (mine)
 		parked_fail(p, EINTR);
 }
@@ -139,9 +139,9 @@ static void interrupted(fuse_req_t req, void *data)
 /* The wait is over: libfuse reports no more interrupts. */
 static void release(struct parked *p)
 {
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	p->waits = false;
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	fuse_req_interrupt_func(p->req, NULL, NULL);
 }
 
@@ -151,9 +151,9 @@ bool parked_end_dying(struct parked *p)
 		return true;
 	if (!dies(p))
 		return false;
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	bool mine = withdraw_locked(p);
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	if (mine) {
 		release(p);
 		parked_fail(p, EINTR);
@@ -187,18 +187,18 @@ static void failed_note(struct parked *p, int error)
 	        .error = error,
 	        .began_ns = p->began_ns,
 	};
-	pthread_mutex_lock(&s->failing);
+	mutex_lock(&s->failing);
 	refusals_note(s->failed, r, AGAIN_NS);
-	pthread_mutex_unlock(&s->failing);
+	mutex_unlock(&s->failing);
 }
 
 int parked_again(struct parked *p)
 {
 	struct server *s = p->server;
 	struct refusal r;
-	pthread_mutex_lock(&s->failing);
+	mutex_lock(&s->failing);
 	bool again = refusals_take(s->failed, p->inode->ino, p->tid, p->offset, &r);
-	pthread_mutex_unlock(&s->failing);
+	mutex_unlock(&s->failing);
 	if (!again)
 		return 0;
 	p->again = true;
@@ -243,10 +243,10 @@ static void listed(struct lister_wait *w, struct listing *listing, int error)
  * second reference and the second look. The wait is filled in before. */
 static void park_begin(struct parked *p)
 {
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	p->ended = false;
 	p->waits = true;
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
 	fuse_req_interrupt_func(p->req, interrupted, p);
 }
@@ -261,9 +261,9 @@ static bool park_end(struct parked *p, int result)
 			parked_fail(p, -result);
 		return result == 0;
 	}
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	bool mine = p->ended && withdraw_locked(p);
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	if (mine) {
 		release(p);
 		parked_fail(p, EINTR);

@@ -12,6 +12,7 @@
  *          is unknown waits on, wait_timeout at most, and is then taken for dead
  */
 #pragma once
+#include "fetch/base/lock.h"
 #include "fuse/events/event.h"
 #include "fuse/inode/inode.h"
 #include "fuse/inode/server.h"
@@ -34,7 +35,7 @@ struct parked {
 	void (*then)(struct parked *p, int fd);
 	uint32_t operation; /* that needs data: enum lacuna_operation */
 	bool plus, again;   /* again: a READ that failed a moment ago */
-	pthread_mutex_t lock;
+	struct mutex lock;
 	bool waits;   /* as `kind` says, and the wait has not ended */
 	bool ended;   /* by its caller's death, before it was in the queue */
 	bool watched; /* by the vigil, until it is answered */

@@ -29,7 +29,7 @@ static void walk_range(struct server *s, struct inode *dir, struct listing *l, u
 	int64_t now = clock_now();
 	bool momentum = first == index &&
 	                now - __atomic_load_n(&s->walked_ns, __ATOMIC_RELAXED) < MOMENTUM_NS;
-	pthread_mutex_lock(&dir->lock);
+	mutex_lock(&dir->lock);
 	struct walkahead *w = &dir->walk;
 	bool begun = w->last == 0 && momentum;
 	if (begun) {
@@ -40,7 +40,7 @@ static void walk_range(struct server *s, struct inode *dir, struct listing *l, u
 		walkahead_next(w, index, count, SIBLINGS_MAX, from, to);
 	}
 	bool ended = w->edge >= count && w->window >= SIBLINGS_MAX / 2;
-	pthread_mutex_unlock(&dir->lock);
+	mutex_unlock(&dir->lock);
 	/* Files fetched on the momentum of the previous directory must be read before the next one
 	 * is fetched so: first files alone would keep it up. */
 	if (begun && *from < *to)
@@ -72,12 +72,12 @@ static void walk_on(struct server *s, struct inode *i)
 		if (!sibling)
 			break;
 		bool asked = registry_want(s->handlers, sibling, false);
-		pthread_mutex_lock(&sibling->lock);
+		mutex_lock(&sibling->lock);
 		bool wanted = !sibling->complete && !asked;
 		/* Halfway, and at the end in case that one is skipped */
 		sibling->ahead = wanted && (n + 1 == to || (!halfway && n >= (from + to) / 2));
 		halfway |= sibling->ahead;
-		pthread_mutex_unlock(&sibling->lock);
+		mutex_unlock(&sibling->lock);
 		if (wanted) {
 			struct content *c = inode_open_content(s, sibling);
 			if (content_open(c) == 0)
@@ -101,10 +101,10 @@ static void walk_run(struct pool_job *job)
 /* Looks for the local files of up to SIBLINGS_MAX siblings: not on the session's thread. */
 void prefetch_siblings(struct server *s, struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool small = i->size <= SMALL_FILE;
 	i->ahead = false;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (!small)
 		return;
 	struct prefetch_walk *w = g_new0(struct prefetch_walk, 1);

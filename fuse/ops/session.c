@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include "fetch/base/lock.h"
 #include "fuse/events/registry.h"
 #include "fuse/inode/backing.h"
 #include "fuse/ops/replay.h"
@@ -48,8 +49,8 @@ struct session {
 	int stop_fd, ended_fd;
 	sem_t at_device;
 	struct spin spin; /* of the thread at the device */
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
+	struct mutex lock;
+	struct condition changed;
 	bool agreed, connected, ended;
 };
 
@@ -65,29 +66,29 @@ static void session_answered(struct session *se)
 {
 	if (se->server->backing)
 		backing_probe(se->server->backing);
-	pthread_mutex_lock(&se->lock);
+	mutex_lock(&se->lock);
 	se->connected = true;
-	pthread_cond_broadcast(&se->changed);
-	pthread_mutex_unlock(&se->lock);
+	condition_broadcast(&se->changed);
+	mutex_unlock(&se->lock);
 }
 
 bool session_wait_connected(struct session *se)
 {
-	pthread_mutex_lock(&se->lock);
+	mutex_lock(&se->lock);
 	while (!se->connected && !se->ended)
-		pthread_cond_wait(&se->changed, &se->lock);
+		condition_wait(&se->changed, &se->lock);
 	bool connected = se->connected;
-	pthread_mutex_unlock(&se->lock);
+	mutex_unlock(&se->lock);
 	return connected;
 }
 
 static void session_end(struct session *se)
 {
 	uint64_t one = 1;
-	pthread_mutex_lock(&se->lock);
+	mutex_lock(&se->lock);
 	se->ended = true;
-	pthread_cond_broadcast(&se->changed);
-	pthread_mutex_unlock(&se->lock);
+	condition_broadcast(&se->changed);
+	mutex_unlock(&se->lock);
 	fuse_session_exit(se->server->session);
 	if (write(se->ended_fd, &one, sizeof(one)) < 0 || write(se->stop_fd, &one, sizeof(one)) < 0)
 		g_warning("cannot end the session: %s", g_strerror(errno));
@@ -195,11 +196,11 @@ static void *session_run(void *arg);
 
 static bool thread_start(struct session *se)
 {
-	pthread_mutex_lock(&se->lock);
+	mutex_lock(&se->lock);
 	bool ok = se->started < THREADS_MAX &&
 	          pthread_create(&se->thread[se->started], NULL, session_run, se) == 0;
 	se->started += ok;
-	pthread_mutex_unlock(&se->lock);
+	mutex_unlock(&se->lock);
 	return ok;
 }
 
@@ -269,8 +270,8 @@ struct session *session_start(struct server *s)
 	s->loop = se;
 	se->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	se->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	pthread_mutex_init(&se->lock, NULL);
-	pthread_cond_init(&se->changed, NULL);
+	mutex_init(&se->lock, RANK_SESSION);
+	condition_init(&se->changed);
 	int device = fuse_session_fd(s->session);
 	fcntl(device, F_SETFL, fcntl(device, F_GETFL) | O_NONBLOCK);
 	se->threads = s->settings->threads;
@@ -292,9 +293,9 @@ int session_ended_fd(const struct session *se)
 static void threads_join(struct session *se, unsigned *joined)
 {
 	for (;;) {
-		pthread_mutex_lock(&se->lock);
+		mutex_lock(&se->lock);
 		bool more = *joined < se->started;
-		pthread_mutex_unlock(&se->lock);
+		mutex_unlock(&se->lock);
 		if (!more)
 			return;
 		pthread_join(se->thread[(*joined)++], NULL);
@@ -311,7 +312,7 @@ void session_stop(struct session *se)
 	close(se->stop_fd);
 	close(se->ended_fd);
 	sem_destroy(&se->at_device);
-	pthread_cond_destroy(&se->changed);
-	pthread_mutex_destroy(&se->lock);
+	condition_destroy(&se->changed);
+	mutex_destroy(&se->lock);
 	g_free(se);
 }

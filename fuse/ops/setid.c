@@ -43,29 +43,29 @@ static bool setid_keeps(fuse_req_t req)
 
 void setid_capability_went(fuse_req_t req, struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	if (i->extra)
 		i->extra->capability_went = fuse_req_ctx(req)->pid;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 }
 
 bool setid_stays(fuse_req_t req, struct inode *i)
 {
 	int32_t pid = 0;
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	if (i->extra) {
 		pid = i->extra->capability_went;
 		i->extra->capability_went = 0;
 	}
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return pid && pid == fuse_req_ctx(req)->pid && setid_keeps(req);
 }
 
 bool setid_goes(fuse_req_t req, struct inode *i, uint32_t *left)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	uint32_t mode = i->mode, gid = i->gid, goes = S_ISUID;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (S_ISDIR(i->type) || !(mode & SET_ID))
 		return false;
 	/* without the group's x it is no set-id bit, but a caller outside the group loses it */
@@ -92,9 +92,9 @@ static int mode_set(struct server *s, struct inode *i, uint32_t mode)
 
 int setid_acl(fuse_req_t req, struct inode *i)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	uint32_t mode = i->mode, gid = i->gid;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	if (!(mode & S_ISGID) || in_group(req, gid) || setid_keeps(req))
 		return 0;
 	return mode_set(fuse_req_userdata(req), i, mode & ~S_ISGID);
@@ -117,8 +117,8 @@ int setid_write(fuse_req_t req, struct inode *i, const struct fuse_file_info *fi
 
 bool setid_watched(struct inode *i, int fd)
 {
-	pthread_mutex_lock(&i->lock);
+	mutex_lock(&i->lock);
 	bool set = i->mode & SET_ID;
-	pthread_mutex_unlock(&i->lock);
+	mutex_unlock(&i->lock);
 	return set || (fd >= 0 && fgetxattr(fd, "security.capability", NULL, 0) >= 0);
 }

@@ -3,8 +3,8 @@
 
 #include "fuse/ops/vigil.h"
 #include <glib.h>
-#include <pthread.h>
 #include <stddef.h>
+#include "fetch/base/lock.h"
 
 #define LOOK_NS INT64_C(100000000)
 
@@ -13,7 +13,7 @@ struct vigil {
 	bool (*end_dying)(struct parked *p);
 	void (*unref)(struct parked *p);
 	struct alarm alarm;
-	pthread_mutex_t lock;
+	struct mutex lock;
 	GQueue kept; /* of struct parked, references */
 	bool ended;
 };
@@ -21,10 +21,10 @@ struct vigil {
 static void vigil_look(struct alarm *alarm)
 {
 	struct vigil *v = (struct vigil *)((char *)alarm - offsetof(struct vigil, alarm));
-	pthread_mutex_lock(&v->lock);
+	mutex_lock(&v->lock);
 	GQueue now = v->kept;
 	g_queue_init(&v->kept);
-	pthread_mutex_unlock(&v->lock);
+	mutex_unlock(&v->lock);
 	for (struct parked *p; (p = g_queue_pop_head(&now));) {
 		if (v->end_dying(p))
 			v->unref(p);
@@ -41,27 +41,27 @@ struct vigil *vigil_new(struct alarm_clock *clock, bool (*end_dying)(struct park
 	v->end_dying = end_dying;
 	v->unref = unref;
 	v->alarm.ring = vigil_look;
-	pthread_mutex_init(&v->lock, NULL);
+	mutex_init(&v->lock, RANK_VIGIL);
 	g_queue_init(&v->kept);
 	return v;
 }
 
 void vigil_keep(struct vigil *v, struct parked *p)
 {
-	pthread_mutex_lock(&v->lock);
+	mutex_lock(&v->lock);
 	if (v->kept.length == 0 && !v->ended)
 		alarm_set(v->clock, &v->alarm, clock_now() + LOOK_NS);
 	g_queue_push_tail(&v->kept, p);
-	pthread_mutex_unlock(&v->lock);
+	mutex_unlock(&v->lock);
 }
 
 void vigil_free(struct vigil *v)
 {
-	pthread_mutex_lock(&v->lock);
+	mutex_lock(&v->lock);
 	v->ended = true;
-	pthread_mutex_unlock(&v->lock);
+	mutex_unlock(&v->lock);
 	alarm_stop(v->clock, &v->alarm);
 	g_queue_clear_full(&v->kept, (GDestroyNotify)v->unref);
-	pthread_mutex_destroy(&v->lock);
+	mutex_destroy(&v->lock);
 	g_free(v);
 }

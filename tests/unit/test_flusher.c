@@ -111,7 +111,7 @@ static void test_one_at_a_time(void)
 	pthread_t flush;
 	int state;
 	world_new(&w);
-	pthread_mutex_lock(&w.box.store->dirty.flushing); /* the disk takes long */
+	mutex_lock(&w.box.store->dirty.flushing); /* the disk takes long */
 	flusher_wake(w.flusher);
 	g_assert_true(alarm_cancel(w.clock, &w.flusher->alarm));
 	g_assert_cmpint(pthread_create(&flush, NULL, run, &w.flusher->job), ==, 0);
@@ -122,7 +122,7 @@ static void test_one_at_a_time(void)
 	flusher_wake(w.flusher);
 	flusher_wake(w.flusher);
 	g_assert_false(alarm_cancel(w.clock, &w.flusher->alarm));
-	pthread_mutex_unlock(&w.box.store->dirty.flushing);
+	mutex_unlock(&w.box.store->dirty.flushing);
 	pthread_join(flush, NULL);
 	g_assert_true(
 	        alarm_cancel(w.clock, &w.flusher->alarm)); /* for what was written meanwhile */

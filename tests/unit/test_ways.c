@@ -21,14 +21,14 @@ static void box_open(struct box *b)
 	        .ab = {.name = "ab", .parent = &b->root},
 	        .z = {.name = "z", .parent = &b->ab},
 	};
-	pthread_rwlock_init(&b->s.names, NULL);
+	rwlock_init(&b->s.names, RANK_NAMES);
 	b->s.ways = ways_new();
 }
 
 static void box_close(struct box *b)
 {
 	ways_free(b->s.ways);
-	pthread_rwlock_destroy(&b->s.names);
+	rwlock_destroy(&b->s.names);
 }
 
 /* Somebody else, who wants a way to `i`, or to `name` in it, or a move of it to `name` in /ab. */
@@ -115,10 +115,10 @@ static void test_move(void)
 	waits(&below);
 	waits(&target);
 	waits(&mover);
-	pthread_rwlock_wrlock(&b.s.names);
+	rwlock_wrlock(&b.s.names);
 	b.a.parent = &b.ab;
 	b.a.name = "new";
-	pthread_rwlock_unlock(&b.s.names);
+	rwlock_unlock(&b.s.names);
 	waits(&below);
 	move_end(&b.s, &m);
 	comes(&below, "ab/new/sub/y");

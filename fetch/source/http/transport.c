@@ -41,7 +41,7 @@ static int on_timer(CURLM *multi, long ms, void *user)
 
 static struct exchange *transport_next(struct transport *t)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	struct exchange *x = t->queue;
 	bool room = t->count < pace_allowed(&t->pace) && !t->stopped;
 	if (x != NULL && (room || t->closing)) {
@@ -50,7 +50,7 @@ static struct exchange *transport_next(struct transport *t)
 	} else {
 		x = NULL;
 	}
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	return x;
 }
 
@@ -62,11 +62,11 @@ static int transport_settle(struct transport *t)
 		until = t->timer_ns;
 	if (t->count > 0)
 		until = MIN(until, transport_next_sweep(t));
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	t->sleeping = true;
 	bool now_ready = t->closing || t->resuming ||
 	                 (t->queue != NULL && t->count < pace_allowed(&t->pace));
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	if (now_ready || until <= now)
 		return 0;
 	return until == INT64_MAX ? -1 : (int)((until - now + MS_NS - 1) / MS_NS);
@@ -82,9 +82,9 @@ static void transport_step(struct transport *t)
 		transport_reap(t);
 	}
 	ready = poller_wait(t->context.poller, transport_settle(t), events, G_N_ELEMENTS(events));
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	t->sleeping = false;
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	for (int i = 0; i < ready; i++) {
 		int mask = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
 		           (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
@@ -102,13 +102,13 @@ static GError *error_cancelled(void)
 
 static struct exchange *queue_take(struct transport *t)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	struct exchange *x = t->queue;
 	if (x != NULL) {
 		t->queue = x->next;
 		x->next = NULL;
 	}
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	return x;
 }
 
@@ -136,10 +136,10 @@ static void *transport_run(void *arg)
 			exchange_start(t, x);
 		transport_go_on(t);
 		transport_step(t);
-		pthread_mutex_lock(&t->lock);
+		mutex_lock(&t->lock);
 		stopped = t->stopped;
 		closing = t->closing;
-		pthread_mutex_unlock(&t->lock);
+		mutex_unlock(&t->lock);
 		if (stopped)
 			transport_cancel(t);
 	}
@@ -158,7 +158,7 @@ static void transport_destroy(struct transport *t)
 	curl_multi_cleanup(t->multi);
 	easy_context_clear(&t->context);
 	poller_free(t->context.poller);
-	pthread_mutex_destroy(&t->lock);
+	mutex_destroy(&t->lock);
 	g_free(t);
 }
 
@@ -198,7 +198,7 @@ struct transport *transport_new(const struct credentials *credentials,
 	t->context.credentials = credentials;
 	t->context.options = *options;
 	t->pace.limit = options->connections;
-	pthread_mutex_init(&t->lock, NULL);
+	mutex_init(&t->lock, RANK_TRANSPORT);
 	if (transport_prepare(t) && thread_start(t) == 0)
 		return t;
 	g_set_error(error, LOCAL_ERROR, ENOMEM, "cannot start the network thread");
@@ -209,7 +209,7 @@ struct transport *transport_new(const struct credentials *credentials,
 void transport_submit(struct transport *t, struct exchange *x)
 {
 	exchange_reset(x);
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	if (t->queue == NULL)
 		t->queue = x;
 	else
@@ -217,28 +217,28 @@ void transport_submit(struct transport *t, struct exchange *x)
 	t->queue_end = x;
 	bool wake = t->sleeping;
 	t->sleeping = false;
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	if (wake)
 		poller_wake(t->context.poller);
 }
 
 void transport_resume(struct transport *t, struct exchange *x)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	x->resume = t->resuming = true;
 	bool wake = t->sleeping;
 	t->sleeping = false;
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	if (wake)
 		poller_wake(t->context.poller);
 }
 
 static void transport_tell(struct transport *t, bool closing)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	t->stopped = true;
 	t->closing = closing;
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	poller_wake(t->context.poller);
 }
 

@@ -5,6 +5,7 @@
  * Locking: members that are not under the lock belong to the network thread */
 #pragma once
 #include <pthread.h>
+#include "fetch/base/lock.h"
 #include "fetch/source/http/easy.h"
 #include "fetch/source/http/pace.h"
 #include "fetch/source/http/transport.h"
@@ -14,7 +15,7 @@ struct transport {
 	CURLM *multi;
 	pthread_t thread;
 
-	pthread_mutex_t lock;
+	struct mutex lock;
 	struct exchange *queue, *queue_end; /* under lock */
 	bool sleeping, stopped, closing;    /* under lock */
 	bool resuming;                      /* under lock: some exchange is to go on */

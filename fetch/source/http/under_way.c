@@ -69,7 +69,7 @@ static bool same_server(const char *a, const char *b)
 static struct exchange *queue_take_same(struct transport *t, const struct exchange *x)
 {
 	struct exchange *taken = NULL, **taken_end = &taken, **at = &t->queue;
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	t->queue_end = NULL;
 	while (*at != NULL) {
 		struct exchange *y = *at;
@@ -83,7 +83,7 @@ static struct exchange *queue_take_same(struct transport *t, const struct exchan
 		*taken_end = y;
 		taken_end = &y->next;
 	}
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	return taken;
 }
 
@@ -186,7 +186,7 @@ void transport_sweep(struct transport *t)
 /* The next exchange to resume. */
 static struct exchange *resume_next(struct transport *t)
 {
-	pthread_mutex_lock(&t->lock);
+	mutex_lock(&t->lock);
 	struct exchange *x = t->resuming ? t->under_way : NULL;
 	while (x != NULL && !x->resume)
 		x = x->next;
@@ -194,7 +194,7 @@ static struct exchange *resume_next(struct transport *t)
 		x->resume = false;
 	else
 		t->resuming = false;
-	pthread_mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock);
 	return x;
 }
 

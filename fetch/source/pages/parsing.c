@@ -2,7 +2,7 @@
  * Copyright the lacunafs authors */
 #include "fetch/source/pages/parsing.h"
 #include <errno.h>
-#include <pthread.h>
+#include "fetch/base/lock.h"
 #include "fetch/base/pool.h"
 
 #define THREADS 2
@@ -12,7 +12,7 @@
 
 struct parsing_room {
 	struct pool *threads;
-	pthread_mutex_t lock;
+	struct mutex lock;
 	uint64_t memory, taken; /* of `memory`; under lock */
 	GQueue large;   /* of struct parsing: have taken some, the first first; under lock */
 	GQueue waiters; /* of struct parsing: want more; under lock */
@@ -26,7 +26,7 @@ struct parsing {
 	struct index_parser *parser; /* the job's */
 	uint64_t taken;              /* of the room's memory; under the room's lock */
 
-	pthread_mutex_t lock;
+	struct mutex lock;
 	GQueue queue;  /* of GBytes; under lock, as all that follows */
 	size_t offset; /* into the first */
 	size_t queued; /* bytes, without those parsed */
@@ -42,7 +42,7 @@ struct parsing_room *parsing_room_new(uint64_t memory)
 	struct parsing_room *room = g_new0(struct parsing_room, 1);
 	room->threads = pool_new("index", THREADS);
 	room->memory = memory;
-	pthread_mutex_init(&room->lock, NULL);
+	mutex_init(&room->lock, RANK_PARSING_ROOM);
 	g_queue_init(&room->large);
 	g_queue_init(&room->waiters);
 	return room;
@@ -54,7 +54,7 @@ void parsing_room_free(struct parsing_room *room)
 		return;
 	pool_free(room->threads);
 	g_assert(room->taken == 0 && room->waiters.length == 0);
-	pthread_mutex_destroy(&room->lock);
+	mutex_destroy(&room->lock);
 	g_free(room);
 }
 
@@ -67,13 +67,13 @@ static void waiters_wake_locked(struct parsing_room *room)
 static void memory_give(struct parsing *p)
 {
 	struct parsing_room *room = p->room;
-	pthread_mutex_lock(&room->lock);
+	mutex_lock(&room->lock);
 	if (p->taken > 0)
 		g_queue_remove(&room->large, p);
 	room->taken -= p->taken;
 	p->taken = 0;
 	waiters_wake_locked(room);
-	pthread_mutex_unlock(&room->lock);
+	mutex_unlock(&room->lock);
 }
 
 enum memory { MEMORY_GOT, MEMORY_WAITS, MEMORY_NONE };
@@ -86,7 +86,7 @@ static enum memory memory_take(struct parsing *p, uint64_t need)
 	enum memory result = MEMORY_GOT;
 	if (need <= SMALL)
 		return MEMORY_GOT;
-	pthread_mutex_lock(&room->lock);
+	mutex_lock(&room->lock);
 	bool first = room->large.head == NULL || room->large.head->data == p;
 	uint64_t limit = first ? room->memory : room->memory / 2;
 	uint64_t room_left = limit > room->taken ? limit - room->taken : 0;
@@ -103,7 +103,7 @@ static enum memory memory_take(struct parsing *p, uint64_t need)
 		room->taken += more;
 		p->taken += more;
 	}
-	pthread_mutex_unlock(&room->lock);
+	mutex_unlock(&room->lock);
 	return result;
 }
 
@@ -116,7 +116,7 @@ struct parsing *parsing_new(struct parsing_room *room, struct index_parser *pars
 	p->ops = ops;
 	p->user = user;
 	p->parser = parser;
-	pthread_mutex_init(&p->lock, NULL);
+	mutex_init(&p->lock, RANK_PARSING);
 	g_queue_init(&p->queue);
 	return p;
 }
@@ -132,7 +132,7 @@ static void run_locked(struct parsing *p)
 enum parsing_fed parsing_feed(struct parsing *p, const char *data, size_t length, GError **error)
 {
 	enum parsing_fed result = PARSING_WANTS;
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	if (p->error != NULL) {
 		g_propagate_error(error, g_error_copy(p->error));
 		result = PARSING_FAILED;
@@ -143,41 +143,41 @@ enum parsing_fed parsing_feed(struct parsing *p, const char *data, size_t length
 		run_locked(p);
 		result = p->full ? PARSING_FULL : PARSING_WANTS;
 	}
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	return result;
 }
 
 void parsing_end(struct parsing *p, const GError *error)
 {
 	struct parsing_room *room = p->room;
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	p->ended = true;
 	p->full = false;
 	if (p->error == NULL && error != NULL)
 		p->error = g_error_copy(error);
 	run_locked(p);
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	/* a failed page does not wait for memory; `p` may be freed, and is only compared */
 	if (error == NULL)
 		return;
-	pthread_mutex_lock(&room->lock);
+	mutex_lock(&room->lock);
 	if (g_queue_remove(&room->waiters, p))
 		pool_submit(room->threads, &p->job);
-	pthread_mutex_unlock(&room->lock);
+	mutex_unlock(&room->lock);
 }
 
 /* The next bytes, of a piece that only the job removes; NULL: none. */
 static const char *slice_next(struct parsing *p, size_t *length)
 {
 	const char *data = NULL;
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	GBytes *first = p->error == NULL ? g_queue_peek_head(&p->queue) : NULL;
 	if (first != NULL) {
 		gsize size = 0;
 		data = (const char *)g_bytes_get_data(first, &size) + p->offset;
 		*length = MIN(size - p->offset, SLICE);
 	}
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	return data;
 }
 
@@ -190,7 +190,7 @@ static void queue_drop_locked(struct parsing *p)
 /* `length` bytes are parsed, or the page has failed. */
 static void slice_done(struct parsing *p, size_t length, GError *wrong)
 {
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	if (wrong != NULL && p->error == NULL)
 		p->error = g_steal_pointer(&wrong);
 	GBytes *first = g_queue_peek_head(&p->queue);
@@ -209,7 +209,7 @@ static void slice_done(struct parsing *p, size_t length, GError *wrong)
 		p->full = false;
 		p->ops->more(p->user);
 	}
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	g_clear_error(&wrong);
 }
 
@@ -219,7 +219,7 @@ static void parsing_finish(struct parsing *p)
 	p->ops->done(p->user, p->parser, error);
 	memory_give(p);
 	queue_drop_locked(p); /* no other thread uses it any more */
-	pthread_mutex_destroy(&p->lock);
+	mutex_destroy(&p->lock);
 	g_free(p);
 }
 
@@ -252,14 +252,14 @@ static void parsing_run(struct pool_job *job)
 	} else if (data == NULL) {
 		slice_done(p, 0, NULL);
 	}
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&p->lock);
 	bool more = p->queue.length > 0;
 	ended = p->ended && !more;
 	bool whole = ended && p->error == NULL;
 	p->running = more || ended;
 	if (more)
 		pool_submit(p->room->threads, &p->job);
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&p->lock);
 	if (!ended)
 		return;
 	if (whole && memory_ensure(p, true) == MEMORY_WAITS)

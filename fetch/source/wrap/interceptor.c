@@ -2,10 +2,10 @@
  * Copyright the lacunafs authors */
 #include "fetch/source/wrap/interceptor.h"
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
+#include "fetch/base/lock.h"
 #include "fetch/source/wrap/brought.h"
 
 #define PIECE 262144
@@ -17,8 +17,8 @@ struct interceptor {
 	struct source *inner; /* owned */
 	const struct interceptor_ops *ops;
 	void *user;
-	pthread_mutex_t lock;
-	pthread_cond_t idle;
+	struct mutex lock;
+	struct condition idle;
 	/* under lock: */
 	unsigned busy;     /* questions that have not ended */
 	unsigned entering; /* threads that are calling the inner source with an answer */
@@ -63,17 +63,17 @@ static void asked_read(struct source *s, struct source_read *req)
 	q->source = a;
 	q->outer = req;
 	q->fd = -1;
-	pthread_mutex_lock(&a->lock);
+	mutex_lock(&a->lock);
 	a->busy++;
-	pthread_mutex_unlock(&a->lock);
+	mutex_unlock(&a->lock);
 	__atomic_store_n(&req->asking, true, __ATOMIC_RELAXED);
 	if (a->ops->ask(a->user, &q->question))
 		return;
 	__atomic_store_n(&req->asking, false, __ATOMIC_RELAXED);
-	pthread_mutex_lock(&a->lock);
+	mutex_lock(&a->lock);
 	if (--a->busy == 0)
-		pthread_cond_broadcast(&a->idle);
-	pthread_mutex_unlock(&a->lock);
+		condition_broadcast(&a->idle);
+	mutex_unlock(&a->lock);
 	g_free(q);
 	a->inner->ops->read(a->inner, req);
 }
@@ -81,19 +81,19 @@ static void asked_read(struct source *s, struct source_read *req)
 /* false: the source is being closed, and the inner one must not be called any more. */
 static bool inner_enter(struct interceptor *a)
 {
-	pthread_mutex_lock(&a->lock);
+	mutex_lock(&a->lock);
 	bool open = !a->closing;
 	a->entering += open;
-	pthread_mutex_unlock(&a->lock);
+	mutex_unlock(&a->lock);
 	return open;
 }
 
 static void inner_leave(struct interceptor *a)
 {
-	pthread_mutex_lock(&a->lock);
+	mutex_lock(&a->lock);
 	a->entering--;
-	pthread_cond_broadcast(&a->idle);
-	pthread_mutex_unlock(&a->lock);
+	condition_broadcast(&a->idle);
+	mutex_unlock(&a->lock);
 }
 
 /* Handlers are still asked, until the close. */
@@ -106,19 +106,19 @@ static void asked_close(struct source *s)
 {
 	struct interceptor *a = (struct interceptor *)s;
 	a->ops->stop(a->user);
-	pthread_mutex_lock(&a->lock);
+	mutex_lock(&a->lock);
 	a->closing = true;
 	while (a->entering > 0)
-		pthread_cond_wait(&a->idle, &a->lock);
-	pthread_mutex_unlock(&a->lock);
+		condition_wait(&a->idle, &a->lock);
+	mutex_unlock(&a->lock);
 	/* Fetches end with the inner source, deliveries of brought data by themselves. */
 	source_close(a->inner);
-	pthread_mutex_lock(&a->lock);
+	mutex_lock(&a->lock);
 	while (a->busy > 0)
-		pthread_cond_wait(&a->idle, &a->lock);
-	pthread_mutex_unlock(&a->lock);
-	pthread_mutex_destroy(&a->lock);
-	pthread_cond_destroy(&a->idle);
+		condition_wait(&a->idle, &a->lock);
+	mutex_unlock(&a->lock);
+	mutex_destroy(&a->lock);
+	condition_destroy(&a->idle);
 	g_free(a);
 }
 
@@ -149,8 +149,8 @@ struct source *interceptor_new(struct source *inner, const struct interceptor_op
 	a->inner = inner;
 	a->ops = ops;
 	a->user = user;
-	pthread_mutex_init(&a->lock, NULL);
-	pthread_cond_init(&a->idle, NULL);
+	mutex_init(&a->lock, RANK_INTERCEPTOR);
+	condition_init(&a->idle);
 	return &a->base;
 }
 
@@ -164,10 +164,10 @@ static void asking_end(struct interception *q, const GError *error)
 	if (q->fd >= 0)
 		close(q->fd);
 	g_free(q);
-	pthread_mutex_lock(&a->lock);
+	mutex_lock(&a->lock);
 	if (--a->busy == 0)
-		pthread_cond_broadcast(&a->idle);
-	pthread_mutex_unlock(&a->lock);
+		condition_broadcast(&a->idle);
+	mutex_unlock(&a->lock);
 }
 
 static void asking_cancel(struct interception *q)

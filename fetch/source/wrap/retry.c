@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include "fetch/source/wrap/retry.h"
+#include "fetch/base/lock.h"
 #include "fetch/base/pool.h"
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -14,7 +14,7 @@ struct retry {
 	struct source *inner; /* owned */
 	unsigned retries;
 	int64_t wait_ns; /* 0 = for ever */
-	pthread_mutex_t lock;
+	struct mutex lock;
 	struct alarm_clock *clock; /* made for the first back-off; under lock */
 	struct attempt *waiting;   /* in back-off; under lock */
 	bool closing;              /* under lock */
@@ -79,11 +79,11 @@ static void attempt_ring(struct alarm *alarm)
 {
 	struct attempt *a =
 	        (struct attempt *)(void *)((char *)alarm - offsetof(struct attempt, alarm));
-	pthread_mutex_lock(&a->retry->lock);
+	mutex_lock(&a->retry->lock);
 	bool closing = a->retry->closing;
 	if (!closing)
 		waiting_remove_locked(a->retry, a);
-	pthread_mutex_unlock(&a->retry->lock);
+	mutex_unlock(&a->retry->lock);
 	if (!closing) /* else retry_halt() finishes it */
 		attempt_start(a);
 }
@@ -109,7 +109,7 @@ static bool attempt_postpone(struct attempt *a, const GError *error)
 	int64_t at = MAX(clock_now(), a->in.base.retry_ns) + backoff(a, attempt);
 	if (r->wait_ns != 0 && at - a->since_ns > r->wait_ns)
 		return false; /* the waiters will have given up by then */
-	pthread_mutex_lock(&r->lock);
+	mutex_lock(&r->lock);
 	bool closing = r->closing;
 	if (!closing) {
 		if (r->clock == NULL)
@@ -120,7 +120,7 @@ static bool attempt_postpone(struct attempt *a, const GError *error)
 		/* under the lock, or the close could miss it */
 		alarm_set(r->clock, &a->alarm, at);
 	}
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	return !closing;
 }
 
@@ -285,16 +285,16 @@ static void retry_read(struct source *s, struct source_read *req)
 /* Ends all back-offs, and allows no new ones. */
 static void retry_halt(struct retry *r)
 {
-	pthread_mutex_lock(&r->lock);
+	mutex_lock(&r->lock);
 	r->closing = true;
 	struct alarm_clock *clock = g_steal_pointer(&r->clock);
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	/* no alarm rings any more; attempts that rang before are with the inner source */
 	if (clock != NULL)
 		alarm_clock_free(clock);
-	pthread_mutex_lock(&r->lock);
+	mutex_lock(&r->lock);
 	struct attempt *waiting = g_steal_pointer(&r->waiting);
-	pthread_mutex_unlock(&r->lock);
+	mutex_unlock(&r->lock);
 	g_autoptr(GError) cancelled =
 	        g_error_new(FETCH_ERROR, FETCH_CANCELLED, "the source is being closed");
 	for (struct attempt *next, *a = waiting; a != NULL; a = next) {
@@ -314,7 +314,7 @@ static void retry_close(struct source *s)
 	struct retry *r = (struct retry *)s;
 	retry_halt(r);
 	source_close(r->inner);
-	pthread_mutex_destroy(&r->lock);
+	mutex_destroy(&r->lock);
 	g_free(r);
 }
 
@@ -345,6 +345,6 @@ struct source *retry_new(struct source *inner, unsigned retries, unsigned wait_m
 	r->inner = inner;
 	r->retries = retries;
 	r->wait_ns = wait_ms * INT64_C(1000000);
-	pthread_mutex_init(&r->lock, NULL);
+	mutex_init(&r->lock, RANK_RETRY);
 	return &r->base;
 }

@@ -168,9 +168,9 @@ int epoch_open(struct epoch *e, int state, unsigned flags)
 		close(fd);
 		return err;
 	}
-	pthread_mutex_init(&e->lock, NULL);
+	mutex_init(&e->lock, RANK_EPOCH);
 	for (int n = 0; n < EPOCH_SYNCS; n++)
-		pthread_mutex_init(&e->syncing[n], NULL);
+		mutex_init(&e->syncing[n], RANK_EPOCH_SYNCING);
 	return 0;
 }
 
@@ -191,7 +191,7 @@ int epoch_begin(struct epoch *e)
 
 	if (err || __atomic_load_n(&e->begun, __ATOMIC_ACQUIRE))
 		return err;
-	pthread_mutex_lock(&e->lock);
+	mutex_lock(&e->lock);
 	if (!e->begun) {
 		err = epoch_write(e, false);
 		if (err == 0) {
@@ -199,7 +199,7 @@ int epoch_begin(struct epoch *e)
 			__atomic_store_n(&e->begun, 1, __ATOMIC_RELEASE);
 		}
 	}
-	pthread_mutex_unlock(&e->lock);
+	mutex_unlock(&e->lock);
 	return err;
 }
 
@@ -207,7 +207,7 @@ int epoch_begin(struct epoch *e)
  * random epoch. */
 static void epoch_failed(struct epoch *e, int err)
 {
-	pthread_mutex_lock(&e->lock);
+	mutex_lock(&e->lock);
 	if (!e->failed) {
 		__atomic_store_n(&e->failed, 1, __ATOMIC_RELEASE);
 		e->errors++; /* the identity on disk has the previous count */
@@ -221,7 +221,7 @@ static void epoch_failed(struct epoch *e, int err)
 		          "is mounted again",
 		          g_strerror(-err));
 	}
-	pthread_mutex_unlock(&e->lock);
+	mutex_unlock(&e->lock);
 }
 
 /* An error of a sync that is unsupported, or interrupted, is no write-back error. */
@@ -243,12 +243,12 @@ static uint64_t file_number(int fd)
 
 static void file_failed(struct epoch *e, uint64_t ino)
 {
-	pthread_mutex_lock(&e->lock);
+	mutex_lock(&e->lock);
 	uint32_t now = __atomic_add_fetch(&e->failures, 1, __ATOMIC_ACQ_REL);
 	if (e->failed_files == NULL)
 		e->failed_files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	g_hash_table_insert(e->failed_files, g_memdup2(&ino, sizeof ino), GUINT_TO_POINTER(now));
-	pthread_mutex_unlock(&e->lock);
+	mutex_unlock(&e->lock);
 }
 
 /* One sync per file at a time: an error reported to one caller is recorded before the next caller
@@ -256,14 +256,14 @@ static void file_failed(struct epoch *e, uint64_t ino)
 int epoch_sync(struct epoch *e, int fd, bool datasync)
 {
 	uint64_t ino = file_number(fd);
-	pthread_mutex_t *syncing = &e->syncing[ino % EPOCH_SYNCS];
+	struct mutex *syncing = &e->syncing[ino % EPOCH_SYNCS];
 	int err;
 
-	pthread_mutex_lock(syncing);
+	mutex_lock(syncing);
 	err = synced(e, (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0);
 	if (err && epoch_trust(e) != 0)
 		file_failed(e, ino);
-	pthread_mutex_unlock(syncing);
+	mutex_unlock(syncing);
 	return err;
 }
 
@@ -276,10 +276,10 @@ int epoch_sync_seen(struct epoch *e, int fd, bool datasync, uint32_t *seen)
 
 	if (err || before == now)
 		return err;
-	pthread_mutex_lock(&e->lock);
+	mutex_lock(&e->lock);
 	if (e->failed_files)
 		last = GPOINTER_TO_UINT(g_hash_table_lookup(e->failed_files, &ino));
-	pthread_mutex_unlock(&e->lock);
+	mutex_unlock(&e->lock);
 	return last > before ? -EIO : 0;
 }
 
@@ -316,6 +316,6 @@ void epoch_close(struct epoch *e)
 	if (e->failed_files)
 		g_hash_table_unref(e->failed_files);
 	for (int n = 0; n < EPOCH_SYNCS; n++)
-		pthread_mutex_destroy(&e->syncing[n]);
-	pthread_mutex_destroy(&e->lock);
+		mutex_destroy(&e->syncing[n]);
+	mutex_destroy(&e->lock);
 }

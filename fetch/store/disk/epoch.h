@@ -12,28 +12,28 @@
  * Errors:  -errno
  */
 #pragma once
-#include <pthread.h>
 #include <stdbool.h>
 #include <glib.h>
 #include <stdint.h>
+#include "fetch/base/lock.h"
 
 /* Files that are synced at a time, at most */
 #define EPOCH_SYNCS 16
 
 struct epoch {
 	uint32_t number; /* > 0 */
-	pthread_mutex_t lock;
+	struct mutex lock;
 	int fd;            /* of state/epoch */
 	uint64_t identity; /* of this boot, mount and count of errors */
 	uint32_t errors;
-	bool clean_on_disk;                   /* with this number */
-	int state;                            /* borrowed: the directory */
-	int tree;                             /* borrowed: the tree; -1: none */
-	int lost;                             /* atomic: one of the two was removed */
-	bool linked;                          /* the file system counts links of directories */
-	int failed;                           /* atomic: the epoch ends with this daemon */
-	uint32_t failures;                    /* atomic: syncs that failed */
-	pthread_mutex_t syncing[EPOCH_SYNCS]; /* by inode number; before `lock` */
+	bool clean_on_disk;                /* with this number */
+	int state;                         /* borrowed: the directory */
+	int tree;                          /* borrowed: the tree; -1: none */
+	int lost;                          /* atomic: one of the two was removed */
+	bool linked;                       /* the file system counts links of directories */
+	int failed;                        /* atomic: the epoch ends with this daemon */
+	uint32_t failures;                 /* atomic: syncs that failed */
+	struct mutex syncing[EPOCH_SYNCS]; /* by inode number; before `lock` */
 	GHashTable *failed_files; /* uint64 inode number → which of them was its last; or NULL */
 	int begun;                /* atomic: unclean on disk, with this number and identity */
 };

@@ -7,7 +7,7 @@ void stamp_begin(struct store *s, int dir, struct stamp *out)
 {
 	struct stat st = {0};
 
-	pthread_rwlock_wrlock(&s->stamps);
+	rwlock_wrlock(&s->stamps);
 	out->dir = fstatat(dir, ".", &st, 0) == 0 ? dir : -1;
 	out->mtime = st.st_mtim;
 }
@@ -18,15 +18,15 @@ void stamp_end(struct store *s, const struct stamp *stamp)
 
 	if (stamp->dir >= 0)
 		utimensat(stamp->dir, ".", times, 0);
-	pthread_rwlock_unlock(&s->stamps);
+	rwlock_unlock(&s->stamps);
 }
 
 void stamp_change_begin(struct store *s)
 {
-	pthread_rwlock_rdlock(&s->stamps);
+	rwlock_rdlock(&s->stamps);
 }
 
 void stamp_change_end(struct store *s)
 {
-	pthread_rwlock_unlock(&s->stamps);
+	rwlock_unlock(&s->stamps);
 }

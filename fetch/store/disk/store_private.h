@@ -3,23 +3,23 @@
 
 /* The members of a store, for its files. */
 #pragma once
-#include <pthread.h>
 #include <sys/stat.h>
+#include "fetch/base/lock.h"
 #include "fetch/store/disk/epoch.h"
 #include "fetch/store/disk/store.h"
 
 /* Files with chunks that may be marked dirty in this epoch: in state/dirty, and in memory. */
 struct dirty {
-	unsigned most;            /* maximum of open descriptors */
-	pthread_mutex_t flushing; /* one at a time; before `lock` */
-	pthread_mutex_t lock;     /* also held while a chunk is marked */
-	GHashTable *files;        /* uint64 id of the record → descriptor of the file + 1, or 0 */
+	unsigned most;         /* maximum of open descriptors */
+	struct mutex flushing; /* one at a time; before `lock` */
+	struct mutex lock;     /* also held while a chunk is marked */
+	GHashTable *files;     /* uint64 id of the record → descriptor of the file + 1, or 0 */
 };
 
 /* The objects of all open local files: one per file. */
 struct sharing {
-	pthread_mutex_t lock; /* the last of all */
-	pthread_cond_t changed;
+	struct mutex lock; /* the last of all */
+	struct condition changed;
 	GHashTable *files;  /* st_ino in the store → struct store_file, borrowed */
 	GHashTable *visits; /* st_ino → number of visits, never 0 */
 };
@@ -29,7 +29,7 @@ struct store {
 	char *path;  /* owned */
 	int dir;     /* O_RDONLY, as state; tree and tmp are O_PATH */
 	int state, tree, tmp;
-	pthread_rwlock_t stamps; /* stamp.h */
+	struct rwlock stamps; /* stamp.h */
 	int lock;
 	struct epoch epoch;
 	struct dirty dirty;

@@ -132,7 +132,7 @@ void file_shut_map_locked(struct store_file *f)
 
 void file_settle(struct store_file *f, uint64_t chunk)
 {
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	if (!map_is_present(&f->map, chunk, chunk)) {
 		bool whole = ++f->settled == f->map.chunks;
 
@@ -142,7 +142,7 @@ void file_settle(struct store_file *f, uint64_t chunk)
 		if (whole)
 			file_shut_map_locked(f);
 	}
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 }
 
 void file_update(struct store_file *f)
@@ -150,10 +150,10 @@ void file_update(struct store_file *f)
 	if (!__atomic_load_n(&f->outdated, __ATOMIC_ACQUIRE) ||
 	    __atomic_load_n(&f->map.doubtful, __ATOMIC_ACQUIRE) > 0)
 		return;
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	if (f->outdated)
 		file_record_locked(f, f->record.flags, f->record.hash);
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 }
 
 static int write_all(int fd, uint64_t offset, const char *p, size_t length)
@@ -203,9 +203,9 @@ int store_file_write(struct store_file *f, uint64_t offset, const void *buffer, 
 
 	if (end < offset || end > f->record.size)
 		return -EINVAL;
-	pthread_rwlock_rdlock(&f->writing);
+	rwlock_rdlock(&f->writing);
 	err = f->local || f->taken ? -ECANCELED : write_remote(f, offset, buffer, length);
-	pthread_rwlock_unlock(&f->writing);
+	rwlock_unlock(&f->writing);
 	if (err)
 		return err;
 	written = __atomic_load_n(&f->written, __ATOMIC_RELAXED);
@@ -221,7 +221,7 @@ int publish_single(struct store_file *f, uint64_t hash)
 
 	if (f->local || f->taken)
 		return -ECANCELED;
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	/* a source that placed the bytes itself may have left a hole at the end */
 	if (__atomic_load_n(&f->written, __ATOMIC_RELAXED) < f->record.size &&
 	    ftruncate(f->fd, (off_t)f->record.size) < 0)
@@ -233,7 +233,7 @@ int publish_single(struct store_file *f, uint64_t hash)
 		                         hash);
 	if (err == 0 && !f->named)
 		err = file_name(f);
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	if (err == 0)
 		map_set_present(&f->map, 0);
 	return err;
@@ -279,9 +279,9 @@ static int file_establish(struct store_file *f)
 {
 	int err;
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	err = file_establish_locked(f, 0);
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	return err;
 }
 
@@ -314,10 +314,10 @@ int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash)
 	if (err)
 		return err;
 	hash = hash_stored(hash);
-	pthread_rwlock_rdlock(&f->writing);
+	rwlock_rdlock(&f->writing);
 	single = f->map.chunks == 1;
 	err = single ? publish_single(f, hash) : publish_one(f, chunk, hash);
-	pthread_rwlock_unlock(&f->writing);
+	rwlock_unlock(&f->writing);
 	if (err == 0 && !single)
 		file_update(f);
 	return err;

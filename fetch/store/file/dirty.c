@@ -48,8 +48,8 @@ void dirty_init(struct store *s)
 	struct dirty *d = &s->dirty;
 
 	d->most = MIN(s->fd_most / DESCRIPTORS_PART, DESCRIPTORS_MAX);
-	pthread_mutex_init(&d->lock, NULL);
-	pthread_mutex_init(&d->flushing, NULL);
+	mutex_init(&d->lock, RANK_DIRTY);
+	mutex_init(&d->flushing, RANK_DIRTY_FLUSHING);
 	d->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 }
 
@@ -82,8 +82,8 @@ void dirty_close(struct store *s)
 		if (fd)
 			close(GPOINTER_TO_INT(fd) - 1);
 	g_hash_table_unref(s->dirty.files);
-	pthread_mutex_destroy(&s->dirty.lock);
-	pthread_mutex_destroy(&s->dirty.flushing);
+	mutex_destroy(&s->dirty.lock);
+	mutex_destroy(&s->dirty.flushing);
 }
 
 /* Opens a new descriptor, not a duplicate: the kernel reports a write-back error once to each. */
@@ -111,12 +111,12 @@ int dirty_mark(struct store_file *f, uint64_t chunk, bool keep)
 	uint32_t epoch = f->store->epoch.number;
 	int err;
 
-	pthread_mutex_lock(&f->store->dirty.lock);
+	mutex_lock(&f->store->dirty.lock);
 	err = dirty_enter_locked(f);
 	if (err == 0)
 		err = keep ? mapfile_mark(f->map_fd, chunk, epoch)
 		           : mapfile_write(f->map_fd, chunk, 0, epoch);
-	pthread_mutex_unlock(&f->store->dirty.lock);
+	mutex_unlock(&f->store->dirty.lock);
 	return err;
 }
 
@@ -164,7 +164,7 @@ static void flush_forget(struct store *s, struct flushing *f)
 {
 	g_autoptr(GArray) chunks = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 
-	pthread_mutex_lock(&s->dirty.lock);
+	mutex_lock(&s->dirty.lock);
 	if (!f->mapped || dirty_chunks(s, f->id, chunks) == 0) {
 		if (chunks->len == 0 && shard_unlink(s->state, "dirty", f->id) == 0) {
 			g_hash_table_remove(s->dirty.files, &f->id);
@@ -172,7 +172,7 @@ static void flush_forget(struct store *s, struct flushing *f)
 				close(f->fd);
 		}
 	}
-	pthread_mutex_unlock(&s->dirty.lock);
+	mutex_unlock(&s->dirty.lock);
 }
 
 static int flush_data(struct store *s, const GArray *all, bool whole)
@@ -200,11 +200,11 @@ static GArray *flush_list(struct store *s, int *err)
 	GHashTableIter iter;
 	gpointer id, fd;
 
-	pthread_mutex_lock(&s->dirty.lock);
+	mutex_lock(&s->dirty.lock);
 	g_hash_table_iter_init(&iter, s->dirty.files);
 	while (*err == 0 && g_hash_table_iter_next(&iter, &id, &fd))
 		*err = flush_begin(s, *(uint64_t *)id, GPOINTER_TO_INT(fd) - 1, all);
-	pthread_mutex_unlock(&s->dirty.lock);
+	mutex_unlock(&s->dirty.lock);
 	return all;
 }
 
@@ -226,7 +226,7 @@ static int flush(struct store *s, bool whole)
 {
 	int err;
 
-	pthread_mutex_lock(&s->dirty.flushing);
+	mutex_lock(&s->dirty.flushing);
 	err = epoch_trust(&s->epoch);
 	g_autoptr(GArray) all = flush_list(s, &err);
 
@@ -241,7 +241,7 @@ static int flush(struct store *s, bool whole)
 			flush_forget(s, f);
 		g_array_unref(f->chunks);
 	}
-	pthread_mutex_unlock(&s->dirty.flushing);
+	mutex_unlock(&s->dirty.flushing);
 	return err;
 }
 

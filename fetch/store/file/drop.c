@@ -87,9 +87,9 @@ static int file_evict(struct store_file *f, uint64_t *freed)
 
 	if (err)
 		return err;
-	pthread_mutex_lock(&f->changing);
-	pthread_rwlock_wrlock(&f->writing);
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->changing);
+	rwlock_wrlock(&f->writing);
+	mutex_lock(&f->lock);
 	if (!f->local && f->named && f->map.chunks > 0) {
 		err = fstat(f->fd, &before) < 0 ? -errno : evict_begin_locked(f);
 		for (uint64_t k = map_next(&f->map, 0); k < f->map.chunks && err == 0;
@@ -98,9 +98,9 @@ static int file_evict(struct store_file *f, uint64_t *freed)
 		if (err == 0 && fstat(f->fd, &after) == 0)
 			*freed = (uint64_t)MAX(before.st_blocks - after.st_blocks, 0) * 512;
 	}
-	pthread_mutex_unlock(&f->lock);
-	pthread_rwlock_unlock(&f->writing);
-	pthread_mutex_unlock(&f->changing);
+	mutex_unlock(&f->lock);
+	rwlock_unlock(&f->writing);
+	mutex_unlock(&f->changing);
 	return err;
 }
 

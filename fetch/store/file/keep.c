@@ -69,7 +69,7 @@ int store_file_keep(struct store_file *f, const char *path, const struct store_k
 {
 	int err = epoch_begin(&f->store->epoch);
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	bool kept = f->record.flags & RECORD_KEPT;
 	if (err == 0 && !kept)
 		err = file_keep_locked(f, path, k);
@@ -77,7 +77,7 @@ int store_file_keep(struct store_file *f, const char *path, const struct store_k
 		err = file_has_name(f, path);
 	if (err == 0 && kept)
 		err = origin_again(f->store, f->record.id, f->link_ino, k->remote);
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	return err;
 }
 
@@ -87,7 +87,7 @@ int store_file_pin(struct store_file *f, uint64_t version)
 	uint64_t before;
 	int err = epoch_begin(&f->store->epoch);
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	before = f->record.version;
 	if (err == 0 && before == 0) {
 		__atomic_store_n(&f->record.version, version, __ATOMIC_RELEASE);
@@ -100,19 +100,19 @@ int store_file_pin(struct store_file *f, uint64_t version)
 		if (err)
 			__atomic_store_n(&f->record.version, before, __ATOMIC_RELEASE);
 	}
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	return err;
 }
 
 /* Restores the record, if the disk accepts it; otherwise the epoch ends anyway. */
 static void record_disown(struct store_file *f, uint8_t flags, uint64_t hash)
 {
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	f->record.flags = flags;
 	f->record.hash = hash;
 	if (record_write(f->fd, &f->record) < 0)
 		g_message("%s: its record could not be restored", f->path);
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 }
 
 /* Makes the record say that the file is local, durably with `durable`. On failure it is restored.
@@ -123,7 +123,7 @@ static int record_own(struct store_file *f, bool durable)
 	uint64_t hash;
 	int err = 0;
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	g_assert(f->record.flags & RECORD_KEPT);
 	flags = f->record.flags;
 	hash = f->record.hash;
@@ -132,7 +132,7 @@ static int record_own(struct store_file *f, bool durable)
 		err = file_stamp_locked(f);
 	if (err == 0)
 		err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE, 0);
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	if (err || !durable)
 		return err;
 	err = epoch_sync(&f->store->epoch, f->fd, false);
@@ -146,10 +146,10 @@ static int record_own(struct store_file *f, bool durable)
 /* Makes the file local in memory, too. Running transfers write no data after this. */
 static void file_own(struct store_file *f)
 {
-	pthread_rwlock_wrlock(&f->writing);
+	rwlock_wrlock(&f->writing);
 	f->local = true;
 	map_set_full(&f->map);
-	pthread_rwlock_unlock(&f->writing);
+	rwlock_unlock(&f->writing);
 	if (f->map.chunks > 1)
 		shard_unlink(f->store->state, "maps", f->record.id);
 }
@@ -175,10 +175,10 @@ static int single_cut(struct store_file *f)
 {
 	int err = 0;
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	if (f->record.hash)
 		err = file_record_locked(f, f->record.flags & RECORD_KEPT, 0);
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	if (err == 0 && map_is_full(&f->map) && f->map.chunks > 0) {
 		__atomic_sub_fetch(&f->settled, 1, __ATOMIC_ACQ_REL);
 		map_unset_present(&f->map, 0);
@@ -203,10 +203,10 @@ static int file_cut(struct store_file *f)
 
 	if (err)
 		return err;
-	pthread_rwlock_wrlock(&f->writing);
+	rwlock_wrlock(&f->writing);
 	f->taken = true;
 	err = single ? single_cut(f) : file_truncate_locked(f, 0);
-	pthread_rwlock_unlock(&f->writing);
+	rwlock_unlock(&f->writing);
 	if (err == 0) {
 		int failed = record_own(f, false);
 
@@ -216,9 +216,9 @@ static int file_cut(struct store_file *f)
 			file_uncut(f);
 		err = single ? failed : 0;
 	}
-	pthread_rwlock_wrlock(&f->writing);
+	rwlock_wrlock(&f->writing);
 	f->taken = false;
-	pthread_rwlock_unlock(&f->writing);
+	rwlock_unlock(&f->writing);
 	return err;
 }
 
@@ -226,10 +226,10 @@ int store_file_localise(struct store_file *f, bool durable)
 {
 	int err = file_change_begin(f);
 
-	pthread_mutex_lock(&f->changing);
+	mutex_lock(&f->changing);
 	if (err == 0 && !f->local)
 		err = durable ? file_localise(f, false, true) : file_cut(f);
-	pthread_mutex_unlock(&f->changing);
+	mutex_unlock(&f->changing);
 	return err;
 }
 
@@ -243,7 +243,7 @@ int store_file_utimens(struct store_file *f, const struct timespec times[2])
 
 	if (set[1].tv_nsec == UTIME_NOW)
 		clock_gettime(CLOCK_REALTIME, &set[1]);
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	int64_t before = f->record.mtime_ns;
 	if (err == 0 && futimens(f->fd, set) < 0)
 		err = -errno;
@@ -253,7 +253,7 @@ int store_file_utimens(struct store_file *f, const struct timespec times[2])
 		if (err)
 			f->record.mtime_ns = before;
 	}
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	return err;
 }
 
@@ -261,8 +261,8 @@ bool store_file_kept(struct store_file *f)
 {
 	bool kept;
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	kept = f->record.flags & RECORD_KEPT;
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	return kept;
 }

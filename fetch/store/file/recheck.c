@@ -44,9 +44,9 @@ static int recorded_hash(struct store_file *f, uint64_t chunk, uint64_t *hash)
 {
 	if (f->map.chunks > 1)
 		return mapfile_read(f->map_fd, chunk, hash);
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	*hash = f->record.hash;
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	return 0;
 }
 
@@ -58,9 +58,9 @@ static int chunk_forget(struct store_file *f, uint64_t chunk)
 	if (f->map.chunks > 1) {
 		err = mapfile_write(f->map_fd, chunk, 0, MARK_REMOTE);
 	} else {
-		pthread_mutex_lock(&f->lock);
+		mutex_lock(&f->lock);
 		err = file_record_locked(f, f->record.flags & RECORD_KEPT, 0);
-		pthread_mutex_unlock(&f->lock);
+		mutex_unlock(&f->lock);
 	}
 	if (err)
 		return err;
@@ -103,9 +103,9 @@ int store_file_verify(struct store_file *f, uint64_t chunk)
 		err = chunk_hash(f, chunk, &hash);
 	if (err && err != -ESTALE)
 		return err;
-	pthread_rwlock_rdlock(&f->writing);
+	rwlock_rdlock(&f->writing);
 	err = verify_settle(f, chunk, err == 0 && hash == recorded, hash);
-	pthread_rwlock_unlock(&f->writing);
+	rwlock_unlock(&f->writing);
 	file_update(f);
 	return err;
 }

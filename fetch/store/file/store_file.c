@@ -15,18 +15,14 @@
 static struct store_file *file_new(struct store *s, const char *path, uint64_t ino)
 {
 	struct store_file *f = g_new0(struct store_file, 1);
-	pthread_rwlockattr_t attributes;
 
 	f->store = s;
 	f->fd = f->map_fd = -1;
 	f->path = g_strdup(path);
 	f->link_ino = ino;
-	pthread_mutex_init(&f->changing, NULL);
-	pthread_mutex_init(&f->lock, NULL);
-	pthread_rwlockattr_init(&attributes);
-	pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&f->writing, &attributes);
-	pthread_rwlockattr_destroy(&attributes);
+	mutex_init(&f->changing, RANK_FILE_CHANGING);
+	mutex_init(&f->lock, RANK_FILE);
+	rwlock_init(&f->writing, RANK_FILE_WRITING);
 	return f;
 }
 
@@ -45,9 +41,9 @@ void store_file_close(struct store_file *f)
 		unlinkat(f->store->tmp, name, 0);
 	}
 	map_clear(&f->map);
-	pthread_mutex_destroy(&f->changing);
-	pthread_mutex_destroy(&f->lock);
-	pthread_rwlock_destroy(&f->writing);
+	mutex_destroy(&f->changing);
+	mutex_destroy(&f->lock);
+	rwlock_destroy(&f->writing);
 	g_free(f->path);
 	g_free(f);
 }
@@ -176,10 +172,10 @@ static int file_take(struct store_file *f, struct found *found)
 	if (err == 0)
 		err = file_load(f, found);
 	if (err == 0 && !whole && map_is_full(&f->map)) { /* only the flag is missing on disk */
-		pthread_mutex_lock(&f->lock);
+		mutex_lock(&f->lock);
 		file_finish_locked(f);
 		file_shut_map_locked(f);
-		pthread_mutex_unlock(&f->lock);
+		mutex_unlock(&f->lock);
 	}
 	return err;
 }
@@ -310,10 +306,10 @@ static int file_make(struct store_file *f, const struct store_origin *o)
 		return -errno;
 	if (f->map.chunks == 0) {
 		err = epoch_begin(&s->epoch);
-		pthread_mutex_lock(&f->lock);
+		mutex_lock(&f->lock);
 		if (err == 0)
 			err = file_finish_locked(f);
-		pthread_mutex_unlock(&f->lock);
+		mutex_unlock(&f->lock);
 	}
 	return err;
 }

@@ -55,7 +55,7 @@ bool store_file_lacks(struct store_file *f, uint64_t offset, uint64_t length, ui
 	uint64_t first, last, end = offset + length;
 	bool lacks = false;
 
-	pthread_rwlock_rdlock(&f->writing);
+	rwlock_rdlock(&f->writing);
 	if (!f->local && f->map.chunks < 2) {
 		lacks = !map_is_full(&f->map) && !covers_single(f, offset, length);
 		*from = 0;
@@ -71,7 +71,7 @@ bool store_file_lacks(struct store_file *f, uint64_t offset, uint64_t length, ui
 			*count = record_chunk_length(&f->record, k);
 		}
 	}
-	pthread_rwlock_unlock(&f->writing);
+	rwlock_unlock(&f->writing);
 	return lacks;
 }
 
@@ -81,7 +81,7 @@ static int change_begin(struct store_file *f)
 	int64_t before;
 	int err = 0;
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	before = f->record.mtime_ns;
 	if (f->map_fd < 0)
 		err = file_map_locked(f);
@@ -95,7 +95,7 @@ static int change_begin(struct store_file *f)
 	}
 	if (err)
 		f->record.mtime_ns = before;
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	return err;
 }
 
@@ -156,9 +156,9 @@ static int64_t change_chunks(struct store_file *f, uint64_t offset, uint64_t len
 
 static void file_take(struct store_file *f, bool taken)
 {
-	pthread_rwlock_wrlock(&f->writing);
+	rwlock_wrlock(&f->writing);
 	f->taken = taken;
-	pthread_rwlock_unlock(&f->writing);
+	rwlock_unlock(&f->writing);
 }
 
 /* For a file without a map. If data written to an absent chunk cannot be recorded, the chunk stays
@@ -213,7 +213,7 @@ int64_t store_file_change(struct store_file *f, uint64_t offset, uint64_t length
 		return n;
 	if (offset > INT64_MAX || length > INT64_MAX - offset)
 		return -EFBIG;
-	pthread_mutex_lock(&f->changing);
+	mutex_lock(&f->changing);
 	g_assert(f->record.flags & RECORD_KEPT);
 	if (f->local) {
 		n = change(f->fd, user);
@@ -222,11 +222,11 @@ int64_t store_file_change(struct store_file *f, uint64_t offset, uint64_t length
 	} else if (is_whole(f)) {
 		n = -EAGAIN;
 	} else {
-		pthread_rwlock_wrlock(&f->writing);
+		rwlock_wrlock(&f->writing);
 		n = change_chunks(f, offset, length, change, user);
-		pthread_rwlock_unlock(&f->writing);
+		rwlock_unlock(&f->writing);
 	}
-	pthread_mutex_unlock(&f->changing);
+	mutex_unlock(&f->changing);
 	return n;
 }
 
@@ -253,16 +253,16 @@ int store_file_truncate(struct store_file *f, uint64_t size)
 
 	if (err)
 		return err;
-	pthread_mutex_lock(&f->changing);
-	pthread_rwlock_wrlock(&f->writing);
+	mutex_lock(&f->changing);
+	rwlock_wrlock(&f->writing);
 	if (!f->local && (f->map.chunks < 2 || is_whole(f)))
 		err = -EAGAIN;
 	else if (!f->local)
 		err = file_truncate_locked(f, size);
 	else if (ftruncate(f->fd, (off_t)size) < 0)
 		err = -errno;
-	pthread_rwlock_unlock(&f->writing);
-	pthread_mutex_unlock(&f->changing);
+	rwlock_unlock(&f->writing);
+	mutex_unlock(&f->changing);
 	return err;
 }
 
@@ -270,9 +270,9 @@ bool store_file_local(struct store_file *f)
 {
 	bool local;
 
-	pthread_rwlock_rdlock(&f->writing);
+	rwlock_rdlock(&f->writing);
 	local = f->local;
-	pthread_rwlock_unlock(&f->writing);
+	rwlock_unlock(&f->writing);
 	return local;
 }
 
@@ -280,9 +280,9 @@ bool store_file_changed(struct store_file *f)
 {
 	bool changed;
 
-	pthread_mutex_lock(&f->lock);
+	mutex_lock(&f->lock);
 	changed = f->record.flags & (RECORD_LIMIT | RECORD_LOCAL);
-	pthread_mutex_unlock(&f->lock);
+	mutex_unlock(&f->lock);
 	return changed;
 }
 
@@ -291,7 +291,7 @@ int store_file_lend(struct store_file *f, uint64_t offset, uint64_t length)
 	unsigned shift = f->record.chunk_shift;
 	bool free;
 
-	pthread_rwlock_rdlock(&f->writing);
+	rwlock_rdlock(&f->writing);
 	free = !f->local && !f->taken && length > 0 && offset + length <= f->limit;
 	for (uint64_t k = offset >> shift; free && k <= (offset + length - 1) >> shift; k++)
 		free = !map_is_local(&f->map, k);
@@ -300,11 +300,11 @@ int store_file_lend(struct store_file *f, uint64_t offset, uint64_t length)
 		free = ftruncate(f->fd, (off_t)f->record.size) == 0;
 	if (free)
 		return f->fd;
-	pthread_rwlock_unlock(&f->writing);
+	rwlock_unlock(&f->writing);
 	return -1;
 }
 
 void store_file_give_back(struct store_file *f)
 {
-	pthread_rwlock_unlock(&f->writing);
+	rwlock_unlock(&f->writing);
 }

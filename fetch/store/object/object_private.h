@@ -14,6 +14,7 @@
  *          across the system calls of rare steps only (first chunk, last chunk, the record)
  */
 #pragma once
+#include "fetch/base/lock.h"
 #include "fetch/store/disk/store_private.h"
 #include "fetch/store/object/map.h"
 #include "fetch/store/object/object.h"
@@ -36,13 +37,13 @@ struct store_file {
 	bool local;         /* as `limit`: no remote data is accepted */
 	bool taken;         /* as `limit`: the file is about to become local, or not */
 	/* One change at a time, across its disk I/O; transfers of remote data never wait for it */
-	pthread_mutex_t changing;
+	struct mutex changing;
 	/* Read-locked by transfers of remote data, write-locked by local writes; not held across an
 	 * fsync */
-	pthread_rwlock_t writing; /* after `changing` */
-	pthread_mutex_t lock;     /* after `writing` */
-	struct record record;     /* flags, epoch, hash under lock; the rest fixed */
-	ino_t shared_ino;         /* 0: not in the table */
+	struct rwlock writing; /* after `changing` */
+	struct mutex lock;     /* after `writing` */
+	struct record record;  /* flags, epoch, hash under lock; the rest fixed */
+	ino_t shared_ino;      /* 0: not in the table */
 	/* Under the table's lock: */
 	unsigned users; /* the last one closes it */
 	bool busy;      /* being loaded or evicted: opens wait */

@@ -12,8 +12,8 @@ static void *key_of(ino_t ino)
 
 void shared_init(struct sharing *h)
 {
-	pthread_mutex_init(&h->lock, NULL);
-	pthread_cond_init(&h->changed, NULL);
+	mutex_init(&h->lock, RANK_SHARING);
+	condition_init(&h->changed);
 	h->files = g_hash_table_new(NULL, NULL);
 	h->visits = g_hash_table_new(NULL, NULL);
 }
@@ -22,8 +22,8 @@ void shared_clear(struct sharing *h)
 {
 	g_hash_table_unref(h->visits);
 	g_hash_table_unref(h->files);
-	pthread_cond_destroy(&h->changed);
-	pthread_mutex_destroy(&h->lock);
+	condition_destroy(&h->changed);
+	mutex_destroy(&h->lock);
 }
 
 static size_t visits_locked(struct sharing *h, ino_t ino)
@@ -47,7 +47,7 @@ static struct store_file *find_free(struct sharing *h, ino_t ino, bool *waited)
 	*waited = false;
 	while ((f = g_hash_table_lookup(h->files, key_of(ino))) != NULL && f->busy) {
 		*waited = true;
-		pthread_cond_wait(&h->changed, &h->lock);
+		condition_wait(&h->changed, &h->lock);
 	}
 	return f;
 }
@@ -66,13 +66,13 @@ struct store_file *shared_enter(struct store_file *f, ino_t ino)
 	struct store_file *other;
 	bool waited;
 
-	pthread_mutex_lock(&h->lock);
+	mutex_lock(&h->lock);
 	other = find_free(h, ino, &waited);
 	if (other)
 		other->users++;
 	else
 		add_locked(h, f, ino, true);
-	pthread_mutex_unlock(&h->lock);
+	mutex_unlock(&h->lock);
 	return other ? other : f;
 }
 
@@ -80,9 +80,9 @@ void shared_add(struct store_file *f, ino_t ino)
 {
 	struct sharing *h = &f->store->sharing;
 
-	pthread_mutex_lock(&h->lock);
+	mutex_lock(&h->lock);
 	add_locked(h, f, ino, false);
-	pthread_mutex_unlock(&h->lock);
+	mutex_unlock(&h->lock);
 }
 
 bool shared_leave(struct store_file *f)
@@ -90,13 +90,13 @@ bool shared_leave(struct store_file *f)
 	struct sharing *h = &f->store->sharing;
 	bool last;
 
-	pthread_mutex_lock(&h->lock);
+	mutex_lock(&h->lock);
 	last = f->users == 0 || --f->users == 0;
 	if (last && f->shared_ino) {
 		g_hash_table_remove(h->files, key_of(f->shared_ino));
-		pthread_cond_broadcast(&h->changed);
+		condition_broadcast(&h->changed);
 	}
-	pthread_mutex_unlock(&h->lock);
+	mutex_unlock(&h->lock);
 	return last;
 }
 
@@ -105,10 +105,10 @@ bool shared_take(struct store_file *f)
 	struct sharing *h = &f->store->sharing;
 	bool taken;
 
-	pthread_mutex_lock(&h->lock);
+	mutex_lock(&h->lock);
 	taken = f->users == 1 && !f->busy && !visits_locked(h, f->shared_ino);
 	f->busy |= taken;
-	pthread_mutex_unlock(&h->lock);
+	mutex_unlock(&h->lock);
 	return taken;
 }
 
@@ -116,19 +116,19 @@ void shared_give_back(struct store_file *f)
 {
 	struct sharing *h = &f->store->sharing;
 
-	pthread_mutex_lock(&h->lock);
+	mutex_lock(&h->lock);
 	f->busy = false;
-	pthread_cond_broadcast(&h->changed);
-	pthread_mutex_unlock(&h->lock);
+	condition_broadcast(&h->changed);
+	mutex_unlock(&h->lock);
 }
 
 bool shared_wait(struct store *s, ino_t ino)
 {
 	bool waited;
 
-	pthread_mutex_lock(&s->sharing.lock);
+	mutex_lock(&s->sharing.lock);
 	find_free(&s->sharing, ino, &waited);
-	pthread_mutex_unlock(&s->sharing.lock);
+	mutex_unlock(&s->sharing.lock);
 	return waited;
 }
 
@@ -137,9 +137,9 @@ bool store_file_shared(struct store_file *f)
 	struct sharing *h = &f->store->sharing;
 	bool shared;
 
-	pthread_mutex_lock(&h->lock);
+	mutex_lock(&h->lock);
 	shared = f->users > 1;
-	pthread_mutex_unlock(&h->lock);
+	mutex_unlock(&h->lock);
 	return shared;
 }
 
@@ -152,27 +152,27 @@ bool store_visit(struct store *s, uint64_t number)
 {
 	bool waited;
 
-	pthread_mutex_lock(&s->sharing.lock);
+	mutex_lock(&s->sharing.lock);
 	find_free(&s->sharing, number, &waited);
 	visits_set_locked(&s->sharing, number, visits_locked(&s->sharing, number) + 1);
-	pthread_mutex_unlock(&s->sharing.lock);
+	mutex_unlock(&s->sharing.lock);
 	return !waited;
 }
 
 void store_visit_end(struct store *s, uint64_t number)
 {
-	pthread_mutex_lock(&s->sharing.lock);
+	mutex_lock(&s->sharing.lock);
 	g_assert(visits_locked(&s->sharing, number) > 0);
 	visits_set_locked(&s->sharing, number, visits_locked(&s->sharing, number) - 1);
-	pthread_mutex_unlock(&s->sharing.lock);
+	mutex_unlock(&s->sharing.lock);
 }
 
 bool store_file_visited(struct store_file *f)
 {
 	bool visited;
 
-	pthread_mutex_lock(&f->store->sharing.lock);
+	mutex_lock(&f->store->sharing.lock);
 	visited = visits_locked(&f->store->sharing, f->shared_ino) > 0;
-	pthread_mutex_unlock(&f->store->sharing.lock);
+	mutex_unlock(&f->store->sharing.lock);
 	return visited;
 }
