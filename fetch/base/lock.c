@@ -59,14 +59,23 @@ void lock_taken(const struct lock_id *id, const char *file, int line)
 	held[held_count++] = (struct held){id, file, line};
 }
 
+/* Its place in `held`. */
+static int held_find(const struct lock_id *id, const char *file, int line)
+{
+	for (int n = held_count; n-- > 0;)
+		if (held[n].id == id)
+			return n;
+	held_abort("not held", id, file, line);
+}
+
+void lock_needed(const struct lock_id *id, const char *file, int line)
+{
+	held_find(id, file, line);
+}
+
 void lock_left(const struct lock_id *id, const char *file, int line)
 {
-	int n = held_count;
-	while (n > 0 && held[n - 1].id != id)
-		n--;
-	if (n == 0)
-		held_abort("not held", id, file, line);
-	for (; n < held_count; n++)
+	for (int n = held_find(id, file, line) + 1; n < held_count; n++)
 		held[n - 1] = held[n];
 	held_count--;
 }

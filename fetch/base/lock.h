@@ -96,7 +96,9 @@ enum lock_rank {
 #define ACQUIRE_SHARED(...) LOCK_ATTRIBUTE(acquire_shared_capability(__VA_ARGS__))
 #define TRY_ACQUIRE(...) LOCK_ATTRIBUTE(try_acquire_capability(__VA_ARGS__))
 #define RELEASE(...) LOCK_ATTRIBUTE(release_capability(__VA_ARGS__))
+#define RELEASE_SHARED(...) LOCK_ATTRIBUTE(release_shared_capability(__VA_ARGS__))
 #define RELEASE_GENERIC(...) LOCK_ATTRIBUTE(release_generic_capability(__VA_ARGS__))
+#define ASSERT_CAPABILITY(...) LOCK_ATTRIBUTE(assert_capability(__VA_ARGS__))
 #define NO_THREAD_SAFETY_ANALYSIS LOCK_ATTRIBUTE(no_thread_safety_analysis)
 
 /* The checker (lock.c). `wanted` before a thread waits, `taken` once it has the lock. */
@@ -114,6 +116,7 @@ struct lock_id {
 void lock_wanted(const struct lock_id *id, const char *file, int line);
 void lock_taken(const struct lock_id *id, const char *file, int line);
 void lock_left(const struct lock_id *id, const char *file, int line);
+void lock_needed(const struct lock_id *id, const char *file, int line);
 /* Before a wait on a condition. */
 void lock_waiting(const struct lock_id *id, const char *file,
                   int line); /* it holds no other lock */
@@ -149,6 +152,8 @@ struct condition {
 #define mutex_lock(m) mutex_lock_at(m LOCK_HERE)
 #define mutex_trylock(m) mutex_trylock_at(m LOCK_HERE)
 #define mutex_unlock(m) mutex_unlock_at(m LOCK_HERE)
+/* The thread holds it, by another path to the same lock: clang follows no aliases. */
+#define mutex_assert_held(m) mutex_assert_held_at(m LOCK_HERE)
 /* A writer that waits goes before later readers. */
 #define rwlock_init(l, rank) (LOCK_ID_SET(l, rank), rwlock_make(l))
 #define rwlock_rdlock(l) rwlock_rdlock_at(l LOCK_HERE)
@@ -190,6 +195,11 @@ static inline void mutex_unlock_at(struct mutex *m LOCK_PLACE) RELEASE(m) NO_THR
 {
 	LOCK_CHECK(left, m);
 	pthread_mutex_unlock(&m->mutex);
+}
+
+static inline void mutex_assert_held_at(const struct mutex *m LOCK_PLACE) ASSERT_CAPABILITY(m)
+{
+	LOCK_CHECK(needed, m);
 }
 
 void rwlock_make(struct rwlock *l);

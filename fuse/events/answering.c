@@ -28,8 +28,8 @@ static bool event_brought(const struct event *e)
 
 /* Passes the event to the next handler that wants it, or ends it: 0 or EIO. */
 static int event_answered_locked(struct handler *h, struct event *e, const struct lacuna_answer *a)
+        REQUIRES(h->all->lock)
 {
-	struct registry *all = h->all;
 	struct ended ended = {e, VERDICT_DENY, a->error ? (int)a->error : EPERM};
 	h->answered++;
 	h->denied += a->verdict == LACUNA_DENY;
@@ -40,7 +40,7 @@ static int event_answered_locked(struct handler *h, struct event *e, const struc
 	if (a->verdict != LACUNA_DENY) {
 		e->fetch |= a->verdict == LACUNA_FETCH && !h->content;
 		e->allowed |= a->verdict == LACUNA_ALLOW && !h->content;
-		if (event_pass_locked(all, e, &ended))
+		if (event_pass_locked(h->all, e, &ended))
 			return 0;
 	}
 	bool lacks = !e->every && ended.verdict == VERDICT_ALLOW && !event_brought(e);
@@ -53,7 +53,7 @@ static int event_answered_locked(struct handler *h, struct event *e, const struc
 	}
 	if (e->cached && ended.verdict == VERDICT_DENY)
 		refusals_note(
-		        &all->refusals,
+		        &h->all->refusals,
 		        (struct refusal){.ino = e->ino,
 		                         .offset = e->offset,
 		                         .end = e->offset + e->length,
@@ -61,9 +61,9 @@ static int event_answered_locked(struct handler *h, struct event *e, const struc
 		                         .left = e->message->operation == LACUNA_FAULT ? 2 : 1,
 		                         .error = ended.error},
 		        REFUSAL_NS);
-	mutex_unlock(&all->lock);
-	event_end(all, &ended);
-	mutex_lock(&all->lock);
+	mutex_unlock(&h->all->lock);
+	event_end(h->all, &ended);
+	mutex_lock(&h->all->lock);
 	return lacks ? EIO : 0;
 }
 

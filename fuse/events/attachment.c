@@ -103,7 +103,7 @@ GArray *handler_unload_locked(struct handler *h, bool stays)
 			continue;
 		}
 		event_restart_locked(e);
-		if (!event_pass_locked(all, e, &ended))
+		if (!event_pass_locked(h->all, e, &ended))
 			g_array_append_val(over, ended);
 	}
 	return over;
@@ -113,19 +113,19 @@ bool handler_leave(struct handler *h)
 {
 	struct registry *all = h->all;
 	bool drained = false, stays = false;
-	mutex_lock(&all->lock);
+	mutex_lock(&h->all->lock);
 	while (!drained && !stays) {
 		drained = !commits_any(h->commits);
 		stays = !drained && (all->hurried || all->stopped);
 		g_autoptr(GArray) over = handler_unload_locked(h, !drained);
 		if (over->len == 0 && !drained && !stays)
-			condition_wait(&all->changed, &all->lock);
-		mutex_unlock(&all->lock);
+			condition_wait(&all->changed, &h->all->lock);
+		mutex_unlock(&h->all->lock);
 		for (guint n = 0; n < over->len; n++)
-			event_end(all, &g_array_index(over, struct ended, n));
-		mutex_lock(&all->lock);
+			event_end(h->all, &g_array_index(over, struct ended, n));
+		mutex_lock(&h->all->lock);
 	}
-	mutex_unlock(&all->lock);
+	mutex_unlock(&h->all->lock);
 	return drained;
 }
 

@@ -79,15 +79,14 @@ static struct event *lacking_locked(struct handler *h, uint64_t *id, uint64_t *s
 /* On the handler's thread, the only one that sends events without a scratch file from the start:
  * without the lock, since the disk may stall. The event may be withdrawn meanwhile. false: none can
  * be made. */
-static bool scratch_supply_locked(struct handler *h)
+static bool scratch_supply_locked(struct handler *h) REQUIRES(h->all->lock)
 {
-	struct registry *all = h->all;
 	uint64_t id, size, now_id, now_size;
 	if (!lacking_locked(h, &id, &size))
 		return true;
-	mutex_unlock(&all->lock);
-	int fd = store_scratch(all->server->store, size);
-	mutex_lock(&all->lock);
+	mutex_unlock(&h->all->lock);
+	int fd = store_scratch(h->all->server->store, size);
+	mutex_lock(&h->all->lock);
 	struct event *e = lacking_locked(h, &now_id, &now_size);
 	if (fd < 0 && h->lacks_ns == 0)
 		h->lacks_ns = clock_now();
@@ -319,7 +318,7 @@ static void handler_stop(struct handler *h)
 {
 	struct registry *all = h->all;
 	enum handler_lost policy = all->server->settings->handler_lost;
-	mutex_lock(&all->lock);
+	mutex_lock(&h->all->lock);
 	bool leaves = h->leaves || h->dismissed;
 	bool stays = !leaves && policy != HANDLER_LOST_SOURCE && marks_count(h->marks) > 0;
 	h->serving = h->postpones = false;
@@ -337,9 +336,9 @@ static void handler_stop(struct handler *h)
 		          : policy == HANDLER_LOST_DENY ? "fail"
 		                                        : "go to the source");
 	g_autoptr(GArray) over = stays ? handler_unload_locked(h, true) : NULL;
-	mutex_unlock(&all->lock);
+	mutex_unlock(&h->all->lock);
 	for (guint n = 0; over && n < over->len; n++)
-		event_end(all, &g_array_index(over, struct ended, n));
+		event_end(h->all, &g_array_index(over, struct ended, n));
 	if (!stays && handler_leave(h))
 		handler_free(h);
 }

@@ -78,7 +78,7 @@ static void handler_wake(struct handler *h)
 }
 
 /* A lost handler is noticed by its own thread. */
-static void event_give_locked(struct handler *h, struct event *e)
+static void event_give_locked(struct handler *h, struct event *e) REQUIRES(h->all->lock)
 {
 	bool first = g_queue_is_empty(&h->unsent);
 	e->with = h;
@@ -104,6 +104,7 @@ bool event_pass_locked(struct registry *all, struct event *e, struct ended *out)
 			*out = (struct ended){e, VERDICT_DENY, err};
 			return false;
 		}
+		mutex_assert_held(&h->all->lock); /* all->lock */
 		event_give_locked(h, e);
 		return true;
 	}

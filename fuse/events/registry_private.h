@@ -57,19 +57,20 @@ struct ended {
 
 /* Passes the event to the next handler that wants it. false: there is none, or none may get it:
  * *out says how to end it. */
-bool event_pass_locked(struct registry *all, struct event *e, struct ended *out);
-void event_end(struct registry *all, struct ended *ended);
+bool event_pass_locked(struct registry *all, struct event *e, struct ended *out)
+        REQUIRES(all->lock);
+void event_end(struct registry *all, struct ended *ended) EXCLUDES(all->lock);
 /* Takes the handler out of the list, unless it `stays`. Its unanswered events start anew, with the
  * other handlers, and with itself if it `stays`. Returns struct ended: to be ended without the
  * lock. */
-GArray *handler_unload_locked(struct handler *h, bool stays);
+GArray *handler_unload_locked(struct handler *h, bool stays) REQUIRES(h->all->lock);
 /* Takes the handler out of the list once its commits are stored: a chunk that a request waits for
- * may be on its way. Locking: not held. false: it stays in the list, for the mount ends. */
-bool handler_leave(struct handler *h);
+ * may be on its way. false: it stays in the list, for the mount ends. */
+bool handler_leave(struct handler *h) EXCLUDES(h->all->lock);
 /* Sends events that have a scratch file. false: not all. */
-bool handler_flush_locked(struct handler *h);
+bool handler_flush_locked(struct handler *h) REQUIRES(h->all->lock);
 void handler_free(struct handler *h);
 /* As handler_flush_locked(), after it has made the scratch files; on the handler's own thread. */
-bool handler_send_locked(struct handler *h);
+bool handler_send_locked(struct handler *h) REQUIRES(h->all->lock);
 /* answering.c: checks the answer and passes its event on. 0 or a positive errno for the handler. */
-int handler_answer(struct handler *h, const struct lacuna_answer *a);
+int handler_answer(struct handler *h, const struct lacuna_answer *a) EXCLUDES(h->all->lock);

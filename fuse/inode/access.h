@@ -11,8 +11,7 @@
 #pragma once
 #include "fuse/base/seal.h"
 #include "fuse/inode/inode.h"
-
-struct server;
+#include "fuse/inode/server.h"
 
 /* An open with these flags is counted, until the release with the same. */
 int access_open(struct server *s, struct inode *i, int flags);
@@ -23,8 +22,8 @@ uint32_t access_seals(struct inode *i);
 /* `writable`: how the descriptor was opened. Local I/O. */
 int access_add_seals(struct server *s, struct inode *i, uint32_t wanted, bool writable);
 /* Around a change of data and the checks below that it needs. Local I/O, no reply. */
-void access_begin(struct server *s);
-void access_end(struct server *s);
+void access_begin(struct server *s) ACQUIRE_SHARED(s->sealing);
+void access_end(struct server *s) RELEASE_SHARED(s->sealing);
 /* A write was refused, in whole or in part, after the kernel had changed its page cache. */
 void access_refused(struct server *s, struct inode *i);
 /* access_truncate() without the rules of write access: only the seals. */

@@ -77,21 +77,22 @@ static bool take_one(struct handle_table *t, struct content **c, int *fd)
 	uint64_t most = quota_most(&t->quota, now);
 	for (int n = 0; n < LOOKS && !found && t->holding.length > most; n++) {
 		struct handle *h = t->holding.head->data;
-		/* its owner may be about to wait for the table */
-		bool mine = mutex_trylock(&h->lock);
-		found = mine && can_go_locked(h);
 		unhold_locked(t, h);
-		if (found) {
-			*c = g_steal_pointer(&h->content);
-			h->version = *c ? content_version(*c) : h->version;
-			*fd = h->fd;
-			h->fd = -1;
-		} else {
+		/* its owner may be about to wait for the table */
+		if (mutex_trylock(&h->lock)) {
+			found = can_go_locked(h);
+			if (found) {
+				*c = g_steal_pointer(&h->content);
+				h->version = *c ? content_version(*c) : h->version;
+				*fd = h->fd;
+				h->fd = -1;
+			}
+			mutex_unlock(&h->lock);
+		}
+		if (!found) {
 			h->held.data = h;
 			g_queue_push_tail_link(&t->holding, &h->held);
 		}
-		if (mine)
-			mutex_unlock(&h->lock);
 	}
 	mutex_unlock(&t->lock);
 	return found;

@@ -84,17 +84,16 @@ static void part(struct server *s, struct inode *twin, const struct inode *dir, 
 	gpointer next;
 	mutex_lock(&t->lock);
 	struct inode *i = listed ? inode_find_locked(t, listed) : NULL;
-	bool any = i || g_hash_table_size(t->outlived) > 0;
-	if (any)
+	if (i || g_hash_table_size(t->outlived) > 0) {
 		rwlock_wrlock(&s->names);
-	if (i && i != twin && has_name_locked(i, dir, name))
-		part_locked(t, i, twin);
-	g_hash_table_iter_init(&iter, t->outlived);
-	while (any && g_hash_table_iter_next(&iter, &next, NULL))
-		if (next != twin && has_name_locked(next, dir, name))
-			part_locked(t, next, twin);
-	if (any)
+		if (i && i != twin && has_name_locked(i, dir, name))
+			part_locked(t, i, twin);
+		g_hash_table_iter_init(&iter, t->outlived);
+		while (g_hash_table_iter_next(&iter, &next, NULL))
+			if (next != twin && has_name_locked(next, dir, name))
+				part_locked(t, next, twin);
 		rwlock_unlock(&s->names);
+	}
 	mutex_unlock(&t->lock);
 }
 

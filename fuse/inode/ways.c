@@ -51,7 +51,7 @@ static bool meet(const struct move *m, const struct way *w)
 
 /* Makes the path anew after each wait. `dir` NULL: the path of `i`. */
 static void begin_locked(struct server *s, const struct inode *dir, const char *name,
-                         const struct inode *i, struct way *w)
+                         const struct inode *i, struct way *w) REQUIRES(s->ways->lock)
 {
 	*w = (struct way){.i = i};
 	for (;;) {
@@ -122,17 +122,17 @@ static bool is_used_locked(const struct ways *w, const struct move *m)
 }
 
 /* false: not begun, but another move or a way has ended. */
-static bool move_try_locked(struct server *s, struct move *m)
+static bool move_try_locked(struct server *s, struct move *m) REQUIRES(s->ways->lock)
 {
 	struct ways *w = s->ways;
 	move_paths(s, m);
 	if (w->current) {
-		condition_wait_above(&w->moved, &w->lock);
+		condition_wait_above(&w->moved, &s->ways->lock);
 		return false;
 	}
 	if (is_used_locked(w, m)) {
 		w->waiting++;
-		condition_wait_above(&w->unused, &w->lock);
+		condition_wait_above(&w->unused, &s->ways->lock);
 		w->waiting--;
 		return false;
 	}

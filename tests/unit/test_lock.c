@@ -36,26 +36,26 @@ static void test_right_order(void)
 	}
 }
 
-static void wrong_order(void)
+static void wrong_order(void) NO_THREAD_SAFETY_ANALYSIS
 {
 	mutex_lock(&second);
 	mutex_lock(&first);
 }
 
-static void one_rank(void)
+static void one_rank(void) NO_THREAD_SAFETY_ANALYSIS
 {
 	mutex_lock(&second);
 	mutex_lock(&twin);
 }
 
-static void read_twice(void)
+static void read_twice(void) NO_THREAD_SAFETY_ANALYSIS
 {
 	rwlock_rdlock(&shared);
 	rwlock_rdlock(&shared);
 }
 
 /* The lock between them was left, the highest one was not. */
-static void still_held(void)
+static void still_held(void) NO_THREAD_SAFETY_ANALYSIS
 {
 	mutex_lock(&first);
 	rwlock_rdlock(&shared);
@@ -65,19 +65,19 @@ static void still_held(void)
 	rwlock_wrlock(&shared);
 }
 
-static void below_a_trylock(void)
+static void below_a_trylock(void) NO_THREAD_SAFETY_ANALYSIS
 {
 	if (mutex_trylock(&second))
 		mutex_lock(&first);
 }
 
-static void unlock_unheld(void)
+static void unlock_unheld(void) NO_THREAD_SAFETY_ANALYSIS
 {
 	mutex_lock(&first);
 	mutex_unlock(&second);
 }
 
-static void wait_with_another(void)
+static void wait_with_another(void) NO_THREAD_SAFETY_ANALYSIS
 {
 	struct condition c;
 
@@ -88,7 +88,7 @@ static void wait_with_another(void)
 }
 
 /* A thread has a lock again after its wait. */
-static void held_after_wait(void)
+static void held_after_wait(void) NO_THREAD_SAFETY_ANALYSIS
 {
 	struct condition c;
 	struct timespec past = {0};
@@ -153,7 +153,7 @@ static void test_held_after_wait(void)
 	assert_aborts(held_after_wait, "*: wrong order: RANK_INODE*: holds RANK_FILL*");
 }
 
-static void test_trylock(void)
+static void test_trylock(void) NO_THREAD_SAFETY_ANALYSIS
 {
 	mutex_lock(&second);
 	g_assert_true(mutex_trylock(&first)); /* it cannot wait */

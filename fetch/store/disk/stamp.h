@@ -16,7 +16,7 @@ struct stamp {
 };
 
 /* `dir`: in the tree. */
-void stamp_begin(struct store *s, int dir, struct stamp *out);
-void stamp_end(struct store *s, const struct stamp *stamp);
-void stamp_change_begin(struct store *s);
-void stamp_change_end(struct store *s);
+void stamp_begin(struct store *s, int dir, struct stamp *out) ACQUIRE(s->stamps);
+void stamp_end(struct store *s, const struct stamp *stamp) RELEASE(s->stamps);
+void stamp_change_begin(struct store *s) ACQUIRE_SHARED(s->stamps);
+void stamp_change_end(struct store *s) RELEASE_SHARED(s->stamps);

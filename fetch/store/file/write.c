@@ -286,7 +286,9 @@ bool store_file_changed(struct store_file *f)
 	return changed;
 }
 
-int store_file_lend(struct store_file *f, uint64_t offset, uint64_t length)
+/* `writing` stays locked if it lends: that depends on the result. */
+int store_file_lend(struct store_file *f, uint64_t offset,
+                    uint64_t length) NO_THREAD_SAFETY_ANALYSIS
 {
 	unsigned shift = f->record.chunk_shift;
 	bool free;
@@ -304,7 +306,7 @@ int store_file_lend(struct store_file *f, uint64_t offset, uint64_t length)
 	return -1;
 }
 
-void store_file_give_back(struct store_file *f)
+void store_file_give_back(struct store_file *f) NO_THREAD_SAFETY_ANALYSIS /* as above */
 {
 	rwlock_unlock(&f->writing);
 }

@@ -39,8 +39,9 @@ static void visits_set_locked(struct sharing *h, ino_t ino, size_t visits)
 		g_hash_table_remove(h->visits, key_of(ino));
 }
 
-/* Under the table's lock. Waits while another thread has the file busy: for its local I/O. */
-static struct store_file *find_free(struct sharing *h, ino_t ino, bool *waited)
+/* Waits while another thread has the file busy: for its local I/O. */
+static struct store_file *find_free_locked(struct sharing *h, ino_t ino, bool *waited)
+        REQUIRES(h->lock)
 {
 	struct store_file *f;
 
@@ -67,7 +68,7 @@ struct store_file *shared_enter(struct store_file *f, ino_t ino)
 	bool waited;
 
 	mutex_lock(&h->lock);
-	other = find_free(h, ino, &waited);
+	other = find_free_locked(h, ino, &waited);
 	if (other)
 		other->users++;
 	else
@@ -127,7 +128,7 @@ bool shared_wait(struct store *s, ino_t ino)
 	bool waited;
 
 	mutex_lock(&s->sharing.lock);
-	find_free(&s->sharing, ino, &waited);
+	find_free_locked(&s->sharing, ino, &waited);
 	mutex_unlock(&s->sharing.lock);
 	return waited;
 }
@@ -153,7 +154,7 @@ bool store_visit(struct store *s, uint64_t number)
 	bool waited;
 
 	mutex_lock(&s->sharing.lock);
-	find_free(&s->sharing, number, &waited);
+	find_free_locked(&s->sharing, number, &waited);
 	visits_set_locked(&s->sharing, number, visits_locked(&s->sharing, number) + 1);
 	mutex_unlock(&s->sharing.lock);
 	return !waited;
