@@ -12,7 +12,7 @@ static struct {
 	int before; /* owned: standard error, while it is lent; else -1 */
 } streams = {.lock = MUTEX_INIT(RANK_STREAMS), .log = -1, .before = -1};
 
-static void streams_set_locked(void)
+static void streams_set_locked(void) REQUIRES(streams.lock)
 {
 	if (!streams.follow || streams.log < 0)
 		return;

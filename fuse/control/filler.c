@@ -186,7 +186,7 @@ static struct filler_slot *slot_free(struct filler *f)
 	return NULL;
 }
 
-static struct filler_slot *landed_locked(struct filler *f)
+static struct filler_slot *landed_locked(struct filler *f) REQUIRES(f->lock)
 {
 	for (unsigned i = 0; i < FILLER_SLOTS; i++)
 		if (f->slots[i].landed)

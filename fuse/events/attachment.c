@@ -19,6 +19,7 @@ static gint by_rank(gconstpointer a, gconstpointer b)
 
 /* A handler of that name, lost ones first. */
 static struct handler *handler_named_locked(struct registry *all, const struct handler_options *o)
+        REQUIRES(all->lock)
 {
 	struct handler *found = NULL;
 	for (GList *l = all->list; l && !(found && found->fd < 0); l = l->next) {
@@ -131,6 +132,7 @@ bool handler_leave(struct handler *h)
 
 /* Returns the next lost handler, which is to leave; disconnects the attached ones. */
 static struct handler *dismiss_locked(struct registry *all, const char *name, unsigned *count)
+        REQUIRES(all->lock)
 {
 	struct handler *lost = NULL;
 	for (GList *l = all->list; l; l = l->next) {

@@ -67,6 +67,7 @@ static bool event_send(struct handler *h, struct event *e)
 
 /* The first unsent event, if it lacks its file; its number in *id. */
 static struct event *lacking_locked(struct handler *h, uint64_t *id, uint64_t *size)
+        REQUIRES(h->all->lock)
 {
 	struct event *e = g_queue_peek_head(&h->unsent);
 	if (!e || e->fd >= 0)

@@ -84,7 +84,7 @@ static bool same_attributes(const struct inode *i, const struct listing_entry *e
 	       i->uid == e->uid && i->gid == e->gid && i->nlink == e->nlink;
 }
 
-static void take_attributes_locked(struct inode *i, const struct listing_entry *e)
+static void take_attributes_locked(struct inode *i, const struct listing_entry *e) REQUIRES(i->lock)
 {
 	i->mode = i->type | (e->mode & ~S_IFMT);
 	i->uid = e->uid;

@@ -58,7 +58,7 @@ static void id_close(struct backing *b, int32_t id)
 	(void)ioctl(b->device, BACKING_CLOSE, &id);
 }
 
-static void unqueue_locked(struct backing *b, struct inode *i)
+static void unqueue_locked(struct backing *b, struct inode *i) REQUIRES(b->lock)
 {
 	if (i->backing_link)
 		g_queue_delete_link(&b->kept, g_steal_pointer(&i->backing_link));

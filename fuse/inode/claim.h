@@ -30,5 +30,5 @@ void claims_leave(struct inode *i);
  * their handles, and denies execution. */
 int claim_begin(struct server *s, struct inode *i, const char **cause);
 /* With the inode's lock, if the local object does not matter. false: the file is in use. */
-bool claim_try_locked(struct inode *i);
+bool claim_try_locked(struct inode *i) REQUIRES(i->lock);
 void claim_end(struct server *s, struct inode *i);

@@ -52,7 +52,7 @@ void handle_table_free(struct handle_table *t, struct server *s)
 	g_free(t);
 }
 
-static void unhold_locked(struct handle_table *t, struct handle *h)
+static void unhold_locked(struct handle_table *t, struct handle *h) REQUIRES(t->lock)
 {
 	if (!h->held.data)
 		return;
@@ -61,7 +61,7 @@ static void unhold_locked(struct handle_table *t, struct handle *h)
 }
 
 /* It may be impossible to reopen a file without a name. */
-static bool can_go_locked(const struct handle *h)
+static bool can_go_locked(const struct handle *h) REQUIRES(h->lock)
 {
 	return h->uses == 0 && !h->inode->nameless;
 }

@@ -47,7 +47,7 @@ uint64_t inode_id(const struct inode *i)
 	return ((uint64_t)i->generation << 32) | (i->index + UINT64_C(1));
 }
 
-static struct inode *slot_locked(struct inode_table *t, uint64_t nodeid)
+static struct inode *slot_locked(struct inode_table *t, uint64_t nodeid) REQUIRES(t->lock)
 {
 	uint64_t index = (nodeid & UINT32_MAX) - 1;
 	if (index >= t->slots->len)
@@ -106,7 +106,7 @@ struct inode *inode_find(struct inode_table *t, uint64_t ino)
 }
 
 static struct inode *insert_locked(struct inode_table *t, struct inode *parent, const char *name,
-                                   const struct listing_entry *e, uint64_t ino)
+                                   const struct listing_entry *e, uint64_t ino) REQUIRES(t->lock)
 {
 	uint32_t index;
 	if (t->free_slots->len > 0) {
@@ -162,7 +162,7 @@ static void unlinked_collect(struct inode *i, uint64_t ino, GArray **unlinked)
 
 /* Adds another name of a known file. */
 static void intern_alias_locked(struct server *s, struct inode *i, struct inode *parent,
-                                const char *name)
+                                const char *name) REQUIRES(s->inodes->lock)
 {
 	parent->refs++;
 	rwlock_wrlock(&s->names);
@@ -219,6 +219,7 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 		i = insert_locked(t, parent, name, e, ino);
 	else if (parent && !names_has(s, i, parent, name)) {
 		found_again = names_none(s, i);
+		mutex_assert_held(&s->inodes->lock); /* t->lock */
 		intern_alias_locked(s, i, parent, name);
 	}
 	if (i) {
@@ -232,10 +233,12 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 	return i;
 }
 
-static void release_locked(struct server *s, struct inode *i, GArray **unlinked);
+static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
+        REQUIRES(s->inodes->lock);
 
 /* The twin lives as long as any inode that it is the twin of. */
 static void twin_release_locked(struct server *s, struct inode *i, GArray **unlinked)
+        REQUIRES(s->inodes->lock)
 {
 	struct inode *owner = i->extra ? i->extra->twin : NULL;
 	if (!owner)
@@ -247,6 +250,7 @@ static void twin_release_locked(struct server *s, struct inode *i, GArray **unli
 }
 
 static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **unlinked)
+        REQUIRES(s->inodes->lock)
 {
 	if (!x)
 		return;
@@ -267,6 +271,7 @@ static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **
 
 /* Frees `i` if it has no references, and then perhaps its parents. */
 static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
+        REQUIRES(s->inodes->lock)
 {
 	struct inode_table *t = s->inodes;
 	while (i && i->refs == 0 && t->ledger.entries[i->index].nlookup == 0) {
@@ -298,30 +303,28 @@ static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
 
 void inode_put(struct server *s, struct inode *i)
 {
-	struct inode_table *t = s->inodes;
 	if (!i)
 		return;
 	GArray *unlinked = NULL;
-	mutex_lock(&t->lock);
+	mutex_lock(&s->inodes->lock);
 	g_assert(i->refs > 0);
 	i->refs--;
 	release_locked(s, i, &unlinked);
-	mutex_unlock(&t->lock);
+	mutex_unlock(&s->inodes->lock);
 	unlinked_remove(s, unlinked);
 }
 
 void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup)
 {
-	struct inode_table *t = s->inodes;
 	GArray *unlinked = NULL;
-	mutex_lock(&t->lock);
-	struct inode *i = slot_locked(t, nodeid);
+	mutex_lock(&s->inodes->lock);
+	struct inode *i = slot_locked(s->inodes, nodeid);
 	if (i && i->index != 0) {
-		uint64_t *held = &t->ledger.entries[i->index].nlookup;
+		uint64_t *held = &s->inodes->ledger.entries[i->index].nlookup;
 		*held -= MIN(*held, nlookup);
 		release_locked(s, i, &unlinked);
 	}
-	mutex_unlock(&t->lock);
+	mutex_unlock(&s->inodes->lock);
 	unlinked_remove(s, unlinked);
 }
 
@@ -355,6 +358,7 @@ void inode_table_free(struct inode_table *t, struct server *s)
 {
 	GArray *unlinked = NULL;
 	mutex_lock(&t->lock);
+	mutex_assert_held(&s->inodes->lock);
 	for (uint32_t index = 0; index < t->slots->len; index++) {
 		struct inode *i = t->slots->pdata[index];
 		t->ledger.entries[index].nlookup = 0;

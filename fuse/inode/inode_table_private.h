@@ -20,4 +20,4 @@ struct inode_table {
 };
 
 /* With the table's lock; no reference. */
-struct inode *inode_find_locked(struct inode_table *t, uint64_t ino);
+struct inode *inode_find_locked(struct inode_table *t, uint64_t ino) REQUIRES(t->lock);

@@ -27,7 +27,7 @@ static int local_open(struct server *s, struct inode *i)
 	return store_open_readonly(s->store, path, i->ino);
 }
 
-static uint32_t seals_locked(const struct inode *i, bool write)
+static uint32_t seals_locked(const struct inode *i, bool write) REQUIRES(i->lock)
 {
 	return write && i->extra ? i->extra->seals : 0;
 }
@@ -85,6 +85,7 @@ static void choose(struct server *s, struct inode *i, int own, struct choice *c)
 
 /* For an inode without handles. */
 static enum iomode_kind mode_begin_locked(struct server *s, struct inode *i, struct choice *c)
+        REQUIRES(i->lock)
 {
 	enum iomode_kind mode = IOMODE_CACHED;
 	if (c->whole && (c->mapped || !c->watched) && !c->err) {

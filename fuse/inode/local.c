@@ -103,7 +103,7 @@ static int keep(struct server *s, struct inode *i)
 	return -err;
 }
 
-static void changed_locked(struct inode *i)
+static void changed_locked(struct inode *i) REQUIRES(i->lock)
 {
 	if (i->local) {
 		i->extra->changed = true;

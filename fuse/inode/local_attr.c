@@ -17,7 +17,7 @@
 #define REFUSED_NS INT64_C(1000000000)
 
 /* Under the inode's lock. Leaves the size out, which each change reports itself. */
-static void take_stat_locked(struct inode *i, const struct stat *st)
+static void take_stat_locked(struct inode *i, const struct stat *st) REQUIRES(i->lock)
 {
 	struct inode_extra *x = i->extra;
 	i->mode = i->type | (st->st_mode & 07777);
@@ -34,7 +34,7 @@ static void take_stat_locked(struct inode *i, const struct stat *st)
 }
 
 /* Under the inode's lock. false: the inode has changed since `node` was read. */
-static bool take_node_locked(struct inode *i, const struct tree_node *node)
+static bool take_node_locked(struct inode *i, const struct tree_node *node) REQUIRES(i->lock)
 {
 	if (i->extra->changed_ns && node->looked_ns <= i->extra->changed_ns)
 		return false;

@@ -25,7 +25,7 @@ void mishaps_free(struct mishaps *m)
 	g_free(m);
 }
 
-static struct mishap *find_locked(struct mishaps *m, uint64_t ino)
+static struct mishap *find_locked(struct mishaps *m, uint64_t ino) REQUIRES(m->lock)
 {
 	for (unsigned i = 0; i < MISHAPS_MAX; i++)
 		if (m->ring[i].error && m->ring[i].ino == ino)

@@ -61,7 +61,7 @@ static void notice_send(struct notifier *n, const struct notice *e)
 /* A thread that is stuck in the kernel outlives a killed daemon, and its open files stay open: that
  * must be the second device alone. The kernel closes the first one, and aborts all pending
  * requests, which frees the thread. */
-static void descriptors_leave_locked(struct notifier *n)
+static void descriptors_leave_locked(struct notifier *n) REQUIRES(n->lock)
 {
 	unsigned fd = (unsigned)fuse_session_fd(n->session), top = MAX(fd, (unsigned)n->device);
 	/* files of the store are opened later, and must have no second descriptor even for a
@@ -102,7 +102,7 @@ static void *notifier_run(void *arg)
 	return NULL;
 }
 
-static void thread_start_locked(struct notifier *n)
+static void thread_start_locked(struct notifier *n) REQUIRES(n->lock)
 {
 	int err = pthread_create(&n->threads[n->started], NULL, notifier_run, n);
 	if (err == 0)
@@ -165,7 +165,7 @@ void notifier_free(struct notifier *n)
 	g_free(n);
 }
 
-static struct lane *lane_locked(struct notifier *n, uint64_t nodeid)
+static struct lane *lane_locked(struct notifier *n, uint64_t nodeid) REQUIRES(n->lock)
 {
 	struct lane *lane = g_hash_table_lookup(n->lanes, &nodeid);
 	if (lane)

@@ -39,7 +39,7 @@ static uint32_t check_of(uint64_t ino, uint32_t told)
 	return (uint32_t)XXH3_64bits(&entry, offsetof(struct number_disk, check));
 }
 
-static void number_add_locked(struct numbers *n, uint64_t ino, uint32_t told)
+static void number_add(struct numbers *n, uint64_t ino, uint32_t told)
 {
 	g_hash_table_insert(n->inner, as_pointer(told), as_pointer(ino));
 	if (told != fold(ino, 0))
@@ -60,7 +60,7 @@ static int numbers_load(struct numbers *n)
 			uint32_t told = GUINT32_FROM_LE(some[i].told);
 			if (GUINT32_FROM_LE(some[i].check) == check_of(ino, told) && told >= HIGH &&
 			    told != NOBODY && !g_hash_table_contains(n->inner, as_pointer(told)))
-				number_add_locked(n, ino, told);
+				number_add(n, ino, told);
 		}
 		at += (off_t)(count * sizeof some[0]);
 	}
@@ -107,7 +107,7 @@ void numbers_free(struct numbers *n)
 }
 
 /* Before the number is shown: a daemon that is killed must not show another one after that. */
-static void number_write_locked(struct numbers *n, uint64_t ino, uint32_t told)
+static void number_write_locked(struct numbers *n, uint64_t ino, uint32_t told) REQUIRES(n->lock)
 {
 	struct number_disk entry = {.ino = GUINT64_TO_LE(ino),
 	                            .told = GUINT32_TO_LE(told),
@@ -131,7 +131,7 @@ uint64_t numbers_shown(struct numbers *n, uint64_t ino)
 		if (next == NOBODY)
 			continue;
 		if (!g_hash_table_lookup_extended(n->inner, as_pointer(next), NULL, &owner)) {
-			number_add_locked(n, ino, next);
+			number_add(n, ino, next);
 			number_write_locked(n, ino, next);
 			told = next;
 		} else if (owner == as_pointer(ino)) {

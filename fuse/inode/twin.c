@@ -45,14 +45,14 @@ bool twin_is_wanted(struct server *s, const struct inode *i, const struct inode 
 }
 
 /* Another file may have its number by now. */
-static void unhash_locked(struct inode_table *t, struct inode *i)
+static void unhash_locked(struct inode_table *t, struct inode *i) REQUIRES(t->lock)
 {
 	if (i->hashed)
 		g_hash_table_remove(t->by_ino, i);
 	i->hashed = false;
 }
 
-static void set_locked(struct inode_table *t, struct inode *i, struct inode *twin)
+static void set_locked(struct inode_table *t, struct inode *i, struct inode *twin) REQUIRES(t->lock)
 {
 	unhash_locked(t, i);
 	struct inode_extra *x = inode_extra_locked(i), *y = inode_extra_locked(twin);
@@ -66,6 +66,7 @@ static void set_locked(struct inode_table *t, struct inode *i, struct inode *twi
 }
 
 static void part_locked(struct inode_table *t, struct inode *i, struct inode *twin)
+        REQUIRES(t->lock)
 {
 	if (twin) {
 		set_locked(t, i, twin);

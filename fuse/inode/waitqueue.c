@@ -20,7 +20,7 @@ static int64_t due_ns(const struct waitqueue_entry *w)
 }
 
 /* Under the lock, so that two settings of the alarm keep their order. */
-static void set_locked(struct waitqueue *r, int64_t at_ns)
+static void set_locked(struct waitqueue *r, int64_t at_ns) REQUIRES(r->lock)
 {
 	if (r->closed || (r->set_ns && r->set_ns <= at_ns))
 		return;
@@ -29,6 +29,7 @@ static void set_locked(struct waitqueue *r, int64_t at_ns)
 }
 
 static void take_locked(struct waitqueue *r, struct waitqueue_entry *w, GQueue *out)
+        REQUIRES(r->lock)
 {
 	g_queue_unlink(&r->waiting, &w->link);
 	g_queue_push_tail_link(out, &w->link);

@@ -113,7 +113,7 @@ static void move_paths(struct server *s, struct move *m)
 	rwlock_unlock(&s->names);
 }
 
-static bool is_used_locked(const struct ways *w, const struct move *m)
+static bool is_used_locked(const struct ways *w, const struct move *m) REQUIRES(w->lock)
 {
 	for (const GList *l = w->used.head; l; l = l->next)
 		if (meet(m, l->data))
@@ -130,7 +130,7 @@ static bool move_try_locked(struct server *s, struct move *m) REQUIRES(s->ways->
 		condition_wait_above(&w->moved, &s->ways->lock);
 		return false;
 	}
-	if (is_used_locked(w, m)) {
+	if (is_used_locked(s->ways, m)) {
 		w->waiting++;
 		condition_wait_above(&w->unused, &s->ways->lock);
 		w->waiting--;

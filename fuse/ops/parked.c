@@ -74,7 +74,7 @@ static void resume(struct parked *p, struct listing *listing)
 }
 
 /* true: no other thread will answer `p`. */
-static bool withdraw_locked(struct parked *p)
+static bool withdraw_locked(struct parked *p) REQUIRES(p->lock)
 {
 	struct server *s = p->server;
 	bool mine = p->waits &&

@@ -58,7 +58,7 @@ void parsing_room_free(struct parsing_room *room)
 	g_free(room);
 }
 
-static void waiters_wake_locked(struct parsing_room *room)
+static void waiters_wake_locked(struct parsing_room *room) REQUIRES(room->lock)
 {
 	for (struct parsing *p; (p = g_queue_pop_head(&room->waiters));)
 		pool_submit(room->threads, &p->job);
@@ -121,7 +121,7 @@ struct parsing *parsing_new(struct parsing_room *room, struct index_parser *pars
 	return p;
 }
 
-static void run_locked(struct parsing *p)
+static void run_locked(struct parsing *p) REQUIRES(p->lock)
 {
 	if (p->running)
 		return;
@@ -181,7 +181,7 @@ static const char *slice_next(struct parsing *p, size_t *length)
 	return data;
 }
 
-static void queue_drop_locked(struct parsing *p)
+static void queue_drop(struct parsing *p)
 {
 	g_queue_clear_full(&p->queue, (GDestroyNotify)g_bytes_unref);
 	p->offset = p->queued = 0;
@@ -195,7 +195,7 @@ static void slice_done(struct parsing *p, size_t length, GError *wrong)
 		p->error = g_steal_pointer(&wrong);
 	GBytes *first = g_queue_peek_head(&p->queue);
 	if (p->error != NULL) {
-		queue_drop_locked(p);
+		queue_drop(p);
 	} else if (first != NULL && length > 0) {
 		p->queued -= length;
 		p->offset += length;
@@ -218,7 +218,7 @@ static void parsing_finish(struct parsing *p)
 	g_autoptr(GError) error = g_steal_pointer(&p->error);
 	p->ops->done(p->user, p->parser, error);
 	memory_give(p);
-	queue_drop_locked(p); /* no other thread uses it any more */
+	queue_drop(p); /* no other thread uses it any more */
 	mutex_destroy(&p->lock);
 	g_free(p);
 }

@@ -50,7 +50,7 @@ static int64_t backoff(const struct attempt *a, unsigned attempt)
 	return (int64_t)((double)(BACKOFF_NS << MIN(attempt, 6u)) * factor);
 }
 
-static void waiting_add_locked(struct retry *r, struct attempt *a)
+static void waiting_add_locked(struct retry *r, struct attempt *a) REQUIRES(r->lock)
 {
 	a->previous = NULL;
 	a->next = r->waiting;
@@ -59,7 +59,7 @@ static void waiting_add_locked(struct retry *r, struct attempt *a)
 	r->waiting = a;
 }
 
-static void waiting_remove_locked(struct retry *r, struct attempt *a)
+static void waiting_remove_locked(struct retry *r, struct attempt *a) REQUIRES(r->lock)
 {
 	if (a->previous != NULL)
 		a->previous->next = a->next;

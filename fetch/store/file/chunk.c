@@ -59,6 +59,7 @@ static int file_name(struct store_file *f)
 }
 
 static int record_put_locked(struct store_file *f, uint8_t flags, uint64_t hash, uint32_t epoch)
+        REQUIRES(f->lock)
 {
 	struct record r = f->record;
 	int err;

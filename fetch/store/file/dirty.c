@@ -87,7 +87,7 @@ void dirty_close(struct store *s)
 }
 
 /* Opens a new descriptor, not a duplicate: the kernel reports a write-back error once to each. */
-static int dirty_enter_locked(struct store_file *f)
+static int dirty_enter_locked(struct store_file *f) REQUIRES(f->store->dirty.lock)
 {
 	struct store *s = f->store;
 	char proc[32];

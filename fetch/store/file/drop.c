@@ -26,7 +26,7 @@ int file_writable(struct store_file *f)
 }
 
 /* Marks the chunk absent on disk, then in memory, then drops its bytes. */
-static int evict_chunk(struct store_file *f, uint64_t chunk)
+static int evict_chunk(struct store_file *f, uint64_t chunk) REQUIRES(f->lock)
 {
 	bool present = map_is_present(&f->map, chunk, chunk);
 	uint64_t offset = chunk << f->record.chunk_shift;
@@ -55,7 +55,7 @@ static int evict_chunk(struct store_file *f, uint64_t chunk)
 	return 0;
 }
 
-static int evict_begin_locked(struct store_file *f)
+static int evict_begin_locked(struct store_file *f) REQUIRES(f->lock)
 {
 	int err = file_writable(f);
 

@@ -29,6 +29,7 @@ static int file_has_name(struct store_file *f, const char *path)
 /* The record comes last: it puts all the rest into effect at once. For a new file of one name, the
  * name comes last: until then there is no file. */
 static int file_keep_locked(struct store_file *f, const char *path, const struct store_kept *k)
+        REQUIRES(f->lock)
 {
 	uint8_t flags = f->record.flags | RECORD_KEPT;
 	bool named = f->named;

@@ -23,23 +23,23 @@ void file_uncut(struct store_file *f);
 /* write.c: before a change of chunks that follow the remote. */
 int file_change_begin(struct store_file *f);
 /* Of a file with a map. Under `writing`. */
-int file_truncate_locked(struct store_file *f, uint64_t size);
+int file_truncate_locked(struct store_file *f, uint64_t size) REQUIRES(f->writing);
 
 /* chunk.c: under lock. */
 /* Sets the local file's mtime to the record's. */
-int file_stamp_locked(struct store_file *f);
+int file_stamp_locked(struct store_file *f) REQUIRES(f->lock);
 /* The last chunk became present. */
-int file_finish_locked(struct store_file *f);
+int file_finish_locked(struct store_file *f) REQUIRES(f->lock);
 /* After file_finish_locked(): the map is no longer needed. */
-void file_shut_map_locked(struct store_file *f);
+void file_shut_map_locked(struct store_file *f) REQUIRES(f->lock);
 /* Writes the record with these flags and this hash, in the store's epoch. */
-int file_record_locked(struct store_file *f, uint8_t flags, uint64_t hash);
+int file_record_locked(struct store_file *f, uint8_t flags, uint64_t hash) REQUIRES(f->lock);
 /* The same, while chunks may be doubtful. */
-int file_record_again_locked(struct store_file *f, uint8_t flags);
+int file_record_again_locked(struct store_file *f, uint8_t flags) REQUIRES(f->lock);
 /* Creates record, map and names, if they are missing. */
-int file_establish_locked(struct store_file *f, uint8_t flags);
+int file_establish_locked(struct store_file *f, uint8_t flags) REQUIRES(f->lock);
 /* Opens or creates the map. */
-int file_map_locked(struct store_file *f);
+int file_map_locked(struct store_file *f) REQUIRES(f->lock);
 
 /* chunk.c: not under lock. */
 /* 0 is none. */

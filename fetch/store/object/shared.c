@@ -26,12 +26,12 @@ void shared_clear(struct sharing *h)
 	mutex_destroy(&h->lock);
 }
 
-static size_t visits_locked(struct sharing *h, ino_t ino)
+static size_t visits_locked(struct sharing *h, ino_t ino) REQUIRES(h->lock)
 {
 	return GPOINTER_TO_SIZE(g_hash_table_lookup(h->visits, key_of(ino)));
 }
 
-static void visits_set_locked(struct sharing *h, ino_t ino, size_t visits)
+static void visits_set_locked(struct sharing *h, ino_t ino, size_t visits) REQUIRES(h->lock)
 {
 	if (visits)
 		g_hash_table_insert(h->visits, key_of(ino), GSIZE_TO_POINTER(visits));
@@ -54,6 +54,7 @@ static struct store_file *find_free_locked(struct sharing *h, ino_t ino, bool *w
 }
 
 static void add_locked(struct sharing *h, struct store_file *f, ino_t ino, bool busy)
+        REQUIRES(h->lock)
 {
 	f->shared_ino = ino;
 	f->users = 1;
