@@ -14,6 +14,7 @@
 #include "fuse/control/control.h"
 #include "fuse/daemon/deadman.h"
 #include "fuse/daemon/engine.h"
+#include "fuse/daemon/guard.h"
 #include "fuse/daemon/mounting.h"
 #include "fuse/daemon/rlimits.h"
 #include "fuse/daemon/root.h"
@@ -122,6 +123,8 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	rlimits_raise();
 	int signals = signalfd(-1, &set, SFD_CLOEXEC);
 
+	struct guard guard;
+	guard_start(&guard);
 	struct server s = {
 	        .settings = settings,
 	        .read_only = asked_for(settings, "ro", "rw", false),
@@ -137,6 +140,7 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	struct inode *root = ok ? root_new(&s) : NULL;
 	ok = ok && root_list(&s, root, signals, ready_fd, error) && mounting_prepare(&s, error) &&
 	     mounting_do(&s, error);
+	guard_connect(&guard, ok ? fuse_session_fd(s.session) : -1);
 	if (ok)
 		ok = mounted_run(&s, ready_fd, signals, error);
 	if (root)
@@ -144,6 +148,7 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	engine_stop(&s);
 	if (s.session)
 		fuse_session_destroy(s.session);
+	guard_stop(&guard);
 	close(signals);
 	return ok ? 0 : 1;
 }

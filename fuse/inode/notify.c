@@ -78,6 +78,7 @@ static void descriptors_leave_locked(struct notifier *n) REQUIRES(n->lock)
 static void *notifier_run(void *arg)
 {
 	struct notifier *n = arg;
+	pthread_setname_np(pthread_self(), "notify");
 	mutex_lock(&n->lock);
 	descriptors_leave_locked(n);
 	while (!n->stop) {

@@ -14,9 +14,9 @@
  * Shape:   the notices for one inode, or for names in one directory, are sent one after the other,
  *          by a thread that does nothing else: a stuck notice delays only its own inode or
  *          directory
- * Killed:  the threads have a device of their own, and no other open file. A thread that waits for
- *          a request that was read ends with the daemon, as that request does. Left: a thread that
- *          waits for a request not read yet, until the caller gives up (SIGKILL does)
+ * Killed:  the threads have a device of their own, and no other open file: a thread in the kernel
+ *          keeps nothing else of a killed daemon open. What it waits for is ended by the guard
+ *          (fuse/daemon/guard.h)
  * Refused: FUSE_NOTIFY_INC_EPOCH (Linux 6.16), which never waits: it drops each dentry of the mount
  *          at its next use, and with it mounts below and the path of every working directory
  * Locking: any function from any thread, with any of the daemon's locks held, except

@@ -242,6 +242,7 @@ static void *session_run(void *arg)
 {
 	struct session *se = arg;
 	struct fuse_buf buf = {.mem = g_malloc(BUFFER_SIZE)};
+	pthread_setname_np(pthread_self(), "fuse");
 	/* a umask of its own, which becomes that of the creating caller (tree_make.c) */
 	if (unshare(CLONE_FS) < 0)
 		g_error("unshare: %s", g_strerror(errno));

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """The end of a mount while it has much to do."""
+import ctypes
 import os
+import pathlib
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -62,6 +65,61 @@ def test_while_the_kernel_waits_for_a_look_up(mount, serve, scratch, how, ended)
             assert p.wait(5) != 0
     finally:
         for p in [waiting, *late]:
+            p.kill()
+
+
+def threads(pid, name):
+    """Thread ids by the threads' name."""
+    task = pathlib.Path(f"/proc/{pid}/task")
+    return [int(t.name) for t in task.iterdir() if (t / "comm").read_text() == f"{name}\n"]
+
+
+def hold(tids):
+    """Stops these threads alone, until they are killed."""
+    for tid in tids:
+        for request in (0x4206, 0x4207):  # PTRACE_SEIZE, PTRACE_INTERRUPT
+            if processes.libc.ptrace(request, tid, None, None) != 0:
+                raise OSError(ctypes.get_errno(), "ptrace")
+
+
+def waits_at(tid, function):
+    return function in pathlib.Path(f"/proc/{tid}/stack").read_text()
+
+
+@pytest.mark.sanitize
+def test_killed_before_it_read_a_request(mount, serve, scratch):
+    """A look-up holds its directory, and its request is still in the queue; telling the kernel that
+    a name there is a directory waits for the look-up, with the device open."""
+    root, release = scratch / "source", threading.Event()
+    trees.put(root / "d" / "one", b"1" * 9000)
+    server = serve(root)
+    m = mount(server.url, "-o", f"threads=1,{PATIENT}")
+    os.listdir(m / "d")
+    (root / "d" / "one").unlink()
+    trees.put(root / "d" / "one" / "inner", b"2")
+    server.lie("/d/one", lambda *_: release.wait(60))
+    waiting = [quiet("cat", m / "d" / "one")]
+    try:
+        assert processes.wait_until(lambda: m.status()["transfers"])
+        held = threads(m.pid, "fuse")
+        hold(held)
+        waiting.append(quiet("stat", m / "d" / "none"))
+        assert processes.wait_until(lambda: waits_at(waiting[1].pid, "fuse_lookup"))
+        release.set()
+        assert processes.wait_until(lambda: any(
+            waits_at(t, "fuse_reverse_inval_entry") for t in threads(m.pid, "notify")))
+        guard = int(pathlib.Path(f"/proc/{m.pid}/task/{m.pid}/children").read_text())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGRTMIN):
+            os.kill(guard, number)  # the end of a service reaches all of its processes
+        os.kill(m.pid, signal.SIGKILL)
+        for tid in held:
+            os.waitpid(tid, 0x40000000)  # __WALL: a traced thread that ended is its tracer's
+        assert killed(m) == -signal.SIGKILL
+        assert [p.wait(10) for p in waiting] == [1, 1]
+        assert processes.reap(guard, 10) == 0
+    finally:
+        release.set()
+        for p in waiting:
             p.kill()
 
 
