@@ -56,6 +56,7 @@ enum lock_rank {
 	/* fetch/source/ */
 	RANK_INTERCEPTOR,
 	RANK_RETRY,
+	RANK_MIRRORS,
 	RANK_PARSING_ROOM,
 	RANK_PARSING,
 	RANK_TRANSPORT,

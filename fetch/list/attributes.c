@@ -25,6 +25,7 @@ static struct stat_request *asking_stat_new_locked(struct directory *d,
 	a->request.base.path = a->path;
 	a->request.base.done = asking_stat_done;
 	a->request.listed = e->size;
+	a->request.listed_ns = e->flags & LISTING_MTIME_KNOWN ? e->mtime_ns : 0;
 	a->link.data = a;
 	d->attributes->asked = g_list_concat(&a->link, d->attributes->asked);
 	return a;

@@ -3,6 +3,7 @@
 #include "fetch/source/source_open.h"
 #include "fetch/source/dir/dir.h"
 #include "fetch/source/http/http.h"
+#include "fetch/source/http/url.h"
 #include "fetch/source/wrap/retry.h"
 #include <errno.h>
 #include <limits.h>
@@ -66,23 +67,82 @@ static struct source_options options_filled(const struct source_options *options
 	return o;
 }
 
-struct source *source_open(const char *url, const struct source_options *options, GError **error)
+/* `options`: with every default filled in. */
+static struct source *plain_open(const char *url, const struct source_options *options,
+                                 GError **error)
 {
-	struct source_options filled = options_filled(options);
 	struct source *inner = NULL;
 	const char *path;
 	switch (scheme_of(url, &path)) {
 	case SCHEME_DIR:
-		inner = path_refused(path, error) ? NULL : dir_source_open(path, &filled, error);
+		inner = path_refused(path, error) ? NULL : dir_source_open(path, options, error);
 		break;
 	case SCHEME_HTTP:
-		inner = http_source_open(url, &filled, error);
+		inner = http_source_open(url, options, error);
 		break;
 	case SCHEME_OTHER:
 		scheme_refused(url, error);
 		break;
 	}
+	return inner;
+}
+
+struct source *source_open(const char *url, const struct source_options *options, GError **error)
+{
+	struct source_options filled = options_filled(options);
+	struct source *inner = plain_open(url, &filled, error);
 	return inner != NULL ? retry_new(inner, filled.retries, filled.wait_ms) : NULL;
+}
+
+static bool same_server(const char *first, const char *other)
+{
+	g_auto(url_auto) a = {0};
+	g_auto(url_auto) b = {0};
+	return url_parse(first, &a, NULL) && url_parse(other, &b, NULL) && url_trusts(&a, &b);
+}
+
+/* A mirror's options, of those for all. */
+static struct source_options mirror_options(const char *const *urls, unsigned index,
+                                            const struct source_options *options)
+{
+	struct source_options o = *options;
+	o.mirrored = true;
+	o.mirror = index > 0;
+	/* one mirror must not use up a reader's whole wait */
+	o.wait_ms = MIN(o.wait_ms, o.stall_ms);
+	if (index == 0 || o.mirror_credentials || same_server(urls[0], urls[index]))
+		return o;
+	o.headers = NULL;
+	o.token_file = o.query_file = o.cert_file = o.key_file = NULL;
+	return o;
+}
+
+struct source *source_open_mirrors(const char *const *urls, const struct source_options *options,
+                                   struct mirrors **mirrors, GError **error)
+{
+	struct source_options filled = options_filled(options);
+	struct mirrors_options mo = {filled.mirror_retry_ms, filled.mirror_takeover_ms};
+	struct source *inner[MIRRORS_MAX];
+	unsigned count = 0;
+	*mirrors = NULL;
+	if (urls[1] == NULL)
+		return source_open(urls[0], options, error);
+	for (; urls[count] != NULL && count < MIRRORS_MAX; count++) {
+		struct source_options o = mirror_options(urls, count, &filled);
+		inner[count] = plain_open(urls[count], &o, error);
+		if (inner[count] == NULL)
+			break;
+	}
+	if (urls[count] != NULL) {
+		if (count == MIRRORS_MAX)
+			g_set_error(error, FETCH_ERROR, FETCH_USAGE, "more than %u mirrors",
+			            MIRRORS_MAX);
+		while (count > 0)
+			source_close(inner[--count]);
+		return NULL;
+	}
+	*mirrors = mirrors_new(inner, count, &mo);
+	return retry_new(mirrors_source(*mirrors), filled.retries, filled.wait_ms);
 }
 
 static char *dir_canonical(const char *path, GError **error)

@@ -12,10 +12,12 @@
 enum handler_lost { HANDLER_LOST_WAIT, HANDLER_LOST_DENY, HANDLER_LOST_SOURCE };
 
 struct settings {
-	char *url;        /* as given: may contain credentials, never printed */
-	char *source;     /* canonical, without credentials */
-	char *mountpoint; /* absolute */
-	char *store;      /* absolute */
+	char *url;               /* as given: may contain credentials, never printed */
+	char *source;            /* canonical, without credentials */
+	GPtrArray *mirrors;      /* of char *, as url: the other mirrors, in order */
+	GPtrArray *mirror_names; /* of char *, as source */
+	char *mountpoint;        /* absolute */
+	char *store;             /* absolute */
 	bool foreground;
 	bool debug;              /* libfuse's request log */
 	bool owner_named;        /* uid= or gid= was given */

@@ -10,7 +10,7 @@
 #include "fuse/cli/option.h"
 
 struct words { /* of the command line, as GOption hands them over; owned */
-	char **options, **headers, **rest;
+	char **options, **headers, **mirrors, **rest;
 	char *store, *token_file, *query_file, *ca_file, *cert, *key, *log;
 	int ready_fd;
 	gboolean foreground;
@@ -20,6 +20,7 @@ static void words_clear(struct words *w)
 {
 	g_strfreev(w->options);
 	g_strfreev(w->headers);
+	g_strfreev(w->mirrors);
 	g_strfreev(w->rest);
 	g_free(w->store);
 	g_free(w->token_file);
@@ -46,6 +47,7 @@ static bool words_parse(int argc, char **argv, struct words *w, GError **error)
 	const GOptionEntry entries[] = {
 	        {"options", 'o', 0, G_OPTION_ARG_FILENAME_ARRAY, &w->options},
 	        {"store", 0, 0, G_OPTION_ARG_FILENAME, &w->store},
+	        {"mirror", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &w->mirrors},
 	        {"foreground", 'f', 0, G_OPTION_ARG_NONE, &w->foreground},
 	        {"header", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &w->headers},
 	        {"token-file", 0, 0, G_OPTION_ARG_FILENAME, &w->token_file},
@@ -148,18 +150,50 @@ static bool header_check(const char *header, GError **error)
 }
 
 /* A source that cannot be parsed may hold credentials anywhere: it is not quoted. */
-static bool source_take(struct settings *s, const char *url, GError **error)
+static bool source_take(const char *url, char **whole, char **canonical, GError **error)
 {
 	g_autoptr(GError) cause = NULL;
-	s->url = absolute_url(url, error);
-	if (!s->url)
+	*whole = absolute_url(url, error);
+	if (!*whole)
 		return false;
-	s->source = source_canonical(s->url, &cause);
+	*canonical = source_canonical(*whole, &cause);
 	if (cause && !strstr(cause->message, url) && !strpbrk(url, "@?"))
 		g_prefix_error(&cause, "%s: ", url);
 	if (cause)
 		g_propagate_error(error, g_steal_pointer(&cause));
-	return s->source != NULL;
+	return *canonical != NULL;
+}
+
+/* From -o mirror= already, and from --mirror. */
+static bool mirrors_take(struct settings *s, char **more, GError **error)
+{
+	g_autoptr(GPtrArray) given = s->mirrors;
+	s->mirrors = g_ptr_array_new_with_free_func(g_free);
+	for (; more && *more; more++)
+		g_ptr_array_add(given, g_strdup(*more));
+	if (given->len >= MIRRORS_MAX)
+		return usage(error, "--mirror: at most %u mirrors", MIRRORS_MAX - 1);
+	for (guint n = 0; n < given->len; n++) {
+		char *whole = NULL, *canonical = NULL;
+		const char *url = given->pdata[n];
+		if (!url[0])
+			return usage(error, "mount: --mirror must not be empty");
+		bool ok = source_take(url, &whole, &canonical, error);
+		bool twice = ok && (strcmp(canonical, s->source) == 0 ||
+		                    g_ptr_array_find_with_equal_func(s->mirror_names, canonical,
+		                                                     g_str_equal, NULL));
+		if (ok && !twice) {
+			g_ptr_array_add(s->mirrors, whole);
+			g_ptr_array_add(s->mirror_names, canonical);
+			continue;
+		}
+		if (twice)
+			usage(error, "--mirror: %s is given twice", canonical);
+		g_free(whole);
+		g_free(canonical);
+		return false;
+	}
+	return true;
 }
 
 static bool is_given(const char *word, const char *what, GError **error)
@@ -212,7 +246,8 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 	    !is_given(w->token_file, "--token-file", error) ||
 	    !is_given(w->ca_file, "--ca-file", error))
 		return false;
-	if (!source_take(s, w->rest[0], error))
+	if (!source_take(w->rest[0], &s->url, &s->source, error) ||
+	    !mirrors_take(s, w->mirrors, error))
 		return false;
 	s->source_options.wait_ms = s->wait_ms;
 	if (s->owner_named && s->source_options.own)
@@ -230,6 +265,8 @@ struct settings *settings_parse(int argc, char **argv, GError **error)
 {
 	struct settings *s = g_new0(struct settings, 1);
 	s->fuse_options = g_ptr_array_new_with_free_func(g_free);
+	s->mirrors = g_ptr_array_new_with_free_func(g_free);
+	s->mirror_names = g_ptr_array_new_with_free_func(g_free);
 	option_defaults(s);
 	struct words words = {.ready_fd = -1};
 	g_autoptr(GError) cause = NULL;
@@ -249,6 +286,8 @@ void settings_free(struct settings *s)
 		return;
 	g_free(s->url);
 	g_free(s->source);
+	g_ptr_array_unref(s->mirrors);
+	g_ptr_array_unref(s->mirror_names);
 	g_free(s->mountpoint);
 	g_free(s->store);
 	g_free(s->log);

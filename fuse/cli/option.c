@@ -29,6 +29,7 @@ enum kind {
 	AUTO,
 	AUTH,
 	ALLOW,
+	SHARED,
 	LOST,
 	OVERLAYS,
 	ZONE,
@@ -57,6 +58,12 @@ static const struct rule {
         {"wait_timeout", TIME, FIELD(wait_ms), 10, 86400000, 30000, "a time from 10ms to 24h"},
         {"listing_ttl", TTL, FIELD(listing_ttl_ms), 0, UINT64_C(2592000000), 300000,
          "a time from 0 to 720h, or never"},
+        {"mirror_retry", TIME, FIELD(source_options.mirror_retry_ms), 10, 3600000, 10000,
+         "a time from 10ms to 1h"},
+        {"mirror_takeover", TTL, FIELD(source_options.mirror_takeover_ms), 1, UINT64_C(2592000000),
+         900000, "a time from 1ms to 720h, or never"},
+        {"mirror_credentials", SHARED, FIELD(source_options.mirror_credentials), 0, 1, 0,
+         "own or shared"},
         {"index_bytes", SIZE, FIELD(source_options.index_bytes), 4096, UINT64_C(1) << 30, 256 << 20,
          "a size from 4K to 1G"},
         {"index_names", COUNT, FIELD(source_options.index_names), 1, 16000000, 2000000,
@@ -173,6 +180,8 @@ static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 		return word_parse(text, "digest", "basic", out);
 	case ALLOW:
 		return word_parse(text, "allow", "deny", out);
+	case SHARED:
+		return word_parse(text, "shared", "own", out);
 	case LOST:
 		return lost_parse(text, out);
 	case OVERLAYS:
@@ -201,6 +210,7 @@ static void value_store(struct settings *s, const struct rule *r, uint64_t value
 	case SWITCH:
 	case AUTO:
 	case ALLOW:
+	case SHARED:
 	case OWNER:
 	case AUTH:
 	case FLAG:
@@ -299,6 +309,15 @@ static bool one_parse(struct settings *s, const char *raw, GError **error)
 		}
 		g_free(s->store);
 		s->store = g_strdup(value);
+		return true;
+	}
+	if (strcmp(plain, "mirror") == 0) {
+		if (!value || !*value) {
+			g_set_error(error, FETCH_ERROR, FETCH_USAGE,
+			            "-o mirror=: expects a source");
+			return false;
+		}
+		g_ptr_array_add(s->mirrors, g_strdup(value));
 		return true;
 	}
 	if (for_mount8(raw))

@@ -20,29 +20,29 @@
 static const char help[] =
         "Usage: lacunafs mount SOURCE MOUNTPOINT [OPTION]...\n"
         "SOURCE: a path, dir:PATH, http://... or https://...\n"
+        "  --mirror SOURCE    another copy, used if those before fail; may be repeated\n"
         "  --store DIR        keep fetched data in DIR (default: below ~/.cache/lacunafs)\n"
-        "  -f, --foreground   stay in the foreground\n"
+        "  -f, --foreground   stay in the foreground; --ready-fd FD: a byte when ready\n"
         "  --header \"N: V\"    send this header with every request; may be repeated\n"
         "  --token-file FILE  bearer token; --query-file FILE: query of each request\n"
         "  --ca-file FILE     more trusted CAs; --cert FILE [--key FILE]: client's own\n"
         "  --log FILE         log to FILE (default: STORE/state/log)\n"
-        "  --ready-fd FD      with -f: write a byte to FD when the mount is ready\n"
         "  -o, --options X,Y  options below; others go to libfuse: ro, allow_other, ...\n"
         "    chunk_size=64K        unit of a fetch  passthrough=auto    or no\n"
         "    readahead=32M         per reader       prefetch=64M        for all readers\n"
         "    connect_timeout=5s    to a server      stall_timeout=10s   without progress\n"
         "    wait_timeout=30s      per call         retries=3           per request\n"
         "    listing_ttl=300s      then revalidate  connections=16      per host\n"
-        "    index_names=2000000   per index page   index_bytes=256M    per index page\n"
-        "    index_memory=1G       for all pages    index_timezone=UTC  of index pages\n"
-        "    filemode=0755         if not given     dirmode=0755        if not given\n"
-        "    etag=yes              no: dates only   owner=source        me: own all files\n"
-        "    uid=N, gid=N          if not given     inode32             ids below 2^32\n"
-        "    auth=basic            or digest        netrc=yes, cookies=yes   or no\n"
-        "    threads=0             0: automatic     store=DIR           same as --store\n"
-        "    exec_writes=deny      or allow         end_epoch           verify all data\n"
-        "    handler_lost=wait     deny or source   overlays=auto       above this mount\n"
-        "    handler_timeout=60s   per event\n";
+        "    index_names=2000000   per index page   index_bytes=256M, index_memory=1G\n"
+        "    index_timezone=UTC    of index pages   owner=source        me: own all files\n"
+        "    filemode=0755, dirmode=0755, uid=N, gid=N                  if not given\n"
+        "    etag=yes              no: dates only   netrc=yes, cookies=yes     or no\n"
+        "    mirror_retry=10s      a failed one     mirror_takeover=15m of its listings\n"
+        "    mirror=URL, store=DIR as --mirror ...  mirror_credentials=own     or shared\n"
+        "    auth=basic            or digest        threads=0           0: automatic\n"
+        "    exec_writes=deny      or allow         inode32             ids below 2^32\n"
+        "    handler_lost=wait     deny or source   handler_timeout=60s per event\n"
+        "    overlays=auto         above this mount  end_epoch          verify all data\n";
 
 static bool fail(GError **error, int code, const char *what, const char *why)
 {
@@ -104,9 +104,9 @@ static bool mountpoint_check(const struct settings *s, GError **error)
 
 /* A tree that contains its own mount, or its own store, would never end. A mount over its own
  * source is fine: the directory below is open by then. */
-static bool source_check(const struct settings *s, GError **error)
+static bool source_check(const struct settings *s, const char *canonical, GError **error)
 {
-	const char *source = g_str_has_prefix(s->source, "dir:") ? s->source + 4 : NULL;
+	const char *source = g_str_has_prefix(canonical, "dir:") ? canonical + 4 : NULL;
 	if (!source)
 		return true;
 	g_autofree char *point = realpath(s->mountpoint, NULL);
@@ -117,6 +117,14 @@ static bool source_check(const struct settings *s, GError **error)
 	if (below(s->store, source))
 		return fail(error, EINVAL, s->store, "the store would lie inside of the source");
 	return true;
+}
+
+static bool sources_check(const struct settings *s, GError **error)
+{
+	bool ok = source_check(s, s->source, error);
+	for (guint n = 0; ok && n < s->mirror_names->len; n++)
+		ok = source_check(s, s->mirror_names->pdata[n], error);
+	return ok;
 }
 
 static bool file_check(const char *file, GError **error)
@@ -174,7 +182,7 @@ static int run(int argc, char **argv)
 		verb_complain("%s", error->message);
 		return g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE : EXIT_FAILED;
 	}
-	bool ok = mountpoint_check(s, &error) && source_check(s, &error) &&
+	bool ok = mountpoint_check(s, &error) && sources_check(s, &error) &&
 	          file_check(s->source_options.token_file, &error) &&
 	          file_check(s->source_options.query_file, &error) &&
 	          file_check(s->source_options.ca_file, &error) &&

@@ -6,7 +6,13 @@
 #include "fuse/base/jsontext.h"
 #include "fuse/cli/bar.h"
 
-enum { TRANSFERS_MAX = 12, WAITERS_MAX = 4, HANDLERS_MAX = 32, SLICES_MAX = 4096 };
+enum {
+	TRANSFERS_MAX = 12,
+	WAITERS_MAX = 4,
+	HANDLERS_MAX = 32,
+	MIRRORS_MAX = 16,
+	SLICES_MAX = 4096
+};
 
 static uint64_t number(JsonObject *o, const char *name)
 {
@@ -148,6 +154,27 @@ static void view_log(JsonObject *answer, GString *out)
 		row(out, "log", "%s messages wait to be written, %s were lost", waiting, lost);
 }
 
+static void view_mirrors(JsonObject *answer, GString *out)
+{
+	JsonArray *list = array(answer, "mirrors");
+	for (unsigned n = 0; n < MIN(length(list), MIRRORS_MAX); n++) {
+		JsonObject *m = element(list, n), *last = object(m, "last_error");
+		g_autofree char *url = text(m, "url");
+		g_autofree char *state = text(m, "state");
+		g_autofree char *cause = text(last, "cause");
+		g_autofree char *at = text(last, "at");
+		g_autofree char *since = human_duration(seconds(m, "since_s"));
+		g_autofree char *next = human_duration(seconds(m, "retry_in_s"));
+		g_autofree char *label = g_strdup_printf("mirror %u", n + 1);
+		if (strcmp(state, "failed") == 0)
+			row(out, label, "%s  failed %s ago, tested in %s", url, since, next);
+		else
+			row(out, label, "%s  %s", url, state);
+		if (*cause)
+			row(out, "", "last failure %s: %s", at, cause);
+	}
+}
+
 static void view_handlers(JsonObject *answer, GString *out)
 {
 	JsonArray *list = array(answer, "handlers");
@@ -176,6 +203,7 @@ void view_mount(JsonObject *answer, GString *out)
 	g_autofree char *total = human_size(number(store, "total_bytes"));
 	g_string_append_printf(out, "%s\n", point);
 	row(out, "source", "%s%s", source, truth(network, "source_down") ? "  (unreachable)" : "");
+	view_mirrors(answer, out);
 	row(out, "store", "%s", path);
 	row(out, "disk", "%s of %s free%s", left, total,
 	    truth(store, "failed") ? "  (failed to write; mount again)" : "");

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "fuse/base/json.h"
 #include "fuse/base/log.h"
+#include "fuse/control/report_mirrors.h"
 #include "fuse/events/registry.h"
 #include "fuse/inode/backing.h"
 #include "fuse/inode/inode.h"
@@ -172,6 +173,7 @@ void report_mount(struct server *s, JsonBuilder *b)
 	add_store(s, b);
 	add_log(b);
 	add_network(b, &fill, &lister);
+	report_mirrors(s, b);
 	add_transfers(s, NULL, b);
 	struct scope scope = {.server = s, .builder = b, .now = clock_now()};
 	json_builder_set_member_name(b, "waiting_for_listings");

@@ -58,7 +58,13 @@ bool engine_start(struct server *s, int signals, GError **error)
 	        .chunk_shift = settings->chunk_shift,
 	        .end_epoch = settings->end_epoch,
 	};
-	struct source *source = source_open(settings->url, &settings->source_options, error);
+	g_autoptr(GPtrArray) urls = g_ptr_array_new();
+	g_ptr_array_add(urls, settings->url);
+	for (guint n = 0; n < settings->mirrors->len; n++)
+		g_ptr_array_add(urls, settings->mirrors->pdata[n]);
+	g_ptr_array_add(urls, NULL);
+	struct source *source = source_open_mirrors((const char *const *)urls->pdata,
+	                                            &settings->source_options, &s->mirrors, error);
 	if (!source)
 		return false;
 	caller_begin();

@@ -15,6 +15,7 @@ struct server {
 	const struct settings *settings; /* borrowed */
 	struct store *store;
 	struct source *source;
+	struct mirrors *mirrors; /* of the source; NULL: it is only one */
 	struct pool *disk;
 	struct alarm_clock *clock;
 	struct lister *lister;

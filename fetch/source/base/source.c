@@ -5,6 +5,7 @@
 #include "fetch/source/base/source.h"
 #include "fetch/base/pool.h"
 #include <string.h>
+#include <xxhash.h>
 
 static bool path_is_legal(const char *path)
 {
@@ -65,11 +66,22 @@ void source_list(struct source *s, struct source_list *req)
 bool source_shape_is(const struct source *s, const char *validator)
 {
 	const char *line = validator;
+	while (s->lists != NULL)
+		s = s->lists;
+	if (s->ops->listed != NULL)
+		return s->ops->listed(s, validator);
 	while (s->shape != 0 && line != NULL && *line != 'O') {
 		line = strchr(line, '\n');
 		line += line != NULL;
 	}
 	return s->shape == 0 || (line != NULL && g_ascii_strtoull(line + 1, NULL, 16) == s->shape);
+}
+
+source_version source_version_dated(const char *modified, uint64_t size)
+{
+	uint64_t parts[3] = {0, XXH3_64bits(modified, strlen(modified)), size};
+	source_version version = XXH3_64bits(parts, sizeof(parts));
+	return version != 0 ? version : 1;
 }
 
 void source_stat(struct source *s, struct source_stat *req)

@@ -46,6 +46,8 @@ struct source_stat {
 	struct source_request base;
 	uint64_t listed;        /* in: the size in the listing, perhaps rounded; 0 = none. A
 	                         * contradicting answer is checked by another kind of request */
+	int64_t listed_ns;      /* in: the time in the listing, perhaps without seconds; 0 = none */
+	bool as_listed;         /* in: another time than listed_ns is FETCH_CHANGED */
 	uint64_t size;          /* out */
 	int64_t mtime_ns;       /* out */
 	bool mtime_known;       /* out */
@@ -70,6 +72,7 @@ struct source_read {
 	source_version pinned;   /* in: 0 = any; another is FETCH_CHANGED, before any data */
 	source_version version;  /* out, valid from begin() on */
 	int64_t mtime_ns;        /* in: as listed */
+	bool as_listed;          /* in, for pinned 0: as that of source_stat, for mtime_ns */
 	uint64_t grain; /* in: data beyond the range is useful in aligned units of this size; a
 	                 * power of two, 0: as 1 */
 	struct source_cause cause;
@@ -108,15 +111,18 @@ struct source_ops {
 	void (*close)(struct source *s);
 	/* The name of `path` in logs and status, without credentials: a URL or a path. */
 	char *(*describe)(struct source *s, const char *path);
+	/* source_shape_is() of a source of several others. NULL: by `shape`. */
+	bool (*listed)(const struct source *s, const char *validator);
 };
 
 /* Every source begins with this. */
 struct source {
 	const struct source_ops *ops;
 	bool xattrs; /* listings may carry extended attributes */
-	/* Hash of the options that shape a listing; 0 = none do. The validator of each listing
-	 * has it in a line, O<16 hex digits>: see source_shape_is(). */
+	/* Hash of the source's root and of the options that shape a listing; 0 = unknown. The
+	 * validator of each listing has it in a line, O<16 hex digits>: see source_shape_is(). */
 	uint64_t shape;
+	const struct source *lists; /* of a wrapper: the source whose listings it passes on */
 	/* Permissions of a directory that was listed as a file (FETCH_DIRECTORY), and of one that
 	 * is a file after all; 0: listings distinguish the two. */
 	uint32_t dir_mode, file_mode;
@@ -147,12 +153,28 @@ struct source_options {
 	bool digest;                /* user and password by Digest, not Basic */
 	bool no_cookies;            /* cookies of the source's own host are not sent back */
 	bool no_netrc;
-	bool no_etag; /* versions are Last-Modified and size, where the source reports both */
+	bool no_etag;  /* versions are Last-Modified and size, where the source reports both */
+	bool mirrored; /* one of several mirrors; `mirror`: and not the first. Their versions
+	                * are equal only if they prove the same version */
+	bool mirror;
+	unsigned mirror_retry_ms; /* see mirrors.h, as the next */
+	unsigned mirror_takeover_ms;
+	bool mirror_credentials; /* all of the above go to every mirror, not only to the first */
 };
+
+/* Is a file's time the listed one, which may lack the seconds? */
+static inline bool source_time_is(int64_t mtime_ns, int64_t listed_ns)
+{
+	return mtime_ns >= listed_ns && mtime_ns - listed_ns < INT64_C(60000000000);
+}
+
+/* The version of a file of which time (HTTP's form, as Last-Modified) and size are known; never 0.
+ * With no_etag it is that of all kinds of sources. */
+source_version source_version_dated(const char *modified, uint64_t size);
 
 /* The only callers of the ops; they assert the contract above before and after. */
 void source_list(struct source *s, struct source_list *req);
-/* Was the listing with this validator made with the source's current options? */
+/* Was the listing with this validator made by this source, with its current options? */
 bool source_shape_is(const struct source *s, const char *validator);
 void source_stat(struct source *s, struct source_stat *req);
 void source_read(struct source *s, struct source_read *req);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
 #include "fetch/base/path.h"
@@ -49,7 +50,7 @@ uint64_t dir_ino(const struct dir_source *d, const struct statx *st)
 	return hash > 1 ? hash : hash + 2;
 }
 
-source_version dir_version(const struct dir_source *d, const struct statx *st)
+source_version dir_instance(const struct dir_source *d, const struct statx *st)
 {
 	uint64_t what[] = {
 	        device_of(d, st),
@@ -61,6 +62,30 @@ source_version dir_version(const struct dir_source *d, const struct statx *st)
 	uint64_t hash = XXH3_64bits(what, sizeof what);
 
 	return hash ? hash : 1;
+}
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" */
+static char *http_date(int64_t seconds)
+{
+	static const char *const days[] = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
+	static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+	                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	g_autoptr(GDateTime) t = g_date_time_new_from_unix_utc(seconds);
+
+	if (t == NULL)
+		return NULL;
+	return g_strdup_printf(
+	        "%s, %02d %s %04d %02d:%02d:%02d GMT", days[g_date_time_get_day_of_week(t) - 1],
+	        g_date_time_get_day_of_month(t), months[g_date_time_get_month(t) - 1],
+	        g_date_time_get_year(t), g_date_time_get_hour(t), g_date_time_get_minute(t),
+	        g_date_time_get_second(t));
+}
+
+source_version dir_version(const struct dir_source *d, const struct statx *st)
+{
+	g_autofree char *date = d->dated ? http_date(st->stx_mtime.tv_sec) : NULL;
+
+	return date ? source_version_dated(date, st->stx_size) : dir_instance(d, st);
 }
 
 static char *dir_describe(struct source *s, const char *path)
@@ -104,6 +129,17 @@ void dir_fail(struct dir_source *d, const char *path, int err, GError **error)
 		g_set_error(error, FETCH_ERROR, error_kind(err), "%s: %s", name, g_strerror(err));
 }
 
+bool dir_as_listed(struct dir_source *d, const char *path, const struct statx *st,
+                   int64_t listed_ns, GError **error)
+{
+	if (listed_ns == 0 || source_time_is(dir_time(&st->stx_mtime), listed_ns))
+		return true;
+	g_autofree char *name = dir_describe(&d->source, path);
+	g_set_error(error, FETCH_ERROR, FETCH_CHANGED,
+	            "%s: another version: its mtime is not the listed time", name);
+	return false;
+}
+
 bool dir_goes_on(struct dir_source *d, GError **error)
 {
 	if (!__atomic_load_n(&d->closing, __ATOMIC_ACQUIRE))
@@ -135,6 +171,8 @@ static bool dir_stat(struct dir_source *d, struct source_stat *req, GError **err
 		            name);
 		return false;
 	}
+	if (req->as_listed && !dir_as_listed(d, req->base.path, &st, req->listed_ns, error))
+		return false;
 	req->size = st.stx_size;
 	req->mtime_ns = dir_time(&st.stx_mtime);
 	req->mtime_known = true;
@@ -193,11 +231,16 @@ static void submit_read(struct source *s, struct source_read *req)
 	job_submit(s, &req->base, JOB_READ);
 }
 
+static void dir_stop(struct source *s)
+{
+	__atomic_store_n(&((struct dir_source *)s)->closing, 1, __ATOMIC_RELEASE);
+}
+
 static void dir_close(struct source *s)
 {
 	struct dir_source *d = (struct dir_source *)s;
 
-	__atomic_store_n(&d->closing, 1, __ATOMIC_RELEASE);
+	dir_stop(s);
 	pool_free(d->pool); /* queued jobs end at once */
 	close(d->fd);
 	g_free(d->root);
@@ -209,6 +252,7 @@ static const struct source_ops dir_ops = {
         .list = submit_list,
         .stat = submit_stat,
         .read = submit_read,
+        .stop = dir_stop,
         .close = dir_close,
         .describe = dir_describe,
 };
@@ -217,7 +261,8 @@ static uint64_t shape_of(const struct dir_source *d)
 {
 	uint32_t made_with[3] = {d->own, d->own ? d->uid : 0, d->own ? d->gid : 0};
 
-	return XXH3_64bits(made_with, sizeof made_with);
+	return XXH3_64bits_withSeed(made_with, sizeof made_with,
+	                            XXH3_64bits(d->root, strlen(d->root)));
 }
 
 struct source *dir_source_open(const char *path, const struct source_options *options,
@@ -247,6 +292,7 @@ struct source *dir_source_open(const char *path, const struct source_options *op
 	free(real);
 	d->fd = fd;
 	d->device = (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor;
+	d->dated = options->mirrored && options->no_etag;
 	d->own = options->own;
 	d->uid = options->uid;
 	d->gid = options->gid;

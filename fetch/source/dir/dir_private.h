@@ -14,6 +14,7 @@ struct dir_source {
 	uint64_t device; /* of it */
 	struct pool *pool;
 	int closing; /* atomic */
+	bool dated;  /* versions are those of source_version_dated() */
 	bool own;    /* every entry belongs to: */
 	uint32_t uid, gid;
 };
@@ -23,9 +24,15 @@ struct dir_source {
 /* The time of a statx in ns since 1970. */
 int64_t dir_time(const struct statx_timestamp *t);
 uint64_t dir_ino(const struct dir_source *d, const struct statx *st);
+/* Changes with every change of the file. */
+source_version dir_instance(const struct dir_source *d, const struct statx *st);
+/* The version as other mirrors know it, too. */
 source_version dir_version(const struct dir_source *d, const struct statx *st);
 /* FETCH_ERROR or LOCAL_ERROR for the errno of a system call on `path`. */
 void dir_fail(struct dir_source *d, const char *path, int err, GError **error);
+/* false with FETCH_CHANGED: see as_listed in source.h. */
+bool dir_as_listed(struct dir_source *d, const char *path, const struct statx *st,
+                   int64_t listed_ns, GError **error);
 /* false with FETCH_CANCELLED: the source is being closed. */
 bool dir_goes_on(struct dir_source *d, GError **error);
 

@@ -18,9 +18,10 @@ struct dir_copy {
 	struct dir_source *source;
 	struct source_read *req;
 	int fd;
-	bool sparse;  /* has holes, as far as its blocks tell */
-	bool copied;  /* copy_file_range() works */
-	void *buffer; /* owned; PIECE bytes, once it is needed */
+	source_version instance; /* at the begin: see dir_instance() */
+	bool sparse;             /* has holes, as far as its blocks tell */
+	bool copied;             /* copy_file_range() works */
+	void *buffer;            /* owned; PIECE bytes, once it is needed */
 };
 
 static bool copy_fail(struct dir_copy *c, int err, GError **error)
@@ -51,7 +52,7 @@ static bool is_same(struct dir_copy *c, GError **error)
 
 	if (statx(c->fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, DIR_STATX, &st) < 0)
 		return copy_fail(c, errno, error);
-	return dir_version(c->source, &st) == c->req->version || copy_changed(c, error);
+	return dir_instance(c->source, &st) == c->instance || copy_changed(c, error);
 }
 
 /* Delivers `length` bytes, which are in c->buffer or (`placed`) in the local file. */
@@ -197,9 +198,13 @@ static bool copy_start(struct dir_copy *c, GError **error)
 	    (req->pinned != 0 && req->pinned != dir_version(c->source, &st)) ||
 	    req->offset >= st.stx_size)
 		return copy_changed(c, error);
+	if (req->pinned == 0 && req->as_listed &&
+	    !dir_as_listed(c->source, req->base.path, &st, req->mtime_ns, error))
+		return false;
 	req->length = MIN(req->length, st.stx_size - req->offset);
 	c->sparse = st.stx_blocks * 512 < st.stx_size;
 	req->version = dir_version(c->source, &st);
+	c->instance = dir_instance(c->source, &st);
 	return true;
 }
 

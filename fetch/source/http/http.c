@@ -72,13 +72,14 @@ char *http_source_canonical(const char *url, GError **error)
 	return root_parse(url, &u, &slashless, error) ? url_text(&u) : NULL;
 }
 
-static uint64_t shape_of(const struct source_options *o)
+static uint64_t shape_of(const char *root, const struct source_options *o)
 {
 	uint32_t made_with[4] = {o->file_mode, o->dir_mode, o->uid, o->gid};
 	uint64_t zone = o->index_timezone == NULL
 	                        ? 0
 	                        : XXH3_64bits(o->index_timezone, strlen(o->index_timezone));
-	return XXH3_64bits_withSeed(made_with, sizeof(made_with), zone);
+	uint64_t seed = XXH3_64bits_withSeed(root, strlen(root), zone);
+	return XXH3_64bits_withSeed(made_with, sizeof(made_with), seed);
 }
 
 struct source *http_source_open(const char *url, const struct source_options *options,
@@ -100,7 +101,6 @@ struct source *http_source_open(const char *url, const struct source_options *op
 	h->base.cyclic = true;
 	h->base.dir_mode = options->dir_mode;
 	h->base.file_mode = options->file_mode;
-	h->base.shape = shape_of(options);
 	h->options = *options;
 	h->options.headers = NULL;
 	h->options.index_timezone = g_strdup(options->index_timezone);
@@ -108,6 +108,7 @@ struct source *http_source_open(const char *url, const struct source_options *op
 	h->options.cert_file = h->options.key_file = NULL;
 	h->slashless = slashless;
 	h->root_text = url_text(&root);
+	h->base.shape = shape_of(h->root_text, options);
 	h->credentials = credentials_new(g_steal_pointer(&root.user),
 	                                 g_steal_pointer(&root.password), options, error);
 	h->root = root;

@@ -150,6 +150,22 @@ bool op_refused(struct http_op *op, GError **error)
 	return false;
 }
 
+source_version op_version(const struct http_op *op, uint64_t size)
+{
+	const struct reply *r = &op->x.reply;
+	source_version version = reply_version(r, size, !op->http->options.no_etag);
+	/* an ETag alone is unique at its own server only */
+	if (op->http->options.mirror && r->modified == NULL)
+		version ^= op->http->base.shape;
+	return version != 0 ? version : 1;
+}
+
+bool op_as_listed(const struct http_op *op, int64_t listed_ns)
+{
+	int64_t modified_ns;
+	return reply_mtime(&op->x.reply, &modified_ns) && source_time_is(modified_ns, listed_ns);
+}
+
 static bool is_redirect(unsigned status)
 {
 	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;

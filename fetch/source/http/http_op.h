@@ -77,6 +77,11 @@ bool op_protocol(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* The error of a status that is a failure; always false. */
 bool op_refused(struct http_op *op, GError **error);
 
+/* The version of the file in the reply. */
+source_version op_version(const struct http_op *op, uint64_t size);
+/* Is its Last-Modified the listed time? */
+bool op_as_listed(const struct http_op *op, int64_t listed_ns);
+
 void http_list(struct source *s, struct source_list *req);
 void http_stat(struct source *s, struct source_stat *req);
 void http_read(struct source *s, struct source_read *req);

@@ -4,8 +4,7 @@
 #include <string.h>
 
 #define LEAST_PART 4096u /* the least that a server may send of a longer range */
-#define MINUTE_NS INT64_C(60000000000)
-#define PARTS_FREE 16u /* as many answers may be shorter */
+#define PARTS_FREE 16u   /* as many answers may be shorter */
 
 /* A server may send less than the requested range; the rest is then requested. `received`: bytes of
  * all answers, `part_end`: the end of this answer, both from req->offset on. */
@@ -81,29 +80,26 @@ static bool check_unsatisfied(const struct exchange *x, struct source_read *req,
 	return false;
 }
 
-/* Is its Last-Modified the listed time, which may lack the seconds? */
-static bool as_listed(const struct reply *r, const struct source_read *req)
-{
-	int64_t modified_ns;
-	if (r->etag == NULL || !reply_mtime(r, &modified_ns))
-		return false;
-	return modified_ns >= req->mtime_ns && modified_ns - req->mtime_ns < MINUTE_NS;
-}
-
 static bool check_version(struct read_op *r, struct source_read *req, source_version *out,
                           GError **error)
 {
 	source_version pinned = r->begun ? req->version : req->pinned;
-	bool etag = !r->op.http->options.no_etag;
-	source_version version = reply_version(&r->op.x.reply, req->size, etag);
+	source_version version = op_version(&r->op, req->size);
+	if (pinned == 0 && req->as_listed && req->mtime_ns != 0 &&
+	    !op_as_listed(&r->op, req->mtime_ns)) {
+		g_set_error(error, FETCH_ERROR, FETCH_CHANGED,
+		            "another version: its Last-Modified is not the listed time");
+		return false;
+	}
 	if (pinned != 0 && version != pinned) {
-		bool alone = etag && as_listed(&r->op.x.reply, req);
+		bool alone = !r->op.http->options.no_etag && r->op.x.reply.etag != NULL &&
+		             op_as_listed(&r->op, req->mtime_ns);
 		g_set_error(
 		        error, FETCH_ERROR, FETCH_CHANGED,
 		        "changed at the source: its %s differs%s",
 		        alone ? "ETag" : "ETag or Last-Modified",
-		        alone ? ", its size and Last-Modified are as listed (several servers by "
-		                "one name? -o etag=no takes them for one)"
+		        alone ? ", its size and Last-Modified are as listed (several servers or "
+		                "mirrors? -o etag=no takes them for one)"
 		              : "");
 		return false;
 	}

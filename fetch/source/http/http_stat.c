@@ -29,12 +29,17 @@ static bool contradicts(uint64_t size, uint64_t listed)
 	return size / 2 > listed || listed / 2 > size;
 }
 
-static bool stat_known(struct http_op *op, uint64_t size)
+static bool stat_known(struct http_op *op, uint64_t size, GError **error)
 {
 	struct source_stat *req = (struct source_stat *)op->request;
+	if (req->as_listed && req->listed_ns != 0 && !op_as_listed(op, req->listed_ns)) {
+		g_set_error(error, FETCH_ERROR, FETCH_CHANGED,
+		            "another version: its Last-Modified is not the listed time");
+		return false;
+	}
 	req->size = size;
 	req->mtime_known = reply_mtime(&op->x.reply, &req->mtime_ns);
-	req->version = reply_version(&op->x.reply, size, !op->http->options.no_etag);
+	req->version = op_version(op, size);
 	op_enough(op);
 	return true;
 }
@@ -83,7 +88,7 @@ static bool stat_by_head(struct stat_op *s, GError **error)
 		s->head_size = (uint64_t)r->length;
 	if (s->head_size != UNTOLD && s->head_size != 0 &&
 	    !contradicts(s->head_size, listed_size(op)) && !is_odd_page(op))
-		return stat_known(op, s->head_size);
+		return stat_known(op, s->head_size, error);
 	ask_by_get(op);
 	return true;
 }
@@ -143,7 +148,7 @@ static bool stat_by_get(struct stat_op *s, GError **error)
 		                   "its size is %" G_GUINT64_FORMAT " by HEAD, %" G_GUINT64_FORMAT
 		                   " by GET, about %" G_GUINT64_FORMAT " in the listing",
 		                   s->head_size, size, listed);
-	return stat_known(op, size);
+	return stat_known(op, size, error);
 }
 
 static bool stat_head(struct http_op *op, GError **error)

@@ -142,7 +142,7 @@ struct source *interceptor_new(struct source *inner, const struct interceptor_op
 	struct interceptor *a = g_new0(struct interceptor, 1);
 	a->base = (struct source){.ops = &asked_source_ops,
 	                          .xattrs = inner->xattrs,
-	                          .shape = inner->shape,
+	                          .lists = inner,
 	                          .dir_mode = inner->dir_mode,
 	                          .file_mode = inner->file_mode,
 	                          .cyclic = inner->cyclic};

@@ -9,12 +9,9 @@
  *      └──success, other error,         └──▶ FETCH_CANCELLED
  *         attempts used up──▶ done
  *
- * Reads:   continue at the first byte not delivered yet, pinned to the version of the
- *          first attempt; begin() is called once; data of a later attempt outside the
- *          missing range (a server that ignores Range) is dropped
+ * Reads:   continue where the last attempt ended (attempt.h)
  * Owns:    the inner source
- * Locking: its set of back-offs under one mutex, never held across a call. attempt
- *          and retry_ns of a request are stored atomically: status reads them meanwhile
+ * Locking: its set of back-offs under one mutex, never held across a call
  */
 #pragma once
 #include "fetch/source/base/source.h"

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/control/report_mirrors.h"
+#include "fetch/source/wrap/mirrors.h"
+#include "fuse/base/json.h"
+
+static const char *state_name(const struct mirror_info *m)
+{
+	return m->failed ? "failed" : m->used ? "in use" : "ready";
+}
+
+static void add_mirror(const struct mirror_info *m, void *user)
+{
+	JsonBuilder *b = user;
+	int64_t now = clock_now();
+	json_builder_begin_object(b);
+	json_add_text(b, "url", m->url);
+	json_add_text(b, "state", state_name(m));
+	json_add_seconds(b, "since_s", m->since_ns ? now - m->since_ns : 0);
+	json_add_seconds(b, "retry_in_s", m->failed ? MAX(m->until_ns - now, 0) : 0);
+	json_add_int(b, "requests", m->requests);
+	json_add_int(b, "errors", m->errors);
+	json_builder_set_member_name(b, "last_error");
+	if (m->cause) {
+		json_builder_begin_object(b);
+		json_add_text(b, "cause", m->cause);
+		json_add_time(b, "at", m->cause_ns);
+		json_builder_end_object(b);
+	} else {
+		json_builder_add_null_value(b);
+	}
+	json_builder_end_object(b);
+}
+
+void report_mirrors(struct server *s, JsonBuilder *b)
+{
+	json_builder_set_member_name(b, "mirrors");
+	json_builder_begin_array(b);
+	if (s->mirrors)
+		mirrors_foreach(s->mirrors, add_mirror, b);
+	json_builder_end_array(b);
+}
