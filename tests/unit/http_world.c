@@ -101,7 +101,13 @@ static void reading_done(struct source_request *request, const GError *error)
 
 void reading_start(struct reading *x, struct source *s, uint64_t offset, uint64_t length)
 {
-	x->r.base.path = (char *)"dir/a file";
+	reading_start_path(x, s, "dir/a file", offset, length);
+}
+
+void reading_start_path(struct reading *x, struct source *s, const char *path, uint64_t offset,
+                        uint64_t length)
+{
+	x->r.base.path = (char *)path;
 	x->r.base.done = reading_done;
 	x->r.offset = offset;
 	x->r.length = length;

@@ -53,6 +53,9 @@ struct reading {
 };
 
 void reading_start(struct reading *x, struct source *s, uint64_t offset, uint64_t length);
+/* The same of another path. */
+void reading_start_path(struct reading *x, struct source *s, const char *path, uint64_t offset,
+                        uint64_t length);
 /* Reads bytes 2 to 5 of 10. `code` < 0: it must succeed, and deliver `bytes`; else `bytes` arrive
  * before the error. */
 void check_read(struct world *w, int code, const char *bytes);

@@ -232,19 +232,22 @@ static void test_no_connection(void)
 	close(listener);
 }
 
-/* close() ends what stalls, what waits for a slot, and what would be tried again. */
+/* close() ends requests that stall, that wait for a connection, and that wait for a retry. The
+ * failing file is another one: its Retry-After delays all requests for it. 500: after 503, fewer
+ * connections would be used. */
 static void test_close(void)
 {
 	struct world *w = world_new();
 	struct reading x[12] = {0};
-	liar_tell(w->liar, "", 2, LIAR_KEEP,
-	          "HTTP/1.1 503 Busy|Retry-After: 60|Content-Length: 0||");
+	liar_tell(w->liar, "GET /root/failing ", 0, LIAR_KEEP,
+	          "HTTP/1.1 500 Error|Retry-After: 60|Content-Length: 0||");
 	liar_tell(w->liar, "", 0, LIAR_STALL, "");
 	w->options.stall_ms = 60000;
 	world_open(w, "", 3);
 	for (size_t i = 0; i < G_N_ELEMENTS(x); i++)
-		reading_start(&x[i], w->source, 2, 4);
-	while (liar_count(w->liar, "") < 6)
+		reading_start_path(&x[i], w->source, i < 2 ? "failing" : "dir/a file", 2, 4);
+	while (liar_count(w->liar, "GET /root/failing ") < 1 ||
+	       liar_count(w->liar, "GET /root/dir/a%20file ") < 4)
 		g_usleep(1000);
 	source_close(g_steal_pointer(&w->source));
 	for (size_t i = 0; i < G_N_ELEMENTS(x); i++) {
