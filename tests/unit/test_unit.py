@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
-"""The C tests, one pytest case for each of theirs, with every build that was given."""
+"""The C tests, one pytest case for each of theirs, with every build that was given.
+
+The programs run beside each other, one per processor: each is a process with directories, ports and
+descriptors of its own. Only the programs of selected cases run, in the order of the cases.
+"""
+import concurrent.futures
 import json
 import os
 import re
@@ -11,7 +16,6 @@ import pytest
 SANITIZERS = {"ASAN_OPTIONS": "exitcode=99:detect_leaks=1:detect_stack_use_after_return=1",
               "UBSAN_OPTIONS": "exitcode=99:print_stacktrace=1:halt_on_error=1",
               "TSAN_OPTIONS": "exitcode=99:second_deadlock_stack=1"}
-finished = {}  # (build, program) → CompletedProcess
 
 
 def argv_of(build, variant, words):
@@ -51,15 +55,30 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("words, test, case", found)
 
 
-def test_unit(words, test, case):
-    key = tuple(words)
-    if key not in finished:
-        env = {**os.environ, **SANITIZERS, **test["env"],
-               "G_TEST_SRCDIR": os.path.dirname(os.path.abspath(__file__))}
-        finished[key] = subprocess.run([*words, *(["--tap"] if cases(words) else [])], capture_output=True,
-                                       text=True, errors="replace", timeout=600, env=env,
-                                       cwd=test["workdir"] or os.path.dirname(test["cmd"][0]))
-    done = finished[key]
+def run(words, test):
+    env = {**os.environ, **SANITIZERS, **test["env"],
+           "G_TEST_SRCDIR": os.path.dirname(os.path.abspath(__file__))}
+    return subprocess.run([*words, *(["--tap"] if cases(words) else [])], capture_output=True,
+                          text=True, errors="replace", timeout=600, env=env,
+                          cwd=test["workdir"] or os.path.dirname(test["cmd"][0]))
+
+
+@pytest.fixture(scope="module")
+def runs(request):
+    """argv of a program → the Future of its CompletedProcess."""
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    started = {}
+    for item in request.session.items:
+        if item.getparent(pytest.Module) is request.node:
+            words, test = (item.callspec.params[name] for name in ("words", "test"))
+            if tuple(words) not in started:
+                started[tuple(words)] = pool.submit(run, words, test)
+    yield started
+    pool.shutdown(cancel_futures=True)
+
+
+def test_unit(runs, words, test, case):
+    done = runs[tuple(words)].result()
     output = f"{done.stdout[-5000:]}\n{done.stderr[-8000:]}"
     if case is None:
         assert done.returncode == 0, output
