@@ -43,7 +43,8 @@ class Program:
             "G_SLICE": "always-malloc",
             "ASAN_OPTIONS": common + ":detect_leaks=1:detect_stack_use_after_return=1",
             "UBSAN_OPTIONS": common + ":print_stacktrace=1:halt_on_error=1",
-            "TSAN_OPTIONS": common + ":second_deadlock_stack=1"}
+            # By default a program with threads sleeps for a second before it exits
+            "TSAN_OPTIONS": common + ":second_deadlock_stack=1:atexit_sleep_ms=50"}
 
     def give(self, uid):
         """Makes the environment's directories `uid`'s."""
@@ -63,10 +64,12 @@ class Program:
         self.commands.append(f"{shown} {shlex.join(argv)}".strip())
         # Output to files: a daemon that inherits a pipe would keep it open
         with open(self.scratch / "out", "w+b") as out, open(self.scratch / "err", "w+b") as err:
-            status = subprocess.run(argv, env={**self.env, **(env or {})}, stdout=out, stderr=err,
-                                    input=input, timeout=timeout,
-                                    stdin=None if input else subprocess.DEVNULL,
-                                    cwd=self.scratch).returncode
+            stdin = subprocess.PIPE if input else subprocess.DEVNULL
+            with processes.Child(argv, env={**self.env, **(env or {})}, stdin=stdin, stdout=out,
+                                 stderr=err, cwd=self.scratch) as child:
+                if input:
+                    child.communicate(input, timeout)
+                status = processes.wait(child, timeout)
             out.seek(0), err.seek(0)
             return subprocess.CompletedProcess(argv, status, out.read().decode(errors="replace"),
                                                err.read().decode(errors="replace"))
@@ -225,7 +228,7 @@ class Mount:
         """Leaves nothing behind, whatever happened."""
         if self.pid is None:
             return
-        subprocess.run(["umount", "-l", str(self.path)], capture_output=True)
-        subprocess.run(["fusermount3", "-u", "-z", str(self.path)], capture_output=True)
+        if subprocess.run(["umount", "-l", str(self.path)], capture_output=True).returncode != 0:
+            subprocess.run(["fusermount3", "-u", "-z", str(self.path)], capture_output=True)
         processes.end(self.pid)
         self.pid = None
