@@ -5,7 +5,7 @@
 #include "fetch/fill/fill_private.h"
 
 struct content *content_new(struct fill *f, const char *path, const char *remote,
-                            const struct store_origin *origin, void *owner)
+                            const struct store_origin *origin, void *owner) UNSHARED
 {
 	size_t length = strlen(path) + 1;
 	struct content *c = g_malloc0(sizeof *c + length);
@@ -37,7 +37,7 @@ bool content_try_ref(struct content *c)
 	return false;
 }
 
-void content_unref(struct content *c)
+void content_unref(struct content *c) UNSHARED
 {
 	const struct fill_options *o;
 
@@ -111,21 +111,21 @@ void content_claim(struct content *c)
 {
 	struct fill *f = c->fill;
 
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	while (c->opening)
 		condition_wait(&f->changed, &f->lock);
 	c->opening = true;
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 }
 
 void content_yield(struct content *c)
 {
 	struct fill *f = c->fill;
 
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	c->opening = false;
 	condition_broadcast(&f->changed);
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 }
 
 /* A leftover of a first fetch that failed: it need not keep its version. */
@@ -167,10 +167,10 @@ static int content_look(struct content *c)
 			err = store_file_discard(f->store, path, file);
 			continue;
 		}
-		mutex_lock(&f->lock);
+		fill_lock(f);
 		c->completed = store_file_complete(file);
 		__atomic_store_n(&c->file, file, __ATOMIC_RELEASE);
-		mutex_unlock(&f->lock);
+		fill_unlock(f);
 		return 0;
 	}
 	return err == -ENOENT || err == -ESTALE ? 0 : err;
@@ -213,9 +213,9 @@ int content_keep(struct content *c, const char *path, struct listing *l, uint32_
 	if (err == 0)
 		err = store_file_keep(file, path, &kept);
 	if (err == 0) {
-		mutex_lock(&f->lock);
+		fill_lock(f);
 		__atomic_store_n(&c->file, file, __ATOMIC_RELEASE);
-		mutex_unlock(&f->lock);
+		fill_unlock(f);
 	} else if (c->file == NULL && file) {
 		store_file_close(file);
 	}
@@ -259,10 +259,10 @@ void content_check_complete(struct content *c)
 
 	if (!content_complete(c))
 		return;
-	mutex_lock(&c->fill->lock);
+	fill_lock(c->fill);
 	now = !c->completed;
 	c->completed = true;
-	mutex_unlock(&c->fill->lock);
+	fill_unlock(c->fill);
 	if (now && o->completed)
 		o->completed(o->user, c);
 }
@@ -275,9 +275,9 @@ void content_failed(struct content *c, int error, const char *cause)
 	now->error = error;
 	now->at_ns = clock_realtime();
 	memcpy(now->cause, cause, length);
-	mutex_lock(&c->fill->lock);
+	fill_lock(c->fill);
 	before = c->failure;
 	c->failure = now;
-	mutex_unlock(&c->fill->lock);
+	fill_unlock(c->fill);
 	g_free(before);
 }

@@ -81,9 +81,9 @@ int content_evict(struct content *c, uint64_t *freed)
 	struct store_file *file = content_file(c);
 	int err = file ? store_file_evict(file, freed) : 0;
 
-	mutex_lock(&c->fill->lock);
+	fill_lock(c->fill);
 	c->completed = content_complete(c);
-	mutex_unlock(&c->fill->lock);
+	fill_unlock(c->fill);
 	return err;
 }
 

@@ -38,16 +38,16 @@ struct fill *fill_new(struct store *store, struct source *source, struct pool *d
 
 void fill_stop(struct fill *f)
 {
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	f->stopped = true;
 	while (f->submitting > 0)
 		condition_wait(&f->changed, &f->lock);
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 	/* remaining waiters are answered when their transfers end */
 	alarm_stop(f->clock, &f->deadline);
 }
 
-void fill_free(struct fill *f)
+void fill_free(struct fill *f) UNSHARED
 {
 	if (f == NULL)
 		return;
@@ -58,12 +58,12 @@ void fill_free(struct fill *f)
 	g_free(f);
 }
 
-static uint64_t budget_left_locked(const struct fill *f)
+static uint64_t budget_left_locked(const struct fill *f) REQUIRES(fill_locked)
 {
 	return f->options.prefetch_bytes - MIN(f->ahead, f->options.prefetch_bytes);
 }
 
-static uint64_t line_left_locked(const struct fill *f)
+static uint64_t line_left_locked(const struct fill *f) REQUIRES(fill_locked)
 {
 	uint64_t line = MAX(rate_within(&f->rate, AHEAD_NS), LINE_LEAST);
 
@@ -84,9 +84,9 @@ int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead)
 	if (ahead == 0 && content_present(c, w->offset, w->length))
 		return 0;
 
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	if (f->stopped) {
-		mutex_unlock(&f->lock);
+		fill_unlock(f);
 		return content_present(c, w->offset, w->length) ? 0 : -EIO;
 	}
 	missing = plan_range_locked(&plan, w->offset >> shift, (end - 1) >> shift);
@@ -98,7 +98,7 @@ int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead)
 	plan_finish_locked(&plan);
 	if (missing > 0)
 		waiter_add_locked(c, w, missing);
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 	plan_submit(&plan);
 	return missing > 0 ? -EINPROGRESS : 0;
 }
@@ -107,16 +107,17 @@ bool fill_cancel(struct fill *f, struct fill_wait *w)
 {
 	bool waits;
 
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	waits = w->content != NULL;
 	if (waits)
 		waiter_remove_locked(w);
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 	return waits;
 }
 
 /* Are any chunks missing, and do they fit into `budget`? */
 static bool prefetch_fits_locked(struct content *c, uint64_t chunks, uint64_t budget)
+        REQUIRES(fill_locked)
 {
 	uint64_t bytes = 0;
 	bool any = false;
@@ -143,7 +144,7 @@ bool fill_prefetch(struct content *c)
 
 	if (chunks == 0 || content_complete(c))
 		return false;
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	budget = budget_left_locked(f);
 	fits = !f->stopped && prefetch_fits_locked(c, chunks, budget);
 	if (fits) {
@@ -154,7 +155,7 @@ bool fill_prefetch(struct content *c)
 		}
 		plan_finish_locked(&plan);
 	}
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 	plan_submit(&plan);
 	return fits;
 }

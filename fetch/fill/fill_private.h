@@ -11,15 +11,21 @@
  *            A waiter's `missing` is the number of its chunks that are held.
  * Presence:  a held chunk may already be present on disk: look for its holder first, for its
  *            presence second, both under the lock
- * Locking:   fill.lock covers all that is not marked otherwise; `_locked` wants it held.
- *            Order: fill.lock, then the clock's. A content's local file is opened or made by
- *            one thread at a time (content_claim), without the lock
+ * Locking:   fill.lock covers all that is marked FILL_LOCKED; `_locked` wants it held. A
+ *            content's local file is opened or made by one thread at a time (content_claim),
+ *            without the lock
  */
 #pragma once
 #include <xxhash.h>
 #include "fetch/base/lock.h"
 #include "fetch/base/rate.h"
 #include "fetch/fill/fill.h"
+
+/* For clang: the thread has locked the fill's `lock` (fetch/base/lock.h). */
+extern struct mutex fill_locked;
+#define FILL_LOCKED GUARDED_BY(fill_locked)
+#define fill_lock(f) fill_lock_at(f LOCK_HERE)
+#define fill_unlock(f) fill_unlock_at(f LOCK_HERE)
 
 struct fill {
 	struct store *store; /* borrowed, as the next three */
@@ -28,18 +34,31 @@ struct fill {
 	struct alarm_clock *clock;
 	struct fill_options options; /* defaults filled in; fixed */
 	struct mutex lock;
-	struct condition changed; /* a content's `opening`, or `submitting` */
-	GQueue transfers;         /* of struct transfer, by `all` */
-	GQueue waiters;           /* of struct fill_wait, by queue_link, the next to expire first */
+	struct condition changed;     /* a content's `opening`, or `submitting` */
+	GQueue transfers FILL_LOCKED; /* of struct transfer, by `all` */
+	/* of struct fill_wait, by queue_link, the next to expire first */
+	GQueue waiters FILL_LOCKED;
 	struct alarm deadline;
-	bool deadline_set, stopped;
-	unsigned submitting; /* threads between a plan and the end of its submission */
-	uint64_t ahead;      /* bytes under way without a waiter */
-	struct rate rate;    /* of fetches */
-	unsigned fetches;    /* transfers of that kind */
+	bool deadline_set FILL_LOCKED, stopped FILL_LOCKED;
+	unsigned submitting FILL_LOCKED; /* threads between a plan and the end of its submission */
+	uint64_t ahead FILL_LOCKED;      /* bytes under way without a waiter */
+	struct rate rate FILL_LOCKED;    /* of fetches */
+	unsigned fetches FILL_LOCKED;    /* transfers of that kind */
 	/* atomic: */
 	uint64_t bytes_fetched, chunks_fetched, chunks_verified, requests, errors;
 };
+
+static inline void fill_lock_at(struct fill *f LOCK_PLACE)
+        ACQUIRE(f->lock, fill_locked) NO_THREAD_SAFETY_ANALYSIS
+{
+	mutex_lock_at(&f->lock LOCK_SAME);
+}
+
+static inline void fill_unlock_at(struct fill *f LOCK_PLACE)
+        RELEASE(f->lock, fill_locked) NO_THREAD_SAFETY_ANALYSIS
+{
+	mutex_unlock_at(&f->lock LOCK_SAME);
+}
 
 struct failure {
 	int error;
@@ -50,15 +69,15 @@ struct failure {
 struct content {
 	struct fill *fill;
 	void *owner;
-	struct store_file *file;    /* atomic; once set it stays until the last reference goes */
-	struct store_origin origin; /* version: that of the first answer */
-	GList *transfers;           /* of struct transfer, by `link` */
-	GList *waiters;             /* of struct fill_wait, by `link` */
-	struct failure *failure;    /* owned; NULL: none so far */
-	unsigned refs;              /* atomic */
-	bool opening;               /* one thread opens or creates the local file */
-	bool looked;                /* content_open() has looked for a local file */
-	bool completed;             /* options.completed has been or need not be called */
+	struct store_file *file;      /* atomic; once set it stays until the last reference goes */
+	struct store_origin origin;   /* version: that of the first answer */
+	GList *transfers FILL_LOCKED; /* of struct transfer, by `link` */
+	GList *waiters FILL_LOCKED;   /* of struct fill_wait, by `link` */
+	struct failure *failure FILL_LOCKED; /* owned; NULL: none so far */
+	unsigned refs;                       /* atomic */
+	bool opening FILL_LOCKED;            /* one thread opens or creates the local file */
+	bool looked; /* under the claim: content_open() has looked for a local file */
+	bool completed FILL_LOCKED; /* options.completed has been or need not be called */
 	char *remote;               /* owned, or `path` */
 	char path[];                /* in the store, at creation */
 };
@@ -75,14 +94,14 @@ struct transfer {
 	struct transfer *next; /* in its plan, until submitted */
 	/* Held chunks: [first, last] where `held` is NULL, else its set bits, all of which
 	 * lie in [first, last]. Empty: first > last. */
-	uint64_t first, last, cursor;
-	uint8_t *held;              /* owned; one bit per chunk of the file */
-	uint64_t ahead_from;        /* chunks from here on were charged to fill.ahead */
-	uint64_t charge;            /* the rest of that charge */
-	uint64_t offset, length;    /* requested, or announced; for status */
-	int64_t since_ns, began_ns; /* 0: no answer yet */
-	uint64_t arrived;           /* bytes; atomic */
-	bool ended;                 /* neither split nor given chunks any more */
+	uint64_t first FILL_LOCKED, last FILL_LOCKED, cursor FILL_LOCKED;
+	uint8_t *held FILL_LOCKED;       /* owned; one bit per chunk of the file */
+	uint64_t ahead_from FILL_LOCKED; /* chunks from here on were charged to fill.ahead */
+	uint64_t charge FILL_LOCKED;     /* the rest of that charge */
+	uint64_t offset, length;         /* requested, or announced; for status */
+	int64_t since_ns, began_ns;      /* 0: no answer yet */
+	uint64_t arrived;                /* bytes; atomic */
+	bool ended FILL_LOCKED;          /* neither split nor given chunks any more */
 	/* The source's thread only: */
 	uint64_t at, end;   /* next byte, and end of the delivery */
 	XXH3_state_t *hash; /* owned; of the chunk being stored */
@@ -113,32 +132,38 @@ struct plan {
 	struct source_cause cause;
 };
 enum chunk_state { CHUNK_PRESENT, CHUNK_ABSENT, CHUNK_DOUBTFUL, CHUNK_HELD };
-enum chunk_state chunk_state_locked(struct content *c, uint64_t chunk, struct transfer **holder);
+enum chunk_state chunk_state_locked(struct content *c, uint64_t chunk, struct transfer **holder)
+        REQUIRES(fill_locked);
 /* Makes a transfer hold `chunk`, which is absent or doubtful. */
-struct transfer *plan_add_locked(struct plan *p, uint64_t chunk, enum transfer_kind kind);
+struct transfer *plan_add_locked(struct plan *p, uint64_t chunk, enum transfer_kind kind)
+        REQUIRES(fill_locked);
 /* Plans all chunks of [first, last] that are not present. Returns how many of the range are held.
  */
-uint64_t plan_range_locked(struct plan *p, uint64_t first, uint64_t last);
+uint64_t plan_range_locked(struct plan *p, uint64_t first, uint64_t last) REQUIRES(fill_locked);
 /* Plans the chunks of [first, last] that are worth a request and fit into the budget. */
-void plan_ahead_locked(struct plan *p, uint64_t first, uint64_t last, uint64_t allowance);
+void plan_ahead_locked(struct plan *p, uint64_t first, uint64_t last, uint64_t allowance)
+        REQUIRES(fill_locked);
 /* The plan is complete; plan_submit() must follow, without the lock. */
-void plan_finish_locked(struct plan *p);
+void plan_finish_locked(struct plan *p) REQUIRES(fill_locked);
 void plan_submit(struct plan *p);
 
 /* transfer.c, holding.c */
-struct transfer *transfer_new_locked(struct content *c, enum transfer_kind kind, uint64_t chunk);
-void transfer_prepare_locked(struct transfer *t);
-bool transfer_holds_locked(const struct transfer *t, uint64_t chunk);
-bool transfer_holds_any_locked(const struct transfer *t, uint64_t first, uint64_t last);
+struct transfer *transfer_new_locked(struct content *c, enum transfer_kind kind, uint64_t chunk)
+        REQUIRES(fill_locked);
+void transfer_prepare_locked(struct transfer *t) REQUIRES(fill_locked);
+bool transfer_holds_locked(const struct transfer *t, uint64_t chunk) REQUIRES(fill_locked);
+bool transfer_holds_any_locked(const struct transfer *t, uint64_t first, uint64_t last)
+        REQUIRES(fill_locked);
 /* `t` no longer holds `chunk`. */
-void transfer_release_locked(struct transfer *t, uint64_t chunk);
+void transfer_release_locked(struct transfer *t, uint64_t chunk) REQUIRES(fill_locked);
 /* `t` no longer holds any chunk; its chunks have no waiter. It may be given others later. */
-void transfer_release_all_locked(struct transfer *t);
-void transfer_drop_charge_locked(struct transfer *t);
+void transfer_release_all_locked(struct transfer *t) REQUIRES(fill_locked);
+void transfer_drop_charge_locked(struct transfer *t) REQUIRES(fill_locked);
 /* Moves the held chunks to a transfer that will deliver them anyway; false: there is none. */
-bool transfer_give_locked(struct transfer *t);
+bool transfer_give_locked(struct transfer *t) REQUIRES(fill_locked);
 /* The source will deliver [offset, +length): `t` holds all absent chunks of that range, too. */
-void transfer_widen_locked(struct transfer *t, uint64_t offset, uint64_t length);
+void transfer_widen_locked(struct transfer *t, uint64_t offset, uint64_t length)
+        REQUIRES(fill_locked);
 /* `chunk` is present: releases it and answers the waiters it completes. */
 void transfer_arrived(struct transfer *t, uint64_t chunk);
 /* Chunks still held did not arrive, due to `error`. Frees. */
@@ -148,9 +173,11 @@ void transfer_end(struct transfer *t, const GError *error);
 void verify_run(struct pool_job *job);
 
 /* waiter.c: `ready` is a chain by `link`, answered without the lock */
-void waiter_add_locked(struct content *c, struct fill_wait *w, uint64_t missing);
-void waiter_remove_locked(struct fill_wait *w);
-void waiters_wake_locked(struct content *c, uint64_t chunk, GList **ready);
-void waiters_fail_locked(struct content *c, const struct transfer *t, int error, GList **ready);
+void waiter_add_locked(struct content *c, struct fill_wait *w, uint64_t missing)
+        REQUIRES(fill_locked);
+void waiter_remove_locked(struct fill_wait *w) REQUIRES(fill_locked);
+void waiters_wake_locked(struct content *c, uint64_t chunk, GList **ready) REQUIRES(fill_locked);
+void waiters_fail_locked(struct content *c, const struct transfer *t, int error, GList **ready)
+        REQUIRES(fill_locked);
 void waiters_answer(GList *ready);
 void waiters_expire(struct alarm *a);

@@ -14,14 +14,14 @@ void fill_counters(struct fill *f, struct fill_counters *out)
 	        .errors = __atomic_load_n(&f->errors, __ATOMIC_RELAXED),
 	};
 
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	now.waiters = f->waiters.length;
 	now.transfers = f->transfers.length;
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 	*out = now;
 }
 
-static GArray *waiters_copy_locked(const struct transfer *t)
+static GArray *waiters_copy_locked(const struct transfer *t) REQUIRES(fill_locked)
 {
 	struct content *c = t->content;
 	GArray *waiters = g_array_new(FALSE, FALSE, sizeof(struct fill_waiter_info));
@@ -59,7 +59,7 @@ void fill_foreach_transfer(struct fill *f, void (*fn)(const struct fill_transfer
 	g_autoptr(GArray) copy = g_array_new(FALSE, FALSE, sizeof(struct fill_transfer_info));
 
 	g_array_set_clear_func(copy, transfer_info_clear);
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	for (GList *l = f->transfers.head; l; l = l->next) {
 		struct transfer *t = l->data;
 		struct fill_transfer_info info = {
@@ -75,7 +75,7 @@ void fill_foreach_transfer(struct fill *f, void (*fn)(const struct fill_transfer
 
 		g_array_append_val(copy, info);
 	}
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 	for (guint n = 0; n < copy->len; n++)
 		fn(&g_array_index(copy, struct fill_transfer_info, n), user);
 }
@@ -107,13 +107,13 @@ int content_failure(struct content *c, char **cause, int64_t *at_ns)
 {
 	int error = 0;
 
-	mutex_lock(&c->fill->lock);
+	fill_lock(c->fill);
 	if (c->failure) {
 		error = c->failure->error;
 		*at_ns = c->failure->at_ns;
 		*cause = g_strdup(c->failure->cause);
 	}
-	mutex_unlock(&c->fill->lock);
+	fill_unlock(c->fill);
 	return error;
 }
 

@@ -34,7 +34,7 @@ bool transfer_holds_any_locked(const struct transfer *t, uint64_t first, uint64_
 	return false;
 }
 
-static void transfer_scatter_locked(struct transfer *t)
+static void transfer_scatter_locked(struct transfer *t) REQUIRES(fill_locked)
 {
 	if (t->held)
 		return;
@@ -43,7 +43,7 @@ static void transfer_scatter_locked(struct transfer *t)
 		bit_set(t->held, k);
 }
 
-static void transfer_uncharge_locked(struct transfer *t, uint64_t bytes)
+static void transfer_uncharge_locked(struct transfer *t, uint64_t bytes) REQUIRES(fill_locked)
 {
 	bytes = MIN(bytes, t->charge);
 	t->charge -= bytes;
@@ -77,7 +77,7 @@ void transfer_drop_charge_locked(struct transfer *t)
 	transfer_uncharge_locked(t, t->charge);
 }
 
-static void transfer_hold_locked(struct transfer *t, uint64_t chunk)
+static void transfer_hold_locked(struct transfer *t, uint64_t chunk) REQUIRES(fill_locked)
 {
 	bit_set(t->held, chunk);
 	if (t->first > t->last) {
@@ -130,7 +130,7 @@ bool transfer_give_locked(struct transfer *t)
 
 /* Takes `chunk` for brought data from a transfer without an answer, which may yet have to read the
  * source. */
-static bool chunk_take_over_locked(struct transfer *holder, uint64_t chunk)
+static bool chunk_take_over_locked(struct transfer *holder, uint64_t chunk) REQUIRES(fill_locked)
 {
 	if (holder->kind != TRANSFER_FETCH || holder->began_ns != 0 || holder->ended)
 		return false;

@@ -9,7 +9,7 @@
 /* Requests that one readahead may make around present chunks */
 #define AHEAD_REQUESTS 8
 
-static struct transfer *chunk_holder_locked(struct content *c, uint64_t chunk)
+static struct transfer *chunk_holder_locked(struct content *c, uint64_t chunk) REQUIRES(fill_locked)
 {
 	for (GList *l = c->transfers; l; l = l->next)
 		if (transfer_holds_locked(l->data, chunk))
@@ -53,6 +53,7 @@ struct transfer *plan_add_locked(struct plan *p, uint64_t chunk, enum transfer_k
 }
 
 static bool split_pays_locked(const struct transfer *t, uint64_t chunk, int64_t now)
+        REQUIRES(fill_locked)
 {
 	uint64_t distance, arrived = __atomic_load_n(&t->arrived, __ATOMIC_RELAXED);
 
@@ -70,6 +71,7 @@ static bool split_pays_locked(const struct transfer *t, uint64_t chunk, int64_t 
 
 /* Moves the chunks from `chunk` on to a new transfer; the old one ends there. */
 static void plan_split_locked(struct plan *p, struct transfer *t, uint64_t chunk)
+        REQUIRES(fill_locked)
 {
 	struct transfer *rest = transfer_new_locked(p->content, TRANSFER_FETCH, chunk);
 	uint64_t bytes = (t->last + 1 - MAX(chunk, MIN(t->ahead_from, t->last + 1)))
@@ -163,8 +165,8 @@ void plan_submit(struct plan *p)
 			source_read(f->source, &t->read);
 		}
 	}
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	f->submitting--;
 	condition_broadcast(&f->changed);
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 }

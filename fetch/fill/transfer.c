@@ -111,7 +111,7 @@ static int transfer_begin(struct source_read *r)
 
 	content_claim(c);
 	err = transfer_file(t, &file);
-	mutex_lock(&c->fill->lock);
+	fill_lock(c->fill);
 	if (err == 0 && c->file == NULL) {
 		c->origin.version = r->version;
 		__atomic_store_n(&c->file, file, __ATOMIC_RELEASE);
@@ -132,7 +132,7 @@ static int transfer_begin(struct source_read *r)
 		t->began_ns = clock_now();
 		t->cursor = r->offset >> content_shift(c);
 	}
-	mutex_unlock(&c->fill->lock);
+	fill_unlock(c->fill);
 	content_yield(c);
 	t->at = r->offset;
 	t->end = r->offset + r->length;
@@ -150,10 +150,10 @@ static int transfer_lend(struct source_read *r, uint64_t offset, uint64_t length
 	unsigned shift = content_shift(c);
 	bool held = length > 0;
 
-	mutex_lock(&c->fill->lock);
+	fill_lock(c->fill);
 	for (uint64_t k = offset >> shift; held && k <= (offset + length - 1) >> shift; k++)
 		held = transfer_holds_locked(t, k);
-	mutex_unlock(&c->fill->lock);
+	fill_unlock(c->fill);
 	return held ? store_file_lend(c->file, offset, length) : -1;
 }
 
@@ -165,7 +165,7 @@ static void transfer_give_back(struct source_read *r)
 /* A server that ignores ranges sends the whole file. Once the file has no waiter and no user left,
  * only as much more is stored as readahead may fetch. Brought data is stored to its end: its
  * handler relies on that. */
-static bool transfer_is_unwanted_locked(struct transfer *t, uint64_t chunk)
+static bool transfer_is_unwanted_locked(struct transfer *t, uint64_t chunk) REQUIRES(fill_locked)
 {
 	struct content *c = t->content;
 	unsigned refs = __atomic_load_n(&c->refs, __ATOMIC_RELAXED);
@@ -183,13 +183,13 @@ static int transfer_enter(struct transfer *t, uint64_t chunk)
 	struct fill *f = t->content->fill;
 	bool ended;
 
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	if (transfer_is_unwanted_locked(t, chunk))
 		transfer_release_all_locked(t);
 	t->taking = transfer_holds_locked(t, chunk);
 	t->cursor = chunk + 1;
 	ended = t->ended = t->first > t->last && t->end - t->at >= DRAIN_BYTES;
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 	if (t->taking)
 		XXH3_64bits_reset(t->hash);
 	return ended ? -ECANCELED : 0;
@@ -280,12 +280,12 @@ void transfer_arrived(struct transfer *t, uint64_t chunk)
 	struct content *c = t->content;
 	GList *ready = NULL;
 
-	mutex_lock(&c->fill->lock);
+	fill_lock(c->fill);
 	if (t->kind == TRANSFER_FETCH)
 		rate_add(&c->fill->rate, UINT64_C(1) << content_shift(c), clock_now());
 	transfer_release_locked(t, chunk);
 	waiters_wake_locked(c, chunk, &ready);
-	mutex_unlock(&c->fill->lock);
+	fill_unlock(c->fill);
 	/* before the answers: an answered caller may ask at once */
 	content_check_complete(c);
 	waiters_answer(ready);
@@ -304,7 +304,7 @@ static GError *transfer_cause(const struct transfer *t, const GError *error, con
 	return g_error_new(FETCH_ERROR, FETCH_PROTOCOL, "%s: the answer ended early", name);
 }
 
-static void transfer_free(struct transfer *t)
+static void transfer_free(struct transfer *t) UNSHARED
 {
 	content_unref(t->content);
 	XXH3_freeState(t->hash);
@@ -338,17 +338,17 @@ void transfer_end(struct transfer *t, const GError *error)
 	GList *ready = NULL;
 	bool lacking;
 
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	t->ended = true;
 	lacking = t->first <= t->last;
 	name = f->stopped ? g_strdup(c->path) : NULL;
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 	if (lacking && name == NULL)
 		name = source_describe(f->source, c->remote);
 	if (lacking)
 		cause = transfer_cause(t, error, name);
 
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	if (lacking)
 		waiters_fail_locked(c, t, fetch_error_errno(cause, false), &ready);
 	transfer_drop_charge_locked(t);
@@ -356,7 +356,7 @@ void transfer_end(struct transfer *t, const GError *error)
 	g_queue_unlink(&f->transfers, &t->all);
 	if (t->kind == TRANSFER_FETCH && --f->fetches == 0)
 		rate_stop(&f->rate, clock_now());
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 	if (lacking)
 		transfer_tell(t, cause, ready != NULL);
 	waiters_answer(ready);

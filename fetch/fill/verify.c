@@ -16,7 +16,7 @@ static bool hand_over(struct transfer *v, uint64_t first, uint64_t last)
 	struct plan plan = {.content = c};
 	bool stopped;
 
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	stopped = f->stopped;
 	if (!stopped) {
 		for (uint64_t k = first; k <= last; k++) {
@@ -25,7 +25,7 @@ static bool hand_over(struct transfer *v, uint64_t first, uint64_t last)
 		}
 		plan_finish_locked(&plan);
 	}
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 	plan_submit(&plan);
 	return !stopped;
 }
@@ -34,11 +34,13 @@ void verify_run(struct pool_job *job)
 {
 	struct transfer *v = (struct transfer *)((char *)job - offsetof(struct transfer, job));
 	struct content *c = v->content;
-	uint64_t last = v->last; /* it does not change: a verification is not split */
-	uint64_t stale = 0;      /* as many chunks before `k` are absent, and still held */
+	uint64_t stale = 0; /* as many chunks before `k` are absent, and still held */
 	g_autoptr(GError) error = NULL;
 
-	for (uint64_t k = v->first; k <= last && !error; k++) {
+	fill_lock(c->fill);
+	uint64_t first = v->first, last = v->last; /* all: a verification is not split */
+	fill_unlock(c->fill);
+	for (uint64_t k = first; k <= last && !error; k++) {
 		int err = store_file_verify(content_file(c), k);
 
 		__atomic_add_fetch(&c->fill->chunks_verified, 1, __ATOMIC_RELAXED);

@@ -4,7 +4,7 @@
 #include "fetch/fill/fill_private.h"
 
 /* Inserts by deadline: nearly always at the end. */
-static void waiter_enqueue_locked(struct fill *f, struct fill_wait *w)
+static void waiter_enqueue_locked(struct fill *f, struct fill_wait *w) REQUIRES(fill_locked)
 {
 	GList *after = f->waiters.tail;
 
@@ -47,7 +47,7 @@ void waiter_remove_locked(struct fill_wait *w)
 	w->content = NULL;
 }
 
-static void waiter_ready_locked(struct fill_wait *w, int error, GList **ready)
+static void waiter_ready_locked(struct fill_wait *w, int error, GList **ready) REQUIRES(fill_locked)
 {
 	waiter_remove_locked(w);
 	w->error = error;
@@ -107,7 +107,7 @@ void waiters_answer(GList *ready)
 }
 
 /* Is a handler asked about a part of its range? Handlers have a deadline of their own. */
-static bool waiter_asks_locked(const struct fill_wait *w)
+static bool waiter_asks_locked(const struct fill_wait *w) REQUIRES(fill_locked)
 {
 	struct content *c = w->content;
 	uint64_t first, last;
@@ -146,7 +146,7 @@ void waiters_expire(struct alarm *a)
 	int64_t now = clock_now();
 	struct fill_wait *w;
 
-	mutex_lock(&f->lock);
+	fill_lock(f);
 	while ((w = g_queue_peek_head(&f->waiters)) && w->until_ns <= now) {
 		struct content *c = w->content;
 
@@ -163,7 +163,7 @@ void waiters_expire(struct alarm *a)
 	f->deadline_set = w != NULL;
 	if (w)
 		alarm_set(f->clock, &f->deadline, w->until_ns);
-	mutex_unlock(&f->lock);
+	fill_unlock(f);
 	__atomic_add_fetch(&f->errors, contents->len, __ATOMIC_RELAXED);
 	expired_tell(f, contents);
 	waiters_answer(ready);

@@ -37,7 +37,7 @@ struct shape listing_shape(struct listing *l)
 }
 
 /* The mtime of `d` in its parent's listing. */
-static bool changed_at_locked(const struct directory *d, int64_t *ns)
+static bool changed_at_locked(const struct directory *d, int64_t *ns) REQUIRES(lister_locked)
 {
 	const char *slash = strrchr(d->path, '/'), *name = slash ? slash + 1 : d->path;
 	uint32_t index;
@@ -51,7 +51,7 @@ static bool changed_at_locked(const struct directory *d, int64_t *ns)
 }
 
 static bool may_be_locked(const struct directory *d, const struct shape *shape,
-                          const struct directory *above)
+                          const struct directory *above) REQUIRES(lister_locked)
 {
 	int64_t mine, others;
 

@@ -13,6 +13,7 @@ static void asking_stat_done(struct source_request *r, const GError *error);
 
 static struct stat_request *asking_stat_new_locked(struct directory *d,
                                                    const struct listing_entry *e)
+        REQUIRES(lister_locked)
 {
 	struct stat_request *a = g_new0(struct stat_request, 1);
 	const char *name = listing_name(d->listing, e);
@@ -31,7 +32,7 @@ static struct stat_request *asking_stat_new_locked(struct directory *d,
 	return a;
 }
 
-static bool attributes_asked_locked(const struct directory *d, uint64_t ino)
+static bool attributes_asked_locked(const struct directory *d, uint64_t ino) REQUIRES(lister_locked)
 {
 	for (GList *l = d->attributes->asked; l; l = l->next)
 		if (((struct stat_request *)l->data)->ino == ino)
@@ -40,6 +41,7 @@ static bool attributes_asked_locked(const struct directory *d, uint64_t ino)
 }
 
 static bool attributes_wanted_locked(const struct directory *d, const struct listing_entry *e)
+        REQUIRES(lister_locked)
 {
 	return S_ISREG(e->mode) && !(e->flags & LISTING_SIZE_EXACT) &&
 	       !attributes_asked_locked(d, e->ino);
@@ -78,6 +80,7 @@ void attributes_submit(struct lister *l, struct stat_request *chain)
 
 /* The entry may have been replaced since the request. */
 static bool attributes_find_locked(const struct stat_request *a, uint32_t *index)
+        REQUIRES(lister_locked)
 {
 	struct directory *d = a->directory;
 	const struct listing_entry *e;
@@ -88,7 +91,7 @@ static bool attributes_find_locked(const struct stat_request *a, uint32_t *index
 	return e->ino == a->ino && e->told == a->told && S_ISREG(e->mode);
 }
 
-static void attributes_arrived_locked(struct stat_request *a)
+static void attributes_arrived_locked(struct stat_request *a) REQUIRES(lister_locked)
 {
 	struct directory *d = a->directory;
 	const struct source_stat *r = &a->request;
@@ -109,7 +112,7 @@ static void asking_stat_done(struct source_request *r, const GError *error)
 	GArray *answers = answers_new();
 	uint32_t index;
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	lister_reached_locked(l, error);
 	l->attributes++;
 	if (g_error_matches(error, FETCH_ERROR, FETCH_DIRECTORY) &&
@@ -124,7 +127,7 @@ static void asking_stat_done(struct source_request *r, const GError *error)
 	}
 	d->attributes->asked = g_list_remove_link(d->attributes->asked, &a->link);
 	answers_take_locked(answers, d, a->ino, fetch_error_errno(error, true), 0);
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	if (error)
 		lister_tell(error, answers->len > 0, "attributes of", a->path);
 	answers_give(answers);

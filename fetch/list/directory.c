@@ -25,7 +25,8 @@ struct directory *directory_new(struct lister *l, const char *path, uint64_t ino
 	return d;
 }
 
-struct directory *directory_new_local(struct lister *l, uint64_t ino, bool empty, void *owner)
+struct directory *directory_new_local(struct lister *l, uint64_t ino, bool empty,
+                                      void *owner) UNSHARED
 {
 	struct directory *d = directory_new(l, "", ino, owner);
 
@@ -51,7 +52,7 @@ struct directory *directory_ref(struct directory *d)
 	return d;
 }
 
-void directory_unref(struct directory *d)
+void directory_unref(struct directory *d) UNSHARED
 {
 	if (d == NULL || __atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
@@ -84,7 +85,7 @@ static bool listing_is_due(const struct listing *l, unsigned ttl_ms)
 
 /* The current listing is served, fresh or not: it has no remote entries, or a new request is too
  * early. */
-static bool quiet_locked(const struct directory *d)
+static bool quiet_locked(const struct directory *d) REQUIRES(lister_locked)
 {
 	const struct lister *l = d->lister;
 
@@ -114,10 +115,10 @@ struct listing *directory_listing(struct directory *d, bool *fresh)
 	struct listing *listing;
 	bool is_fresh;
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	listing = d->listing && d->overlay ? listing_ref(d->listing) : NULL;
 	is_fresh = directory_fresh_locked(d, clock_now());
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	if (fresh)
 		*fresh = is_fresh;
 	return listing;
@@ -148,7 +149,7 @@ void directory_entry(struct directory *d, struct listing *l, uint32_t index,
 	const struct listing_entry *e = listing_at(l, index), *now;
 	uint32_t found;
 
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	*out = *e;
 	if (d->listing != l && directory_find_locked(d, l, index, &found)) {
 		/* only resolved attributes: the rest belongs to `l` and its offsets */
@@ -160,7 +161,7 @@ void directory_entry(struct directory *d, struct listing *l, uint32_t index,
 			out->mode = now->mode;
 		}
 	}
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 }
 
 void directory_resolve(struct directory *d, struct listing *l, uint32_t index, uint64_t size,
@@ -168,41 +169,41 @@ void directory_resolve(struct directory *d, struct listing *l, uint32_t index, u
 {
 	uint32_t now;
 
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	if (directory_find_locked(d, l, index, &now)) {
 		listing_resolve(d->listing, now, size, mtime_known, mtime_ns);
 		directory_unsaved_locked(d, false);
 	}
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 }
 
 void directory_doubt(struct directory *d, const char *name)
 {
 	uint32_t index;
 
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	if (d->listing && listing_find(d->listing, name, &index)) {
 		listing_doubt(d->listing, index);
 		directory_unsaved_locked(d, false);
 	}
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 }
 
 void directory_expire(struct directory *d)
 {
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	d->expired_ns = clock_now();
 	d->quiet_ns = 0;
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 }
 
 char *directory_cause(struct directory *d)
 {
 	char *cause;
 
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	cause = g_strdup(d->cause);
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 	return cause;
 }
 

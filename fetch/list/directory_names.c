@@ -17,13 +17,13 @@ enum child directory_child(struct directory *d, struct listing *l, const char *n
 {
 	enum child child = CHILD_NONE;
 
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	if (d->overlay && overlay_has(d->overlay, name))
 		child = CHILD_LOCAL;
 	else if ((!d->overlay || !overlay_is_gone(d->overlay, name)) &&
 	         listing_find(l, name, index))
 		child = CHILD_REMOTE;
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 	return child;
 }
 
@@ -31,9 +31,9 @@ bool directory_has_local(struct directory *d, const char *name)
 {
 	bool has;
 
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	has = d->overlay && overlay_has(d->overlay, name);
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 	return has;
 }
 
@@ -42,10 +42,10 @@ bool directory_is_listed(struct directory *d, const char *name)
 	uint32_t index;
 	bool listed;
 
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	listed = d->listing && listing_find(d->listing, name, &index) &&
 	         !(d->overlay && overlay_is_gone(d->overlay, name));
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 	return listed;
 }
 
@@ -59,7 +59,7 @@ static void entry_tell(const struct overlay_entry *e, struct directory_entry *ou
 
 /* The first name of the listing past `cookie` that has its place there. */
 static bool next_listed_locked(struct directory *d, struct listing *l, uint32_t cookie,
-                               struct directory_entry *out)
+                               struct directory_entry *out) REQUIRES(lister_locked)
 {
 	for (uint32_t n = listing_after(l, cookie); n < listing_count(l); n++) {
 		const struct listing_entry *e = listing_at(l, n);
@@ -80,7 +80,7 @@ static bool next_listed_locked(struct directory *d, struct listing *l, uint32_t 
 }
 
 static bool next_locked(struct directory *d, struct listing *l, uint64_t position,
-                        struct directory_entry *out)
+                        struct directory_entry *out) REQUIRES(lister_locked)
 {
 	struct overlay_entry own;
 	uint32_t cookie = position > LISTED ? (uint32_t)MIN(position - LISTED, UINT32_MAX) : 0;
@@ -104,9 +104,9 @@ bool directory_next(struct directory *d, struct listing *l, uint64_t position,
 {
 	bool found;
 
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	found = d->overlay && next_locked(d, l, position, out);
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 	return found;
 }
 
@@ -125,7 +125,7 @@ void directory_relisted_locked(struct directory *d)
 		overlay_relist(d->overlay, is_listed, d->listing);
 }
 
-static uint32_t subdirectories_locked(struct directory *d)
+static uint32_t subdirectories_locked(struct directory *d) REQUIRES(lister_locked)
 {
 	struct directory_entry e = {.position = 0};
 	uint32_t count = 0;
@@ -139,7 +139,7 @@ bool directory_subdirectories(struct directory *d, uint32_t *count)
 {
 	bool known;
 
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	known = d->listing && d->overlay;
 	if (known && d->counted != d->listing) {
 		d->subdirectories = subdirectories_locked(d);
@@ -147,12 +147,12 @@ bool directory_subdirectories(struct directory *d, uint32_t *count)
 	}
 	if (known)
 		*count = d->subdirectories;
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 	return known;
 }
 
 /* Is the name, as it is now, that of a directory? */
-static bool is_directory_locked(struct directory *d, const char *name)
+static bool is_directory_locked(struct directory *d, const char *name) REQUIRES(lister_locked)
 {
 	struct overlay_entry own;
 	uint32_t index;
@@ -172,7 +172,7 @@ static void directory_change(struct directory *d, const char *name, uint32_t typ
 	bool before, after;
 	uint32_t index;
 
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	if (d->overlay) {
 		before = is_directory_locked(d, name);
 		if (change == LOCAL_ADD)
@@ -187,7 +187,7 @@ static void directory_change(struct directory *d, const char *name, uint32_t typ
 		after = is_directory_locked(d, name);
 		d->subdirectories += after - before;
 	}
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 }
 
 void directory_local_add(struct directory *d, const char *name, uint32_t type)
@@ -211,12 +211,12 @@ int directory_empty(struct directory *d)
 	bool refused;
 	int result;
 
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	refused = d->overlay && overlay_is_empty(d->overlay) && d->listing == NULL && d->refused;
 	if (d->overlay && d->listing)
 		result = next_locked(d, d->listing, 0, &e) ? ENOTEMPTY : 0;
 	else
 		result = refused ? 0 : EIO;
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 	return result;
 }

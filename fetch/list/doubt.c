@@ -27,10 +27,10 @@ static bool asking_send(struct refresh *a, struct source_list *request)
 	struct lister *l = a->directory->lister;
 	bool send;
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	send = !l->stopped;
 	l->submitting += send;
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	if (send) {
 		source_list(l->source, request);
 		lister_submitted(l);

@@ -29,20 +29,20 @@ bool directory_found(struct directory *d, const char *name)
 	struct listing *before = NULL;
 	uint32_t index;
 
-	mutex_lock(&d->lister->lock);
+	lister_lock(d->lister);
 	found = d->listing && listing_find(d->listing, name, &index) &&
 	        S_ISREG(listing_at(d->listing, index)->mode);
 	if (found && guesses)
 		found = (before = directory_found_locked(d, index)) != NULL;
 	else if (found)
 		d->expired_ns = clock_now();
-	mutex_unlock(&d->lister->lock);
+	lister_unlock(d->lister);
 	listing_unref(before);
 	return found;
 }
 
 /* The entry of the parent that was found to be `d`; false: it is listed as a directory. */
-static bool finding_locked(const struct directory *d, uint32_t *index)
+static bool finding_locked(const struct directory *d, uint32_t *index) REQUIRES(lister_locked)
 {
 	const struct directory *above = d->parent;
 	const char *slash = strrchr(d->path, '/'), *name = slash ? slash + 1 : d->path;
@@ -72,7 +72,7 @@ void finding_refute(struct directory *d)
 	struct listing *before = NULL, *after = NULL;
 	uint32_t index;
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	if (finding_locked(d, &index))
 		after = listing_with_file(above->listing, index, l->source->file_mode);
 	if (after) {
@@ -81,7 +81,7 @@ void finding_refute(struct directory *d)
 		directory_relisted_locked(above);
 		directory_unsaved_locked(above, false);
 	}
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	if (after && l->options.changed)
 		l->options.changed(l->options.user, above, before, after);
 	listing_unref(before);

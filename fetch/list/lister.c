@@ -29,16 +29,16 @@ struct lister *lister_new(struct store *store, struct source *source, struct poo
 
 void lister_stop(struct lister *l)
 {
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	l->stopped = true;
 	while (l->submitting > 0)
 		condition_wait(&l->changed, &l->lock);
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	alarm_stop(l->clock, &l->deadline);
 	alarm_stop(l->clock, &l->idle);
 }
 
-void lister_free(struct lister *l)
+void lister_free(struct lister *l) UNSHARED
 {
 	if (l == NULL)
 		return;
@@ -64,7 +64,7 @@ int lister_want(struct directory *d, struct lister_wait *w, struct listing **lis
 
 	if (w->since_ns == 0)
 		w->since_ns = clock_now();
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	w->after_ns = directory_after_locked(d, w->since_ns);
 	fresh = directory_fresh_locked(d, w->since_ns);
 	if (!fresh && !d->asking && !l->stopped)
@@ -77,7 +77,7 @@ int lister_want(struct directory *d, struct lister_wait *w, struct listing **lis
 	} else {
 		result = -EIO;
 	}
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	if (asking)
 		refresh_submit(asking);
 	return result;
@@ -92,7 +92,7 @@ int lister_want_attributes(struct directory *d, struct listing *l, uint32_t inde
 	uint32_t now;
 	int result = -EINPROGRESS;
 
-	mutex_lock(&lister->lock);
+	lister_lock(lister);
 	if (directory_find_locked(d, l, index, &now))
 		e = listing_at(d->listing, now);
 	if (e == NULL) {
@@ -107,7 +107,7 @@ int lister_want_attributes(struct directory *d, struct listing *l, uint32_t inde
 		chain = attributes_plan_locked(d, now);
 		lister_wait_add_locked(d, w, e->ino);
 	}
-	mutex_unlock(&lister->lock);
+	lister_unlock(lister);
 	attributes_submit(lister, chain);
 	return result;
 }
@@ -124,17 +124,17 @@ bool lister_cancel(struct lister *l, struct lister_wait *w)
 {
 	bool waits;
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	waits = w->directory != NULL;
 	if (waits)
 		lister_wait_remove_locked(w);
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	return waits;
 }
 
 void lister_counters(struct lister *l, struct lister_counters *out)
 {
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	*out = (struct lister_counters){
 	        .listings = l->listings,
 	        .listings_unchanged = l->listings_unchanged,
@@ -142,7 +142,7 @@ void lister_counters(struct lister *l, struct lister_counters *out)
 	        .errors = l->errors,
 	        .source_down = l->down,
 	};
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 }
 
 void lister_foreach_wait(struct lister *l, void (*fn)(const struct lister_wait_info *, void *),
@@ -150,7 +150,7 @@ void lister_foreach_wait(struct lister *l, void (*fn)(const struct lister_wait_i
 {
 	g_autoptr(GArray) copy = g_array_new(FALSE, FALSE, sizeof(struct lister_wait_info));
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	for (GList *link = l->waiters.head; link; link = link->next) {
 		const struct lister_wait *w = link->data;
 		struct lister_wait_info info = {
@@ -163,7 +163,7 @@ void lister_foreach_wait(struct lister *l, void (*fn)(const struct lister_wait_i
 
 		g_array_append_val(copy, info);
 	}
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	for (guint n = 0; n < copy->len; n++) {
 		struct lister_wait_info *info = &g_array_index(copy, struct lister_wait_info, n);
 

@@ -7,7 +7,7 @@
 
 #define IDLE_NS INT64_C(1000000000)
 
-static void save_start_locked(struct lister *l)
+static void save_start_locked(struct lister *l) REQUIRES(lister_locked)
 {
 	if (l->saving || l->stopped)
 		return;
@@ -35,10 +35,10 @@ void lister_save_idle(struct alarm *a)
 {
 	struct lister *l = (struct lister *)((char *)a - offsetof(struct lister, idle));
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	l->idle_set = false;
 	save_start_locked(l);
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 }
 
 static void directory_save(struct directory *d, struct listing *listing)
@@ -52,19 +52,19 @@ static void directory_save(struct directory *d, struct listing *listing)
 
 void lister_save_all(struct lister *l)
 {
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	for (struct directory *d; (d = g_queue_pop_head(&l->unsaved));) {
 		struct listing *listing = listing_ref(d->listing);
 
 		d->unsaved = false;
-		mutex_unlock(&l->lock);
+		lister_unlock(l);
 		directory_save(d, listing);
 		listing_unref(listing);
 		directory_unref(d);
-		mutex_lock(&l->lock);
+		lister_lock(l);
 	}
 	l->saving = false;
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 }
 
 void lister_save_run(struct pool_job *job)

@@ -5,6 +5,7 @@
 
 /* Inserts by deadline: nearly always at the end. */
 static void lister_wait_enqueue_locked(struct lister *l, struct lister_wait *w)
+        REQUIRES(lister_locked)
 {
 	GList *after = l->waiters.tail;
 
@@ -52,6 +53,7 @@ GArray *answers_new(void)
 }
 
 static void answer_add_locked(GArray *answers, struct lister_wait *w, int error)
+        REQUIRES(lister_locked)
 {
 	struct directory *d = w->directory;
 	struct answer a = {.wait = w, .error = error};
@@ -99,7 +101,7 @@ void lister_waits_expire(struct alarm *alarm)
 	int64_t now = clock_now();
 	struct lister_wait *w;
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	while ((w = g_queue_peek_head(&l->waiters)) && w->until_ns <= now) {
 		struct directory *d = w->directory;
 
@@ -115,7 +117,7 @@ void lister_waits_expire(struct alarm *alarm)
 	l->deadline_set = w != NULL;
 	if (w)
 		alarm_set(l->clock, &l->deadline, w->until_ns);
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	for (guint n = 0; n < told->len; n++) {
 		g_autofree char *cause = directory_cause(told->pdata[n]);
 

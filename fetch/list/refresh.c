@@ -36,10 +36,10 @@ static void asking_free(struct refresh *a)
 
 void lister_submitted(struct lister *l)
 {
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	l->submitting--;
 	condition_broadcast(&l->changed);
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 }
 
 static void asking_source(struct refresh *a)
@@ -47,11 +47,11 @@ static void asking_source(struct refresh *a)
 	struct directory *d = a->directory;
 	struct lister *l = d->lister;
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	a->request.previous = d->listing ? listing_ref(d->listing) : NULL;
 	a->begun_ns = clock_now();
 	d->refused = false; /* that was the previous answer */
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	source_list(l->source, &a->request);
 }
 
@@ -60,9 +60,9 @@ void refresh_submit(struct refresh *a)
 	struct lister *l = a->directory->lister;
 	bool looked;
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	looked = a->directory->looked;
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	if (looked)
 		asking_source(a);
 	else
@@ -124,7 +124,7 @@ static void asking_load(struct pool_job *job)
 	GArray *answers = answers_new();
 	bool ask, waited;
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	waited = d->waiters != NULL;
 	if (overlay) {
 		d->looked = true;
@@ -149,7 +149,7 @@ static void asking_load(struct pool_job *job)
 	if (!ask || stale_will_do_locked(d))
 		answers_take_locked(answers, d, 0, error ? fetch_error_errno(error, true) : EIO,
 		                    INT64_MAX);
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	if (error)
 		lister_tell(error, waited, "listing", d->path);
 	listing_unref(listing);
@@ -163,7 +163,7 @@ static void asking_load(struct pool_job *job)
 }
 
 /* Installs a new listing; *before gets the replaced one, which the caller frees. */
-static void asking_accept_locked(struct refresh *a, struct listing **before)
+static void asking_accept_locked(struct refresh *a, struct listing **before) REQUIRES(lister_locked)
 {
 	struct directory *d = a->directory;
 	struct listing *told = a->request.listing;
@@ -200,7 +200,7 @@ static void asking_settle(struct pool_job *job)
 	GArray *answers = answers_new();
 	bool waited, all;
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	waited = d->waiters != NULL;
 	if (error) {
 		directory_failed_locked(d, error);
@@ -208,7 +208,7 @@ static void asking_settle(struct pool_job *job)
 		asking_accept_locked(a, &before);
 		after = listing_ref(d->listing);
 	}
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 
 	if (error)
 		lister_tell(error, waited, "listing", d->path);
@@ -217,14 +217,14 @@ static void asking_settle(struct pool_job *job)
 	if (after != a->request.previous && after && l->options.changed)
 		l->options.changed(l->options.user, d, before, after);
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	d->asking = false;
 	all = l->stopped || stale_will_do_locked(d);
 	answers_take_locked(answers, d, 0, fetch_error_errno(error, true),
 	                    all ? INT64_MAX : a->begun_ns);
 	if (d->waiters) /* waits that need a later answer than this one */
 		next = refresh_new_locked(d);
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	answers_give(answers);
 	if (next)
 		refresh_submit(next);
@@ -256,10 +256,10 @@ static bool asking_refuted(struct refresh *a, const GError *error)
 	struct lister *l = a->directory->lister;
 	bool asks;
 
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	asks = !l->stopped && finding_doubtful_locked(a->directory, error);
 	l->submitting += asks;
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	if (asks) {
 		a->error = g_error_copy(error);
 		source_stat(l->source, &a->witness);
@@ -283,9 +283,9 @@ static void asking_probed(struct source_request *r, const GError *error)
 	else if (!error && shape_equal(&deeper, &a->shape))
 		ancestry_error(a->directory, &wrong);
 	listing_unref(a->probe.listing);
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	lister_reached_locked(l, error);
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	asking_end(a, wrong);
 }
 
@@ -298,7 +298,7 @@ void refresh_told(struct refresh *a, const GError *error)
 
 	if (anew)
 		a->shape = listing_shape(a->request.listing);
-	mutex_lock(&l->lock);
+	lister_lock(l);
 	lister_reached_locked(l, error);
 	if (anew)
 		ancestry =
@@ -307,7 +307,7 @@ void refresh_told(struct refresh *a, const GError *error)
 		wrong = g_error_new(FETCH_ERROR, FETCH_CANCELLED, "the mount is going away");
 	else if (ancestry == ANCESTRY_DOUBT)
 		l->submitting++;
-	mutex_unlock(&l->lock);
+	lister_unlock(l);
 	if (ancestry == ANCESTRY_DOUBT && !wrong) {
 		a->probe.base.path = a->elsewhere;
 		a->probe.base.done = asking_probed;
