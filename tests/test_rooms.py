@@ -23,6 +23,7 @@ USES = {
     "fetch/store/file": ["fetch/base", "fetch/store/disk", "fetch/store/object"],
     "fetch/store/tree": ["fetch/base", "fetch/store/disk", "fetch/store/object"],
     "fetch/store": ["fetch/base", *STORE],
+    "fetch/check": ["fetch/base", "fetch/store/object", "fetch/store/disk"],
     "fetch/source/base": ["fetch/base"],
     "fetch/source/pages": ["fetch/base", "fetch/source/base"],
     "fetch/source/http": ["fetch/base", "fetch/source/base", "fetch/source/pages"],

@@ -113,7 +113,7 @@ static bool open_directories(struct store *s, GError **error)
 	if (s->dir < 0)
 		return store_fail(error, s->path, errno);
 	s->state = openat(s->dir, "state", DIRECTORY | O_NOFOLLOW);
-	if (faccessat(s->dir, "state/settings", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+	if (s->state < 0 || !store_settings_exist(s->state))
 		is_free = store_is_free(s);
 	if (is_free < 0)
 		return store_fail(error, s->path, -is_free);
@@ -169,7 +169,7 @@ static bool store_take(struct store *s, GError **error)
 			return store_in_use(s, error);
 		return store_fail(error, s->path, errno);
 	}
-	s->fresh = faccessat(s->state, "settings", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+	s->fresh = !store_settings_exist(s->state);
 	/* always of one length: a store opens on a full disk, too */
 	n = snprintf(text, sizeof text, "%-11ld\n", (long)getpid());
 	if (pwrite(s->lock, text, n, 0) != n)

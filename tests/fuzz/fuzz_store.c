@@ -20,14 +20,14 @@ static void check(bool true_or_abort)
 static void map_load(const struct record *r, const uint8_t *data, size_t size)
 {
 	static int fd = -1;
-	bool doubt = size % 2;
+	bool doubt = size % 2, dirty = false;
 	struct map m;
 
 	if (fd < 0)
 		fd = memfd_create("map", MFD_CLOEXEC);
 	check(ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size);
 	check(map_init(&m, record_chunks(r)) == 0);
-	if (mapfile_load(fd, r, 1, doubt, &m) == 0) {
+	if (mapfile_load(fd, r, 1, doubt, &m, &dirty) == 0) {
 		check(m.present + m.doubtful <= m.chunks && (doubt || m.doubtful == 0));
 		check(map_is_full(&m) == (m.present == m.chunks));
 		for (uint64_t k = 0; k < MIN(m.chunks, 4096); k++)

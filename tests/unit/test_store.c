@@ -122,30 +122,58 @@ static void test_other_source(void)
 	box_free(&b);
 }
 
+static void put_both(struct box *b, const char *text)
+{
+	g_autofree char *settings = box_state(b, "settings"), *copy = box_state(b, "settings.copy");
+
+	put(settings, text);
+	put(copy, text);
+}
+
 static void test_settings(void)
 {
 	struct box b;
-	g_autofree char *settings = NULL, *text = NULL, *cut = NULL;
+	g_autofree char *settings = NULL, *copy = NULL, *text = NULL, *cut = NULL;
 
 	box_new(&b);
 	box_close(&b);
 	settings = box_state(&b, "settings");
+	copy = box_state(&b, "settings.copy");
 	g_file_get_contents(settings, &text, NULL, NULL);
-	put(settings, "[store]\nformat=2\nanything=new\n");
+	put_both(&b, "[store]\nformat=2\nanything=new\n");
 	refused(&b, &TEST, EPROTONOSUPPORT, "newer");
-	put(settings, "");
+	put_both(&b, "");
 	refused(&b, &TEST, EUCLEAN, "damaged");
-	put(settings, "[store]\nsource=test:\nchunk_shift=12\n");
+	put_both(&b, "[store]\nsource=test:\nchunk_shift=12\n");
 	refused(&b, &TEST, EUCLEAN, "damaged");
-	put(settings, "[store]\nformat=1\nsource=test:\nchunk_shift=99\n");
+	put_both(&b, "[store]\nformat=1\nsource=test:\nchunk_shift=99\n");
 	refused(&b, &TEST, EUCLEAN, "damaged");
-	put(settings, "\x01\xff\n[[[\n=");
+	put_both(&b, "\x01\xff\n[[[\n=");
 	refused(&b, &TEST, EUCLEAN, "damaged");
 	cut = g_strndup(text, strlen(text) / 2);
-	put(settings, cut);
+	put_both(&b, cut);
 	refused(&b, &TEST, EUCLEAN, "damaged");
-	put(settings, text);
+	/* one of the two is enough, and restores the other */
+	g_log_set_always_fatal(G_LOG_FATAL_MASK);
+	for (size_t bit = 0; bit < 8 * strlen(text); bit++) {
+		g_autofree char *damaged = g_strdup(text);
+
+		damaged[bit / 8] ^= 1 << bit % 8;
+		put_both(&b, text);
+		put(settings, damaged);
+		box_open(&b);
+		box_close(&b);
+	}
+	put_both(&b, text);
+	g_assert_cmpint(unlink(settings), ==, 0);
 	box_open(&b);
+	box_close(&b);
+	g_assert_cmpint(unlink(copy), ==, 0);
+	box_open(&b);
+	box_close(&b);
+	g_free(cut);
+	g_file_get_contents(copy, &cut, NULL, NULL);
+	g_assert_cmpstr(cut, ==, text);
 	box_free(&b);
 }
 
@@ -153,6 +181,7 @@ static void test_not_a_store(void)
 {
 	struct box b;
 	g_autofree char *thesis = NULL, *state = NULL, *settings = NULL, *lock = NULL;
+	g_autofree char *copy = NULL;
 
 	box_new(&b);
 	{
@@ -163,7 +192,9 @@ static void test_not_a_store(void)
 	}
 	box_crash(&b);
 	settings = box_state(&b, "settings");
+	copy = box_state(&b, "settings.copy");
 	g_assert_cmpint(unlink(settings), ==, 0);
+	g_assert_cmpint(unlink(copy), ==, 0);
 	refused(&b, &TEST, ENOTEMPTY, "neither empty nor a store");
 	box_free(&b);
 
@@ -194,11 +225,12 @@ static void test_half_made(void)
 {
 	static const char *const steps[] = {"settings", "epoch", "tmp", "lock"};
 	struct box b;
-	g_autofree char *tree = NULL, *half = NULL;
+	g_autofree char *tree = NULL, *half = NULL, *copy = NULL;
 
 	box_new(&b);
 	box_close(&b);
 	half = box_state(&b, "settings.new");
+	copy = box_state(&b, "settings.copy");
 	put(half, "[sto");
 	for (unsigned i = 0; i < G_N_ELEMENTS(steps); i++) {
 		for (unsigned k = 0; k <= i; k++) {
@@ -206,6 +238,7 @@ static void test_half_made(void)
 
 			g_assert_cmpint(remove(path), ==, 0);
 		}
+		g_assert_cmpint(remove(copy), ==, 0);
 		box_open(&b);
 		box_close(&b);
 	}

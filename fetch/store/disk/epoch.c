@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <xxhash.h>
-#include "fetch/store/disk/format.h"
+#include "fetch/store/disk/epoch_disk.h"
 
 #ifndef STATX_MNT_ID_UNIQUE
 #define STATX_MNT_ID_UNIQUE 0x4000U /* Linux 6.8 */
@@ -59,53 +59,24 @@ static uint64_t identity_now(int dir, uint32_t errors)
 	return XXH3_64bits(&what, sizeof what);
 }
 
-static uint64_t epoch_checksum(const struct epoch_disk *d)
-{
-	return XXH3_64bits(d, offsetof(struct epoch_disk, checksum));
-}
-
 static int epoch_write(struct epoch *e, bool clean)
 {
-	struct epoch_disk d = {
-	        .magic = GUINT64_TO_LE(EPOCH_MAGIC),
-	        .number = GUINT32_TO_LE(e->number),
-	        .errors = GUINT32_TO_LE(e->errors),
-	        .identity = GUINT64_TO_LE(e->identity),
-	        .clean = GUINT32_TO_LE(clean),
-	        .failed = GUINT32_TO_LE(e->failed != 0),
+	const struct epoch_disk d = {
+	        .number = e->number,
+	        .errors = e->errors,
+	        .identity = e->identity,
+	        .clean = clean,
+	        .failed = e->failed != 0,
 	};
-	ssize_t n;
 
-	d.checksum = GUINT64_TO_LE(epoch_checksum(&d));
-	n = pwrite(e->fd, &d, sizeof d, 0);
-	if (n != sizeof d)
-		return n < 0 ? -errno : -ENOSPC;
-	return fsync(e->fd) < 0 ? -errno : 0;
-}
-
-static bool epoch_read(int fd, struct epoch_disk *out)
-{
-	struct epoch_disk d;
-
-	if (pread(fd, &d, sizeof d, 0) != sizeof d || GUINT64_FROM_LE(d.magic) != EPOCH_MAGIC ||
-	    GUINT64_FROM_LE(d.checksum) != epoch_checksum(&d) || d.number == 0)
-		return false;
-	out->number = GUINT32_FROM_LE(d.number);
-	out->errors = GUINT32_FROM_LE(d.errors);
-	out->identity = GUINT64_FROM_LE(d.identity);
-	out->clean = GUINT32_FROM_LE(d.clean);
-	out->failed = GUINT32_FROM_LE(d.failed);
-	return true;
+	return epoch_disk_write(e->state, e->fd, &d);
 }
 
 uint32_t epoch_left(int state)
 {
-	int fd = openat(state, "epoch", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	struct epoch_disk d;
-	bool left = fd >= 0 && epoch_read(fd, &d) && !d.clean && !d.failed;
+	bool left = epoch_disk_read(state, &d) != EPOCH_LOST && !d.clean && !d.failed;
 
-	if (fd >= 0)
-		close(fd);
 	return left ? d.number : 0;
 }
 
@@ -117,8 +88,14 @@ static uint32_t next_number(uint32_t number)
 static int epoch_start(struct epoch *e, int state, unsigned flags)
 {
 	struct epoch_disk d = {0};
-	bool known = epoch_read(e->fd, &d);
+	enum epoch_state found = flags & EPOCH_FRESH ? EPOCH_LOST : epoch_disk_read(state, &d);
+	bool known = found != EPOCH_LOST;
 
+	if (found == EPOCH_FROM_COPY)
+		g_warning("the store's state/epoch is damaged or missing: its copy is used");
+	else if (!known && !(flags & EPOCH_FRESH))
+		g_warning("the store's state/epoch is damaged or missing: all fetched data is "
+		          "verified before it is used, and unsynced local writes are lost");
 	e->errors = d.errors;
 	e->identity = identity_now(state, e->errors);
 	if (!known) {
@@ -141,6 +118,7 @@ static int epoch_start(struct epoch *e, int state, unsigned flags)
 	} else {
 		e->clean_on_disk = d.clean;
 		e->begun = !d.clean;
+		return found == EPOCH_FROM_COPY ? epoch_write(e, d.clean) : 0;
 	}
 	return 0;
 }
@@ -204,7 +182,7 @@ int epoch_begin(struct epoch *e)
 }
 
 /* The last resort, if the file cannot be written, is to remove it: then the next daemon begins a
- * random epoch. */
+ * random epoch, or the next one, by its copy. */
 static void epoch_failed(struct epoch *e, int err)
 {
 	mutex_lock(&e->lock);

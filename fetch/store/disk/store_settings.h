@@ -7,12 +7,27 @@
 #include <stdbool.h>
 
 struct store_settings {
-	const char *source;   /* canonical, without credentials */
+	const char *source;   /* canonical, without credentials; NULL: any */
 	unsigned chunk_shift; /* of new files: log2 of bytes; 0 = 16 (64 KiB) */
 	bool end_epoch;       /* tests: treat the last session's epoch as dead */
 };
 
-/* Loads `state`/settings. ENOENT in `error`: no such file. */
+/* Is there such a file, or its copy? */
+bool store_settings_exist(int state);
+
+enum settings_state {
+	SETTINGS_INTACT,
+	SETTINGS_NO_COPY,   /* intact, but the copy is damaged or missing */
+	SETTINGS_FROM_COPY, /* damaged or missing; the copy is intact */
+	SETTINGS_LOST,
+};
+
+/* `error`: what is wrong with the file itself, if that is. Any source is as good. */
+enum settings_state store_settings_look(int state, const char *store, GError **error);
+/* Writes the damaged one of the two from the other. -errno. */
+int store_settings_mend(int state);
+/* Loads `state`/settings, or its copy, from which it is then written again. ENOENT in `error`: no
+ * such file. */
 bool store_settings_load(int state, const char *store, struct store_settings *s, GError **error);
 /* Parses the text of such a file. */
 bool store_settings_parse(const char *store, const char *text, size_t length,

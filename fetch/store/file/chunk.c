@@ -296,7 +296,7 @@ static int publish_one(struct store_file *f, uint64_t chunk, uint64_t hash)
 	if (!__atomic_load_n(&f->named, __ATOMIC_ACQUIRE))
 		err = file_establish(f);
 	if (err == 0)
-		err = mapfile_write(f->map_fd, chunk, hash, MARK_REMOTE);
+		err = mapfile_write(f->map_fd, f->record.id, chunk, hash, MARK_REMOTE);
 	if (err == 0)
 		file_settle(f, chunk);
 	return err;

@@ -106,6 +106,16 @@ static int dirty_enter_locked(struct store_file *f) REQUIRES(f->store->dirty.loc
 	return 0;
 }
 
+int dirty_enter(struct store_file *f)
+{
+	int err;
+
+	mutex_lock(&f->store->dirty.lock);
+	err = dirty_enter_locked(f);
+	mutex_unlock(&f->store->dirty.lock);
+	return err;
+}
+
 int dirty_mark(struct store_file *f, uint64_t chunk, bool keep)
 {
 	uint32_t epoch = f->store->epoch.number;
@@ -114,21 +124,21 @@ int dirty_mark(struct store_file *f, uint64_t chunk, bool keep)
 	mutex_lock(&f->store->dirty.lock);
 	err = dirty_enter_locked(f);
 	if (err == 0)
-		err = keep ? mapfile_mark(f->map_fd, chunk, epoch)
-		           : mapfile_write(f->map_fd, chunk, 0, epoch);
+		err = keep ? mapfile_mark(f->map_fd, f->record.id, chunk, epoch)
+		           : mapfile_write(f->map_fd, f->record.id, chunk, 0, epoch);
 	mutex_unlock(&f->store->dirty.lock);
 	return err;
 }
 
 /* Marks `chunks` local: their bytes are on the disk, unless a sync failed since the writes. */
-static int mark_local(struct store *s, int map_fd, const GArray *chunks)
+static int mark_local(struct store *s, int map_fd, uint64_t id, const GArray *chunks)
 {
 	int failed = epoch_trust(&s->epoch);
 
 	if (failed)
 		return failed;
 	for (guint n = 0; n < chunks->len; n++) {
-		int err = mapfile_mark(map_fd, g_array_index(chunks, uint64_t, n), MARK_LOCAL);
+		int err = mapfile_mark(map_fd, id, g_array_index(chunks, uint64_t, n), MARK_LOCAL);
 
 		if (err)
 			return err;
@@ -217,7 +227,7 @@ static int flush_mark(struct store *s, const struct flushing *f)
 		return 0;
 	if (map_fd < 0)
 		return map_fd;
-	err = mark_local(s, map_fd, f->chunks);
+	err = mark_local(s, map_fd, f->id, f->chunks);
 	close(map_fd);
 	return err;
 }
@@ -273,7 +283,7 @@ int store_file_sync(struct store_file *f, bool datasync)
 	if (err == 0)
 		err = epoch_sync(&f->store->epoch, f->fd, false);
 	if (err == 0)
-		err = mark_local(s, map_fd, chunks);
+		err = mark_local(s, map_fd, f->record.id, chunks);
 	close(map_fd);
 	return err;
 }

@@ -35,7 +35,7 @@ static int evict_chunk(struct store_file *f, uint64_t chunk) REQUIRES(f->lock)
 
 	if (map_is_local(&f->map, chunk) || (!present && !map_is_doubtful(&f->map, chunk)))
 		return 0;
-	err = f->map.chunks > 1 ? mapfile_write(f->map_fd, chunk, 0, MARK_REMOTE)
+	err = f->map.chunks > 1 ? mapfile_write(f->map_fd, f->record.id, chunk, 0, MARK_REMOTE)
 	                        : file_record_locked(f, f->record.flags & RECORD_KEPT, 0);
 	if (err)
 		return err;

@@ -56,7 +56,7 @@ static int chunk_forget(struct store_file *f, uint64_t chunk)
 	int err;
 
 	if (f->map.chunks > 1) {
-		err = mapfile_write(f->map_fd, chunk, 0, MARK_REMOTE);
+		err = mapfile_write(f->map_fd, f->record.id, chunk, 0, MARK_REMOTE);
 	} else {
 		mutex_lock(&f->lock);
 		err = file_record_locked(f, f->record.flags & RECORD_KEPT, 0);

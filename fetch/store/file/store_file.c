@@ -10,7 +10,6 @@
 #include "fetch/base/path.h"
 #include "fetch/store/disk/shard.h"
 #include "fetch/store/file/store_file_private.h"
-#include "fetch/store/object/mapfile.h"
 
 static struct store_file *file_new(struct store *s, const char *path, uint64_t ino)
 {
@@ -76,72 +75,6 @@ static int file_reopen(struct store_file *f, const struct found *found)
 		return err;
 	}
 	return 0;
-}
-
-/* Data past the limit is local. If a crash interrupted a truncation, the limit follows the file's
- * size. */
-static int file_load_limit(struct store_file *f, const struct found *found)
-{
-	uint64_t size = UINT64_C(1) << f->record.chunk_shift;
-	int err;
-
-	if (!(f->record.flags & RECORD_LIMIT))
-		return 0;
-	f->limit = MIN(f->record.remote_limit, (uint64_t)found->st.st_size);
-	err = map_prepare_locals(&f->map);
-	if (err == 0)
-		map_own_from(&f->map, (f->limit + size - 1) / size);
-	return err;
-}
-
-/* Creates an empty map: no chunk is present, but the file itself may be kept, with its name and
- * attributes. */
-static int file_map_again(struct store_file *f)
-{
-	int err = epoch_begin(&f->store->epoch);
-
-	f->map_fd = err ? err : mapfile_create(f->store->state, &f->record);
-	err = MIN(f->map_fd, 0);
-	f->map_fd = MAX(f->map_fd, -1);
-	return err;
-}
-
-/* Loads the chunk states from the record, or from the map. */
-static int file_load(struct store_file *f, const struct found *found)
-{
-	bool dead = record_is_dead(f->store, &f->record);
-	int err = map_init(&f->map, record_chunks(&f->record));
-
-	if (err)
-		return err;
-	f->outdated = dead;
-	f->limit = f->record.size;
-	f->named = 1;
-	f->local = f->record.flags & RECORD_LOCAL;
-	if (f->map.chunks == 0 || (!dead && (f->record.flags & RECORD_COMPLETE))) {
-		map_fill(&f->map);
-		f->settled = f->map.chunks;
-		return 0;
-	}
-	if (f->map.chunks == 1) {
-		if (f->record.hash && dead)
-			return map_doubt(&f->map, 0);
-		if (f->record.hash)
-			map_set_present(&f->map, 0);
-		f->settled = f->map.present;
-		return 0;
-	}
-	f->map_fd = mapfile_open(f->store->state, &f->record);
-	if (f->map_fd == -ESTALE && f->record.version == 0) /* no chunk was fetched yet */
-		f->map_fd = -1;
-	else if (f->map_fd == -ESTALE && dead && mapfile_is_lost(f->store->state, &f->record))
-		err = file_map_again(f);
-	else if (f->map_fd < 0)
-		return f->map_fd;
-	else
-		err = mapfile_load(f->map_fd, &f->record, f->store->epoch.number, dead, &f->map);
-	f->settled = f->map.present;
-	return err ? err : file_load_limit(f, found);
 }
 
 /* The daemon's own reads, as for verification, leave atime alone. The kernel refuses this unless

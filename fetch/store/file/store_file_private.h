@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Shared by the files of store_file: store_file.c, chunk.c (chunks), recheck.c
- * (chunks of a dead epoch), keep.c (making a file kept or local), write.c (local writes), dirty.c
- * (writes that are not durable), drop.c (eviction).
- * Locking: object_private.h
+/* Shared by the files of store_file: store_file.c, load.c (chunk states), chunk.c (chunks),
+ * recheck.c (chunks of a dead epoch), keep.c (making a file kept or local), write.c (local writes),
+ * dirty.c (writes that are not durable), drop.c (eviction). Locking: object_private.h
  */
 #pragma once
 #include "fetch/store/file/store_file.h"
@@ -52,6 +51,12 @@ void file_update(struct store_file *f);
 /* Under `writing`. The only chunk: its hash and the complete flag are one xattr. */
 int publish_single(struct store_file *f, uint64_t hash);
 
+/* load.c: the chunk states of a file that is being opened. -ESTALE: not bound to its map.
+ * -EUCLEAN: the map is damaged, and chunks may be local. */
+int file_load(struct store_file *f, const struct found *found);
+
+/* dirty.c. Enters the file, in which chunks are dirty, in state/dirty. */
+int dirty_enter(struct store_file *f);
 /* dirty.c. Marks `chunk` as about to be written in this epoch; `keep`: its hash stays. The map is
  * open. */
 int dirty_mark(struct store_file *f, uint64_t chunk, bool keep);

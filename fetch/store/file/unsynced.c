@@ -63,7 +63,8 @@ static int chunks_keep(const struct checking *c, const GArray *chunks, struct un
 	for (guint n = 0; n < chunks->len; n++) {
 		uint64_t chunk = g_array_index(chunks, uint64_t, n);
 		int local = chunk < record_chunks(c->record) ? chunk_is_local(c, chunk, &lost) : 0;
-		int err = local > 0 ? mapfile_mark(c->map_fd, chunk, MARK_LOCAL) : local;
+		int err = local > 0 ? mapfile_mark(c->map_fd, c->record->id, chunk, MARK_LOCAL)
+		                    : local;
 
 		if (err)
 			return err;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 #include "fetch/store/disk/shard.h"
@@ -20,6 +21,32 @@ static uint64_t header_checksum(const struct map_header *h)
 	return XXH3_64bits(h, offsetof(struct map_header, checksum));
 }
 
+static uint32_t slot_check(uint64_t id, uint64_t chunk, uint64_t hash, uint32_t mark)
+{
+	const struct slot_checked what = {
+	        .id = GUINT64_TO_LE(id),
+	        .chunk = GUINT64_TO_LE(chunk),
+	        .hash = GUINT64_TO_LE(hash),
+	        .mark = GUINT64_TO_LE(mark),
+	};
+
+	return (uint32_t)XXH3_64bits(&what, sizeof what);
+}
+
+static bool slot_is_blank(const struct map_slot *slot)
+{
+	return slot->hash == 0 && slot->mark == 0 && slot->check == 0;
+}
+
+/* `checked`: of a map with MAP_CHECKED. Others were written by an earlier version, without checks;
+ * slots written to them since have one. */
+static bool slot_is_intact(const struct map_slot *slot, uint64_t id, uint64_t chunk, bool checked)
+{
+	return slot_is_blank(slot) || (slot->check == 0 && !checked) ||
+	       GUINT32_FROM_LE(slot->check) == slot_check(id, chunk, GUINT64_FROM_LE(slot->hash),
+	                                                  GUINT32_FROM_LE(slot->mark));
+}
+
 static int slots_write(int fd, const void *data, size_t length, off_t at)
 {
 	ssize_t n = pwrite(fd, data, length, at);
@@ -27,6 +54,23 @@ static int slots_write(int fd, const void *data, size_t length, off_t at)
 	if (n == (ssize_t)length)
 		return 0;
 	return n < 0 ? -errno : -ENOSPC;
+}
+
+static int header_write(int fd, const struct record *r, uint16_t flags)
+{
+	struct map_header h = {
+	        .magic = GUINT64_TO_LE(MAP_MAGIC),
+	        .format = STORE_FORMAT,
+	        .chunk_shift = r->chunk_shift,
+	        .flags = GUINT16_TO_LE(flags),
+	        .id = GUINT64_TO_LE(r->id),
+	        .ino = GUINT64_TO_LE(r->ino),
+	        .size = GUINT64_TO_LE(r->size),
+	        .version = GUINT64_TO_LE(r->version),
+	};
+
+	h.checksum = GUINT64_TO_LE(header_checksum(&h));
+	return slots_write(fd, &h, sizeof h, 0);
 }
 
 int mapfile_create(int state, const struct record *r)
@@ -39,7 +83,9 @@ int mapfile_create(int state, const struct record *r)
 		fd = shard_open(state, "maps", r->id, flags);
 	if (fd < 0)
 		return fd;
-	err = mapfile_pin(fd, r);
+	/* the size first: a header on the disk means that the size is, too */
+	err = ftruncate(fd, slot_offset(record_chunks(r))) < 0 ? -errno
+	                                                       : header_write(fd, r, MAP_CHECKED);
 	if (err) {
 		close(fd);
 		shard_unlink(state, "maps", r->id);
@@ -50,18 +96,17 @@ int mapfile_create(int state, const struct record *r)
 
 int mapfile_pin(int fd, const struct record *r)
 {
-	struct map_header h = {
-	        .magic = GUINT64_TO_LE(MAP_MAGIC),
-	        .format = STORE_FORMAT,
-	        .chunk_shift = r->chunk_shift,
-	        .id = GUINT64_TO_LE(r->id),
-	        .ino = GUINT64_TO_LE(r->ino),
-	        .size = GUINT64_TO_LE(r->size),
-	        .version = GUINT64_TO_LE(r->version),
-	};
+	struct map_header h;
+	ssize_t n = pread(fd, &h, sizeof h, 0);
 
-	h.checksum = GUINT64_TO_LE(header_checksum(&h));
-	return slots_write(fd, &h, sizeof h, 0);
+	if (n < 0)
+		return -errno;
+	return header_write(fd, r, n == sizeof h ? GUINT16_FROM_LE(h.flags) : 0);
+}
+
+int mapfile_mend(int fd, const struct record *r)
+{
+	return header_write(fd, r, MAP_CHECKED);
 }
 
 bool mapfile_check(const void *data, size_t length, const struct record *r)
@@ -91,6 +136,20 @@ bool mapfile_is_lost(int state, const struct record *r)
 	return n >= 0 && (fd >= 0 || fd == -ENOENT) && memcmp(header, nothing, sizeof header) == 0;
 }
 
+static bool is_checked(int fd)
+{
+	struct map_header h;
+
+	return pread(fd, &h, sizeof h, 0) == sizeof h && (GUINT16_FROM_LE(h.flags) & MAP_CHECKED);
+}
+
+bool mapfile_is_whole(int fd, const struct record *r)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_size >= slot_offset(record_chunks(r));
+}
+
 int mapfile_open(int state, const struct record *r)
 {
 	char header[sizeof(struct map_header)];
@@ -104,6 +163,8 @@ int mapfile_open(int state, const struct record *r)
 		err = errno == EINVAL || errno == ESPIPE ? -ESTALE : -errno;
 	else if (!mapfile_check(header, (size_t)n, r))
 		err = -ESTALE;
+	else if (is_checked(fd) && !mapfile_is_whole(fd, r))
+		err = -ESTALE;
 	if (err == 0)
 		return fd;
 	close(fd);
@@ -111,18 +172,17 @@ int mapfile_open(int state, const struct record *r)
 }
 
 static int slot_load(struct map *m, uint64_t chunk, const struct map_slot *slot, uint32_t epoch,
-                     bool doubt)
+                     bool doubt, bool *dirty)
 {
 	uint32_t mark = GUINT32_FROM_LE(slot->mark);
 	int err;
 
-	if (slot->reserved != 0)
-		return -EOPNOTSUPP;
 	if (mark == MARK_LOCAL || (mark != MARK_REMOTE && mark == epoch)) {
 		err = map_prepare_locals(m);
 		if (err)
 			return err;
 		map_set_local(m, chunk);
+		*dirty |= mark != MARK_LOCAL;
 		map_set_present(m, chunk);
 		return 0;
 	}
@@ -154,22 +214,53 @@ static int slots_read(int fd, struct map_slot *slots, uint64_t chunk, uint64_t c
 	return n < 0 ? -errno : (int)((size_t)n / sizeof *slots);
 }
 
-int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, struct map *m)
+int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, struct map *m,
+                 bool *dirty)
 {
 	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
 	uint64_t chunks = record_chunks(r);
+	bool checked = is_checked(fd);
 	int got, err = 0;
 
 	for (uint64_t k = slots_next(fd, 0); k < chunks; k = slots_next(fd, k + got)) {
 		got = slots_read(fd, slots, k, MIN(chunks - k, SLOTS_AT_ONCE));
 		if (got <= 0)
 			return got;
-		for (int i = 0; i < got && err == 0; i++)
-			err = slot_load(m, k + i, &slots[i], epoch, doubt);
+		for (int i = 0; i < got && err == 0; i++) {
+			if (slot_is_intact(&slots[i], r->id, k + i, checked))
+				err = slot_load(m, k + i, &slots[i], epoch, doubt, dirty);
+			else if (r->flags & RECORD_LIMIT)
+				err = -EUCLEAN;
+		}
 		if (err)
 			return err;
 	}
 	return 0;
+}
+
+int64_t mapfile_foreach(int fd, const struct record *r, bool strict, mapfile_each each, void *user)
+{
+	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
+	uint64_t chunks = record_chunks(r);
+	bool checked = strict || is_checked(fd);
+	int64_t damaged = 0;
+	int got;
+
+	for (uint64_t k = slots_next(fd, 0); k < chunks; k = slots_next(fd, k + got)) {
+		got = slots_read(fd, slots, k, MIN(chunks - k, SLOTS_AT_ONCE));
+		if (got <= 0)
+			return got < 0 ? got : damaged;
+		for (int i = 0; i < got; i++) {
+			struct map_slot slot = {.hash = GUINT64_FROM_LE(slots[i].hash),
+			                        .mark = GUINT32_FROM_LE(slots[i].mark)};
+			bool intact = slot_is_intact(&slots[i], r->id, k + i, checked);
+
+			damaged += !intact;
+			if (!slot_is_blank(&slots[i]))
+				each(k + i, &slot, intact, user);
+		}
+	}
+	return damaged;
 }
 
 int mapfile_find(int fd, uint32_t mark, GArray *out)
@@ -202,17 +293,19 @@ int mapfile_read(int fd, uint64_t chunk, uint64_t *hash)
 	return 0;
 }
 
-int mapfile_write(int fd, uint64_t chunk, uint64_t hash, uint32_t mark)
+int mapfile_write(int fd, uint64_t id, uint64_t chunk, uint64_t hash, uint32_t mark)
 {
 	struct map_slot slot = {.hash = GUINT64_TO_LE(hash), .mark = GUINT32_TO_LE(mark)};
 
+	if (hash || mark) /* else absent: zeros */
+		slot.check = GUINT32_TO_LE(slot_check(id, chunk, hash, mark));
 	return slots_write(fd, &slot, sizeof slot, slot_offset(chunk));
 }
 
-int mapfile_mark(int fd, uint64_t chunk, uint32_t mark)
+int mapfile_mark(int fd, uint64_t id, uint64_t chunk, uint32_t mark)
 {
-	off_t at = slot_offset(chunk) + (off_t)offsetof(struct map_slot, mark);
+	uint64_t hash;
+	int err = mapfile_read(fd, chunk, &hash);
 
-	mark = GUINT32_TO_LE(mark);
-	return slots_write(fd, &mark, sizeof mark, at);
+	return err ? err : mapfile_write(fd, id, chunk, hash, mark);
 }

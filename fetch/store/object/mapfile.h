@@ -12,20 +12,33 @@
 #include "fetch/store/object/record.h"
 
 int mapfile_create(int state, const struct record *r); /* a descriptor */
-/* -ESTALE: missing, or not bound to the record. */
+/* -ESTALE: missing, cut short, or not bound to the record. */
 int mapfile_open(int state, const struct record *r);
 /* After a machine crash: the map was created, but never reached the disk. Its content was not
  * durable either. */
 bool mapfile_is_lost(int state, const struct record *r);
-/* Adds the chunks recorded as local or present (with `doubt`: as doubtful) in `epoch`. */
-int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, struct map *m);
+/* Adds the chunks recorded as local or present (with `doubt`: as doubtful) in `epoch`. A damaged
+ * slot is that of an absent chunk, or -EUCLEAN where the chunk may be local (RECORD_LIMIT). *dirty:
+ * set if a chunk is dirty in `epoch`. */
+int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, struct map *m,
+                 bool *dirty);
 int mapfile_read(int fd, uint64_t chunk, uint64_t *hash);
-int mapfile_write(int fd, uint64_t chunk, uint64_t hash, uint32_t mark);
+/* `id`: of the map's record. */
+int mapfile_write(int fd, uint64_t id, uint64_t chunk, uint64_t hash, uint32_t mark);
 /* The hash stays. */
-int mapfile_mark(int fd, uint64_t chunk, uint32_t mark);
+int mapfile_mark(int fd, uint64_t id, uint64_t chunk, uint32_t mark);
 /* Appends the chunks (uint64_t) that have `mark`. */
 int mapfile_find(int fd, uint32_t mark, GArray *out);
-/* The record's version has become known. */
+/* Writes the header again: the record's version has become known, or its inode number. */
 int mapfile_pin(int fd, const struct record *r);
+/* Every slot that is not zero, of a map whose header may be damaged. `intact`: its check fits;
+ * unless `strict`, slots of an earlier version may have none. Returns the number of damaged slots.
+ */
+typedef void (*mapfile_each)(uint64_t chunk, const struct map_slot *slot, bool intact, void *user);
+int64_t mapfile_foreach(int fd, const struct record *r, bool strict, mapfile_each each, void *user);
+/* Writes a damaged header anew, for a map all of whose slots are strictly intact. */
+int mapfile_mend(int fd, const struct record *r);
+/* Is the file as long as the map of the record? */
+bool mapfile_is_whole(int fd, const struct record *r);
 /* The header at `data` repeats the record. */
 bool mapfile_check(const void *data, size_t length, const struct record *r);

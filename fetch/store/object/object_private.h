@@ -149,7 +149,7 @@ int owner_set(struct store *s, const struct place *p, struct stat *st, uint32_t 
  * which is also the key of its owner */
 int origin_key(int dir, const char *name, uint64_t *key);
 int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote);
-/* *remote: owned by the caller. -ENOENT. */
+/* *remote: owned by the caller. -ENOENT; -EUCLEAN: damaged, or that of another object. */
 int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote);
 /* origin_write(), if the origin is missing. */
 int origin_again(struct store *s, uint64_t id, uint64_t ino, const char *remote);

@@ -15,6 +15,7 @@
 #include "fetch/store/object/object_private.h"
 
 #define INO_DIGITS 16
+#define CHECK_DIGITS 8
 /* Of one symlink: XFS takes 1023 bytes. */
 #define PIECE 960
 #define PIECE_PATH_MAX (SHARD_PATH_MAX + 12)
@@ -66,10 +67,37 @@ int origin_key(int dir, const char *name, uint64_t *key)
 	return 0;
 }
 
+/* Binds the text to its object: a damaged one, or that of another object, names another file. */
+static uint32_t origin_check(uint64_t id, uint64_t ino, const char *remote)
+{
+	g_autofree char *text = g_strdup_printf(
+	        "%016" G_GINT64_MODIFIER "x%016" G_GINT64_MODIFIER "x/%s", id, ino, remote);
+
+	return (uint32_t)XXH3_64bits(text, strlen(text));
+}
+
+/* "INO.CHECK/PATH"; "INO/PATH" by earlier versions. */
+static int origin_parse(uint64_t id, const char *text, uint64_t *ino, const char **remote)
+{
+	char *end;
+	uint64_t number = g_ascii_strtoull(text, &end, 16);
+	bool checked = end == text + INO_DIGITS && *end == '.';
+	uint64_t check = checked ? g_ascii_strtoull(end + 1, &end, 16) : 0;
+	size_t digits = INO_DIGITS + (checked ? 1 + CHECK_DIGITS : 0);
+
+	if (end != text + digits || *end != '/' || number == 0 || !path_valid(end + 1) ||
+	    (checked && check != origin_check(id, number, end + 1)))
+		return -EUCLEAN;
+	*ino = number;
+	*remote = end + 1;
+	return 0;
+}
+
 /* Writes the first piece last: without it the others have no effect. */
 int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote)
 {
-	g_autofree char *text = g_strdup_printf("%016" G_GINT64_MODIFIER "x/%s", ino, remote);
+	g_autofree char *text = g_strdup_printf("%016" G_GINT64_MODIFIER "x.%08x/%s", ino,
+	                                        origin_check(id, ino, remote), remote);
 	size_t length = strlen(text);
 
 	for (unsigned n = (unsigned)((length - 1) / PIECE);; n--) {
@@ -91,7 +119,9 @@ static ssize_t piece_read(struct store *s, uint64_t id, unsigned n, char text[PI
 
 	piece_path(id, n, path);
 	length = readlinkat(s->state, path, text, PIECE + 1);
-	return length < 0 ? -errno : length > PIECE ? -ESTALE : length;
+	return length < 0       ? (errno == EINVAL ? -EUCLEAN : -errno)
+	       : length > PIECE ? -EUCLEAN
+	                        : length;
 }
 
 int origin_again(struct store *s, uint64_t id, uint64_t ino, const char *remote)
@@ -104,7 +134,8 @@ int origin_again(struct store *s, uint64_t id, uint64_t ino, const char *remote)
 int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote)
 {
 	g_autoptr(GString) text = g_string_new(NULL);
-	char piece[PIECE + 1], *end;
+	char piece[PIECE + 1];
+	const char *path;
 	uint64_t number;
 	ssize_t length = PIECE;
 
@@ -116,11 +147,11 @@ int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote)
 			return (int)length;
 		g_string_append_len(text, piece, length);
 	}
-	number = g_ascii_strtoull(text->str, &end, 16);
-	if (end != text->str + INO_DIGITS || *end != '/' || number == 0 || !path_valid(end + 1))
-		return -ESTALE;
+	int err = origin_parse(id, text->str, &number, &path);
+	if (err)
+		return err;
 	*ino = number;
-	*remote = g_strdup(end + 1);
+	*remote = g_strdup(path);
 	return 0;
 }
 

@@ -135,10 +135,10 @@ static int leftover_look(struct store *s, const struct place *p, struct stat *ou
 	struct tree_node n;
 	int err = place_look(s, p, &n);
 
-	if (err == 0) {
+	if (err == 0)
 		tree_node_clear(&n);
+	if (err == 0 || err == -EUCLEAN) /* damaged, but changed locally */
 		return -ENOTEMPTY;
-	}
 	if (err != -ENOENT && err != -ESTALE)
 		return err;
 	*known = err == -ENOENT;

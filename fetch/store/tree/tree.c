@@ -20,6 +20,17 @@ void tree_node_clear(struct tree_node *n)
 	g_clear_pointer(&n->remote, g_free);
 }
 
+/* Without its origin an object is what the listing says; with that of another it would have
+ * another's data. */
+static int origin_error(const char *name, int err)
+{
+	if (err == -EUCLEAN)
+		g_warning("which remote object the store's %s is was recorded, but the record is "
+		          "damaged (state/origins): it cannot be used; see `lacunafs verify`",
+		          name);
+	return err == -ENOENT ? -ESTALE : err;
+}
+
 static int look_directory(struct store *s, const struct place *p, struct tree_node *n)
 {
 	struct mark_disk m;
@@ -34,10 +45,11 @@ static int look_directory(struct store *s, const struct place *p, struct tree_no
 	err = origin_read(s, m.id, &ino, &n->remote);
 	if (err == 0)
 		n->st.st_ino = ino;
-	return err == -ENOENT ? -ESTALE : err;
+	return origin_error(p->name, err);
 }
 
-static int look_record(struct store *s, const struct record *r, struct tree_node *n)
+static int look_record(struct store *s, const struct place *p, const struct record *r,
+                       struct tree_node *n)
 {
 	uint64_t ino = 0;
 	int err;
@@ -47,10 +59,10 @@ static int look_record(struct store *s, const struct record *r, struct tree_node
 	n->kind = r->flags & RECORD_LOCAL ? TREE_LOCAL : TREE_KEPT;
 	err = origin_read(s, r->id, &ino, &n->remote);
 	/* a fully local file needs none, as one that was created locally */
-	if (err == -ENOENT && n->kind == TREE_LOCAL)
+	if ((err == -ENOENT || err == -EUCLEAN) && n->kind == TREE_LOCAL)
 		return 0;
 	if (err)
-		return err == -ENOENT ? -ESTALE : err;
+		return origin_error(p->name, err);
 	n->st.st_ino = ino;
 	n->mixed = r->flags & RECORD_LIMIT;
 	if (n->kind == TREE_KEPT && !n->mixed)
@@ -86,7 +98,7 @@ static int look_file(struct store *s, const struct place *p, struct tree_node *n
 	err = record_decode(data, (size_t)size, &r);
 	if (err)
 		return err == -ESTALE ? -ENOENT : err;
-	return look_record(s, &r, n);
+	return look_record(s, p, &r, n);
 }
 
 int place_look(struct store *s, const struct place *p, struct tree_node *out)
@@ -190,9 +202,10 @@ static int scan_found(int fd, struct dirent *e, void *user)
 		place_at(fd, e->d_name, &p);
 		int err = place_look(sc->store, &p, &n);
 
-		if (err)
+		if (err && err != -EUCLEAN)
 			return err == -ENOENT || err == -ESTALE ? 0 : err;
-		type = n.st.st_mode & S_IFMT;
+		if (err == 0) /* else it is listed, and fails when it is used */
+			type = n.st.st_mode & S_IFMT;
 		tree_node_clear(&n);
 	}
 	sc->found(sc->user, e->d_name, type);

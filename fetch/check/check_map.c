@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The map of a file: its header repeats the record, and each slot has its check. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include "fetch/check/check_private.h"
+#include "fetch/store/disk/shard.h"
+#include "fetch/store/object/mapfile.h"
+
+#define COPY_OUT                                                                                   \
+	"unmount, copy from this file of the store what is yours, and move it out of the store: "  \
+	"then the source's version is shown again"
+
+struct slots {
+	struct check *check;
+	struct check_file *file;
+	uint64_t dirty, lost;
+};
+
+/* A damaged slot of a file that may have local chunks: MARK_LOCAL, or bytes that match the hash,
+ * tell what the chunk is. */
+static bool slot_mend(struct slots *s, uint64_t k, const struct map_slot *slot)
+{
+	const struct record *r = s->file->record;
+	bool local = slot->mark == MARK_LOCAL;
+
+	if (!local && (slot->hash == 0 || check_chunk(s->check, s->file, k, slot->hash) != 0))
+		return false;
+	if (check_repairs(s->check))
+		return mapfile_write(s->file->map_fd, r->id, k, slot->hash,
+		                     local ? MARK_LOCAL : MARK_REMOTE) == 0;
+	return true;
+}
+
+static void slot_look(uint64_t k, const struct map_slot *slot, bool intact, void *user)
+{
+	struct slots *s = user;
+
+	s->dirty += intact && slot->mark != MARK_REMOTE && slot->mark != MARK_LOCAL &&
+	            slot->mark == s->check->epoch;
+	if (intact)
+		return;
+	if (!(s->file->record->flags & RECORD_LIMIT))
+		g_array_append_val(s->file->bad, k);
+	else if (!slot_mend(s, k, slot))
+		s->lost++;
+}
+
+static void dirty_check(struct check *c, const struct check_file *f)
+{
+	char path[SHARD_PATH_MAX];
+	int fd = -1;
+
+	shard_path("dirty", f->record->id, path);
+	if (faccessat(c->store->state, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return;
+	if (check_repairs(c))
+		fd = shard_open(c->store->state, "dirty", f->record->id, O_WRONLY | O_CREAT);
+	check_found(c, fd >= 0, NULL, "local writes to it would not become durable (state/dirty)");
+	if (fd >= 0)
+		close(fd);
+}
+
+/* A map that tells nothing. Without local chunks it is made anew: all chunks are absent. */
+static bool map_lost(struct check *c, struct check_file *f, const char *what)
+{
+	const struct record *r = f->record;
+	struct record absent = *r;
+	bool repaired = false;
+	int fd;
+
+	if (r->flags & RECORD_LIMIT) {
+		check_found(
+		        c, false, COPY_OUT,
+		        "its map is %s (state/maps), and it has local changes: it cannot be read",
+		        what);
+		return false;
+	}
+	absent.flags &= ~RECORD_COMPLETE;
+	if (check_repairs(c) && record_write(f->fd, &absent) == 0 && fsync(f->fd) == 0) {
+		fd = mapfile_create(c->store->state, r);
+		repaired = fd >= 0;
+		if (fd >= 0)
+			close(fd);
+	}
+	check_found(c, repaired, NULL, "its map is %s (state/maps): all of it is fetched again",
+	            what);
+	return false;
+}
+
+static void slots_report(struct check *c, struct check_file *f, int64_t damaged,
+                         const struct slots *s)
+{
+	bool repaired = check_repairs(c) && fsync(f->map_fd) == 0;
+
+	if (damaged > (int64_t)s->lost && (f->record->flags & RECORD_LIMIT))
+		check_found(
+		        c, repaired, NULL,
+		        "%" G_GINT64_FORMAT " entries of its map are damaged (state/maps), and %s",
+		        damaged - (int64_t)s->lost, repaired ? "were restored" : "can be restored");
+	if (s->lost)
+		check_found(c, false, COPY_OUT,
+		            "%" G_GUINT64_FORMAT
+		            " entries of its map are damaged (state/maps), and the chunks may be "
+		            "local: it cannot be read",
+		            s->lost);
+	if (s->dirty)
+		dirty_check(c, f);
+}
+
+static void slot_count(uint64_t k, const struct map_slot *slot, bool intact, void *user)
+{
+	uint64_t *any = user;
+
+	*any += 1;
+}
+
+/* The slots name the file and their places: where all are intact, the header is what the record
+ * says. */
+static bool header_mend(struct check *c, struct check_file *f)
+{
+	bool whole = mapfile_is_whole(f->map_fd, f->record), repaired = false;
+	uint64_t any = 0;
+	int64_t damaged =
+	        whole ? mapfile_foreach(f->map_fd, f->record, true, slot_count, &any) : -1;
+
+	if (damaged != 0 || any == 0)
+		return map_lost(c, f, whole ? "damaged" : "cut short");
+	if (check_repairs(c))
+		repaired = mapfile_mend(f->map_fd, f->record) == 0 && fsync(f->map_fd) == 0;
+	check_found(c, repaired, NULL, "the head of its map is damaged (state/maps), and %s",
+	            repaired ? "was restored" : "can be restored");
+	return true;
+}
+
+bool check_map(struct check *c, struct check_file *f)
+{
+	const struct record *r = f->record;
+	struct slots s = {.check = c, .file = f};
+	int flags = check_repairs(c) ? O_RDWR : O_RDONLY;
+	int fd = mapfile_open(c->store->state, r);
+	int64_t damaged;
+
+	if (fd == -ESTALE) {
+		f->map_fd = shard_open(c->store->state, "maps", r->id, flags);
+		if (f->map_fd < 0 && r->version == 0 && !(r->flags & RECORD_LIMIT))
+			return false; /* nothing was fetched yet */
+		return f->map_fd < 0 ? map_lost(c, f, "missing") : header_mend(c, f);
+	}
+	if (fd < 0) {
+		check_unread(c, fd);
+		return false;
+	}
+	f->map_fd = fd;
+	damaged = mapfile_foreach(fd, r, false, slot_look, &s);
+	if (damaged < 0)
+		check_unread(c, (int)damaged);
+	else
+		slots_report(c, f, damaged, &s);
+	return damaged >= 0;
+}
