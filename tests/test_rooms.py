@@ -37,11 +37,12 @@ USES = {
                    "fetch/store/disk"],
     "fuse/base": ["fetch/base", "fetch/source/base"],
     # all of the command line but `mount`, which starts a daemon, speaks to daemons only
-    "fuse/cli": ["fetch/base", "fetch/source", "fetch/source/base", "fuse/base", "fuse/daemon"],
+    # (`verify` reads a store that no daemon has)
+    "fuse/cli": ["fetch/base", "fetch/check", "fetch/source", "fetch/source/base", "fuse/base", "fuse/daemon"],
     "fuse/inode": ["fuse/base", *FETCH],
     "fuse/events": ["fuse/base", "fuse/inode", *FETCH],
     "fuse/ops": ["fuse/base", "fuse/inode", "fuse/events", *FETCH],
-    "fuse/control": ["fuse/base", "fuse/inode", "fuse/events", "fuse/ops", *FETCH],
+    "fuse/control": ["fetch/check", "fuse/base", "fuse/inode", "fuse/events", "fuse/ops", *FETCH],
     "fuse/daemon": ["fuse/base", "fuse/inode", "fuse/events", "fuse/ops", "fuse/control",
                     "fetch/store", "fetch/source", *FETCH],
 }

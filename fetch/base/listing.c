@@ -283,25 +283,27 @@ static bool blob_check(const struct listing *l)
 	       strnlen(l->blob + at, room) == room - 1 && index_check(l);
 }
 
+const char *listing_refused(const void *data, size_t size)
+{
+	const size_t covered = offsetof(struct listing_header, length);
+	struct listing_header h;
+	if (size < sizeof h || size > LISTING_BLOB_MAX)
+		return "impossible size";
+	memcpy(&h, data, sizeof h);
+	if (h.magic != LISTING_MAGIC)
+		return "not a listing of this version";
+	if (h.length != size || listing_heap_offset(h.count) >= size || h.reserved != 0)
+		return "lengths that do not agree";
+	if (h.checksum != XXH3_64bits((const char *)data + covered, size - covered))
+		return "checksum mismatch";
+	return NULL;
+}
+
 struct listing *listing_from_bytes(GBytes *bytes, GError **error)
 {
 	size_t size = 0;
 	const char *data = g_bytes_get_data(bytes, &size);
-	struct listing_header h;
-	const char *wrong = NULL;
-	if (size < sizeof h || size > LISTING_BLOB_MAX)
-		wrong = "impossible size";
-	if (wrong == NULL) {
-		memcpy(&h, data, sizeof h);
-		if (h.magic != LISTING_MAGIC)
-			wrong = "not a listing of this version";
-		else if (h.length != size || listing_heap_offset(h.count) >= size ||
-		         h.reserved != 0)
-			wrong = "lengths that do not agree";
-		else if (h.checksum != XXH3_64bits(data + offsetof(struct listing_header, length),
-		                                   size - offsetof(struct listing_header, length)))
-			wrong = "checksum mismatch";
-	}
+	const char *wrong = listing_refused(data, size);
 	char *blob = wrong == NULL ? g_try_malloc(size) : NULL;
 	if (blob == NULL) {
 		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "stored listing refused: %s",

@@ -112,4 +112,7 @@ struct listing *listing_builder_finish(struct listing_builder *b, const char *va
 
 /* To and from the store; an invalid blob is refused. */
 GBytes *listing_to_bytes(struct listing *l);
+/* Why such bytes are no listing, or damaged (static); NULL: their lengths and checksum are right.
+ */
+const char *listing_refused(const void *data, size_t size);
 struct listing *listing_from_bytes(GBytes *bytes, GError **error);

@@ -12,7 +12,7 @@
 #define PIECE_BYTES 262144
 #define ASK_BYTES (UINT64_C(16) << 20)
 
-static int chunk_digest(struct check *c, const struct check_file *f, uint64_t k, uint64_t *hash)
+int check_digest(struct check *c, const struct check_file *f, uint64_t k, uint64_t *hash)
 {
 	uint64_t offset = k << f->record->chunk_shift, left = record_chunk_length(f->record, k);
 	g_autofree void *piece = g_malloc(PIECE_BYTES);
@@ -36,19 +36,9 @@ static int chunk_digest(struct check *c, const struct check_file *f, uint64_t k,
 		c->totals.bytes += (uint64_t)n;
 	}
 	if (err == 0)
-		*hash = XXH3_64bits_digest(state);
+		*hash = MAX(XXH3_64bits_digest(state), 1);
 	XXH3_freeState(state);
 	return err;
-}
-
-int check_chunk(struct check *c, const struct check_file *f, uint64_t k, uint64_t hash)
-{
-	uint64_t found = 0;
-	int err = chunk_digest(c, f, k, &found);
-
-	if (err == -ENODATA)
-		return -ESTALE;
-	return err ? err : (found ? found : 1) == hash ? 0 : -ESTALE;
 }
 
 struct comparing {
@@ -59,9 +49,10 @@ struct comparing {
 
 static void compare(struct comparing *w, uint64_t k, uint64_t hash)
 {
-	int err = check_chunk(w->check, w->file, k, hash);
+	uint64_t bytes = 0;
+	int err = check_digest(w->check, w->file, k, &bytes);
 
-	if (err == -ESTALE)
+	if (err == -ENODATA || (err == 0 && bytes != hash))
 		g_array_append_val(w->file->bad, k);
 	else if (err)
 		w->err = err;

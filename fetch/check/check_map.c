@@ -19,19 +19,24 @@ struct slots {
 	uint64_t dirty, lost;
 };
 
-/* A damaged slot of a file that may have local chunks: MARK_LOCAL, or bytes that match the hash,
- * tell what the chunk is. */
+/* A damaged slot of a file that may have local chunks. What the chunk is, is known if it is marked
+ * as local, if its bytes match the hash, or if the slot's check is right for its bytes or its hash
+ * with such a mark. */
 static bool slot_mend(struct slots *s, uint64_t k, const struct map_slot *slot)
 {
 	const struct record *r = s->file->record;
-	bool local = slot->mark == MARK_LOCAL;
+	uint64_t bytes = 0, hash = slot->hash;
+	bool read = check_digest(s->check, s->file, k, &bytes) == 0;
+	bool local =
+	        slot->mark == MARK_LOCAL || mapfile_fits(r->id, k, hash, MARK_LOCAL, slot->check);
 
-	if (!local && (slot->hash == 0 || check_chunk(s->check, s->file, k, slot->hash) != 0))
+	if (!local &&
+	    (!read || (bytes != hash && !mapfile_fits(r->id, k, bytes, MARK_REMOTE, slot->check))))
 		return false;
-	if (check_repairs(s->check))
-		return mapfile_write(s->file->map_fd, r->id, k, slot->hash,
-		                     local ? MARK_LOCAL : MARK_REMOTE) == 0;
-	return true;
+	if (!check_repairs(s->check))
+		return true;
+	return mapfile_write(s->file->map_fd, r->id, k, local ? hash : bytes,
+	                     local ? MARK_LOCAL : MARK_REMOTE) == 0;
 }
 
 static void slot_look(uint64_t k, const struct map_slot *slot, bool intact, void *user)

@@ -52,7 +52,7 @@ struct check_file {
 bool check_map(struct check *c, struct check_file *f);
 /* check_bytes.c: compares with the hashes. */
 void check_bytes(struct check *c, struct check_file *f);
-/* Does chunk `k` have this hash? -errno. */
-int check_chunk(struct check *c, const struct check_file *f, uint64_t k, uint64_t hash);
+/* The hash of the bytes of chunk `k`, as in a slot. -ENODATA: the file is too short. */
+int check_digest(struct check *c, const struct check_file *f, uint64_t k, uint64_t *hash);
 /* Makes the bad chunks absent. -errno. */
 int check_drop(struct check_file *f);

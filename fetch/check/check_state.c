@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -67,18 +68,19 @@ static void epoch_check(struct check *c)
 /* A listing that is not there is fetched again. */
 static void listing_check(struct check *c, int dir, const char *name)
 {
-	uint64_t ino = g_ascii_strtoull(name, NULL, 16);
-	g_autoptr(GBytes) bytes = store_listing_load(c->store, ino);
-	g_autoptr(GError) error = NULL;
-	struct listing *l = bytes ? listing_from_bytes(bytes, &error) : NULL;
+	g_autoptr(GBytes) bytes = NULL;
+	int err = store_listing_read(c->store, g_ascii_strtoull(name, NULL, 16), &bytes);
+	const char *why = "it is another directory's, or no file";
+	gsize size = 0;
+	const void *data = bytes ? g_bytes_get_data(bytes, &size) : NULL;
 
-	if (l == NULL && faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	if (err == 0)
+		why = listing_refused(data, size);
+	else if (err != -EUCLEAN)
+		check_unread(c, err);
+	if ((err == 0 && why) || err == -EUCLEAN)
 		check_found(c, c->options->repair && unlinkat(dir, name, 0) == 0, NULL,
-		            "the listing is damaged, and fetched again: %s",
-		            error ? error->message
-		                  : "it is another directory's, or cannot be read");
-	if (l)
-		listing_unref(l);
+		            "the listing is damaged, and will be fetched again: %s", why);
 }
 
 static void dirty_check(struct check *c, int dir, const char *name)
@@ -121,8 +123,10 @@ static void owner_check(struct check *c, int dir, const char *name)
 	int end = 0;
 
 	text[MAX(n, 0)] = '\0';
-	if (n < 0 && errno == ENOENT)
+	if (n < 0 && errno != EINVAL) { /* EINVAL: not a symlink */
+		check_unread(c, -errno);
 		return;
+	}
 	if (n < 0 || sscanf(text, "%o:%u:%u%n", &mode, &uid, &gid, &end) != 3 || text[end] ||
 	    (mode & S_IFMT) == 0)
 		check_found(c, check_repairs(c) && unlinkat(dir, name, 0) == 0, NULL,

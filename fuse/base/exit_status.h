@@ -4,4 +4,4 @@
 /* The program's exit statuses. */
 #pragma once
 
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_UNCHECKED = 2 /* verify */ };

@@ -23,6 +23,7 @@ static const char help[] =
         "  refresh [PATH]...         take newer versions from the source\n"
         "  seal PATH [SEALS]         add memfd's seals to a file\n"
         "  sync PATH...              flush all changes of a mount to the disk\n"
+        "  verify [PATH]             check a store; --repair it\n"
         "  hsm COMMAND...            run a program for fanotify pre-content events\n"
         "  trace MOUNT               print each request to handlers and to the source\n"
         "  handlers MOUNT            list the handlers of a mount; --dismiss a dead one\n"
@@ -34,7 +35,7 @@ static const char help[] =
 
 static const struct verb *const verbs[] = {&verb_mount, &verb_umount,   &verb_status, &verb_fill,
                                            &verb_evict, &verb_refresh,  &verb_seal,   &verb_sync,
-                                           &verb_trace, &verb_handlers, &verb_hsm};
+                                           &verb_trace, &verb_handlers, &verb_verify, &verb_hsm};
 
 static bool wants_help(int argc, char **argv)
 {
@@ -75,7 +76,7 @@ int main(int argc, char **argv)
 	if (!name) {
 		verb_complain(
 		        "no verb: expects mount, umount, status, fill, evict, refresh, seal, sync, "
-		        "trace, handlers or hsm; see lacunafs --help");
+		        "trace, handlers, verify or hsm; see lacunafs --help");
 		return EXIT_USAGE;
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
@@ -100,7 +101,7 @@ int main(int argc, char **argv)
 		return finish(verbs[i]->run(argc - 2, argv + 2));
 	}
 	verb_complain("unknown verb %s: expects mount, umount, status, fill, evict, "
-	              "refresh, seal, sync, trace, handlers or hsm",
+	              "refresh, seal, sync, trace, handlers, verify or hsm",
 	              name);
 	return EXIT_USAGE;
 }

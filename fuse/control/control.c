@@ -15,6 +15,7 @@
 #include "fuse/control/filler.h"
 #include "fuse/control/report.h"
 #include "fuse/control/request.h"
+#include "fuse/control/verifier.h"
 #include "fuse/control/wire.h"
 #include "fuse/events/registry.h"
 #include "fuse/events/trace.h"
@@ -84,6 +85,11 @@ static bool fill_wanted(void *user)
 	struct pollfd p = {.fd = client->fd, .events = 0};
 	return !atomic_load(&client->control->stopping) &&
 	       !(poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)));
+}
+
+static bool verify_line(void *user, JsonBuilder *b)
+{
+	return wire_send(((struct control_client *)user)->fd, b);
 }
 
 static bool leaving_line(void *user, uint64_t ino, const struct leaving *out)
@@ -159,6 +165,7 @@ static void request_translate(struct server *s, struct request *r)
 static void answer(struct control_client *client, const struct request *r)
 {
 	static const struct filler_ops ops = {.line = fill_line, .wanted = fill_wanted};
+	static const struct verifier_ops verify = {.line = verify_line, .wanted = fill_wanted};
 	struct server *server = client->control->server;
 	g_autoptr(JsonBuilder) b = json_builder_new();
 	switch (r->verb) {
@@ -190,6 +197,9 @@ static void answer(struct control_client *client, const struct request *r)
 		json_add_int(b, "dismissed", registry_dismiss(server->handlers, r->name));
 		json_builder_end_object(b);
 		wire_send(client->fd, b);
+		return;
+	case REQUEST_VERIFY:
+		verifier_run(server, r->repair, r->bytes, &verify, client);
 		return;
 	case REQUEST_TRACE:
 		tracer_serve(server->tracers, client->fd);

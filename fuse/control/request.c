@@ -100,6 +100,19 @@ static bool attach_parse(JsonObject *object, struct request *r, GError **error)
 	return true;
 }
 
+/* An optional one of true and false. */
+static bool bool_member(JsonObject *object, const char *name, bool otherwise, bool *out)
+{
+	JsonNode *node = json_object_get_member(object, name);
+	*out = otherwise;
+	if (!node)
+		return true;
+	if (!JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_BOOLEAN)
+		return false;
+	*out = json_node_get_boolean(node);
+	return true;
+}
+
 static bool object_parse(JsonObject *object, struct request *r, GError **error)
 {
 	JsonNode *node = json_object_get_member(object, "verb");
@@ -113,6 +126,12 @@ static bool object_parse(JsonObject *object, struct request *r, GError **error)
 	if (strcmp(verb, "trace") == 0) {
 		r->verb = REQUEST_TRACE;
 		return true;
+	}
+	if (strcmp(verb, "verify") == 0) {
+		r->verb = REQUEST_VERIFY;
+		return (bool_member(object, "repair", false, &r->repair) &&
+		        bool_member(object, "bytes", true, &r->bytes)) ||
+		       refuse(error, "verify: expects true or false as \"repair\" and \"bytes\"");
 	}
 	if (strcmp(verb, "file") == 0) {
 		r->verb = REQUEST_FILE;
@@ -142,7 +161,7 @@ static bool object_parse(JsonObject *object, struct request *r, GError **error)
 		return list_parse(object, r, error);
 	}
 	return refuse(error, "unknown verb: expects status, file, fill, evict, refresh, "
-	                     "attach, dismiss or trace");
+	                     "attach, dismiss, verify or trace");
 }
 
 bool request_parse(const char *line, size_t length, struct request *out, GError **error)

@@ -22,13 +22,15 @@ enum request_verb {
 	REQUEST_ATTACH,
 	REQUEST_TRACE,
 	REQUEST_DISMISS,
+	REQUEST_VERIFY,
 };
 
 struct request {
 	enum request_verb verb;
-	uint64_t ino; /* of FILE */
-	unsigned bar; /* of FILE: slices, ≤ REQUEST_BAR_MAX */
-	GArray *inos; /* of FILL, EVICT, REFRESH: uint64_t, owned; else NULL */
+	uint64_t ino;       /* of FILE */
+	unsigned bar;       /* of FILE: slices, ≤ REQUEST_BAR_MAX */
+	GArray *inos;       /* of FILL, EVICT, REFRESH: uint64_t, owned; else NULL */
+	bool repair, bytes; /* of VERIFY */
 	/* of ATTACH: */
 	bool every, content;
 	uint32_t backlog;

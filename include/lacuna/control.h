@@ -26,6 +26,11 @@
  *                                          the listings of these directories. Lines as for evict;
  *                                          newer: the source has, or had, another version
  *
+ *   {"verb": "verify", "repair": B, "bytes": B}
+ *                                          checks the store; bytes (true): cached data too. A
+ *                                          line for each finding, one with the totals so far
+ *                                          every half second, and a last one that has "store":
+ *                                          see lacunafs(1)
  *   {"verb": "trace"}                      a line for each pre-content event that ends, until the
  *                                          connection is closed: see lacunafs(1)
  *   {"verb": "attach", …}                  the connection becomes that of a handler of pre-content

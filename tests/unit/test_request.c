@@ -79,6 +79,9 @@ static void test_bad(void)
 	        "{\"verb\": \"file\", \"ino\": 1, \"bar\": -1}",
 	        "{\"verb\": \"file\", \"ino\": 1, \"bar\": 4097}",
 	        "{\"verb\": \"file\", \"ino\": 1, \"bar\": \"64\"}",
+	        "{\"verb\": \"verify\", \"bytes\": 1}",
+	        "{\"verb\": \"verify\", \"repair\": \"yes\"}",
+	        "{\"verb\": \"verify\", \"repair\": [true]}",
 	        "{\"verb\": \"fill\"}",
 	        "{\"verb\": \"fill\", \"ino\": 1}",
 	        "{\"verb\": \"fill\", \"ino\": [[1]]}",
@@ -88,6 +91,15 @@ static void test_bad(void)
 	        "{\"verb\": \"\xff\"}"};
 	for (unsigned i = 0; i < G_N_ELEMENTS(lines); i++)
 		assert_refused(lines[i]);
+}
+
+static void test_verify(void)
+{
+	struct request r = {0};
+	g_assert_true(parse("{\"verb\": \"verify\"}", &r));
+	g_assert_true(r.verb == REQUEST_VERIFY && r.bytes && !r.repair);
+	g_assert_true(parse("{\"verb\": \"verify\", \"bytes\": false, \"repair\": true}", &r));
+	g_assert_true(r.verb == REQUEST_VERIFY && !r.bytes && r.repair);
 }
 
 /* A line of brackets would take the parser's stack. */
@@ -114,6 +126,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/request/good", test_good);
 	g_test_add_func("/request/bad", test_bad);
+	g_test_add_func("/request/verify", test_verify);
 	g_test_add_func("/request/nested", test_nested);
 	g_test_add_func("/request/long", test_long);
 	return g_test_run();

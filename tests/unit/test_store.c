@@ -155,10 +155,10 @@ static void test_settings(void)
 	refused(&b, &TEST, EUCLEAN, "damaged");
 	/* one of the two is enough, and restores the other */
 	g_log_set_always_fatal(G_LOG_FATAL_MASK);
-	for (size_t bit = 0; bit < 8 * strlen(text); bit++) {
+	for (size_t i = 0; i < strlen(text); i++) {
 		g_autofree char *damaged = g_strdup(text);
 
-		damaged[bit / 8] ^= 1 << bit % 8;
+		damaged[i] ^= 1 << i % 8;
 		put_both(&b, text);
 		put(settings, damaged);
 		box_open(&b);

@@ -16,23 +16,24 @@
 
 #define LISTING_MAX ((UINT64_C(1) << 31) + sizeof(struct directory_trailer))
 
-static GBytes *read_whole(int fd, size_t size)
+static int read_whole(int fd, size_t size, GBytes **out)
 {
-	char *data = g_try_malloc(MAX(size, 1));
+	g_autofree char *data = g_try_malloc(MAX(size, 1));
 	size_t got = 0;
 
-	while (data && got < size) {
+	if (data == NULL)
+		return -ENOMEM;
+	while (got < size) {
 		ssize_t n = read(fd, data + got, size - got);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0) {
-			g_clear_pointer(&data, g_free);
-			break;
-		}
+		if (n <= 0)
+			return n < 0 ? -errno : -EAGAIN; /* it is being cut */
 		got += n;
 	}
-	return data ? g_bytes_new_take(data, size) : NULL;
+	*out = g_bytes_new_take(g_steal_pointer(&data), size);
+	return 0;
 }
 
 static uint64_t trailer_check(const char *data, size_t size, uint64_t ino)
@@ -40,41 +41,58 @@ static uint64_t trailer_check(const char *data, size_t size, uint64_t ino)
 	return XXH3_64bits_withSeed(data, MIN(size, DIRECTORY_BOUND), ino);
 }
 
-/* The listing without its trailer; NULL: it is another directory's. Earlier versions wrote none.
- */
-static GBytes *trailer_take(GBytes *bytes, uint64_t ino)
+/* Drops the trailer, which earlier versions did not write. */
+static int trailer_take(GBytes **bytes, uint64_t ino)
 {
 	struct directory_trailer t;
 	gsize size;
-	const char *data = g_bytes_get_data(bytes, &size);
+	const char *data = g_bytes_get_data(*bytes, &size);
+	GBytes *listing;
 
 	if (size < sizeof t)
-		return bytes;
+		return 0;
 	memcpy(&t, data + size - sizeof t, sizeof t);
 	if (GUINT64_FROM_LE(t.magic) != DIRECTORY_MAGIC)
-		return bytes;
+		return 0;
 	size -= sizeof t;
-	GBytes *listing = NULL;
-	if (GUINT64_FROM_LE(t.check) == trailer_check(data, size, ino))
-		listing = g_bytes_new_from_bytes(bytes, 0, size);
+	if (GUINT64_FROM_LE(t.check) != trailer_check(data, size, ino))
+		return -EUCLEAN;
+	listing = g_bytes_new_from_bytes(*bytes, 0, size);
+	g_bytes_unref(*bytes);
+	*bytes = listing;
+	return 0;
+}
+
+int store_listing_read(struct store *s, uint64_t ino, GBytes **out)
+{
+	int fd = shard_open(s->state, "dirs", ino, O_RDONLY), err = 0;
+	g_autoptr(GBytes) bytes = NULL;
+	struct stat st;
+
+	if (fd < 0)
+		return fd == -ELOOP ? -EUCLEAN : fd;
+	if (fstat(fd, &st) < 0)
+		err = -errno;
+	else if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > LISTING_MAX)
+		err = -EUCLEAN;
 	else
-		g_message("the stored listing of directory %016" PRIx64 " is another one's", ino);
-	g_bytes_unref(bytes);
-	return listing;
+		err = read_whole(fd, (size_t)st.st_size, &bytes);
+	close(fd);
+	if (err == 0)
+		err = trailer_take(&bytes, ino);
+	if (err == 0)
+		*out = g_steal_pointer(&bytes);
+	return err;
 }
 
 GBytes *store_listing_load(struct store *s, uint64_t ino)
 {
-	int fd = shard_open(s->state, "dirs", ino, O_RDONLY);
 	GBytes *bytes = NULL;
-	struct stat st;
+	int err = store_listing_read(s, ino, &bytes);
 
-	if (fd < 0)
-		return NULL;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size <= LISTING_MAX)
-		bytes = read_whole(fd, (size_t)st.st_size);
-	close(fd);
-	return bytes ? trailer_take(bytes, ino) : NULL;
+	if (err == -EUCLEAN)
+		g_message("the stored listing of directory %016" PRIx64 " is another one's", ino);
+	return bytes;
 }
 
 static int write_whole(int fd, const char *data, size_t size)

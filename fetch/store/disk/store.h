@@ -41,4 +41,6 @@ int store_usage(struct store *s, uint64_t *free_bytes, uint64_t *total_bytes);
 
 /* Directory listings, by the directory's st_ino. */
 GBytes *store_listing_load(struct store *s, uint64_t ino); /* NULL: none */
+/* -EUCLEAN: it is another directory's, or no file. */
+int store_listing_read(struct store *s, uint64_t ino, GBytes **out);
 int store_listing_save(struct store *s, uint64_t ino, GBytes *listing);

@@ -238,6 +238,11 @@ int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, str
 	return 0;
 }
 
+bool mapfile_fits(uint64_t id, uint64_t chunk, uint64_t hash, uint32_t mark, uint32_t check)
+{
+	return slot_check(id, chunk, hash, mark) == check;
+}
+
 int64_t mapfile_foreach(int fd, const struct record *r, bool strict, mapfile_each each, void *user)
 {
 	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
@@ -252,7 +257,8 @@ int64_t mapfile_foreach(int fd, const struct record *r, bool strict, mapfile_eac
 			return got < 0 ? got : damaged;
 		for (int i = 0; i < got; i++) {
 			struct map_slot slot = {.hash = GUINT64_FROM_LE(slots[i].hash),
-			                        .mark = GUINT32_FROM_LE(slots[i].mark)};
+			                        .mark = GUINT32_FROM_LE(slots[i].mark),
+			                        .check = GUINT32_FROM_LE(slots[i].check)};
 			bool intact = slot_is_intact(&slots[i], r->id, k + i, checked);
 
 			damaged += !intact;

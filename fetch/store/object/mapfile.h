@@ -36,6 +36,8 @@ int mapfile_pin(int fd, const struct record *r);
  */
 typedef void (*mapfile_each)(uint64_t chunk, const struct map_slot *slot, bool intact, void *user);
 int64_t mapfile_foreach(int fd, const struct record *r, bool strict, mapfile_each each, void *user);
+/* Is `check` that of such a slot? */
+bool mapfile_fits(uint64_t id, uint64_t chunk, uint64_t hash, uint32_t mark, uint32_t check);
 /* Writes a damaged header anew, for a map all of whose slots are strictly intact. */
 int mapfile_mend(int fd, const struct record *r);
 /* Is the file as long as the map of the record? */

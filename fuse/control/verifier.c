@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/control/verifier.h"
+#include "fetch/base/pool.h"
+#include "fetch/check/check.h"
+#include "fuse/base/json.h"
+#include "fuse/inode/server.h"
+
+#define LINE_NS INT64_C(500000000) /* between two lines that tell how far it is */
+
+struct verifying {
+	const struct verifier_ops *ops;
+	void *user;
+	int64_t told_ns;
+	bool gone;
+};
+
+static void send(struct verifying *v, JsonBuilder *b)
+{
+	json_builder_end_object(b);
+	v->gone = v->gone || !v->ops->line(v->user, b);
+	v->told_ns = clock_now();
+	g_object_unref(b);
+}
+
+static JsonBuilder *line_new(void)
+{
+	JsonBuilder *b = json_builder_new();
+	json_builder_begin_object(b);
+	return b;
+}
+
+static void found(void *user, const struct check_finding *f)
+{
+	JsonBuilder *b = line_new();
+	json_add_text(b, "path", f->path);
+	json_add_text(b, "what", f->what);
+	json_add_text(b, "remedy", f->remedy);
+	json_add_bool(b, "repaired", f->repaired);
+	json_add_bool(b, "unread", f->unread);
+	send(user, b);
+}
+
+static void add_totals(JsonBuilder *b, const struct check_totals *t)
+{
+	json_add_int(b, "objects", t->objects);
+	json_add_int(b, "bytes", t->bytes);
+	json_add_int(b, "damaged", t->damaged);
+	json_add_int(b, "repaired", t->repaired);
+	json_add_int(b, "unread", t->unread);
+}
+
+static bool goes_on(void *user, const struct check_totals *so_far)
+{
+	struct verifying *v = user;
+	if (clock_now() - v->told_ns > LINE_NS) {
+		JsonBuilder *b = line_new();
+		add_totals(b, so_far);
+		send(v, b);
+	}
+	return !v->gone && v->ops->wanted(v->user);
+}
+
+void verifier_run(struct server *s, bool repair, bool bytes, const struct verifier_ops *ops,
+                  void *user)
+{
+	static const struct check_ops check = {.found = found, .goes_on = goes_on};
+	const struct check_options options = {.repair = repair, .bytes = bytes, .live = true};
+	struct verifying v = {.ops = ops, .user = user, .told_ns = clock_now()};
+	struct check_totals totals;
+	if (!check_store(s->store, &options, &check, &v, &totals))
+		return;
+	JsonBuilder *b = line_new();
+	json_add_text(b, "store", store_path(s->store));
+	add_totals(b, &totals);
+	send(&v, b);
+}
