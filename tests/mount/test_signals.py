@@ -16,7 +16,7 @@ import lying
 import processes
 import trees
 
-# libc's calls, since Python's own try again. Each name is cold, and takes longer than ten signals.
+# libc's calls, since Python's own try again. Each name is cold, and takes longer than seven signals.
 CALLS = """
 import ctypes, errno, os, signal, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -64,7 +64,7 @@ def slow_names(server, seconds):
 def test_a_caught_signal_ends_no_wait(mount, serve, cold, restart):
     server = serve(cold, index="python")
     m = mount(server.url)
-    slow_names(server, 0.3)
+    slow_names(server, 0.15)
     done = subprocess.run([sys.executable, "-c", CALLS, m.path, str(int(restart))],
                           capture_output=True, text=True, check=False)
     lines = dict(line.split() for line in done.stdout.splitlines())
