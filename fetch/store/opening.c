@@ -201,12 +201,15 @@ static void empty_directory(int dir)
 static bool store_start(struct store *s, struct store_settings *settings, GError **error)
 {
 	bool fresh = s->fresh, copied = false;
+	g_autoptr(GError) unsaved = NULL;
 	int err;
 
 	if (fresh && settings->chunk_shift == 0)
 		settings->chunk_shift = CHUNK_SHIFT_DEFAULT;
 	if (!fresh && !store_settings_load(s->state, s->path, settings, error))
 		return false;
+	if (settings->changed && !store_settings_save(s->state, s->path, settings, &unsaved))
+		g_message("the mirrors of the store cannot be recorded: %s", unsaved->message);
 	s->chunk_shift = settings->chunk_shift;
 	s->tree = make_directory(s->dir, "tree", 0700, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (s->tree < 0)

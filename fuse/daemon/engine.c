@@ -53,8 +53,13 @@ static void inode_gone(struct server *s, uint64_t ino)
 bool engine_start(struct server *s, int signals, GError **error)
 {
 	const struct settings *settings = s->settings;
+	g_autoptr(GPtrArray) mirrors = g_ptr_array_new();
+	for (guint n = 0; n < settings->mirror_names->len; n++)
+		g_ptr_array_add(mirrors, settings->mirror_names->pdata[n]);
+	g_ptr_array_add(mirrors, NULL);
 	struct store_settings ss = {
 	        .source = settings->source,
+	        .mirrors = (const char *const *)mirrors->pdata,
 	        .chunk_shift = settings->chunk_shift,
 	        .end_epoch = settings->end_epoch,
 	};

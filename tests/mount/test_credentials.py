@@ -2,13 +2,19 @@
 # Copyright the lacunafs authors
 """Credentials reach their host and nothing else: no log, no status, no other host."""
 import base64
+import concurrent.futures
+import contextlib
+import errno
 import os
 import subprocess
+import threading
 
 import pytest
 
 import lying
 import trees
+from outcomes import error_of
+from processes import wait_until
 
 SECRET = "s3cr3t-v4lue"
 
@@ -256,4 +262,78 @@ def test_cookie_of_a_redirect(mount, serve, tree):
             answer.headers["Set-Cookie"] = "k=1; Path=/"
     server.lie("*", gate)
     m = mount(server.url)
+    assert (m / "big").read_bytes() == (tree / "big").read_bytes()
+
+
+@pytest.mark.sanitize
+def test_renewed_once_for_all(mount, serve, tree, lacunafs):
+    """50 readers whose token has expired: the file is read again, and each request is sent once
+    more."""
+    token = lacunafs.scratch / "token"
+    token.write_text("first")
+    server = serve(tree)
+    names = sorted(os.listdir(tree / "many"))[:50]
+    together = threading.Barrier(9)
+
+    def expired(request, answer):
+        if request.headers.get("authorization") == "Bearer first":
+            # renewed while it is under way: nobody knows the new token when the answer comes
+            with contextlib.suppress(threading.BrokenBarrierError):
+                together.wait(10)
+            lying.status(401 if request.path.endswith(("1.txt", "3.txt")) else 403)(request, answer)
+
+    m = mount(server.url, "--token-file", token, "-o", "retries=0,readahead=0,connections=8")
+    os.listdir(m / "many")
+    server.lie("/many/*", expired)
+    server.forget()
+    with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+        contents = [pool.submit((m / "many" / n).read_bytes) for n in names]
+        assert wait_until(lambda: together.n_waiting == 8)
+        token.write_text("second")
+        together.wait()
+        for n, content in zip(names, contents):
+            assert content.result() == (tree / "many" / n).read_bytes()
+    sent = [(r.path, r.headers["authorization"].split()[1]) for r in server.asked()]
+    assert [token for _, token in sent].count("first") == 8
+    assert all(sent.count((f"/many/{n}", "second")) == 1 for n in names)
+    assert m.log().count("its content is new") == 1
+
+
+def test_denied_is_denied(mount, serve, tree, lacunafs):
+    """The same token is not sent again, and a new one only once."""
+    token = lacunafs.scratch / "token"
+    token.write_text("first")
+    server = serve(tree)
+    m = mount(server.url, "--token-file", token, "-o", "readahead=0")
+    os.listdir(m.path)
+
+    def deny(request, answer):
+        if request.headers["authorization"] == "Bearer second":
+            token.write_text("third")
+        lying.status(403)(request, answer)
+    server.lie("/big", deny)
+    assert error_of((m / "big").read_bytes) == errno.EACCES
+    before = len(server.asked("/big"))  # the kernel reads a page that failed again
+    token.write_text("second")
+    server.forget()
+    assert error_of((m / "big").read_bytes) == errno.EACCES
+    assert len(server.asked("/big")) == before + 1
+
+
+def test_netrc_is_replaced(mount, serve, tree, lacunafs):
+    server = serve(tree)
+    netrc = lacunafs.scratch / "home" / ".netrc"
+
+    def write(user):
+        new = netrc.with_suffix(".new")
+        new.write_text(f"machine {server.host} login {user} password {SECRET}\n")
+        new.rename(netrc)
+    write("u")
+    require(server, basic("u"))
+    m = mount(server.url)
+    os.listdir(m / "sizes")
+    server.honest()
+    require(server, basic("v"))
+    assert error_of((m / "sizes" / "f4097").read_bytes) == errno.EACCES
+    write("v")
     assert (m / "big").read_bytes() == (tree / "big").read_bytes()

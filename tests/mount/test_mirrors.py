@@ -4,7 +4,7 @@
 import errno
 import os
 import shutil
-import time
+import threading
 
 import pytest
 
@@ -14,15 +14,13 @@ from outcomes import error_of
 from processes import wait_until
 
 SIZE = 4 << 20
+THEN = 1_600_000_000
 
 
-def make_tree(path, salt=b""):
-    path.mkdir()
-    (path / "d").mkdir()
-    (path / "big").write_bytes(trees.noise(salt.hex() or "x", SIZE))
-    (path / "d" / "f").write_bytes(b"content of f" + salt)
-    for name in ("big", "d/f"):
-        os.utime(path / name, (1_600_000_000, 1_600_000_000))
+def make_tree(path, seed=1, then=THEN):
+    trees.put(path / "big", trees.noise(seed, SIZE), then)
+    for n in range(8):
+        trees.put(path / "d" / f"f{n}", trees.noise(seed * 100 + n, 1000), then)
     return path
 
 
@@ -35,17 +33,247 @@ def pair(scratch, serve):
 
 def quick(*more):
     """Timers of seconds become those of a test."""
-    return ("-o", ",".join(("mirror_retry=200ms", "readahead=0", *more)))
+    return "-o", ",".join(("mirror_retry=100ms", "readahead=0", *more))
 
 
-def state(m):
+def states(m):
     return [x["state"] for x in m.status()["mirrors"]]
 
 
+def read_at(path, offset, length=4096):
+    with open(path, "rb", buffering=0) as f:
+        return os.pread(f.fileno(), length, offset)
+
+
 @pytest.mark.sanitize
-def test_first_mirror_is_dead_at_mount(mount, pair):
+def test_first_is_dead_at_mount(mount, pair):
     root, a, b = pair
     a.stop()
     m = mount(a.url, "--mirror", b.url, *quick())
+    assert trees.differences(root, m.path) == []
+    assert states(m) == ["failed", "in use"]
+    assert str(a.port) in m.status()["mirrors"][0]["last_error"]["cause"]
+
+
+@pytest.mark.sanitize
+def test_dies_within_a_read(mount, pair, lacunafs):
+    """The reader gets the right bytes, once, and no error; the mirror is used again later."""
+    root, a, b = pair
+    m = mount(a.url, "--mirror", b.url, *quick("mirror_retry=300ms"))
+    os.listdir(m / "d")
+    a.lie("/big", lying.truncate(1 << 20))
+    a.lie("/big", lambda request, answer: threading.Thread(target=a.stop).start())
     assert (m / "big").read_bytes() == (root / "big").read_bytes()
-    assert (m / "d" / "f").read_bytes() == (root / "d" / "f").read_bytes()
+    assert a.bytes_sent("/big") > 0 and b.asked("/big")
+    assert states(m) == ["failed", "in use"]
+    shown = lacunafs.run("status", m.path).stdout
+    assert f"mirror 1     {a.url}  failed" in shown and f"mirror 2     {b.url}  in use" in shown
+    a.honest()
+    a.start()
+
+    def back():  # each request that comes after the timer has the mirror tested
+        lacunafs.run("refresh", m / "d")
+        return states(m) == ["in use", "ready"]
+    assert wait_until(back, 30)
+    b.forget()
+    assert (m / "d" / "f1").read_bytes() == (root / "d" / "f1").read_bytes()
+    assert not b.asked() and a.asked("/d/f1")
+    told = [line for line in m.log().splitlines() if "mirror 1 (" in line]
+    assert len(told) == 2 and "failed, mirror 2 (" in told[0] and "answers again" in told[1]
+
+
+@pytest.mark.parametrize("lie, kind", [
+    (lying.status(404), "404"), (lying.status(403), "403"), (lying.status(500), "500"),
+    (lying.page, "HTML"), (lying.drop, ""), (lying.wrong_range, "bytes"),
+    (lying.status(429, Retry_After="600"), "429"), (lying.status(503, Retry_After="600"), "503")])
+def test_refused(mount, pair, lie, kind):
+    """What the first mirror refuses comes from the second, at once."""
+    root, a, b = pair
+    m = mount(a.url, "--mirror", b.url, *quick("mirror_retry=1h"))
+    os.listdir(m / "d")
+    a.lie("/big", lie)
+    a.forget()
+    for n in range(6):
+        piece = read_at(m / "big", n << 19)
+        assert piece == (root / "big").read_bytes()[n << 19:(n << 19) + 4096]
+    # libcurl itself sends a request again on a new connection if an old one was closed
+    assert len(a.asked("/big")) == (2 if lie is lying.drop else 1)
+    assert kind in m.status()["mirrors"][0]["last_error"]["cause"]
+    assert m.status()["network"]["errors"] == 0
+    # one file's trouble is not the mirror's
+    assert states(m) == (["failed", "in use"] if lie is lying.drop else ["in use", "ready"])
+
+
+def test_three_refusals(mount, pair):
+    root, a, b = pair
+    m = mount(a.url, "--mirror", b.url, *quick("mirror_retry=1h"))
+    os.listdir(m / "d")
+    a.lie("/d/*", lying.status(429, Retry_After="600"))
+    a.forget()
+    for n in range(8):
+        assert (m / "d" / f"f{n}").read_bytes() == (root / "d" / f"f{n}").read_bytes()
+    assert len(a.asked()) == 1  # 429 is for all
+    assert states(m) == ["failed", "in use"]
+
+
+def test_all_are_limited(mount, pair):
+    """Retry-After is honoured within the reader's deadline."""
+    root, a, b = pair
+    m = mount(a.url, "--mirror", b.url, *quick())
+    os.listdir(m / "d")
+    for server in pair[1:]:
+        server.lie("/d/f0", lying.status(503, Retry_After="1"), times=1)
+    assert (m / "d" / "f0").read_bytes() == (root / "d" / "f0").read_bytes()
+    first = [s.asked("/d/f0") for s in pair[1:]]
+    assert min(r[0].at for r in first) + 0.9 < max(r[-1].at for r in first)
+
+
+@pytest.mark.parametrize("lie", [lying.stall(0), lying.delay(60)])
+def test_slow(mount, pair, lie):
+    root, a, b = pair
+    m = mount(a.url, "--mirror", b.url, *quick("stall_timeout=1s", "mirror_retry=1h"))
+    os.listdir(m / "d")
+    a.lie("/d/f0", lie)
+    assert (m / "d" / "f0").read_bytes() == (root / "d" / "f0").read_bytes()
+    assert states(m) == ["failed", "in use"]
+    a.forget()
+    assert (m / "d" / "f1").read_bytes() == (root / "d" / "f1").read_bytes()
+    assert not a.asked("/d/f1")
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("then", [THEN, THEN + 7200, THEN - 7200])
+def test_another_version(mount, scratch, serve, then):
+    """The second mirror has other bytes of the same size: no byte of them under the first one's
+    name, time or version."""
+    a, b = serve(make_tree(scratch / "a")), serve(make_tree(scratch / "b", seed=2, then=then))
+    if then == THEN:  # as good as it gets: another ETag
+        b.lie("/*", lying.header("ETag", '"other"'))
+    truth = (scratch / "a" / "big").read_bytes()
+    m = mount(a.url, "--mirror", b.url, *quick("retries=1"))
+    os.listdir(m / "d")
+    with open(m / "big", "rb", buffering=0) as f:
+        assert os.pread(f.fileno(), 4096, 0) == truth[:4096]
+        a.stop()
+        assert error_of(lambda: os.pread(f.fileno(), 4096, 1 << 20)) == errno.EIO
+        assert b.asked("/big")
+        if then != THEN:  # nothing of it is cached: time and size are the only witnesses
+            assert error_of((m / "d" / "f0").read_bytes) == errno.EIO
+        assert os.pread(f.fileno(), 4096, 0) == truth[:4096]
+        a.start()
+        assert os.pread(f.fileno(), 4096, 1 << 20) == truth[1 << 20:(1 << 20) + 4096]
+    assert (m / "big").read_bytes() == truth
+    assert "mirror 2 (" in m.log()
+
+
+def test_etags_differ(mount, pair):
+    """As Apache's and nginx's do: -o etag=no takes size and time for enough."""
+    root, a, b = pair
+    b.lie("/*", lying.header("ETag", '"other"'))
+    truth = (root / "big").read_bytes()
+    m = mount(a.url, "--mirror", b.url, *quick("retries=1"))
+    os.listdir(m / "d")
+    assert read_at(m / "big", 0) == truth[:4096]
+    a.stop()
+    assert error_of(lambda: read_at(m / "big", 1 << 20)) == errno.EIO
+    assert "-o etag=no" in m.log()
+    a.start()
+    m.umount()
+    m = mount(a.url, "--mirror", b.url, *quick("etag=no"))
+    os.listdir(m / "d")
+    assert read_at(m / "big", 0) == truth[:4096]
+    a.stop()
+    assert (m / "big").read_bytes() == truth
+
+
+def test_directory_as_mirror(mount, scratch, pair):
+    """A copy on a disk takes over for a web server, in the middle of a file too."""
+    root, a, _ = pair
+    shutil.copytree(root, scratch / "copy")
+    m = mount(a.url, "--mirror", scratch / "copy", *quick("etag=no"))
+    os.listdir(m.path)
+    truth = (root / "big").read_bytes()
+    assert read_at(m / "big", 0) == truth[:4096]
+    a.stop()
+    assert (m / "big").read_bytes() == truth
+    assert sorted(os.listdir(m / "d")) == sorted(os.listdir(root / "d"))
+    assert (m / "d" / "f3").read_bytes() == (root / "d" / "f3").read_bytes()
+
+
+def test_names_do_not_change_back_and_forth(mount, scratch, serve):
+    """The second mirror lacks a file and has another: the listing of the first one stays."""
+    a, b = serve(make_tree(scratch / "a")), serve(make_tree(scratch / "b"))
+    os.unlink(scratch / "b" / "d" / "f0")
+    trees.put(scratch / "b" / "d" / "old", b"old")
+    m = mount(a.url, "--mirror", b.url, *quick("listing_ttl=0"))
+    names = sorted(os.listdir(m / "d"))
+    assert names == sorted(os.listdir(scratch / "a" / "d"))
+    for _ in range(3):
+        a.stop()
+        for _ in range(3):
+            assert sorted(os.listdir(m / "d")) == names
+        a.start()
+    assert (m / "d" / "f0").read_bytes() == (scratch / "a" / "d" / "f0").read_bytes()
+    # not for ever, if the user says so
+    m.umount()
+    m = m.again("--mirror", b.url, *quick("listing_ttl=0", "mirror_takeover=1ms"))
+    assert sorted(os.listdir(m / "d")) == names
+    a.stop()
+    assert wait_until(lambda: "old" in os.listdir(m / "d"))
+
+
+def test_directory_that_the_first_lacks(mount, pair):
+    root, a, b = pair
+    a.lie("/d/", lying.status(404))
+    m = mount(a.url, "--mirror", b.url, *quick())
+    assert sorted(os.listdir(m / "d")) == sorted(os.listdir(root / "d"))
+
+
+def test_credentials_stay_with_their_host(mount, pair, scratch):
+    root, a, b = pair
+    (scratch / "token").write_text("s3cr3t")
+    m = mount(a.url, "--mirror", b.url, "--token-file", scratch / "token",
+              "--header", "X-Key: s3cr3t", *quick())
+    a.stop()
+    (m / "d" / "f0").read_bytes()
+    assert b.asked("/d/f0") and "s3cr3t" not in str([r.headers for r in b.asked()])
+    m.umount()
+    a.start()
+    m = mount(a.url, "--mirror", b.url, "--token-file", scratch / "token",
+              *quick("mirror_credentials=shared"))
+    a.stop()
+    (m / "d" / "f0").read_bytes()
+    assert b.asked("/d/f0")[-1].headers["authorization"] == "Bearer s3cr3t"
+
+
+@pytest.mark.parametrize("argv, why", [
+    (("--mirror", ""), "must not be empty"), (("-o", "mirror="), "expects a source"),
+    (("--mirror", "ftp://x/"), "unknown kind"), (("--mirror", "{url}"), "given twice"),
+    (("-o", "mirror_retry=0"), "expects a time")])
+def test_wrong_arguments(lacunafs, pair, scratch, argv, why):
+    (scratch / "p").mkdir()
+    done = lacunafs.run("mount", pair[1].url, scratch / "p",
+                        *(x.format(url=pair[1].url) for x in argv))
+    assert done.returncode == 2 and why in done.stderr, done.stderr
+
+
+def test_store_belongs_to_all_mirrors(mount, lacunafs, pair, serve, tree, scratch):
+    """What one of them filled is there with another, also where the first is gone for good."""
+    root, a, b = pair
+    m = mount(a.url, "--mirror", b.url)
+    assert (m / "big").read_bytes() == (root / "big").read_bytes()
+    m.umount()
+    for argv in ((b.url,), (a.url,), (b.url, "--mirror", a.url), (a.url,)):
+        b.forget()
+        m = mount(*argv, point=m.path, store=m.store)
+        assert (m / "big").read_bytes() == (root / "big").read_bytes()
+        assert not a.asked("/big")[len(a.requests):] and not b.asked("/big")
+        m.umount()
+    other = serve(tree)
+    done = lacunafs.run("mount", other.url, m.path, "--store", m.store)
+    assert done.returncode == 1 and f"belongs to {b.url}, not to {other.url}" in done.stderr
+    # the user says that they are the same
+    m = mount(other.url, "--mirror", b.url, point=m.path, store=m.store)
+    m.umount()
+    done = lacunafs.run("mount", a.url, m.path, "--store", m.store)
+    assert done.returncode == 1 and "belongs to" in done.stderr

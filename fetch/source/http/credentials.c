@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 #include "fetch/base/path.h"
 
 #define TOKEN_MAX 65536u
@@ -158,11 +159,42 @@ static void secret_close(struct secret_file *f)
 	g_free(f->shown);
 }
 
-static int open_netrc(void)
+/* Notes the content of a file. */
+static void secret_seen(struct credentials *c, struct secret_file *f, const void *text,
+                        size_t length)
+{
+	uint64_t hash = XXH3_64bits(text, length) | 1;
+	if (f->seen != 0 && f->seen != hash) {
+		c->generation++;
+		g_message("%s file %s: its content is new", f->what, f->shown);
+	}
+	f->seen = hash;
+}
+
+static int open_netrc(const struct secret_file *f)
+{
+	return openat(f->dir, f->name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+}
+
+/* libcurl reads the file anew for each request, but always that which is open. */
+static void netrc_renew(struct credentials *c)
+{
+	g_autoptr(GByteArray) text = read_file(c->netrc_file.dir, c->netrc_file.name, PEM_MAX);
+	int fd = text != NULL ? open_netrc(&c->netrc_file) : -1;
+	if (fd < 0)
+		return;
+	if (c->netrc >= 0)
+		close(c->netrc);
+	c->netrc = fd;
+	secret_seen(c, &c->netrc_file, text->data, text->len);
+}
+
+static void netrc_open(struct credentials *c)
 {
 	g_autofree char *home = path_home();
 	g_autofree char *path = g_build_filename(home, ".netrc", NULL);
-	return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (secret_open(&c->netrc_file, path, NULL))
+		netrc_renew(c);
 }
 
 struct credentials *credentials_new(char *user, char *password,
@@ -176,7 +208,10 @@ struct credentials *credentials_new(char *user, char *password,
 	c->digest = options->digest;
 	c->token = (struct secret_file){.what = "token", .dir = -1};
 	c->query = (struct secret_file){.what = "query", .dir = -1};
-	c->netrc = options->no_netrc || user != NULL ? -1 : open_netrc();
+	c->netrc_file = (struct secret_file){.what = "netrc", .dir = -1};
+	c->netrc = -1;
+	if (!options->no_netrc && user == NULL)
+		netrc_open(c);
 	c->headers = g_strdupv(options->headers != NULL ? options->headers : none);
 	for (char **h = c->headers; good && *h != NULL; h++)
 		good = header_check(*h, error);
@@ -206,6 +241,7 @@ void credentials_free(struct credentials *c)
 		return;
 	secret_close(&c->token);
 	secret_close(&c->query);
+	secret_close(&c->netrc_file);
 	if (c->netrc >= 0)
 		close(c->netrc);
 	secret_free(c->user);
@@ -247,16 +283,33 @@ static char *secret_read(const struct secret_file *f, GError **error)
 	return g_strndup((const char *)text->data, text->len);
 }
 
-char *credentials_token(const struct credentials *c, GError **error)
+char *credentials_token(struct credentials *c, GError **error)
 {
-	return secret_read(&c->token, error);
+	char *text = secret_read(&c->token, error);
+	if (text != NULL)
+		secret_seen(c, &c->token, text, strlen(text));
+	return text;
 }
 
-char *credentials_query(const struct credentials *c, GError **error)
+bool credentials_renewed(struct credentials *c, unsigned generation)
+{
+	if (c->generation != generation)
+		return true;
+	if (c->token.name != NULL)
+		g_free(credentials_token(c, NULL));
+	if (c->query.name != NULL)
+		g_free(credentials_query(c, NULL));
+	if (c->netrc_file.name != NULL)
+		netrc_renew(c);
+	return c->generation != generation;
+}
+
+char *credentials_query(struct credentials *c, GError **error)
 {
 	g_autofree char *text = secret_read(&c->query, error);
 	if (text == NULL)
 		return NULL;
+	secret_seen(c, &c->query, text, strlen(text));
 	if (strchr(text, '#') != NULL) {
 		secret_refused(&c->query, error, "a byte in it that cannot be sent");
 		return NULL;

@@ -19,6 +19,7 @@ struct secret_file {
 	char *name;       /* in `dir`; NULL = none */
 	char *shown;      /* its path, for messages */
 	int dir;          /* -1 = none */
+	uint64_t seen;    /* hash of its content when it was last read; 0 = never */
 };
 
 struct credentials {
@@ -27,9 +28,11 @@ struct credentials {
 	char **headers;           /* "Name: value", checked; never NULL */
 	struct secret_file token; /* a bearer token */
 	struct secret_file query; /* of every URL that has none of its own */
-	int netrc;                /* -1 = none */
-	GBytes *ca;               /* PEM; NULL = none */
-	GBytes *cert, *key;       /* PEM; both or none */
+	struct secret_file netrc_file;
+	int netrc;           /* -1 = none */
+	unsigned generation; /* grows whenever the content of one of these files is found changed */
+	GBytes *ca;          /* PEM; NULL = none */
+	GBytes *cert, *key;  /* PEM; both or none */
 };
 
 /* Takes user and password, which may be NULL, also on failure. */
@@ -37,7 +40,10 @@ struct credentials *credentials_new(char *user, char *password,
                                     const struct source_options *options, GError **error);
 void credentials_free(struct credentials *c);
 
+/* A request with the credentials of `generation` was denied: are there others now? Reads the files,
+ * unless the answer to another request already did. */
+bool credentials_renewed(struct credentials *c, unsigned generation);
 /* The current bearer token, read from its file. */
-char *credentials_token(const struct credentials *c, GError **error);
+char *credentials_token(struct credentials *c, GError **error);
 /* The current query, without its '?'. */
-char *credentials_query(const struct credentials *c, GError **error);
+char *credentials_query(struct credentials *c, GError **error);

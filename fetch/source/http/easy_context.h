@@ -11,7 +11,7 @@
 struct poller;
 
 struct easy_context {
-	const struct credentials *credentials; /* borrowed */
+	struct credentials *credentials; /* borrowed */
 	struct transport_options options;
 	struct poller *poller;         /* owned by the transport */
 	CURLSH *share[2];              /* the same; by `trusted`, which alone has cookies */

@@ -20,7 +20,7 @@ static bool set_blob(struct easy *e, CURLoption option, GBytes *bytes)
 
 static bool set_trusted(struct easy *e)
 {
-	const struct credentials *c = e->context->credentials;
+	struct credentials *c = e->context->credentials;
 	char netrc[32];
 	if (c->user != NULL) {
 		SET(e, CURLOPT_USERNAME, c->user);
@@ -83,7 +83,7 @@ static bool header_add(struct curl_slist **list, const char *name, const char *v
 	return true;
 }
 
-bool easy_headers_common(struct curl_slist **list, const struct credentials *c, bool trusted)
+bool easy_headers_common(struct curl_slist **list, struct credentials *c, bool trusted)
 {
 	bool good = header_add(list, "Accept-Encoding", "identity");
 	for (char **h = c->headers; good && trusted && *h != NULL; h++) {
@@ -103,7 +103,7 @@ static bool out_of_memory(GError **error)
 static bool set_headers(struct easy *e, GError **error)
 {
 	const struct exchange *x = e->exchange;
-	const struct credentials *c = e->context->credentials;
+	struct credentials *c = e->context->credentials;
 	bool token = x->trusted && c->token.name != NULL;
 	bool good = true;
 	if (!token && x->accept == NULL && x->if_none_match == NULL &&
@@ -135,7 +135,7 @@ static bool set_headers(struct easy *e, GError **error)
 static bool set_url(struct easy *e, GError **error)
 {
 	const struct exchange *x = e->exchange;
-	const struct credentials *c = e->context->credentials;
+	struct credentials *c = e->context->credentials;
 	g_autofree char *whole = NULL;
 	if (x->trusted && c->query.name != NULL && strchr(x->url, '?') == NULL) {
 		g_autofree char *query = credentials_query(c, error);
@@ -149,6 +149,9 @@ static bool set_url(struct easy *e, GError **error)
 
 bool easy_options_set(struct easy *e, GError **error)
 {
-	return set_always(e) && set_request(e) ? set_url(e, error) && set_headers(e, error)
-	                                       : out_of_memory(error);
+	if (!set_always(e) || !set_request(e))
+		return out_of_memory(error);
+	bool good = set_url(e, error) && set_headers(e, error);
+	e->exchange->generation = e->context->credentials->generation;
+	return good;
 }

@@ -27,4 +27,4 @@ struct easy {
 /* easy_options.c: false: out of memory, or *error. Callbacks are set before. */
 bool easy_options_set(struct easy *e, GError **error);
 /* The headers of every request. */
-bool easy_headers_common(struct curl_slist **list, const struct credentials *c, bool trusted);
+bool easy_headers_common(struct curl_slist **list, struct credentials *c, bool trusted);

@@ -36,8 +36,9 @@ struct exchange {
 
 	bool held;
 
-	struct reply reply; /* out; the submitter clears it */
-	bool crowded;       /* out, in done(): refused as one too many; fewer are allowed now */
+	struct reply reply;  /* out; the submitter clears it */
+	unsigned generation; /* out: of the credentials that it was sent with */
+	bool crowded;        /* out, in done(): refused as one too many; fewer are allowed now */
 
 	/* private */
 	GError *error;

@@ -251,10 +251,25 @@ static bool op_slash(struct http_op *op, GError **error)
 	return false;
 }
 
+/* Denied, but the credentials are others now? Then the request is sent once more. */
+static bool op_renewed(struct http_op *op)
+{
+	const struct exchange *x = &op->x;
+	bool denied = x->reply.status == 401 || x->reply.status == 403;
+	if (!denied || !x->trusted || op->renewed ||
+	    !credentials_renewed(op->http->credentials, x->generation))
+		return false;
+	op->renewed = true;
+	op_again(op);
+	return true;
+}
+
 static bool op_head(struct exchange *x, GError **error)
 {
 	struct http_op *op = (struct http_op *)x;
 	bool good;
+	if (op_renewed(op))
+		return true;
 	if (is_redirect(x->reply.status))
 		good = op_redirect(op, &op->verdict);
 	else if (op->slash)

@@ -55,8 +55,9 @@ struct http_op {
 	unsigned hops, crowded;
 	uint64_t drained; /* bytes of an unused body */
 	bool draining, again;
-	bool file;  /* not a directory's URL */
-	bool slash; /* redirected to itself with a "/": perhaps a directory */
+	bool renewed; /* sent once more with renewed credentials */
+	bool file;    /* not a directory's URL */
+	bool slash;   /* redirected to itself with a "/": perhaps a directory */
 };
 
 /* `op` is the first member of a zeroed object. `suffix`: "/" for a directory. */

@@ -191,7 +191,7 @@ static int thread_start(struct transport *t)
 	return result;
 }
 
-struct transport *transport_new(const struct credentials *credentials,
+struct transport *transport_new(struct credentials *credentials,
                                 const struct transport_options *options, GError **error)
 {
 	struct transport *t = g_new0(struct transport, 1);

@@ -25,7 +25,7 @@
 struct transport;
 
 /* Borrows `credentials`, which outlive it. */
-struct transport *transport_new(const struct credentials *credentials,
+struct transport *transport_new(struct credentials *credentials,
                                 const struct transport_options *options, GError **error);
 void transport_submit(struct transport *t, struct exchange *x);
 /* Resumes the body of a `held` exchange. Before its done(), from any thread. */

@@ -87,8 +87,8 @@ void mirror_tell(struct mirrors *m, struct mirror_news news, const GError *error
 		g_message("mirror %u (%s) answers again after %.1f s", number, name,
 		          (double)news.was_ns / 1e9);
 	if (news.change == MIRROR_DETOUR)
-		g_message("mirror %u (%s) did not serve a file, others are asked: %s", number, name,
-		          error->message);
+		g_message("mirror %u (%s) did not serve a request, others are asked: %s", number,
+		          name, error->message);
 	if (news.change != MIRROR_FAILED)
 		return;
 	mutex_lock(&m->lock);

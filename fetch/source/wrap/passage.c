@@ -90,9 +90,11 @@ static uint32_t listers_locked(const struct mirrors *m, const struct listing *pr
 static void error_unasked_locked(struct passage *p) REQUIRES(p->mirrors->lock)
 {
 	const struct mirrors *m = p->mirrors;
-	for (unsigned i = 0; i < m->count && p->error == NULL; i++) {
+	for (unsigned i = 0; i < m->count; i++) {
 		const struct mirror *one = &m->mirrors[i];
-		if ((p->allowed & bit(i)) != 0 && one->cause != NULL)
+		if ((p->allowed & bit(i)) == 0)
+			continue;
+		if (p->error == NULL && one->cause != NULL)
 			p->error = g_error_new(FETCH_ERROR, (gint)one->code, "%s", one->cause);
 		if (one->limited_ns > clock_now())
 			p->retry_ns = p->retry_ns == 0 ? one->limited_ns

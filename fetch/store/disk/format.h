@@ -13,8 +13,9 @@
  *                                in decimal, padded with spaces to 11, then a newline, or '-'
  *                                while it is closing; xattrs user.lacuna.place = place_disk, the
  *                                store's place, and user.lacuna.epoch = a copy of state/epoch
- *   STORE/state/settings         key file: [store] format=1, source=URL, chunk_shift=N, check=the
- *                                hash, in 16 hex digits, of "FORMAT\nSOURCE\nSHIFT\n". Written
+ *   STORE/state/settings         key file: [store] format=1, source=URL, chunk_shift=N,
+ *                                mirrors=URL;… (may be missing), check=the hash, in 16 hex digits,
+ *                                of "FORMAT\nSOURCE\nSHIFT\n", then "MIRROR\n" of each. Written
  *                                last: without it and its copy there is no store
  *   STORE/state/settings.copy    the same
  *   STORE/state/epoch            epoch_disk

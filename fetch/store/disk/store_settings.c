@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* STATE/settings: the store's source, format and chunk size; and a copy of it. */
+/* STATE/settings: the store's source and mirrors, format and chunk size; and a copy of it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -35,13 +35,16 @@ static char *source_escape(const char *source)
 }
 
 /* Caller frees. */
-static char *settings_check(guint64 format, const char *source, guint64 shift)
+static char *settings_check(guint64 format, const char *source, guint64 shift, char **mirrors)
 {
-	g_autofree char *text = g_strdup_printf(
-	        "%" G_GUINT64_FORMAT "\n%s\n%" G_GUINT64_FORMAT "\n", format, source, shift);
+	g_autoptr(GString) text = g_string_new(NULL);
 
+	g_string_printf(text, "%" G_GUINT64_FORMAT "\n%s\n%" G_GUINT64_FORMAT "\n", format, source,
+	                shift);
+	for (; mirrors && *mirrors; mirrors++)
+		g_string_append_printf(text, "%s\n", *mirrors);
 	return g_strdup_printf("%016" G_GINT64_MODIFIER "x",
-	                       (guint64)XXH3_64bits(text, strlen(text)));
+	                       (guint64)XXH3_64bits(text->str, text->len));
 }
 
 /* Earlier versions wrote no check. */
@@ -51,9 +54,26 @@ static bool settings_intact(GKeyFile *file)
 	guint64 shift = g_key_file_get_uint64(file, GROUP, "chunk_shift", NULL);
 	g_autofree char *source = g_key_file_get_string(file, GROUP, "source", NULL);
 	g_autofree char *said = g_key_file_get_string(file, GROUP, "check", NULL);
-	g_autofree char *check = source ? settings_check(format, source, shift) : NULL;
+	g_auto(GStrv) mirrors = g_key_file_get_string_list(file, GROUP, "mirrors", NULL, NULL);
+	g_autofree char *check = source ? settings_check(format, source, shift, mirrors) : NULL;
 
 	return !said || (check && strcmp(said, check) == 0);
+}
+
+/* Caller frees. */
+static char **mirrors_escape(const struct store_settings *s)
+{
+	g_autoptr(GPtrArray) out = g_ptr_array_new();
+
+	for (const char *const *m = s->mirrors; m && *m; m++)
+		g_ptr_array_add(out, source_escape(*m));
+	g_ptr_array_add(out, NULL);
+	return (char **)g_ptr_array_free(g_steal_pointer(&out), FALSE);
+}
+
+static bool has(char **list, const char *one)
+{
+	return list != NULL && g_strv_contains((const char *const *)list, one);
 }
 
 bool store_settings_parse(const char *store, const char *text, size_t length,
@@ -62,7 +82,10 @@ bool store_settings_parse(const char *store, const char *text, size_t length,
 	g_autoptr(GKeyFile) file = g_key_file_new();
 	g_autofree char *ours = s->source ? source_escape(s->source) : NULL;
 	g_autofree char *theirs = NULL;
+	g_auto(GStrv) our_mirrors = mirrors_escape(s);
+	g_auto(GStrv) their_mirrors = NULL;
 	guint64 format, shift;
+	bool same, unchanged;
 
 	if (!g_key_file_load_from_data(file, text, length, G_KEY_FILE_NONE, NULL) ||
 	    !settings_intact(file))
@@ -79,12 +102,18 @@ bool store_settings_parse(const char *store, const char *text, size_t length,
 	shift = g_key_file_get_uint64(file, GROUP, "chunk_shift", NULL);
 	if (format == 0 || theirs == NULL || shift < CHUNK_SHIFT_MIN || shift > CHUNK_SHIFT_MAX)
 		return settings_damaged(error, store);
-	if (ours && strcmp(theirs, ours) != 0) {
+	their_mirrors = g_key_file_get_string_list(file, GROUP, "mirrors", NULL, NULL);
+	same = g_strcmp0(theirs, ours) == 0;
+	if (ours && !same && !has(their_mirrors, ours) && !has(our_mirrors, theirs)) {
 		g_set_error(error, LOCAL_ERROR, EBUSY,
 		            "store %s belongs to %s, not to %s; choose another --store", store,
 		            theirs, ours);
 		return false;
 	}
+	unchanged =
+	        same && their_mirrors != NULL &&
+	        g_strv_equal((const char *const *)their_mirrors, (const char *const *)our_mirrors);
+	s->changed = s->mirrors != NULL && s->mirrors[0] != NULL && !unchanged;
 	if (s->chunk_shift == 0)
 		s->chunk_shift = shift;
 	return true;
@@ -219,13 +248,17 @@ bool store_settings_save(int state, const char *store, const struct store_settin
 {
 	g_autoptr(GKeyFile) file = g_key_file_new();
 	g_autofree char *source = source_escape(s->source);
-	g_autofree char *check = settings_check(STORE_FORMAT, source, s->chunk_shift);
+	g_auto(GStrv) mirrors = mirrors_escape(s);
+	g_autofree char *check = settings_check(STORE_FORMAT, source, s->chunk_shift, mirrors);
 	g_autofree char *text = NULL;
 	gsize length;
 	int err;
 
 	g_key_file_set_integer(file, GROUP, "format", STORE_FORMAT);
 	g_key_file_set_string(file, GROUP, "source", source);
+	if (mirrors[0] != NULL)
+		g_key_file_set_string_list(file, GROUP, "mirrors", (const char *const *)mirrors,
+		                           g_strv_length(mirrors));
 	g_key_file_set_uint64(file, GROUP, "chunk_shift", s->chunk_shift);
 	g_key_file_set_string(file, GROUP, "check", check);
 	text = g_key_file_to_data(file, &length, NULL);

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The store's fixed settings: STORE/state/settings. */
+/* The store's settings: STORE/state/settings.
+ * A store belongs to one tree, of which there may be several copies: the source and the mirrors
+ * that it was last mounted with. Any of them can be mounted on it; another source can if one of its
+ * mirrors is the store's source. */
 #pragma once
 #include <glib.h>
 #include <stdbool.h>
 
 struct store_settings {
-	const char *source;   /* canonical, without credentials; NULL: any */
-	unsigned chunk_shift; /* of new files: log2 of bytes; 0 = 16 (64 KiB) */
-	bool end_epoch;       /* tests: treat the last session's epoch as dead */
+	const char *source;         /* canonical, without credentials; NULL: any */
+	const char *const *mirrors; /* as source, NULL-terminated; NULL: none are given */
+	unsigned chunk_shift;       /* of new files: log2 of bytes; 0 = 16 (64 KiB) */
+	bool end_epoch;             /* tests: treat the last session's epoch as dead */
+	bool changed;               /* out: the file names other mirrors than were given */
 };
 
 /* Is there such a file, or its copy? */
