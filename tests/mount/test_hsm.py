@@ -253,7 +253,8 @@ def test_killed(lacunafs, mount, programs, scratch):
 
 
 PYTHON = """
-import ctypes, os, struct, sys
+import ctypes, os, signal, struct, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # but between two events
 libc = ctypes.CDLL(sys.argv[3], use_errno=True)
 group = libc.fanotify_init(8 | 1, os.O_RDWR)
 assert group >= 0, os.strerror(ctypes.get_errno())
@@ -262,7 +263,9 @@ assert r == 0, os.strerror(ctypes.get_errno())
 print("ready", flush=True)
 while True:
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         event = os.read(group, 48)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     except KeyboardInterrupt:
         break
     length, version, _, head, mask, fd, pid = struct.unpack_from("=IBBHQii", event)
