@@ -52,6 +52,13 @@ void lock_wanted(const struct lock_id *id, const char *file, int line)
 			held_abort("wrong order", id, file, line);
 }
 
+void lock_wanted_again(const struct lock_id *id, const char *file, int line)
+{
+	for (int n = 0; n < held_count; n++)
+		if (held[n].id->rank >= id->rank && held[n].id != id)
+			held_abort("wrong order", id, file, line);
+}
+
 void lock_taken(const struct lock_id *id, const char *file, int line)
 {
 	if (held_count == HELD_MOST)

@@ -36,6 +36,7 @@ enum lock_rank {
 	RANK_SEALING,
 	RANK_HANDLE,
 	RANK_HANDLE_TABLE,
+	RANK_WAY, /* a way or a move, which is no lock: ways.h */
 	RANK_WAYS,
 	RANK_INODE,
 	RANK_INODE_TABLE,
@@ -123,7 +124,15 @@ struct lock_id {
 #define LOCK_PLACE , const char *file, int line
 #define LOCK_HERE , __FILE__, __LINE__
 #define LOCK_SAME , file, line
+/* Of what is waited for like a lock, by other means: its rank, and the calls around the wait;
+ * `again`: the thread may have the same already. */
+#define LOCK_LIKE(var, rank) static const struct lock_id var = {rank, #var}
+#define lock_like_wanted(var) lock_wanted(&(var)LOCK_HERE)
+#define lock_like_wanted_again(var) lock_wanted_again(&(var)LOCK_HERE)
+#define lock_like_taken(var) lock_taken(&(var)LOCK_HERE)
+#define lock_like_left(var) lock_left(&(var)LOCK_HERE)
 void lock_wanted(const struct lock_id *id, const char *file, int line);
+void lock_wanted_again(const struct lock_id *id, const char *file, int line);
 void lock_taken(const struct lock_id *id, const char *file, int line);
 void lock_left(const struct lock_id *id, const char *file, int line);
 void lock_needed(const struct lock_id *id, const char *file, int line);
@@ -139,6 +148,11 @@ void lock_waiting_above(const struct lock_id *id, const char *file, int line); /
 #define LOCK_PLACE
 #define LOCK_HERE
 #define LOCK_SAME
+#define LOCK_LIKE(var, rank) _Static_assert(rank > 0, #var)
+#define lock_like_wanted(var) ((void)0)
+#define lock_like_wanted_again(var) ((void)0)
+#define lock_like_taken(var) ((void)0)
+#define lock_like_left(var) ((void)0)
 #endif
 
 struct CAPABILITY("mutex") mutex {

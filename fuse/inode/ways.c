@@ -16,6 +16,11 @@ struct ways {
 	unsigned waiting;           /* moves, for `unused` */
 };
 
+/* A thread may have several ways or one move, not both: a move that has begun waits for no way, and
+ * a way waits only for a move that has begun. */
+LOCK_LIKE(way_rank, RANK_WAY);
+LOCK_LIKE(move_rank, RANK_WAY);
+
 struct ways *ways_new(void)
 {
 	struct ways *w = g_new0(struct ways, 1);
@@ -71,17 +76,21 @@ static void begin_locked(struct server *s, const struct inode *dir, const char *
 
 void way_to(struct server *s, const struct inode *i, struct way *w)
 {
+	lock_like_wanted_again(way_rank);
 	mutex_lock(&s->ways->lock);
 	begin_locked(s, NULL, NULL, i, w);
 	mutex_unlock(&s->ways->lock);
+	lock_like_taken(way_rank);
 }
 
 void way_to_child(struct server *s, const struct inode *dir, const char *name,
                   const struct inode *i, struct way *w)
 {
+	lock_like_wanted_again(way_rank);
 	mutex_lock(&s->ways->lock);
 	begin_locked(s, dir, name, i, w);
 	mutex_unlock(&s->ways->lock);
+	lock_like_taken(way_rank);
 }
 
 void way_end(struct server *s, struct way *w)
@@ -91,6 +100,7 @@ void way_end(struct server *s, struct way *w)
 	if (s->ways->waiting > 0)
 		condition_broadcast(&s->ways->unused);
 	mutex_unlock(&s->ways->lock);
+	lock_like_left(way_rank);
 	g_clear_pointer(&w->path, g_free);
 }
 
@@ -142,10 +152,12 @@ static bool move_try_locked(struct server *s, struct move *m) REQUIRES(s->ways->
 
 void move_begin(struct server *s, struct move *m)
 {
+	lock_like_wanted(move_rank);
 	mutex_lock(&s->ways->lock);
 	while (!move_try_locked(s, m))
 		;
 	mutex_unlock(&s->ways->lock);
+	lock_like_taken(move_rank);
 }
 
 void move_end(struct server *s, struct move *m)
@@ -154,6 +166,7 @@ void move_end(struct server *s, struct move *m)
 	s->ways->current = NULL;
 	condition_broadcast(&s->ways->moved);
 	mutex_unlock(&s->ways->lock);
+	lock_like_left(move_rank);
 	g_clear_pointer(&m->from, g_free);
 	g_clear_pointer(&m->to, g_free);
 }

@@ -15,8 +15,9 @@
  * Shape:   one move at a time; any number of ways
  * Waits:   a move that has not begun blocks no way: the thread that has one may wait for a thread
  *          that needs another to the same object (content_keep()). A thread takes no way in a move
+ *          and begins no move while it has a way; it ends each itself
  * Locking: `lock` for a moment each, then `names`; none is held from begin to end. Called without
- *          `names`, the inode table's lock or an inode's
+ *          `names`, the inode table's lock or an inode's: RANK_WAY in fetch/base/lock.h
  */
 #pragma once
 #include <glib.h>

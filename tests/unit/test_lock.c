@@ -11,6 +11,8 @@
 static struct mutex first = MUTEX_INIT(RANK_INODE);
 static struct mutex second, twin;
 static struct rwlock shared;
+LOCK_LIKE(way, RANK_WAY);
+LOCK_LIKE(move, RANK_WAY);
 
 static void locks_init(void)
 {
@@ -87,6 +89,20 @@ static void wait_with_another(void) NO_THREAD_SAFETY_ANALYSIS
 	condition_wait(&c, &second);
 }
 
+/* What may be had more than once, but not beside another of its rank. */
+static void way_in_move(void)
+{
+	lock_like_wanted_again(way);
+	lock_like_taken(way);
+	lock_like_wanted_again(way);
+	lock_like_taken(way);
+	lock_like_left(way);
+	lock_like_left(way);
+	lock_like_wanted(move);
+	lock_like_taken(move);
+	lock_like_wanted_again(way);
+}
+
 /* A thread has a lock again after its wait. */
 static void held_after_wait(void) NO_THREAD_SAFETY_ANALYSIS
 {
@@ -153,6 +169,11 @@ static void test_held_after_wait(void)
 	assert_aborts(held_after_wait, "*: wrong order: RANK_INODE*: holds RANK_FILL*");
 }
 
+static void test_way_in_move(void)
+{
+	assert_aborts(way_in_move, "*: wrong order: way*: holds move*");
+}
+
 static void test_trylock(void) NO_THREAD_SAFETY_ANALYSIS
 {
 	mutex_lock(&second);
@@ -192,6 +213,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/lock/unlock_unheld", test_unlock_unheld);
 	g_test_add_func("/lock/wait_with_another", test_wait_with_another);
 	g_test_add_func("/lock/held_after_wait", test_held_after_wait);
+	g_test_add_func("/lock/way_in_move", test_way_in_move);
 	g_test_add_func("/lock/trylock", test_trylock);
 	g_test_add_func("/lock/threads", test_threads);
 	return g_test_run();

@@ -39,20 +39,27 @@ struct other {
 	bool moves;
 	struct way w;
 	struct move m;
-	int began; /* atomic */
+	int began;  /* atomic */
+	char *path; /* owned; that it came by */
 	GThread *thread;
 };
 
 static gpointer other_run(gpointer data)
 {
 	struct other *o = data;
+	struct server *s = &o->b->s;
 	if (o->moves)
-		move_begin(&o->b->s, &o->m);
+		move_begin(s, &o->m);
 	else if (o->name)
-		way_to_child(&o->b->s, o->i, o->name, NULL, &o->w);
+		way_to_child(s, o->i, o->name, NULL, &o->w);
 	else
-		way_to(&o->b->s, o->i, &o->w);
+		way_to(s, o->i, &o->w);
+	o->path = g_strdup(o->moves ? o->m.from : o->w.path);
 	g_atomic_int_set(&o->began, 1);
+	if (o->moves)
+		move_end(s, &o->m);
+	else
+		way_end(s, &o->w);
 	return NULL;
 }
 
@@ -62,7 +69,7 @@ static void other_start(struct other *o)
 	        .i = o->i,
 	        .dir = o->i->parent,
 	        .name = o->i->name,
-	        .newdir = &o->b->ab,
+	        .newdir = o->name ? &o->b->ab : NULL,
 	        .newname = o->name,
 	};
 	o->thread = g_thread_new("other", other_run, o);
@@ -74,15 +81,12 @@ static void waits(const struct other *o)
 	g_assert_false(g_atomic_int_get(&o->began));
 }
 
-/* It comes to what it waits for, by that path. */
+/* It comes to what it waits for, by that path, and ends. */
 static void comes(struct other *o, const char *path)
 {
 	g_thread_join(o->thread);
-	g_assert_cmpstr(o->moves ? o->m.from : o->w.path, ==, path);
-	if (o->moves)
-		move_end(&o->b->s, &o->m);
-	else
-		way_end(&o->b->s, &o->w);
+	g_assert_cmpstr(o->path, ==, path);
+	g_free(o->path);
 }
 
 static void passes(struct box *b, struct inode *i, const char *name, const char *path)
@@ -157,11 +161,9 @@ static void test_way(void)
 	other_start(&above);
 	waits(&above);
 	passes(&b, &b.y, NULL, "a/sub/y");
-	struct move m = {.i = &b.z};
-	move_begin(&b.s, &m);
-	g_assert_cmpstr(m.from, ==, "ab/z");
-	g_assert_null(m.to);
-	move_end(&b.s, &m);
+	struct other elsewhere = {.b = &b, .i = &b.z, .moves = true};
+	other_start(&elsewhere);
+	comes(&elsewhere, "ab/z");
 	waits(&above);
 	way_end(&b.s, &w);
 	comes(&above, "a");
