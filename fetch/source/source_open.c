@@ -4,6 +4,7 @@
 #include "fetch/source/dir/dir.h"
 #include "fetch/source/http/http.h"
 #include "fetch/source/http/url.h"
+#include "fetch/source/wrap/offline.h"
 #include "fetch/source/wrap/retry.h"
 #include <errno.h>
 #include <limits.h>
@@ -87,11 +88,18 @@ static struct source *plain_open(const char *url, const struct source_options *o
 	return inner;
 }
 
+static struct source *wrapped(struct source *inner, const struct source_options *options)
+{
+	if (options->offline)
+		return offline_new(inner);
+	return retry_new(inner, options->retries, options->wait_ms);
+}
+
 struct source *source_open(const char *url, const struct source_options *options, GError **error)
 {
 	struct source_options filled = options_filled(options);
 	struct source *inner = plain_open(url, &filled, error);
-	return inner != NULL ? retry_new(inner, filled.retries, filled.wait_ms) : NULL;
+	return inner != NULL ? wrapped(inner, &filled) : NULL;
 }
 
 static bool same_server(const char *first, const char *other)
@@ -142,14 +150,18 @@ struct source *source_open_mirrors(const char *const *urls, const struct source_
 		return NULL;
 	}
 	*mirrors = mirrors_new(inner, count, &mo);
-	return retry_new(mirrors_source(*mirrors), filled.retries, filled.wait_ms);
+	return wrapped(mirrors_source(*mirrors), &filled);
 }
 
-static char *dir_canonical(const char *path, GError **error)
+static char *dir_canonical(const char *path, bool away, GError **error)
 {
 	if (path_refused(path, error))
 		return NULL;
 	char *real = realpath(path, NULL);
+	if (real == NULL && away) {
+		g_autofree char *whole = g_canonicalize_filename(path, NULL);
+		return g_strconcat("dir:", whole, NULL);
+	}
 	if (real == NULL) {
 		g_set_error(error, LOCAL_ERROR, errno, "%s: %s", path, g_strerror(errno));
 		return NULL;
@@ -159,12 +171,12 @@ static char *dir_canonical(const char *path, GError **error)
 	return out;
 }
 
-char *source_canonical(const char *url, GError **error)
+char *source_canonical(const char *url, bool away, GError **error)
 {
 	const char *path;
 	switch (scheme_of(url, &path)) {
 	case SCHEME_DIR:
-		return dir_canonical(path, error);
+		return dir_canonical(path, away, error);
 	case SCHEME_HTTP:
 		return http_source_canonical(url, error);
 	default:

@@ -15,5 +15,6 @@ struct source *source_open(const char *url, const struct source_options *options
  * options hold go to the first one, and to others of the same server, unless mirror_credentials. */
 struct source *source_open_mirrors(const char *const *urls, const struct source_options *options,
                                    struct mirrors **mirrors, GError **error);
-/* The canonical form of a URL, without credentials: the store's identity. */
-char *source_canonical(const char *url, GError **error);
+/* The canonical form of a URL, without credentials: the store's identity. `away`: a directory may
+ * be missing now. */
+char *source_canonical(const char *url, bool away, GError **error);

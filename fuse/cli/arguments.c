@@ -150,13 +150,13 @@ static bool header_check(const char *header, GError **error)
 }
 
 /* A source that cannot be parsed may hold credentials anywhere: it is not quoted. */
-static bool source_take(const char *url, char **whole, char **canonical, GError **error)
+static bool source_take(const char *url, bool away, char **whole, char **canonical, GError **error)
 {
 	g_autoptr(GError) cause = NULL;
 	*whole = absolute_url(url, error);
 	if (!*whole)
 		return false;
-	*canonical = source_canonical(*whole, &cause);
+	*canonical = source_canonical(*whole, away, &cause);
 	if (cause && !strstr(cause->message, url) && !strpbrk(url, "@?"))
 		g_prefix_error(&cause, "%s: ", url);
 	if (cause)
@@ -178,7 +178,7 @@ static bool mirrors_take(struct settings *s, char **more, GError **error)
 		const char *url = given->pdata[n];
 		if (!url[0])
 			return usage(error, "mount: --mirror must not be empty");
-		bool ok = source_take(url, &whole, &canonical, error);
+		bool ok = source_take(url, true, &whole, &canonical, error);
 		bool twice = ok && (strcmp(canonical, s->source) == 0 ||
 		                    g_ptr_array_find_with_equal_func(s->mirror_names, canonical,
 		                                                     g_str_equal, NULL));
@@ -246,7 +246,8 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 	    !is_given(w->token_file, "--token-file", error) ||
 	    !is_given(w->ca_file, "--ca-file", error))
 		return false;
-	if (!source_take(w->rest[0], &s->url, &s->source, error) ||
+	bool away = s->source_options.offline || s->mirrors->len || w->mirrors;
+	if (!source_take(w->rest[0], away, &s->url, &s->source, error) ||
 	    !mirrors_take(s, w->mirrors, error))
 		return false;
 	s->source_options.wait_ms = s->wait_ms;

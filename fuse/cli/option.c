@@ -94,6 +94,7 @@ static const struct rule {
         {"auth", AUTH, FIELD(source_options.digest), 0, 1, 0, "basic or digest"},
         {"etag", SWITCH, FIELD(source_options.no_etag), 0, 1, 0, "yes or no"},
         {"threads", COUNT, FIELD(threads), 0, 64, 0, "a number from 0 to 64"},
+        {"offline", FLAG, FIELD(source_options.offline), 0, 1, 0, "no value"},
         {"inode32", FLAG, FIELD(inode32), 0, 1, 0, "no value"},
         {"end_epoch", FLAG, FIELD(end_epoch), 0, 1, 0, "no value"},
 #undef FIELD

@@ -38,11 +38,11 @@ static const char help[] =
         "    filemode=0755, dirmode=0755, uid=N, gid=N                  if not given\n"
         "    etag=yes              no: dates only   netrc=yes, cookies=yes     or no\n"
         "    mirror_retry=10s      a failed one     mirror_takeover=15m of its listings\n"
-        "    mirror=URL, store=DIR as --mirror ...  mirror_credentials=own     or shared\n"
+        "    mirror=URL, store=DIR as --mirror ...  mirror_credentials=own  or shared\n"
         "    auth=basic            or digest        threads=0           0: automatic\n"
         "    exec_writes=deny      or allow         inode32             ids below 2^32\n"
         "    handler_lost=wait     deny or source   handler_timeout=60s per event\n"
-        "    overlays=auto         above this mount  end_epoch          verify all data\n";
+        "    overlays=auto         above it  offline  no request   end_epoch  verify all\n";
 
 static bool fail(GError **error, int code, const char *what, const char *why)
 {

@@ -202,7 +202,10 @@ void view_mount(JsonObject *answer, GString *out)
 	g_autofree char *left = human_size(number(store, "free_bytes"));
 	g_autofree char *total = human_size(number(store, "total_bytes"));
 	g_string_append_printf(out, "%s\n", point);
-	row(out, "source", "%s%s", source, truth(network, "source_down") ? "  (unreachable)" : "");
+	row(out, "source", "%s%s", source,
+	    truth(network, "offline")       ? "  (offline)"
+	    : truth(network, "source_down") ? "  (unreachable)"
+	                                    : "");
 	view_mirrors(answer, out);
 	row(out, "store", "%s", path);
 	row(out, "disk", "%s of %s free%s", left, total,

@@ -82,7 +82,7 @@ static void add_listing_wait(const struct lister_wait_info *w, void *user)
 }
 
 static void add_network(JsonBuilder *b, const struct fill_counters *fill,
-                        const struct lister_counters *lister)
+                        const struct lister_counters *lister, bool offline)
 {
 	json_builder_set_member_name(b, "network");
 	json_builder_begin_object(b);
@@ -90,6 +90,7 @@ static void add_network(JsonBuilder *b, const struct fill_counters *fill,
 	json_add_int(b, "requests", fill->requests + lister->listings + lister->attributes);
 	json_add_int(b, "errors", fill->errors + lister->errors);
 	json_add_bool(b, "source_down", lister->source_down);
+	json_add_bool(b, "offline", offline);
 	json_builder_end_object(b);
 
 	json_builder_set_member_name(b, "chunks");
@@ -172,7 +173,7 @@ void report_mount(struct server *s, JsonBuilder *b)
 	json_builder_end_object(b);
 	add_store(s, b);
 	add_log(b);
-	add_network(b, &fill, &lister);
+	add_network(b, &fill, &lister, s->settings->source_options.offline);
 	report_mirrors(s, b);
 	add_transfers(s, NULL, b);
 	struct scope scope = {.server = s, .builder = b, .now = clock_now()};

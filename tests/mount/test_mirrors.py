@@ -277,3 +277,43 @@ def test_store_belongs_to_all_mirrors(mount, lacunafs, pair, serve, tree, scratc
     m.umount()
     done = lacunafs.run("mount", a.url, m.path, "--store", m.store)
     assert done.returncode == 1 and "belongs to" in done.stderr
+
+
+def test_directory_that_is_not_there_yet(mount, scratch, pair):
+    """A mirror on a disk that is mounted later."""
+    root, a, _ = pair
+    m = mount(scratch / "later", "--mirror", a.url, *quick("etag=no"))
+    assert (m / "d" / "f0").read_bytes() == (root / "d" / "f0").read_bytes()
+    assert states(m) == ["failed", "in use"]
+    shutil.copytree(root, scratch / "later")
+
+    def back():
+        os.listdir(m / "d")
+        read_at(m / "big", 0)
+        (m / "d" / "f1").read_bytes()
+        m.program.run("refresh", m / "d")
+        return states(m) == ["in use", "ready"]
+    assert wait_until(back, 30)
+    a.forget()
+    assert (m / "big").read_bytes() == (root / "big").read_bytes() and not a.asked("/big")
+
+
+def test_offline_in_the_middle(mount, pair):
+    """Neither mirror answers: what is cached stays, the rest is an error; later all is well."""
+    root, a, b = pair
+    m = mount(a.url, "--mirror", b.url, *quick("retries=0", "listing_ttl=0"))
+    names = sorted(os.listdir(m / "d"))
+    (m / "d" / "f0").read_bytes()
+    a.stop()
+    b.stop()
+    assert error_of((m / "d" / "f1").read_bytes) == errno.EIO
+    assert sorted(os.listdir(m / "d")) == names
+    assert (m / "d" / "f0").read_bytes() == (root / "d" / "f0").read_bytes()
+    assert "no other is left" in m.log()
+    a.start()
+    assert wait_until(lambda: error_of((m / "d" / "f1").read_bytes) == 0)
+    m.umount()
+    a.stop()
+    m = m.again()  # offline from the start
+    assert sorted(os.listdir(m / "d")) == names
+    assert (m / "d" / "f1").read_bytes() == (root / "d" / "f1").read_bytes()

@@ -3,6 +3,7 @@
 """Without the network: what is held stays readable, what is not is an error, soon."""
 import errno
 import os
+import shutil
 import subprocess
 import time
 
@@ -90,3 +91,48 @@ def test_program_offline(mount, serve, big_program):
     # a page that is absent is SIGBUS, as for any file on a disk that fails
     absent = subprocess.run([m / "program", str(100 << 20)], capture_output=True)
     assert absent.returncode == -7
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("kind", ["http", "dir"])
+def test_offline_asks_nobody(mount, serve, tree, scratch, kind):
+    """-o offline: what the store has, and an error at once for the rest; no request leaves."""
+    server = serve(tree)
+    shutil.copytree(tree / "many", scratch / "source" / "many")
+    trees.put(scratch / "source" / "big", (tree / "big").read_bytes())
+    m = mount(server.url if kind == "http" else scratch / "source", "-o", "readahead=0")
+    with open(m / "big", "rb", buffering=0) as f:
+        os.pread(f.fileno(), 4096, 3 << 20)
+    names = sorted(os.listdir(m / "many"))
+    (m / "many" / "007.txt").read_bytes()
+    m.umount()
+    server.forget()
+    if kind == "dir":
+        os.rename(scratch / "source", scratch / "gone")
+    m = m.again("-o", "offline,listing_ttl=0,prefetch=1M")
+    before = time.monotonic()
+    assert sorted(os.listdir(m / "many")) == names
+    assert (m / "many" / "007.txt").read_bytes() == (tree / "many" / "007.txt").read_bytes()
+    with open(m / "big", "rb", buffering=0) as f:
+        assert os.pread(f.fileno(), 4096, 3 << 20) == (tree / "big").read_bytes()[3 << 20:][:4096]
+        assert error_of(lambda: os.pread(f.fileno(), 4096, 0)) == errno.EIO
+    assert error_of((m / "many" / "008.txt").read_bytes) == errno.EIO
+    (m / "many" / "new").write_text("made offline")
+    assert time.monotonic() - before < 10  # no retry, no time-out
+    assert not server.asked() and m.status()["network"]["offline"]
+    assert "-o offline" in m.status("big")["last_error"]["cause"]
+    m.umount()
+    if kind == "dir":
+        os.rename(scratch / "gone", scratch / "source")
+    m = m.again("-o", "readahead=0")
+    assert (m / "many" / "008.txt").read_bytes() == (tree / "many" / "008.txt").read_bytes()
+    assert (m / "many" / "new").read_text() == "made offline"
+
+
+def test_offline_without_a_store(lacunafs, serve, tree, scratch):
+    (scratch / "p").mkdir()
+    server = serve(tree)
+    before = time.monotonic()
+    done = lacunafs.run("mount", server.url, scratch / "p", "-o", "offline")
+    assert done.returncode == 1 and "offline" in done.stderr and time.monotonic() - before < 10
+    assert not server.asked()

@@ -154,6 +154,7 @@ struct source_options {
 	bool no_cookies;            /* cookies of the source's own host are not sent back */
 	bool no_netrc;
 	bool no_etag;  /* versions are Last-Modified and size, where the source reports both */
+	bool offline;  /* no request leaves */
 	bool mirrored; /* one of several mirrors; `mirror`: and not the first. Their versions
 	                * are equal only if they prove the same version */
 	bool mirror;

@@ -180,14 +180,49 @@ static bool dir_stat(struct dir_source *d, struct source_stat *req, GError **err
 	return true;
 }
 
+static bool root_open_locked(struct dir_source *d) REQUIRES(d->opening)
+{
+	int fd = open(d->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct statx st;
+
+	if (fd < 0)
+		return false;
+	if (statx(fd, "", AT_EMPTY_PATH, DIR_STATX, &st) < 0) {
+		int err = errno;
+
+		close(fd);
+		errno = err;
+		return false;
+	}
+	d->device = (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor;
+	d->fd = fd;
+	return true;
+}
+
+static bool root_open(struct dir_source *d, enum fetch_error *code, GError **error)
+{
+	int err = 0;
+
+	mutex_lock(&d->opening);
+	if (d->fd < 0 && !root_open_locked(d))
+		err = errno;
+	mutex_unlock(&d->opening);
+	if (err && code)
+		g_set_error(error, FETCH_ERROR, (int)*code, "dir:%s: %s", d->root, g_strerror(err));
+	else if (err)
+		g_set_error(error, LOCAL_ERROR, err, "dir:%s: %s", d->root, g_strerror(err));
+	return err == 0;
+}
+
 static void job_run(struct pool_job *job)
 {
 	struct dir_job *j = (struct dir_job *)job;
 	struct source_request *req = j->request;
 	struct dir_source *d = j->source;
+	enum fetch_error away = FETCH_UNREACHABLE;
 	g_autoptr(GError) error = NULL;
 
-	if (dir_goes_on(d, &error)) {
+	if (dir_goes_on(d, &error) && root_open(d, &away, &error)) {
 		switch (j->kind) {
 		case JOB_LIST:
 			dir_list(d, (struct source_list *)req, &error);
@@ -242,7 +277,9 @@ static void dir_close(struct source *s)
 
 	dir_stop(s);
 	pool_free(d->pool); /* queued jobs end at once */
-	close(d->fd);
+	if (d->fd >= 0)
+		close(d->fd);
+	mutex_destroy(&d->opening);
 	g_free(d->root);
 	g_free(d);
 }
@@ -268,35 +305,27 @@ static uint64_t shape_of(const struct dir_source *d)
 struct source *dir_source_open(const char *path, const struct source_options *options,
                                GError **error)
 {
-	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct dir_source *d;
-	struct statx st;
-	char *real;
+	struct dir_source *d = g_new0(struct dir_source, 1);
+	char *real = realpath(path, NULL);
 
-	if (fd >= 0 && statx(fd, "", AT_EMPTY_PATH, DIR_STATX, &st) < 0) {
-		int err = errno;
-
-		close(fd);
-		fd = -1;
-		errno = err;
-	}
-	if (fd < 0) {
-		g_set_error(error, LOCAL_ERROR, errno, "dir:%s: %s", path, g_strerror(errno));
-		return NULL;
-	}
-	d = g_new0(struct dir_source, 1);
 	d->source.ops = &dir_ops;
 	d->source.xattrs = true;
-	real = realpath(path, NULL);
 	d->root = g_strdup(real ? real : path);
 	free(real);
-	d->fd = fd;
-	d->device = (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor;
+	mutex_init(&d->opening, RANK_DIR_ROOT);
+	d->fd = -1;
 	d->dated = options->mirrored && options->no_etag;
 	d->own = options->own;
 	d->uid = options->uid;
 	d->gid = options->gid;
 	d->source.shape = shape_of(d);
 	d->pool = pool_new("source", CLAMP(options->connections, 1, THREADS_MAX));
-	return &d->source;
+	if (root_open(d, NULL, options->mirrored ? NULL : error) || options->mirrored ||
+	    options->offline) {
+		if (options->offline)
+			g_clear_error(error);
+		return &d->source;
+	}
+	dir_close(&d->source);
+	return NULL;
 }

@@ -7,12 +7,14 @@
  *          number and birth time; devices other than the root's count by their number
  * Versions: device, inode, size, mtime and ctime, compared before a read, and after each
  *          piece is copied but before it is delivered: data of a file that changed meanwhile is
- * never used. As one of several mirrors with no_etag: size and mtime in seconds, as a web server's,
- * but the comparison after each piece stays Bytes:   into `fd` by copy_file_range (which shares
- * blocks where the file system can), holes as holes; without one through a buffer Owns:    the
- * root, opened once: a later mount over its path has no effect Locking: blocking calls run on a few
- * threads of its own; a call that hangs holds one Trust:   the source follows no symlinks and opens
- * nothing outside the root
+ *          never used. As one of several mirrors with no_etag the version that is told is size and
+ *          mtime in seconds, as a web server's; the comparison after each piece stays
+ * Bytes:   into `fd` by copy_file_range (which shares blocks where the file system can), holes
+ *          as holes; without one through a buffer
+ * Owns:    the root, opened once: a later mount over its path has no effect. One that cannot be
+ *          opened is an error, but for one of several mirrors, which is opened later, and offline
+ * Locking: blocking calls run on a few threads of its own; a call that hangs holds one
+ * Trust:   the source follows no symlinks and opens nothing outside the root
  */
 #pragma once
 #include "fetch/source/base/source.h"

@@ -4,14 +4,16 @@
 /* Shared by the files of the directory source. */
 #pragma once
 #include <sys/stat.h>
+#include "fetch/base/lock.h"
 #include "fetch/base/pool.h"
 #include "fetch/source/base/source.h"
 
 struct dir_source {
 	struct source source;
-	char *root;      /* owned */
-	int fd;          /* of it, O_PATH */
-	uint64_t device; /* of it */
+	char *root;           /* owned */
+	struct mutex opening; /* covers the next two until the root is open */
+	int fd;               /* of it, O_PATH; -1: it could not be opened yet */
+	uint64_t device;      /* of it */
 	struct pool *pool;
 	int closing; /* atomic */
 	bool dated;  /* versions are those of source_version_dated() */

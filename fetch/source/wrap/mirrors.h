@@ -3,20 +3,24 @@
 
 /* A source made of several copies of one tree, in the order of preference.
  *
- *   request ──▶ first healthy mirror ──failure──▶ next one ── … ──▶ failed mirrors, as a last
- * resort │ answer                                            │ no answer ▼ ▼ done the error of the
- * first mirror asked
+ *   request ──▶ first healthy mirror ──failure──▶ the next ──…──▶ failed ones, as a last resort
+ *                     │ answer                                           │ no answer
+ *                     ▼                                                  ▼
+ *                   done                              the error of the first mirror asked
  *
  * Place:   below the wrapper of retries. A request goes to the next mirror at once; only if none
  *          serves it, it waits for a retry. Above it, each dead mirror would cost a reader its
  *          back-offs first
- * Health:  unreachable and timeout make a mirror fail, as three refusals in a row do (5xx, 429,
- * 401, 403, an unusable answer); 404 and another version concern the file alone (health.h,
- * detour.h). Once its back-off has passed, a failed mirror is tested by a request of its own: no
- * reader waits for it Files:   a read that began at one mirror goes on at another only in the same
- * version: size, Last-Modified and ETag are equal (without the ETag: no_etag). A file of which
- * nothing is cached is read from other mirrors than the first only if size and time are those of
- *          the listing: an older version would otherwise be kept under the newer one's time
+ * Health:  unreachable and timeout make a mirror fail, as three refusals in a row do (5xx,
+ *          429, 401, 403, an unusable answer); 404 and another version concern the file alone
+ *          (health.h, detour.h). Once its back-off has passed, a failed mirror is tested by a
+ *          request of its own: no reader waits for it
+ * Files:   a read that began at one mirror goes on at another only in the same version: size,
+ *          Last-Modified and ETag are equal (without the ETag: no_etag). ETags of two servers
+ *          are comparable only if both derive them from the file, as nginx does: where they
+ *          differ, nothing is proven. A file of which nothing is cached is read from
+ *          other mirrors than the first only if size and time are those of the listing: an
+ *          older version would otherwise be kept under the newer one's time
  * Names:   a listing comes from one mirror, whole; names of several are not merged. A listed
  *          directory that a mirror lacks is looked for at the next. An existing listing is replaced
  *          only by that of its own mirror or an earlier one: while that one has failed, the listing
