@@ -51,6 +51,8 @@ enum lock_rank {
 	RANK_COMMITS,
 	RANK_TRACE,
 	RANK_WAITQUEUE,
+	RANK_SHORTAGE,
+	RANK_EVICTOR, /* its counters */
 	RANK_MISHAPS,
 	RANK_NOTIFIER,
 
@@ -73,6 +75,8 @@ enum lock_rank {
 	RANK_EPOCH_SYNCING,
 	RANK_EPOCH,
 	RANK_SHARING,
+	RANK_PINS,
+	RANK_USES,
 
 	/* fetch/base/ and fuse/base/: under any other */
 	RANK_LISTING,

@@ -43,6 +43,10 @@
  *   STORE/state/inode32          number_disk, in the order in which the numbers were assigned; an
  *                                incomplete last one is dropped. Missing: -o inode32 was never
  *                                given
+ *   STORE/state/usage            usage_disk use_disk*count: when files were last used, and how
+ *                                much the store holds. Missing or damaged: not known
+ *   STORE/state/pins/xx/<ino>    empty files: the files and directories that are not evicted, by
+ *                                their st_ino in the mount
  *   STORE/state/reserve          256 KiB of padding: room for removals on a full disk
  *   STORE/state/tmp/<n>          unfinished files; emptied when the store is opened
  *   STORE/state/log, log.1       the daemon's log: text
@@ -128,6 +132,20 @@
  *   0   8  ino          64 bits, from 2^31 on
  *   8   4  told         st_ino with -o inode32; from 2^31 on, below 2^32 - 1
  *   12  4  check        low half of the hash of the 12 bytes before it; zeros are no entry
+ *
+ * usage_disk, 48 bytes
+ *   0   8  magic        "LACNUSG1"
+ *   8   8  used         bytes of the store, as blocks
+ *   16  8  fetched      of these, in files without local data
+ *   24  4  known        0 or 1: the two were exact
+ *   28  4  reserved
+ *   32  8  count
+ *   40  8  checksum     hash of the whole file, with this field 0
+ *
+ * use_disk, 16 bytes
+ *   0   8  ino          st_ino of the local file
+ *   8   4  at           seconds since 1970
+ *   12  4  reserved
  *
  * listing_header, 48 bytes, in the machine's order, as listing_entry; then listing_entry*count,
  * 4 bytes*count: the entries' indices by (hash of the name, name), then name NUL [target NUL]

@@ -24,6 +24,31 @@ struct sharing {
 	GHashTable *visits; /* st_ino → number of visits, never 0 */
 };
 
+/* room.c */
+struct room {
+	/* fixed before the first fetch: room.h */
+	uint64_t quota, min_free;
+	unsigned percent;
+	bool automatic;
+	/* atomic: */
+	int64_t step; /* bytes that may be stored before the next look at the file system */
+	uint64_t used, fetched;
+	bool known;
+};
+
+/* uses.c */
+struct uses {
+	struct mutex lock;
+	GHashTable *times; /* st_ino in the store → seconds since 1970 */
+	bool changed;      /* since it was saved */
+};
+
+/* pins.c */
+struct pins {
+	struct mutex lock;
+	GHashTable *inos; /* set of st_ino in the mount */
+};
+
 struct store {
 	int fd_most; /* open files have lower numbers only, to leave descriptors for short tasks */
 	char *path;  /* owned */
@@ -34,6 +59,9 @@ struct store {
 	struct epoch epoch;
 	struct dirty dirty;
 	struct sharing sharing;
+	struct room room;
+	struct uses uses;
+	struct pins pins;
 	unsigned chunk_shift;
 	bool stacked, privileged;
 	bool created, fresh; /* this opening created the directory; the store */

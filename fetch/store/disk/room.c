@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fetch/store/disk/room.h"
+#include <errno.h>
+#include <sys/statvfs.h>
+#include "fetch/store/disk/store_private.h"
+
+#define GIB (UINT64_C(1) << 30)
+/* Data stored between two looks at the file system: others write to it, too. */
+#define STEP_MAX (INT64_C(16) << 20)
+
+void store_room_limit(struct store *s, const struct room_limits *limits)
+{
+	s->room.quota = limits->quota;
+	s->room.min_free = limits->min_free;
+	s->room.percent = limits->percent;
+	s->room.automatic = limits->automatic;
+}
+
+static uint64_t floor_of(const struct room *r, uint64_t total)
+{
+	if (r->automatic)
+		return MIN(total / 20, GIB);
+	return r->percent ? total / 100 * r->percent : r->min_free;
+}
+
+int store_room_look(struct store *s, struct room_look *out)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(s->state, &fs) < 0)
+		return -errno;
+	*out = (struct room_look){
+	        .total = (uint64_t)fs.f_blocks * fs.f_frsize,
+	        .free = (uint64_t)fs.f_bavail * fs.f_frsize,
+	        .quota = s->room.quota,
+	        .used = __atomic_load_n(&s->room.used, __ATOMIC_RELAXED),
+	        .few_inodes = fs.f_files > 0 && fs.f_favail < fs.f_files / 256,
+	};
+	out->floor = floor_of(&s->room, out->total);
+	out->slack = MIN(out->total / 32, GIB);
+	out->quota_slack = MIN(out->quota / 32, GIB);
+	return 0;
+}
+
+uint64_t room_lack(const struct room_look *l, uint64_t need, unsigned part)
+{
+	uint64_t wanted = l->floor + l->slack / part + need;
+	uint64_t lack = wanted > l->free ? wanted - l->free : 0;
+	uint64_t use = l->used + l->quota_slack / part + need;
+
+	if (l->quota && use > l->quota)
+		lack = MAX(lack, use - l->quota);
+	return lack;
+}
+
+/* Bytes that may still be fetched. */
+static uint64_t room_left(const struct room_look *l)
+{
+	uint64_t left = l->free > l->floor ? l->free - l->floor : 0;
+
+	if (l->quota)
+		left = MIN(left, l->quota > l->used ? l->quota - l->used : 0);
+	return left;
+}
+
+int store_room_take(struct store *s, uint64_t bytes)
+{
+	struct room *r = &s->room;
+	struct room_look l;
+
+	if (__atomic_sub_fetch(&r->step, (int64_t)bytes, __ATOMIC_RELAXED) < 0 &&
+	    store_room_look(s, &l) == 0) {
+		uint64_t left = room_left(&l);
+
+		if (left < bytes) {
+			__atomic_store_n(&r->step, 0, __ATOMIC_RELAXED);
+			return -ENOSPC;
+		}
+		/* threads that take at the same time share what is left */
+		__atomic_store_n(&r->step, (int64_t)MIN((left - bytes) / 4, (uint64_t)STEP_MAX),
+		                 __ATOMIC_RELAXED);
+	}
+	__atomic_add_fetch(&r->used, bytes, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&r->fetched, bytes, __ATOMIC_RELAXED);
+	return 0;
+}
+
+static void lessen(uint64_t *counter, uint64_t bytes)
+{
+	uint64_t now = __atomic_load_n(counter, __ATOMIC_RELAXED);
+
+	while (!__atomic_compare_exchange_n(counter, &now, now - MIN(now, bytes), true,
+	                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+void store_room_give(struct store *s, uint64_t bytes)
+{
+	lessen(&s->room.used, bytes);
+	lessen(&s->room.fetched, bytes);
+}
+
+void store_room_use(struct store *s, struct room_use *out)
+{
+	out->used = __atomic_load_n(&s->room.used, __ATOMIC_RELAXED);
+	out->fetched = __atomic_load_n(&s->room.fetched, __ATOMIC_RELAXED);
+	out->known = __atomic_load_n(&s->room.known, __ATOMIC_RELAXED);
+}
+
+/* What was fetched meanwhile may or may not have been measured: it is counted once more, since too
+ * high a count leads to another measurement, and too low a one to an exceeded quota. */
+void store_room_measured(struct store *s, const struct room_use *before, const struct room_use *now)
+{
+	uint64_t used = __atomic_load_n(&s->room.used, __ATOMIC_RELAXED);
+	uint64_t fetched = __atomic_load_n(&s->room.fetched, __ATOMIC_RELAXED);
+
+	used = used > before->used ? used - before->used : 0;
+	fetched = fetched > before->fetched ? fetched - before->fetched : 0;
+	__atomic_store_n(&s->room.used, now->used + used, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->room.fetched, now->fetched + fetched, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->room.known, true, __ATOMIC_RELAXED);
+}

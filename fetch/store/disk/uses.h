@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* When local files were last used: opens and closes, since reads in passthrough are not seen. Kept
+ * in state/usage (format.h) across mounts, with the counts of room.h. A file without an entry was
+ * last used when it was last fetched: its ctime.
+ * Shape:   st_ino of the local file → seconds since 1970; 16 to 32 bytes each, at most USES_MAX
+ *          after uses_trim()
+ * Trust:   a guide to what is evicted first, no more: a damaged file is ignored
+ * Locking: any thread; its own mutex, held across a look-up, or the making of a copy
+ */
+#pragma once
+#include "fetch/store/disk/store.h"
+
+#define USES_MAX (1u << 20)
+
+void store_used(struct store *s, uint64_t number);
+uint32_t store_used_at(struct store *s, uint64_t number); /* 0: unknown */
+/* Drops the entries of the files used longest ago, beyond USES_MAX. Milliseconds. */
+void store_uses_trim(struct store *s);
+/* If it changed. Blocks on the disk. */
+int store_uses_save(struct store *s);
+
+void uses_init(struct store *s);
+/* `exact`: the counts were saved after the last change. */
+void uses_load(struct store *s, bool exact);
+/* The numbers are those of another store, or of none. */
+void uses_drop(struct store *s);
+void uses_clear(struct store *s);
