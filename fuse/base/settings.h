@@ -11,6 +11,13 @@
 /* The policy for requests pending on a dead or hung handler */
 enum handler_lost { HANDLER_LOST_WAIT, HANDLER_LOST_DENY, HANDLER_LOST_SOURCE };
 
+/* -o min_free: bytes, or a percentage, of the store's file system that fetched data leaves free */
+struct min_free {
+	uint64_t bytes;
+	unsigned percent; /* 0: bytes */
+	bool automatic;   /* 5 %, or 1 GiB if that is less */
+};
+
 struct settings {
 	char *url;               /* as given: may contain credentials, never printed */
 	char *source;            /* canonical, without credentials */
@@ -35,9 +42,11 @@ struct settings {
 	unsigned listing_ttl_ms; /* 0: revalidate each time; UINT_MAX: never */
 	uint64_t readahead_max;  /* bytes, of one sequential reader */
 	uint64_t prefetch_bytes; /* budget of all readahead */
-	unsigned threads;        /* session threads, 0 = auto */
-	char *log;               /* file; NULL: STORE/state/log, in the foreground stderr */
-	int ready_fd;            /* --foreground: written to when the mount answers; -1 */
+	uint64_t quota;          /* bytes that the store may use for fetched data; 0: no limit */
+	struct min_free min_free;
+	unsigned threads; /* session threads, 0 = auto */
+	char *log;        /* file; NULL: STORE/state/log, in the foreground stderr */
+	int ready_fd;     /* --foreground: written to when the mount answers; -1 */
 };
 
 /* One, or none if the store itself lies on an overlay. */

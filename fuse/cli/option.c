@@ -16,8 +16,13 @@ static const struct unit ms_units[] = {{"", 1000},   {"ms", 1},      {"s", 1000}
                                        {"m", 60000}, {"h", 3600000}, {NULL}};
 static const struct unit no_units[] = {{"", 1}, {NULL}};
 
+/* Of min_free, beside a number of bytes */
+#define SPARE_PERCENT (UINT64_C(1) << 62)
+#define SPARE_AUTO (UINT64_C(1) << 63)
+
 enum kind {
 	SIZE,
+	SPARE,
 	CHUNK,
 	TIME,
 	TTL,
@@ -51,6 +56,9 @@ static const struct rule {
          "a size from 0 to 1G"},
         {"prefetch", SIZE, FIELD(prefetch_bytes), 1 << 20, UINT64_C(64) << 30, 64 << 20,
          "a size from 1M to 64G"},
+        {"quota", SIZE, FIELD(quota), 1 << 20, UINT64_C(1) << 60, 0, "a size from 1M up"},
+        {"min_free", SPARE, FIELD(min_free), 0, SPARE_AUTO, SPARE_AUTO,
+         "auto, a size, or a percentage from 0% to 99%"},
         {"connect_timeout", TIME, FIELD(source_options.connect_ms), 10, 3600000, 5000,
          "a time from 10ms to 1h"},
         {"stall_timeout", TIME, FIELD(source_options.stall_ms), 10, 3600000, 10000,
@@ -123,6 +131,21 @@ static bool number_parse(const char *text, unsigned base, const struct unit *uni
 	return false;
 }
 
+static bool spare_parse(const char *text, uint64_t *out)
+{
+	static const struct unit percent[] = {{"%", 1}, {NULL}};
+	uint64_t n;
+	*out = SPARE_AUTO;
+	if (strcmp(text, "auto") == 0)
+		return true;
+	if (!g_str_has_suffix(text, "%"))
+		return number_parse(text, 10, byte_units, out) && *out <= UINT64_C(1) << 60;
+	if (!number_parse(text, 10, percent, &n) || n > 99)
+		return false;
+	*out = SPARE_PERCENT | n;
+	return true;
+}
+
 static bool lost_parse(const char *text, uint64_t *out)
 {
 	static const char *const words[] = {
@@ -159,6 +182,8 @@ static bool zone_is_known(const char *text)
 static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 {
 	switch (r->kind) {
+	case SPARE:
+		return spare_parse(text, out);
 	case SIZE:
 	case CHUNK:
 		return number_parse(text, 10, byte_units, out);
@@ -207,6 +232,13 @@ static void value_store(struct settings *s, const struct rule *r, uint64_t value
 		return;
 	case SIZE:
 		*(uint64_t *)field = value;
+		return;
+	case SPARE:
+		*(struct min_free *)field = (struct min_free){
+		        .automatic = value == SPARE_AUTO,
+		        .percent = value & SPARE_PERCENT ? number : 0,
+		        .bytes = value & SPARE_PERCENT ? 0 : value,
+		};
 		return;
 	case SWITCH:
 	case AUTO:

@@ -29,7 +29,7 @@ static const char help[] =
         "  --log FILE         log to FILE (default: STORE/state/log)\n"
         "  -o, --options X,Y  options below; others go to libfuse: ro, allow_other, ...\n"
         "    chunk_size=64K        unit of a fetch  passthrough=auto    or no\n"
-        "    readahead=32M         per reader       prefetch=64M        for all readers\n"
+        "    readahead=32M, prefetch=64M  at most   quota=SIZE, min_free=auto  disk space\n"
         "    connect_timeout=5s    to a server      stall_timeout=10s   without progress\n"
         "    wait_timeout=30s      per call         retries=3           per request\n"
         "    listing_ttl=300s      then revalidate  connections=16      per host\n"

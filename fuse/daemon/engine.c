@@ -3,6 +3,8 @@
 #include "fuse/daemon/engine.h"
 #include <poll.h>
 #include "fetch/source/source_open.h"
+#include "fetch/store/disk/pins.h"
+#include "fetch/store/disk/room.h"
 #include "fetch/store/file/flusher.h"
 #include "fetch/store/opening.h"
 #include "fuse/base/caller.h"
@@ -18,6 +20,7 @@
 #include "fuse/inode/mishap.h"
 #include "fuse/inode/notify.h"
 #include "fuse/inode/numbers.h"
+#include "fuse/inode/shortage.h"
 #include "fuse/inode/ways.h"
 
 #define DISK_THREADS 4
@@ -48,6 +51,7 @@ static struct store *store_take_over(const char *path, const struct store_settin
 static void inode_gone(struct server *s, uint64_t ino)
 {
 	registry_forget(s->handlers, ino);
+	store_unpin(s->store, ino);
 }
 
 bool engine_start(struct server *s, int signals, GError **error)
@@ -82,6 +86,12 @@ bool engine_start(struct server *s, int signals, GError **error)
 	s->store = store_take_over(settings->store, &ss, signals, error);
 	if (!s->store)
 		return false;
+	store_room_limit(s->store, &(struct room_limits){
+	                                   .quota = settings->quota,
+	                                   .min_free = settings->min_free.bytes,
+	                                   .percent = settings->min_free.percent,
+	                                   .automatic = settings->min_free.automatic,
+	                           });
 	mutex_init(&s->failing, RANK_FAILING);
 	rwlock_init(&s->names, RANK_NAMES);
 	s->ways = ways_new();
@@ -110,6 +120,7 @@ bool engine_start(struct server *s, int signals, GError **error)
 	};
 	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);
 	s->waitqueue = waitqueue_new(s->clock);
+	s->shortage = shortage_new();
 	s->flusher = flusher_new(s->store, s->disk, s->clock);
 	if (s->settings->inode32) {
 		g_autofree char *path =
@@ -166,6 +177,7 @@ void engine_stop(struct server *s)
 		mishaps_free(s->mishaps);
 	if (s->lister)
 		lister_free(s->lister);
+	shortage_free(s->shortage);
 	waitqueue_free(s->waitqueue);
 	registry_free(s->handlers);
 	g_free(s->failed);

@@ -23,6 +23,8 @@
 #include "fuse/inode/exec_writes.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/notify.h"
+#include "fuse/inode/shortage.h"
+#include "fuse/ops/evictor.h"
 #include "fuse/ops/parked.h"
 #include "fuse/ops/session.h"
 #include "fuse/ops/vigil.h"
@@ -64,6 +66,7 @@ static struct control *control_start(struct server *s, const struct stat *root, 
 static bool mounted_run(struct server *s, int ready_fd, int signals, GError **error)
 {
 	s->notifier = notifier_new(s->session, s->second_fd);
+	s->evictor = evictor_new(s);
 	s->vigil = vigil_new(s->clock, parked_end_dying, parked_unref);
 	session_start(s);
 	struct stat st;
@@ -93,7 +96,9 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 	lister_stop(s->lister);
 	source_stop(s->source);
 	registry_hurry(s->handlers);
+	shortage_stop(s->shortage);
 	g_clear_pointer(&s->control, control_free);
+	g_clear_pointer(&s->evictor, evictor_free); /* which the control socket reports on */
 	mounted_end(s);
 	return ok;
 }

@@ -147,7 +147,7 @@ static void change_step(struct parked *p, struct listing *none)
 	struct changing *w = p->data;
 	if (!i->born && content_complete(p->content)) {
 		int err = inode_own_bytes(s, i);
-		if (replay_waits_for(err)) {
+		if (parked_waits_for(p, err)) {
 			parked_later(p, err);
 			return;
 		}
@@ -171,7 +171,7 @@ static void change_step(struct parked *p, struct listing *none)
 		int err = change_took(s, i, p->content);
 		n = err ? -err : n;
 	}
-	if (n < 0 && replay_waits_for(-n)) { /* the same bytes to the same place */
+	if (n < 0 && parked_waits_for(p, -n)) { /* the same bytes to the same place */
 		parked_later(p, -n);
 		return;
 	}
@@ -193,7 +193,7 @@ void parked_change(struct parked *p)
 		p->content = inode_open_content(p->server, i);
 		err = -content_open(p->content);
 	}
-	if (replay_waits_for(err)) {
+	if (parked_waits_for(p, err)) {
 		p->resume = change_again;
 		parked_later(p, err);
 		return;

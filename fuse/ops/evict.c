@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include "fuse/inode/claim.h"
 #include "fuse/inode/notify.h"
+#include "fuse/inode/pinned.h"
 #include "fuse/ops/inquiry.h"
 #include "fuse/ops/leftovers.h"
 #include "fuse/ops/ops.h"
@@ -59,6 +60,10 @@ void evict_file(struct server *s, struct inode *i, struct leaving *out)
 		leftovers_drop(s, i, out);
 	if (!S_ISREG(i->type) || i->born)
 		return;
+	if (inode_is_pinned(s, i)) {
+		refuse(out, EPERM, "pinned");
+		return;
+	}
 	g_autofree char *remote = inode_remote(s, i);
 	struct source_stat st;
 	source_version version = remote ? inode_version(s, i, &out->error) : 0;

@@ -9,8 +9,8 @@
 #pragma once
 #include "fuse/ops/leaving.h"
 
-/* Drops the cached data of a file; of a directory, its leftovers (leftovers.h). Blocks on disk and
- * network. */
+/* Drops the cached data of a file that is not pinned; of a directory, its leftovers (leftovers.h).
+ * Blocks on disk and network. */
 void evict_file(struct server *s, struct inode *i, struct leaving *out);
 /* Takes the source's current version of a file without local changes; lists a directory
  * anew. Blocks on disk and network. */

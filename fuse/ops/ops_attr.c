@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include "fetch/base/nanoseconds.h"
+#include "fetch/store/disk/room.h"
 #include "fuse/inode/access.h"
 #include "fuse/inode/twin.h"
 #include "fuse/ops/ops.h"
@@ -365,6 +366,13 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_err(req, errno);
 		return;
 	}
+	/* What was fetched makes room for what is written: a program that looks first may begin. */
+	struct room_use use;
+	store_room_use(s->store, &use);
+	fsblkcnt_t spare = use.known ? use.fetched / st.f_frsize : 0;
+	spare = MIN(spare, st.f_blocks - MIN(st.f_bfree, st.f_blocks));
+	st.f_bfree += spare;
+	st.f_bavail += spare;
 	st.f_namemax = 255;
 	fuse_reply_statfs(req, &st);
 }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "fetch/store/disk/uses.h"
 #include "fuse/events/registry.h"
 #include "fuse/inode/access.h"
 #include "fuse/inode/adoption.h"
@@ -189,6 +190,8 @@ static void open_run(const struct opening *o)
 	}
 	if (ahead)
 		prefetch_siblings(s, i);
+	if (visited)
+		store_used(s->store, visited);
 	fi->fh = handle_open(s, i, c, fd, fi->flags, watched);
 	handle_get(s->handles, fi->fh)->visited = visited;
 	if (fuse_reply_open(req, fi) == -ENOENT)
@@ -268,6 +271,9 @@ void handle_release(struct server *s, struct handle *h)
 	if (h->visited)
 		store_visit_end(s->store, h->visited);
 	h->visited = 0;
+	uint64_t used = i->born ? 0 : i->number;
+	if (used)
+		store_used(s->store, used);
 	iomode_release(s, i);
 	access_release(s, i, h->flags);
 	mutex_lock(&i->lock);

@@ -139,7 +139,7 @@ static void read_anew(struct parked *p, struct listing *none)
  * ESTALE: another file has the name, and the opened one no longer exists at the source. */
 static void read_fail(struct parked *p, int error)
 {
-	bool later = replay_waits_for(error);
+	bool later = parked_waits_for(p, error);
 	if (error != ECANCELED && !later) {
 		fuse_reply_err(p->req, error == ESTALE ? EIO : error);
 		return;
@@ -152,8 +152,9 @@ static void read_fail(struct parked *p, int error)
 	anew->operation = p->operation;
 	anew->began_ns = p->began_ns;
 	anew->resume = read_anew;
+	anew->needs = p->needs;
 	if (later)
-		parked_later(anew, EIO);
+		parked_later(anew, error);
 	else
 		parked_to_disk(anew);
 }
@@ -198,6 +199,7 @@ static void read_absent(struct server *s, fuse_req_t req, struct inode *i, struc
 	p->offset = offset;
 	p->size = size;
 	p->operation = LACUNA_READ;
+	p->needs = size;
 	p->resume = read_present;
 	p->fail = read_fail;
 	int over = present ? 0 : parked_again(p);

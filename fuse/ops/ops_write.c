@@ -99,6 +99,7 @@ static void write_park(fuse_req_t req, struct inode *i, struct fuse_bufvec *data
 	w->offset = offset;
 	w->length = w->wanted = n;
 	struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
+	p->needs = n;
 	w->mapped = mapped;
 	w->c = (struct changing){.from = offset,
 	                         .count = n,
@@ -207,6 +208,8 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	                         .change = fallocate_change,
 	                         .reply = fallocate_answer};
 	p->data = w;
+	if (!(mode & FALLOC_FL_PUNCH_HOLE))
+		p->needs = length;
 	if (!(mode & ~FALLOC_FL_KEEP_SIZE)) /* no data changes */
 		w->c = (struct changing){.from = INT64_MAX,
 		                         .permit = fallocate_permit,

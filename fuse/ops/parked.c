@@ -6,17 +6,18 @@
 #include <string.h>
 #include <unistd.h>
 #include "fuse/base/caller.h"
-#include "fuse/events/refusals.h"
 #include "fuse/events/registry.h"
 #include "fuse/events/trace.h"
 #include "fuse/inode/claim.h"
 #include "fuse/inode/handle.h"
 #include "fuse/inode/inode_table.h"
+#include "fuse/inode/shortage.h"
 #include "fuse/ops/vigil.h"
 #include "lacuna/precontent.h"
 
-#define AGAIN_NS INT64_C(1000000000)
 #define LATER_NS INT64_C(20000000)
+/* The evictor calls earlier, unless its round ended before the wait began. */
+#define ROOM_NS INT64_C(1000000000)
 
 struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, const char *name)
 {
@@ -173,39 +174,6 @@ void parked_to_disk(struct parked *p)
 	pool_submit(p->server->disk, &p->job);
 }
 
-/* The kernel requests the page that a thread needs once more (refusals.h). On a busy machine that
- * takes a while; a caller that retries by itself meanwhile gets its first error twice. */
-static void failed_note(struct parked *p, int error)
-{
-	struct server *s = p->server;
-	struct refusal r = {
-	        .ino = p->inode->ino,
-	        .offset = p->offset,
-	        .end = p->offset + p->size,
-	        .tid = p->tid,
-	        .left = event_operation(p->tid, LACUNA_READ) == LACUNA_FAULT ? 2 : 1,
-	        .error = error,
-	        .began_ns = p->began_ns,
-	};
-	mutex_lock(&s->failing);
-	refusals_note(s->failed, r, AGAIN_NS);
-	mutex_unlock(&s->failing);
-}
-
-int parked_again(struct parked *p)
-{
-	struct server *s = p->server;
-	struct refusal r;
-	mutex_lock(&s->failing);
-	bool again = refusals_take(s->failed, p->inode->ino, p->tid, p->offset, &r);
-	mutex_unlock(&s->failing);
-	if (!again)
-		return 0;
-	p->again = true;
-	p->began_ns = r.began_ns;
-	return clock_now() - p->began_ns >= longest_ns(p) ? r.error : 0;
-}
-
 /* A limit of the daemon is not the reader's; the log has the cause. */
 static int read_errno(int error)
 {
@@ -216,11 +184,11 @@ static void filled(struct fill_wait *w, int error)
 {
 	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, fill));
 	release(p);
-	bool goes_on = replay_waits_for(error);
+	bool goes_on = parked_waits_for(p, error);
 	if (p->operation == LACUNA_READ && !goes_on)
 		error = read_errno(error);
 	if (error && p->operation == LACUNA_READ && !p->again && !goes_on)
-		failed_note(p, error);
+		parked_failed(p, error);
 	if (goes_on && p->operation != LACUNA_READ)
 		parked_later(p, error); /* it then looks again for absent chunks */
 	else if (error)
@@ -347,11 +315,30 @@ bool parked_ask(struct parked *p, uint64_t offset, uint64_t length, bool cached)
 	return asked;
 }
 
+bool parked_waits_for(struct parked *p, int error)
+{
+	return replay_waits_for(error) || shortage_may_end(p->server, error, p->needs);
+}
+
+static bool is_room(int error)
+{
+	return error == ENOSPC || error == EDQUOT;
+}
+
+/* Its time is up: no second wait. */
+static void no_room(struct parked *p, int error)
+{
+	fuse_reply_err(p->req, error);
+	parked_free(p);
+}
+
 static void called(struct waitqueue_entry *w, int error)
 {
 	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, waitqueue));
 	release(p);
-	if (error)
+	if (error && is_room(error))
+		no_room(p, error);
+	else if (error)
 		parked_fail(p, error);
 	else
 		parked_to_disk(p);
@@ -359,17 +346,27 @@ static void called(struct waitqueue_entry *w, int error)
 
 void parked_later(struct parked *p, int error)
 {
-	if (error != CLAIM_BUSY)
-		handle_table_spare(p->server->handles);
+	struct server *s = p->server;
+	bool room = is_room(error);
+	uint64_t need = p->needs;
+	if (room && clock_now() >= p->began_ns + longest_ns(p)) {
+		no_room(p, error);
+		return;
+	}
+	if (error != CLAIM_BUSY && !room)
+		handle_table_spare(s->handles);
 	p->kind = PARKED_QUEUE;
 	p->waitqueue = (struct waitqueue_entry){
-	        .again_ns = clock_now() + LATER_NS,
+	        .what = room ? s->shortage : NULL,
+	        .again_ns = clock_now() + (room ? ROOM_NS : LATER_NS),
 	        .until_ns = p->began_ns + longest_ns(p),
-	        .error = EIO, /* none of these is a limit of the caller's */
+	        .error = room ? error : EIO, /* no other is a limit of the caller's */
 	        .done = called};
 	park_begin(p);
-	int err = waitqueue_enter(p->server->waitqueue, &p->waitqueue);
+	int err = waitqueue_enter(s->waitqueue, &p->waitqueue);
 	park_end(p, err ? err : -EINPROGRESS);
+	if (room)
+		shortage_tell(s, error, need);
 }
 
 void parked_claimed(struct parked *p)

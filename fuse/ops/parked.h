@@ -34,6 +34,7 @@ struct parked {
 	/* After parked_local(): `fd` is the local file, O_RDWR. Answers. */
 	void (*then)(struct parked *p, int fd);
 	uint32_t operation; /* that needs data: enum lacuna_operation */
+	uint64_t needs;     /* bytes of the disk, as far as known */
 	bool plus, again;   /* again: a READ that failed a moment ago */
 	struct mutex lock;
 	bool waits;   /* as `kind` says, and the wait has not ended */
@@ -64,6 +65,8 @@ bool parked_fill(struct parked *p, uint64_t ahead);
 /* For a READ into the page cache that the same thread repeats after a failure: the deadline of the
  * first one applies. A positive errno: it has passed; 0: `p` may wait. */
 int parked_again(struct parked *p);
+/* Such a READ failed. */
+void parked_failed(struct parked *p, int error);
 /* Waits for a listing, or an entry's attributes: resumes `p` now or later, or fails it. */
 void parked_list(struct parked *p, struct directory *d);
 void parked_attributes(struct parked *p, struct directory *d, struct listing *l, uint32_t index);
@@ -71,7 +74,9 @@ void parked_attributes(struct parked *p, struct directory *d, struct listing *l,
  * thread, or fails it. false: no handler to ask. event.fd, which the caller then owns, has the
  * supplied data. */
 bool parked_ask(struct parked *p, uint64_t offset, uint64_t length, bool cached);
-/* Waits as replay_waits_for(error), for a request that is not replayed: resumes `p` on a thread of
+/* replay_waits_for(error), or room may be made (shortage.h). */
+bool parked_waits_for(struct parked *p, int error);
+/* Waits as parked_waits_for(error), for a request that is not replayed: resumes `p` on a thread of
  * the disk pool a moment later, or fails it. */
 void parked_later(struct parked *p, int error);
 /* The inode is claimed (claim.h): resumes `p` in the same way at the claim's end, or fails it. */

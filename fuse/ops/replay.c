@@ -9,12 +9,15 @@
 #include "fuse/base/caller.h"
 #include "fuse/inode/claim.h"
 #include "fuse/inode/handle.h"
+#include "fuse/inode/shortage.h"
 #include "fuse/inode/waitqueue.h"
 
 /* Each request that waits keeps its message up to this size: an xattr's value, and names. A WRITE
  * is kept once it has failed. */
 #define KEPT_MAX (80u << 10)
 #define AGAIN_NS INT64_C(20000000)
+/* The evictor calls earlier, unless its round ended before the wait began. */
+#define ROOM_NS INT64_C(1000000000)
 
 struct replay {
 	struct server *server;
@@ -129,6 +132,8 @@ static void answer(struct replay *r, int error)
 
 static int late(const struct replay *r)
 {
+	if (!replay_waits_for(r->why)) /* no room */
+		return r->why;
 	g_message("a request timed out after %u ms: %s", r->server->settings->wait_ms,
 	          r->why == CLAIM_BUSY ? "its file is being evicted or refreshed"
 	                               : g_strerror(r->why));
@@ -156,13 +161,15 @@ static int refuse(const struct replay *r, int64_t until_ns)
 
 void replay_fail(fuse_req_t req, int error)
 {
-	struct replay *r = replay_waits_for(error) ? kept(SIZE_MAX) : NULL;
+	bool transient = replay_waits_for(error);
+	bool room = !transient && shortage_may_end(fuse_req_userdata(req), error, 0);
+	struct replay *r = transient || room ? kept(SIZE_MAX) : NULL;
 	if (!r) {
-		fuse_reply_err(req, replay_waits_for(error) ? EIO : error);
+		fuse_reply_err(req, transient ? EIO : error);
 		return;
 	}
 	struct server *s = r->server;
-	if (error != CLAIM_BUSY)
+	if (transient && error != CLAIM_BUSY)
 		handle_table_spare(s->handles);
 	if (!r->began_ns)
 		r->began_ns = clock_now();
@@ -174,11 +181,15 @@ void replay_fail(fuse_req_t req, int error)
 		replay_put(r);
 		return;
 	}
-	r->wait = (struct waitqueue_entry){.again_ns = clock_now() + AGAIN_NS,
+	uint64_t need = r->size;
+	r->wait = (struct waitqueue_entry){.what = room ? s->shortage : NULL,
+	                                   .again_ns = clock_now() + (room ? ROOM_NS : AGAIN_NS),
 	                                   .until_ns = until_ns,
 	                                   .error = ETIME,
 	                                   .done = called};
 	fuse_reply_none(req); /* frees it; the kernel waits on */
 	if (waitqueue_enter(s->waitqueue, &r->wait) < 0)
 		answer(r, EIO); /* the mount ends */
+	if (room)
+		shortage_tell(s, error, need);
 }

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+#include "fuse/ops/round.h"
+#include <errno.h>
+#include <sys/stat.h>
+#include "fuse/inode/inode_table.h"
+#include "fuse/inode/names.h"
+#include "fuse/inode/server.h"
+#include "fuse/ops/evict.h"
+#include "fuse/ops/seek.h"
+#include "fuse/ops/victims.h"
+
+#define SECOND INT64_C(1000000000)
+/* Files at a time, each of which asks the source. The first few show whether it answers. */
+#define BATCH 64
+#define BATCH_FIRST 8
+/* A file that was kept is no victim for that long. */
+#define SPARE_USED (5 * SECOND)
+#define SPARE_REFUSED (300 * SECOND)
+
+struct round {
+	struct server *server;
+	struct victims *victims;
+	bool (*wanted)(void *user);
+	void *user;
+	int64_t measured_ns, took_ns; /* CLOCK_MONOTONIC; 0: not yet */
+};
+
+struct chosen {
+	struct inode *inode; /* a reference */
+	uint64_t number;
+};
+
+struct batch {
+	struct round *round;
+	struct round_result *result;
+	GArray *files;       /* of struct chosen */
+	GHashTable *parents; /* of struct inode, with a reference: have names that are gone */
+	unsigned asked, failed;
+};
+
+struct round *round_new(struct server *s, bool (*wanted)(void *user), void *user)
+{
+	struct round *r = g_new0(struct round, 1);
+	r->server = s;
+	r->victims = victims_new(s);
+	r->wanted = wanted;
+	r->user = user;
+	return r;
+}
+
+void round_free(struct round *r)
+{
+	victims_free(r->victims);
+	g_free(r);
+}
+
+static bool measure(struct round *r)
+{
+	int64_t began = clock_now();
+	int err = victims_find(r->victims, r->wanted, r->user);
+	r->measured_ns = clock_now();
+	r->took_ns = r->measured_ns - began;
+	if (err && err != -ECANCELED)
+		g_warning("the store could not be measured, nothing is evicted: %s",
+		          g_strerror(-err));
+	return err == 0;
+}
+
+bool round_measure(struct round *r, int64_t least_ns)
+{
+	if (r->measured_ns && clock_now() - r->measured_ns < MAX(least_ns, 50 * r->took_ns))
+		return false;
+	return measure(r);
+}
+
+static bool is_open(const struct inode *i)
+{
+	return i->handles > 0 || i->opening > 0;
+}
+
+static void batch_add(struct batch *b, struct victim *v)
+{
+	struct round *r = b->round;
+	struct inode *above;
+	int err;
+	struct inode *i = inode_seek(r->server, v->path, &above, &err);
+	int64_t now = clock_now();
+	if (!i && err == ENOENT && above)
+		g_hash_table_add(b->parents, inode_ref(r->server->inodes, above));
+	if (!i)
+		victims_spare(r->victims, v->number, now + SPARE_REFUSED);
+	inode_put(r->server, above);
+	if (i && is_open(i)) { /* the source need not be asked */
+		victims_spare(r->victims, v->number, now + SPARE_USED);
+		b->result->in_use++;
+		inode_put(r->server, g_steal_pointer(&i));
+	}
+	if (i) {
+		const struct chosen one = {i, v->number};
+		g_array_append_val(b->files, one);
+	}
+}
+
+static const struct chosen *chosen_find(const struct batch *b, uint64_t ino)
+{
+	for (guint n = 0; n < b->files->len; n++) {
+		const struct chosen *c = &g_array_index(b->files, struct chosen, n);
+		if (c->inode->ino == ino)
+			return c;
+	}
+	return NULL;
+}
+
+/* Why a file was kept: for how long is it no victim? */
+static int64_t refused(struct batch *b, const struct leaving *out)
+{
+	struct round_result *r = b->result;
+	switch (out->error) {
+	case EBUSY:
+	case ETXTBSY:
+	case EAGAIN:
+		r->in_use++;
+		return SPARE_USED;
+	case EPERM:
+		if (out->cause && out->cause[0] == 'p')
+			r->pinned++;
+		else
+			r->sealed++;
+		return SPARE_USED;
+	case 0: /* nothing of it is fetched, or it was dropped as a blank file */
+		return SPARE_REFUSED;
+	case ESTALE:
+	case ENOENT:
+	case EISDIR:
+		r->unconfirmed++;
+		return SPARE_REFUSED;
+	case ENOSPC:
+	case EDQUOT:
+		return 0;
+	default:
+		r->unconfirmed++;
+		b->failed++;
+		return SPARE_USED;
+	}
+}
+
+static bool line(void *user, uint64_t ino, const struct leaving *out)
+{
+	struct batch *b = user;
+	const struct chosen *c = chosen_find(b, ino);
+	b->asked += c != NULL;
+	b->result->bytes += out->bytes;
+	if (out->error == 0 && out->bytes > 0)
+		b->result->files++;
+	else if (c)
+		victims_spare(b->round->victims, c->number, clock_now() + refused(b, out));
+	if (out->error == ENOSPC || out->error == EDQUOT) /* no room for a mark of absence */
+		store_reserve_spend(b->round->server->store);
+	return true;
+}
+
+static bool wanted(void *user)
+{
+	const struct batch *b = user;
+	return b->round->wanted(b->round->user);
+}
+
+static void batch_evict(struct batch *b)
+{
+	static const struct leaving_ops ops = {.line = line, .wanted = wanted};
+	struct server *s = b->round->server;
+	GHashTableIter iter;
+	gpointer parent;
+	g_autoptr(GArray) inos = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	for (guint n = 0; n < b->files->len; n++)
+		g_array_append_val(inos, g_array_index(b->files, struct chosen, n).inode->ino);
+	g_hash_table_iter_init(&iter, b->parents);
+	while (g_hash_table_iter_next(&iter, &parent, NULL))
+		g_array_append_val(inos, ((struct inode *)parent)->ino);
+	leaving_run(s, (const uint64_t *)(void *)inos->data, inos->len, evict_file, &ops, b);
+	for (guint n = 0; n < b->files->len; n++)
+		inode_put(s, g_array_index(b->files, struct chosen, n).inode);
+	g_hash_table_iter_init(&iter, b->parents);
+	while (g_hash_table_iter_next(&iter, &parent, NULL))
+		inode_put(s, parent);
+}
+
+/* Chooses files of `bytes`, and evicts them. false: no victim is left, or the source is down. */
+static bool batch_run(struct round *r, uint64_t bytes, unsigned most, struct round_result *result)
+{
+	struct batch b = {.round = r, .result = result};
+	uint64_t sum = 0, before = result->bytes;
+	struct victim v;
+	bool any = false;
+	b.files = g_array_new(FALSE, FALSE, sizeof(struct chosen));
+	b.parents = g_hash_table_new(NULL, NULL);
+	while (sum < bytes && b.files->len < most && r->wanted(r->user) &&
+	       victims_next(r->victims, &v)) {
+		any = true;
+		guint had = b.files->len;
+		batch_add(&b, &v);
+		sum += b.files->len > had ? v.bytes : 0;
+		g_free(v.path);
+	}
+	batch_evict(&b);
+	g_array_unref(b.files);
+	g_hash_table_unref(b.parents);
+	result->unreachable = b.failed > 0 && b.failed == b.asked && result->bytes == before;
+	return any && !result->unreachable;
+}
+
+struct round_result round_run(struct round *r, uint64_t goal)
+{
+	struct round_result result = {0};
+	bool measured = false, ended = false;
+	unsigned most = BATCH_FIRST;
+	while (result.bytes < goal && !ended && r->wanted(r->user)) {
+		bool any = batch_run(r, goal - result.bytes, most, &result);
+		most = BATCH;
+		ended = result.unreachable || (!any && (measured || !measure(r)));
+		measured |= !any;
+	}
+	store_reserve(r->server->store);
+	return result;
+}
