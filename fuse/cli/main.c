@@ -20,6 +20,8 @@ static const char help[] =
         "  status [MOUNT|PATH]...    show cached data, transfers and waiting processes\n"
         "  fill PATH...              fetch files and whole directories now\n"
         "  evict PATH...             drop cached data\n"
+        "  pin PATH...               keep cached data of files and directories\n"
+        "  unpin PATH...             let it be evicted again\n"
         "  refresh [PATH]...         take newer versions from the source\n"
         "  seal PATH [SEALS]         add memfd's seals to a file\n"
         "  sync PATH...              flush all changes of a mount to the disk\n"
@@ -33,9 +35,10 @@ static const char help[] =
         "\n"
         "The manual: man lacunafs\n";
 
-static const struct verb *const verbs[] = {&verb_mount, &verb_umount,   &verb_status, &verb_fill,
-                                           &verb_evict, &verb_refresh,  &verb_seal,   &verb_sync,
-                                           &verb_trace, &verb_handlers, &verb_verify, &verb_hsm};
+static const struct verb *const verbs[] = {&verb_mount,  &verb_umount, &verb_status, &verb_fill,
+                                           &verb_evict,  &verb_pin,    &verb_unpin,  &verb_refresh,
+                                           &verb_seal,   &verb_sync,   &verb_trace,  &verb_handlers,
+                                           &verb_verify, &verb_hsm};
 
 static bool wants_help(int argc, char **argv)
 {
@@ -74,9 +77,9 @@ int main(int argc, char **argv)
 	setlocale(LC_CTYPE, "");    /* messages stay in one language, numbers in one form */
 	const char *name = argc > 1 ? argv[1] : NULL;
 	if (!name) {
-		verb_complain(
-		        "no verb: expects mount, umount, status, fill, evict, refresh, seal, sync, "
-		        "trace, handlers, verify or hsm; see lacunafs --help");
+		verb_complain("no verb: expects mount, umount, status, fill, evict, pin, unpin, "
+		              "refresh, seal, sync, "
+		              "trace, handlers, verify or hsm; see lacunafs --help");
 		return EXIT_USAGE;
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
@@ -100,7 +103,7 @@ int main(int argc, char **argv)
 		}
 		return finish(verbs[i]->run(argc - 2, argv + 2));
 	}
-	verb_complain("unknown verb %s: expects mount, umount, status, fill, evict, "
+	verb_complain("unknown verb %s: expects mount, umount, status, fill, evict, pin, unpin, "
 	              "refresh, seal, sync, trace, handlers, verify or hsm",
 	              name);
 	return EXIT_USAGE;

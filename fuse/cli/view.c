@@ -188,6 +188,33 @@ static void view_handlers(JsonObject *answer, GString *out)
 	}
 }
 
+/* What is held, by whom, and what can be dropped. */
+static void view_space(JsonObject *answer, GString *out)
+{
+	JsonObject *space = object(answer, "space");
+	g_autofree char *used = human_size(number(space, "used_bytes"));
+	g_autofree char *fetched = human_size(number(space, "fetched_bytes"));
+	g_autofree char *open = human_size(number(space, "open_bytes"));
+	g_autofree char *quota = human_size(number(space, "quota_bytes"));
+	g_autofree char *spare = human_size(number(space, "min_free_bytes"));
+	g_autofree char *evicted = human_size(number(space, "evicted_bytes"));
+	unsigned pins = (unsigned)number(space, "pins");
+	if (truth(space, "measured"))
+		row(out, "space", "%s used, %s fetched; open files hold %s", used, fetched, open);
+	else
+		row(out, "space", "being measured; open files hold %s", open);
+	row(out, "limits", "%s stays free; quota %s", spare,
+	    number(space, "quota_bytes") ? quota : "none");
+	if (number(space, "evicted_files") || pins)
+		row(out, "evicted", "%u files, %s; %u pins",
+		    (unsigned)number(space, "evicted_files"), evicted, pins);
+	JsonObject *kept = object(space, "kept");
+	if (number(space, "failed_rounds"))
+		row(out, "kept", "%u in use, %u pinned, %u sealed, %u not confirmed by the source",
+		    (unsigned)number(kept, "in_use"), (unsigned)number(kept, "pinned"),
+		    (unsigned)number(kept, "sealed"), (unsigned)number(kept, "unconfirmed"));
+}
+
 void view_mount(JsonObject *answer, GString *out)
 {
 	JsonObject *network = object(answer, "network"), *store = object(answer, "store");
@@ -212,6 +239,7 @@ void view_mount(JsonObject *answer, GString *out)
 	    truth(store, "failed") ? "  (failed to write; mount again)" : "");
 	if (number(store, "set_aside") > 0)
 		row(out, "set aside", "%u in state/orphans", (unsigned)number(store, "set_aside"));
+	view_space(answer, out);
 	view_log(answer, out);
 	row(out, "network", "%s in %s requests, %s errors", fetched, requests, errors);
 	row(out, "served", "%s by the daemon", served);

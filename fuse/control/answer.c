@@ -14,6 +14,7 @@
 #include "fuse/inode/server.h"
 #include "fuse/ops/evict.h"
 #include "fuse/ops/leaving.h"
+#include "fuse/ops/pin.h"
 
 enum { HANDLERS_MAX = 24 };
 
@@ -155,6 +156,12 @@ void client_answer(struct control_client *client, struct request *r)
 		return;
 	case REQUEST_EVICT:
 		leave_run(client, r, evict_file);
+		return;
+	case REQUEST_PIN:
+		leave_run(client, r, pin_file);
+		return;
+	case REQUEST_UNPIN:
+		leave_run(client, r, unpin_file);
 		return;
 	case REQUEST_REFRESH:
 		leave_run(client, r, refresh_file);

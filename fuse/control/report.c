@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "fuse/base/json.h"
+#include "fuse/control/report_space.h"
 #include "fuse/base/log.h"
 #include "fuse/control/report_mirrors.h"
 #include "fuse/events/registry.h"
@@ -15,6 +16,7 @@
 #include "fuse/inode/iomode.h"
 #include "fuse/inode/mishap.h"
 #include "fuse/inode/names.h"
+#include "fuse/inode/pinned.h"
 #include "fuse/inode/server.h"
 
 struct scope {
@@ -172,6 +174,7 @@ void report_mount(struct server *s, JsonBuilder *b)
 	json_add_text(b, "reason", unusable);
 	json_builder_end_object(b);
 	add_store(s, b);
+	report_space(s, b);
 	add_log(b);
 	add_network(b, &fill, &lister, s->settings->source_options.offline);
 	report_mirrors(s, b);
@@ -301,6 +304,7 @@ bool report_file(struct server *s, uint64_t ino, unsigned bar, JsonBuilder *b)
 	json_add_text(b, "path", path);
 	json_add_text(b, "url", url);
 	json_add_text(b, "kind", kind_name(i->type));
+	json_add_bool(b, "pinned", inode_is_pinned(s, i));
 	if (S_ISREG(i->type)) {
 		add_content(s, i, bar, b);
 		add_transfers(s, path, b);

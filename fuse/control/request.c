@@ -152,16 +152,20 @@ static bool object_parse(JsonObject *object, struct request *r, GError **error)
 	static const struct {
 		const char *name;
 		enum request_verb verb;
-	} lists[] = {
-	        {"fill", REQUEST_FILL}, {"evict", REQUEST_EVICT}, {"refresh", REQUEST_REFRESH}};
+	} lists[] = {{"fill", REQUEST_FILL},
+	             {"evict", REQUEST_EVICT},
+	             {"refresh", REQUEST_REFRESH},
+	             {"pin", REQUEST_PIN},
+	             {"unpin", REQUEST_UNPIN}};
 	for (size_t n = 0; n < G_N_ELEMENTS(lists); n++) {
 		if (strcmp(verb, lists[n].name) != 0)
 			continue;
 		r->verb = lists[n].verb;
 		return list_parse(object, r, error);
 	}
-	return refuse(error, "unknown verb: expects status, file, fill, evict, refresh, "
-	                     "attach, dismiss, verify or trace");
+	return refuse(error,
+	              "unknown verb: expects status, file, fill, evict, refresh, pin, unpin, "
+	              "attach, dismiss, verify or trace");
 }
 
 bool request_parse(const char *line, size_t length, struct request *out, GError **error)

@@ -19,6 +19,8 @@ enum request_verb {
 	REQUEST_FILL,
 	REQUEST_EVICT,
 	REQUEST_REFRESH,
+	REQUEST_PIN,
+	REQUEST_UNPIN,
 	REQUEST_ATTACH,
 	REQUEST_TRACE,
 	REQUEST_DISMISS,
@@ -29,7 +31,7 @@ struct request {
 	enum request_verb verb;
 	uint64_t ino;       /* of FILE */
 	unsigned bar;       /* of FILE: slices, ≤ REQUEST_BAR_MAX */
-	GArray *inos;       /* of FILL, EVICT, REFRESH: uint64_t, owned; else NULL */
+	GArray *inos;       /* of FILL, EVICT, REFRESH, PIN, UNPIN: uint64_t, owned; else NULL */
 	bool repair, bytes; /* of VERIFY */
 	/* of ATTACH: */
 	bool every, content;

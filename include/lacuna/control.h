@@ -25,6 +25,9 @@
  *   {"verb": "refresh", "ino": ["N", …]}   takes the source's newer versions of these files, and
  *                                          the listings of these directories. Lines as for evict;
  *                                          newer: the source has, or had, another version
+ *   {"verb": "pin", "ino": ["N", …]}       never evicts these files, nor files below these
+ *                                          directories, automatically. Lines as for evict
+ *   {"verb": "unpin", "ino": ["N", …]}     takes that back
  *
  *   {"verb": "verify", "repair": B, "bytes": B}
  *                                          checks the store; bytes (true): cached data too. A

@@ -5,7 +5,8 @@
 
 static bool takes_list(enum request_verb verb)
 {
-	return verb == REQUEST_FILL || verb == REQUEST_EVICT || verb == REQUEST_REFRESH;
+	return verb == REQUEST_FILL || verb == REQUEST_EVICT || verb == REQUEST_REFRESH ||
+	       verb == REQUEST_PIN || verb == REQUEST_UNPIN;
 }
 
 /* A line from a client of the control socket. */

@@ -23,6 +23,7 @@ import mounting  # noqa: E402
 import processes  # noqa: E402
 import servers  # noqa: E402
 import trees  # noqa: E402
+import volumes  # noqa: E402
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
@@ -149,6 +150,24 @@ def web(scratch):
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture
+def volume(scratch):
+    """volume(kind, megabytes) → a Volume. Asked for before `mount`: it goes after it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount")
+    made = []
+
+    def make(kind, megabytes):
+        if shutil.which(f"mkfs.{kind}", path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
+            pytest.skip(f"no mkfs.{kind} here")
+        made.append(volumes.Volume(scratch, kind, megabytes))
+        return made[-1]
+
+    yield make
+    for v in made:
+        v.close()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import lying
 import processes
 
 MAN = pathlib.Path(__file__).resolve().parents[2] / "fuse" / "cli" / "lacunafs.1"
-VERBS = ["mount", "umount", "status", "fill", "evict", "refresh", "seal", "sync",
+VERBS = ["mount", "umount", "status", "fill", "evict", "pin", "unpin", "refresh", "seal", "sync",
          "trace", "handlers", "verify", "hsm"]
 
 

@@ -5,7 +5,6 @@ and waits that are given up under changes."""
 import contextlib
 import errno
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,28 +16,9 @@ import pytest
 import lying
 import processes
 import trees
-import volumes
 from outcomes import error_of
 
 CHUNK = trees.CHUNK
-
-
-@pytest.fixture
-def volume(scratch):
-    """volume(kind, megabytes) → a Volume. Asked for before `mount`: it goes after it."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount")
-    made = []
-
-    def make(kind, megabytes):
-        if shutil.which(f"mkfs.{kind}", path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
-            pytest.skip(f"no mkfs.{kind} here")
-        made.append(volumes.Volume(scratch, kind, megabytes))
-        return made[-1]
-
-    yield make
-    for v in made:
-        v.close()
 
 
 def write(path, data, flags=0):
