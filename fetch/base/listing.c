@@ -160,7 +160,7 @@ struct listing *listing_with_file(struct listing *l, uint32_t index, uint32_t pe
 	return copy;
 }
 
-void listing_doubt(struct listing *l, uint32_t index)
+void listing_unresolve(struct listing *l, uint32_t index)
 {
 	g_assert(index < l->header->count);
 	struct listing_entry *e = &l->entries[index];
@@ -170,7 +170,7 @@ void listing_doubt(struct listing *l, uint32_t index)
 	mutex_unlock(&l->lock);
 }
 
-uint64_t listing_told(const struct listing_entry *e)
+uint64_t listing_entry_hash(const struct listing_entry *e)
 {
 	uint64_t said[] = {e->size, (uint64_t)e->mtime_ns,
 	                   e->flags & (LISTING_SIZE_EXACT | LISTING_MTIME_KNOWN)};

@@ -34,9 +34,9 @@ struct listing_entry {
 	uint64_t ino;  /* hash of the remote identity: st_ino; never 0 */
 	uint64_t size; /* best guess where not LISTING_SIZE_EXACT */
 	int64_t mtime_ns;
-	uint64_t told;   /* private: hash of size and mtime as the source listed them */
-	uint32_t cookie; /* > 0, rising, stable across refreshes: readdir offset */
-	uint32_t mode;   /* S_IFMT | permissions */
+	uint64_t listed_hash; /* private: hash of size and mtime as the source listed them */
+	uint32_t cookie;      /* > 0, rising, stable across refreshes: readdir offset */
+	uint32_t mode;        /* S_IFMT | permissions */
 	uint32_t uid, gid;
 	uint32_t nlink;
 	uint32_t rdev;       /* Linux's 32-bit encoding: (major << 20) | minor */
@@ -86,12 +86,12 @@ GBytes *listing_xattrs_pack(unsigned count, const char *const *names, const void
 
 /* The resolved attributes of this entry belong to an older version: its size and mtime are
  * guesses again. No-op where they are the listing's own. */
-void listing_doubt(struct listing *l, uint32_t index);
+void listing_unresolve(struct listing *l, uint32_t index);
 
 struct listing_builder;
 struct listing_builder *listing_builder_new(void);
 void listing_builder_free(struct listing_builder *b);
-/* `e`: all but cookie, told and the *_off/name_len fields. `target`: symlinks only.
+/* `e`: all but cookie, listed_hash and the *_off/name_len fields. `target`: symlinks only.
  * `xattrs`: GVariant-free flat form made by listing_xattrs_pack(), or NULL.
  * false: the name was refused (FETCH_PROTOCOL gives the reason) and the builder stays usable, or
  * the listing would exceed 2 GiB (LOCAL_ERROR EFBIG) and finish will return NULL. */

@@ -103,7 +103,7 @@ bool listing_builder_add(struct listing_builder *b, const char *name, size_t nam
 	struct listing_entry *to = &b->entries[b->count++];
 	*to = *e;
 	to->flags &= LISTING_SIZE_EXACT | LISTING_MTIME_KNOWN;
-	to->told = listing_told(to);
+	to->listed_hash = listing_entry_hash(to);
 	to->cookie = 0;
 	to->name_off = b->heap_length;
 	to->name_len = name_len;
@@ -176,13 +176,13 @@ static struct key *keys_new(const struct listing_builder *b, uint32_t *count)
  * resolved attributes. */
 static bool entry_survives_locked(const struct listing_entry *old, struct listing_entry *e)
 {
-	bool directory =
-	        (old->flags & LISTING_DIRECTORY) != 0 && old->told == e->told && S_ISREG(e->mode);
+	bool directory = (old->flags & LISTING_DIRECTORY) != 0 &&
+	                 old->listed_hash == e->listed_hash && S_ISREG(e->mode);
 	if (old->ino != e->ino || (!directory && (old->mode & S_IFMT) != (e->mode & S_IFMT)))
 		return false;
 	if (directory)
 		e->mode = old->mode;
-	if ((old->flags & LISTING_RESOLVED) != 0 && old->told == e->told) {
+	if ((old->flags & LISTING_RESOLVED) != 0 && old->listed_hash == e->listed_hash) {
 		e->size = old->size;
 		e->mtime_ns = old->mtime_ns;
 		e->flags = old->flags;

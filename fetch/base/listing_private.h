@@ -65,6 +65,6 @@ struct listing *listing_wrap(char *blob);
 const char *listing_name_refused(const char *name, size_t length);
 bool listing_type_known(uint32_t mode);
 /* Hash of size and time as the source listed them, for later comparison. */
-uint64_t listing_told(const struct listing_entry *e);
+uint64_t listing_entry_hash(const struct listing_entry *e);
 /* Length of the packed xattrs at `data`, 0 where they are invalid within `room`. */
 size_t listing_xattrs_check(const char *data, size_t room);

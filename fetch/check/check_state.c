@@ -182,7 +182,7 @@ static bool number_fits(const struct number_disk *n)
 	return memcmp(n, &none, sizeof none) == 0 ||
 	       (GUINT32_FROM_LE(n->check) ==
 	                (uint32_t)XXH3_64bits(n, offsetof(struct number_disk, check)) &&
-	        GUINT32_FROM_LE(n->told) >= UINT32_C(1) << 31);
+	        GUINT32_FROM_LE(n->shown) >= UINT32_C(1) << 31);
 }
 
 /* The file without its damaged entries takes its place. */

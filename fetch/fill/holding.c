@@ -128,7 +128,7 @@ bool transfer_give_locked(struct transfer *t)
 	return false;
 }
 
-/* Takes `chunk` for brought data from a transfer without an answer, which may yet have to read the
+/* Takes `chunk` for supplied data from a transfer without an answer, which may yet have to read the
  * source. */
 static bool chunk_take_over_locked(struct transfer *holder, uint64_t chunk) REQUIRES(fill_locked)
 {
@@ -151,7 +151,7 @@ void transfer_widen_locked(struct transfer *t, uint64_t offset, uint64_t length)
 	for (uint64_t k = first; k <= last; k++) {
 		enum chunk_state state = chunk_state_locked(c, k, &holder);
 
-		if (holder && holder != t && t->read.brought && chunk_take_over_locked(holder, k))
+		if (holder && holder != t && t->read.supplied && chunk_take_over_locked(holder, k))
 			state = CHUNK_ABSENT;
 		if (state == CHUNK_ABSENT || state == CHUNK_DOUBTFUL)
 			transfer_hold_locked(t, k);

@@ -57,7 +57,7 @@ static bool split_pays_locked(const struct transfer *t, uint64_t chunk, int64_t 
 {
 	uint64_t distance, arrived = __atomic_load_n(&t->arrived, __ATOMIC_RELAXED);
 
-	if (__atomic_load_n(&t->read.asking, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&t->read.handler_pending, __ATOMIC_RELAXED))
 		return false; /* handlers were asked about the whole range */
 	if (t->kind != TRANSFER_FETCH || t->held || t->ended || chunk < t->cursor)
 		return false;

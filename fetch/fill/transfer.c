@@ -120,7 +120,7 @@ static int transfer_begin(struct source_read *r)
 	if (err == 0) {
 		bool wider = r->offset != t->offset || r->length != t->length;
 
-		if (wider && !r->brought && transfer_give_locked(t))
+		if (wider && !r->supplied && transfer_give_locked(t))
 			err = -ECANCELED;
 		else if (wider)
 			transfer_widen_locked(t, r->offset, r->length);
@@ -171,7 +171,7 @@ static bool transfer_is_unwanted_locked(struct transfer *t, uint64_t chunk) REQU
 	struct content *c = t->content;
 	unsigned refs = __atomic_load_n(&c->refs, __ATOMIC_RELAXED);
 
-	if (t->held == NULL || t->read.brought || c->waiters || refs > g_list_length(c->transfers))
+	if (t->held == NULL || t->read.supplied || c->waiters || refs > g_list_length(c->transfers))
 		t->unwanted = 0;
 	else
 		t->unwanted += content_chunk_end(c, chunk) - t->at;

@@ -116,7 +116,7 @@ static bool waiter_asks_locked(const struct fill_wait *w) REQUIRES(fill_locked)
 	for (GList *l = c->transfers; l; l = l->next) {
 		const struct transfer *t = l->data;
 
-		if (__atomic_load_n(&t->read.asking, __ATOMIC_RELAXED) &&
+		if (__atomic_load_n(&t->read.handler_pending, __ATOMIC_RELAXED) &&
 		    transfer_holds_any_locked(t, first, last))
 			return true;
 	}

@@ -27,7 +27,7 @@ struct shape listing_shape(struct listing *l)
 	for (uint32_t n = 0; n < shape.count; n++) {
 		const struct listing_entry *e = listing_at(l, n);
 		bool file = (e->flags & LISTING_DIRECTORY) != 0; /* listed as a file */
-		uint64_t said[] = {e->told, file ? S_IFREG : e->mode & S_IFMT};
+		uint64_t said[] = {e->listed_hash, file ? S_IFREG : e->mode & S_IFMT};
 		/* a sum: the order of two listings may differ */
 		shape.hash += XXH3_64bits_withSeed(listing_name(l, e), e->name_len,
 		                                   XXH3_64bits(said, sizeof said));

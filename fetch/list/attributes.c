@@ -9,10 +9,10 @@
 
 #define SIBLINGS_MAX 64
 
-static void asking_stat_done(struct source_request *r, const GError *error);
+static void stat_request_done(struct source_request *r, const GError *error);
 
-static struct stat_request *asking_stat_new_locked(struct directory *d,
-                                                   const struct listing_entry *e)
+static struct stat_request *stat_request_new_locked(struct directory *d,
+                                                    const struct listing_entry *e)
         REQUIRES(lister_locked)
 {
 	struct stat_request *a = g_new0(struct stat_request, 1);
@@ -20,11 +20,11 @@ static struct stat_request *asking_stat_new_locked(struct directory *d,
 
 	a->directory = directory_ref(d);
 	a->ino = e->ino;
-	a->told = e->told;
+	a->listed_hash = e->listed_hash;
 	a->path = d->path[0] ? g_strconcat(d->path, "/", name, NULL) : g_strdup(name);
 	a->name = a->path + strlen(a->path) - strlen(name);
 	a->request.base.path = a->path;
-	a->request.base.done = asking_stat_done;
+	a->request.base.done = stat_request_done;
 	a->request.listed = e->size;
 	a->request.listed_ns = e->flags & LISTING_MTIME_KNOWN ? e->mtime_ns : 0;
 	a->link.data = a;
@@ -59,7 +59,7 @@ struct stat_request *attributes_plan_locked(struct directory *d, uint32_t index)
 
 		if (!attributes_wanted_locked(d, e))
 			continue;
-		*tail = asking_stat_new_locked(d, e);
+		*tail = stat_request_new_locked(d, e);
 		tail = &(*tail)->next;
 	}
 	if (chain)
@@ -88,7 +88,7 @@ static bool attributes_find_locked(const struct stat_request *a, uint32_t *index
 	if (d->listing == NULL || !listing_find(d->listing, a->name, index))
 		return false;
 	e = listing_at(d->listing, *index);
-	return e->ino == a->ino && e->told == a->told && S_ISREG(e->mode);
+	return e->ino == a->ino && e->listed_hash == a->listed_hash && S_ISREG(e->mode);
 }
 
 static void attributes_arrived_locked(struct stat_request *a) REQUIRES(lister_locked)
@@ -103,7 +103,7 @@ static void attributes_arrived_locked(struct stat_request *a) REQUIRES(lister_lo
 	directory_unsaved_locked(d, false);
 }
 
-static void asking_stat_done(struct source_request *r, const GError *error)
+static void stat_request_done(struct source_request *r, const GError *error)
 {
 	struct stat_request *a = (struct stat_request *)r;
 	struct directory *d = a->directory;

@@ -56,7 +56,7 @@ void directory_unref(struct directory *d) UNSHARED
 {
 	if (d == NULL || __atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
-	g_assert(d->waiters == NULL && !d->asking);
+	g_assert(d->waiters == NULL && !d->refreshing);
 	directory_unref(d->parent);
 	listing_unref(d->listing);
 	overlay_free(d->overlay);
@@ -136,7 +136,7 @@ bool directory_find_locked(struct directory *d, struct listing *l, uint32_t inde
 	if (d->listing == NULL || !listing_find(d->listing, listing_name(l, then), &found))
 		return false;
 	e = listing_at(d->listing, found);
-	bool found_out = (e->flags & LISTING_DIRECTORY) != 0 && e->told == then->told;
+	bool found_out = (e->flags & LISTING_DIRECTORY) != 0 && e->listed_hash == then->listed_hash;
 	if (e->ino != then->ino || (!found_out && ((e->mode ^ then->mode) & S_IFMT) != 0))
 		return false;
 	*now = found;
@@ -154,7 +154,7 @@ void directory_entry(struct directory *d, struct listing *l, uint32_t index,
 	if (d->listing != l && directory_find_locked(d, l, index, &found)) {
 		/* only resolved attributes: the rest belongs to `l` and its offsets */
 		now = listing_at(d->listing, found);
-		if (now->told == e->told && (now->flags & LISTING_RESOLVED)) {
+		if (now->listed_hash == e->listed_hash && (now->flags & LISTING_RESOLVED)) {
 			out->size = now->size;
 			out->mtime_ns = now->mtime_ns;
 			out->flags = now->flags;
@@ -177,13 +177,13 @@ void directory_resolve(struct directory *d, struct listing *l, uint32_t index, u
 	lister_unlock(d->lister);
 }
 
-void directory_doubt(struct directory *d, const char *name)
+void directory_unresolve(struct directory *d, const char *name)
 {
 	uint32_t index;
 
 	lister_lock(d->lister);
 	if (d->listing && listing_find(d->listing, name, &index)) {
-		listing_doubt(d->listing, index);
+		listing_unresolve(d->listing, index);
 		directory_unsaved_locked(d, false);
 	}
 	lister_unlock(d->lister);

@@ -56,7 +56,7 @@ static bool finding_locked(const struct directory *d, uint32_t *index) REQUIRES(
 	       (listing_at(above->listing, *index)->flags & LISTING_DIRECTORY) != 0;
 }
 
-bool finding_doubtful_locked(const struct directory *d, const GError *error)
+bool finding_suspect_locked(const struct directory *d, const GError *error)
 {
 	uint32_t index;
 

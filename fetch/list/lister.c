@@ -58,7 +58,7 @@ bool stale_will_do_locked(const struct directory *d)
 int lister_want(struct directory *d, struct lister_wait *w, struct listing **listing)
 {
 	struct lister *l = d->lister;
-	struct refresh *asking = NULL;
+	struct refresh *refresh = NULL;
 	int result = -EINPROGRESS;
 	bool fresh;
 
@@ -67,19 +67,19 @@ int lister_want(struct directory *d, struct lister_wait *w, struct listing **lis
 	lister_lock(l);
 	w->after_ns = directory_after_locked(d, w->since_ns);
 	fresh = directory_fresh_locked(d, w->since_ns);
-	if (!fresh && !d->asking && !l->stopped)
-		asking = refresh_new_locked(d);
+	if (!fresh && !d->refreshing && !l->stopped)
+		refresh = refresh_new_locked(d);
 	if (fresh || stale_will_do_locked(d)) {
 		*listing = listing_ref(d->listing);
 		result = 0;
-	} else if (d->asking) {
+	} else if (d->refreshing) {
 		lister_wait_add_locked(d, w, 0);
 	} else {
 		result = -EIO;
 	}
 	lister_unlock(l);
-	if (asking)
-		refresh_submit(asking);
+	if (refresh)
+		refresh_submit(refresh);
 	return result;
 }
 

@@ -122,7 +122,7 @@ bool lister_cancel(struct lister *l, struct lister_wait *w);
 /* Why the last request failed, one line; NULL: it did not. Caller frees. */
 char *directory_cause(struct directory *d);
 /* The file `name` differs from its attributes: a size from a HEAD is requested again. */
-void directory_doubt(struct directory *d, const char *name);
+void directory_unresolve(struct directory *d, const char *name);
 /* The source reports the file `name` as a directory: its entry becomes one, or, where listings
  * distinguish the two, the listing becomes stale. false: `name` is not listed. */
 bool directory_found(struct directory *d, const char *name);

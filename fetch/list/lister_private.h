@@ -63,7 +63,7 @@ struct shape {
 };
 
 /* Answers that are believed when they come twice. */
-enum doubt { DOUBT_NONE, DOUBT_EMPTY = 1, DOUBT_MISSING = 2, DOUBT_REFUSED = 4 };
+enum removal { REMOVAL_NONE, REMOVAL_EMPTY = 1, REMOVAL_MISSING = 2, REMOVAL_REFUSED = 4 };
 
 /* One directory being listed. */
 struct refresh {
@@ -79,14 +79,14 @@ struct refresh {
 	                              * no probe */
 	int64_t begun_ns;            /* when the source was asked; 0: not yet */
 	bool refuted;                /* it is a file */
-	unsigned doubted;            /* enum doubt: answers that came once */
+	unsigned unconfirmed;        /* enum removal: answers that came once */
 };
 
 /* A request for the attributes of one entry. */
 struct stat_request {
 	struct source_stat request;
 	struct directory *directory; /* a reference */
-	uint64_t ino, told;          /* the entry, as it was listed */
+	uint64_t ino, listed_hash;   /* the entry, as it was listed */
 	char *path;                  /* owned; the name begins at `name` */
 	const char *name;
 	GList link;                /* in attributes.asked */
@@ -118,7 +118,7 @@ struct directory {
 	bool looked LISTER_LOCKED;      /* into the store */
 	bool local;                     /* nothing remote: its listing stays empty */
 	bool refused LISTER_LOCKED;     /* the source's last answer was a permanent refusal */
-	bool asking LISTER_LOCKED, unsaved LISTER_LOCKED;
+	bool refreshing LISTER_LOCKED, unsaved LISTER_LOCKED;
 	int64_t asked_ns LISTER_LOCKED;   /* begin of the listing's request; 0: before this mount */
 	int64_t expired_ns LISTER_LOCKED; /* when it was last found to be stale */
 	char path[];
@@ -150,8 +150,7 @@ void lister_reached_locked(struct lister *l, const GError *error) REQUIRES(liste
  * the lock; NULL: no memory. */
 struct listing *directory_found_locked(struct directory *d, uint32_t index) REQUIRES(lister_locked);
 /* Is it doubtful that `d`, marked LISTING_DIRECTORY, is a directory, now that listing it failed? */
-bool finding_doubtful_locked(const struct directory *d, const GError *error)
-        REQUIRES(lister_locked);
+bool finding_suspect_locked(const struct directory *d, const GError *error) REQUIRES(lister_locked);
 /* `d` is a file. On a thread of the disk pool: calls changed() for the parent directory. */
 void finding_refute(struct directory *d);
 
@@ -169,8 +168,8 @@ void ancestry_error(const struct directory *d, GError **error);
 struct refresh *refresh_new_locked(struct directory *d) REQUIRES(lister_locked);
 void refresh_submit(struct refresh *a);
 /* The answer is accepted, or is a failure. */
-void refresh_told(struct refresh *a, const GError *error);
-/* doubt.c: `done` of the refresh's request. */
+void refresh_confirmed(struct refresh *a, const GError *error);
+/* confirm.c: `done` of the refresh's request. */
 void refresh_answered(struct source_request *r, const GError *error);
 void lister_submitted(struct lister *l);
 

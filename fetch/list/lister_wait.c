@@ -95,7 +95,7 @@ void answers_give(GArray *answers)
 void lister_waits_expire(struct alarm *alarm)
 {
 	struct lister *l = (struct lister *)((char *)alarm - offsetof(struct lister, deadline));
-	g_autoptr(GPtrArray) told = /* references */
+	g_autoptr(GPtrArray) failed = /* references */
 	        g_ptr_array_new_with_free_func((GDestroyNotify)directory_unref);
 	GArray *answers = answers_new();
 	int64_t now = clock_now();
@@ -105,8 +105,8 @@ void lister_waits_expire(struct alarm *alarm)
 	while ((w = g_queue_peek_head(&l->waiters)) && w->until_ns <= now) {
 		struct directory *d = w->directory;
 
-		if (!g_ptr_array_find(told, d, NULL)) {
-			g_ptr_array_add(told, directory_ref(d));
+		if (!g_ptr_array_find(failed, d, NULL)) {
+			g_ptr_array_add(failed, directory_ref(d));
 			g_free(d->cause);
 			d->cause = g_strdup_printf("/%s: no answer within %g s", d->path,
 			                           l->options.wait_ms / 1e3);
@@ -118,8 +118,8 @@ void lister_waits_expire(struct alarm *alarm)
 	if (w)
 		alarm_set(l->clock, &l->deadline, w->until_ns);
 	lister_unlock(l);
-	for (guint n = 0; n < told->len; n++) {
-		g_autofree char *cause = directory_cause(told->pdata[n]);
+	for (guint n = 0; n < failed->len; n++) {
+		g_autofree char *cause = directory_cause(failed->pdata[n]);
 
 		g_warning("%s", cause);
 	}

@@ -7,25 +7,25 @@
 #include "fetch/list/lister_private.h"
 #include "fetch/store/tree/tree.h"
 
-static void asking_load(struct pool_job *job);
-static void asking_witnessed(struct source_request *r, const GError *error);
+static void refresh_load(struct pool_job *job);
+static void refresh_witnessed(struct source_request *r, const GError *error);
 
 struct refresh *refresh_new_locked(struct directory *d)
 {
 	struct refresh *a = g_new0(struct refresh, 1);
 
-	d->asking = true;
+	d->refreshing = true;
 	a->directory = directory_ref(d);
-	a->job.run = asking_load;
+	a->job.run = refresh_load;
 	a->request.base.path = d->path;
 	a->request.base.done = refresh_answered;
 	a->witness.base.path = d->path;
-	a->witness.base.done = asking_witnessed;
+	a->witness.base.done = refresh_witnessed;
 	d->lister->submitting++;
 	return a;
 }
 
-static void asking_free(struct refresh *a)
+static void refresh_free(struct refresh *a)
 {
 	g_clear_error(&a->error);
 	listing_unref(a->request.previous);
@@ -42,7 +42,7 @@ void lister_submitted(struct lister *l)
 	lister_unlock(l);
 }
 
-static void asking_source(struct refresh *a)
+static void refresh_ask(struct refresh *a)
 {
 	struct directory *d = a->directory;
 	struct lister *l = d->lister;
@@ -64,7 +64,7 @@ void refresh_submit(struct refresh *a)
 	looked = a->directory->looked;
 	lister_unlock(l);
 	if (looked)
-		asking_source(a);
+		refresh_ask(a);
 	else
 		pool_submit(l->disk, &a->job);
 	lister_submitted(l);
@@ -106,13 +106,14 @@ static struct overlay *overlay_load(struct directory *d, GError **error)
 
 	if (err == 0)
 		return overlay;
-	bool told = err == -ENOMEM || err == -ESTALE || err == -EMFILE || err == -ENFILE;
-	g_set_error(error, LOCAL_ERROR, told ? -err : EIO, "in the store: %s", g_strerror(-err));
+	bool specific = err == -ENOMEM || err == -ESTALE || err == -EMFILE || err == -ENFILE;
+	g_set_error(error, LOCAL_ERROR, specific ? -err : EIO, "in the store: %s",
+	            g_strerror(-err));
 	overlay_free(overlay);
 	return NULL;
 }
 
-static void asking_load(struct pool_job *job)
+static void refresh_load(struct pool_job *job)
 {
 	struct refresh *a = (struct refresh *)((char *)job - offsetof(struct refresh, job));
 	struct directory *d = a->directory;
@@ -144,7 +145,7 @@ static void asking_load(struct pool_job *job)
 		d->cause = g_strdup(error->message);
 	}
 	ask = d->looked && !l->stopped && !directory_fresh_locked(d, clock_now());
-	d->asking = ask;
+	d->refreshing = ask;
 	l->submitting += ask;
 	if (!ask || stale_will_do_locked(d))
 		answers_take_locked(answers, d, 0, error ? fetch_error_errno(error, true) : EIO,
@@ -155,31 +156,32 @@ static void asking_load(struct pool_job *job)
 	listing_unref(listing);
 	answers_give(answers);
 	if (ask) {
-		asking_source(a);
+		refresh_ask(a);
 		lister_submitted(l);
 	} else {
-		asking_free(a);
+		refresh_free(a);
 	}
 }
 
 /* Installs a new listing; *before gets the replaced one, which the caller frees. */
-static void asking_accept_locked(struct refresh *a, struct listing **before) REQUIRES(lister_locked)
+static void refresh_accept_locked(struct refresh *a, struct listing **before)
+        REQUIRES(lister_locked)
 {
 	struct directory *d = a->directory;
-	struct listing *told = a->request.listing;
+	struct listing *listing = a->request.listing;
 
 	d->lister->listings++;
 	d->quiet_ns = 0;
 	d->asked_ns = a->begun_ns;
 	g_clear_pointer(&d->cause, g_free);
-	if (told == a->request.previous) {
+	if (listing == a->request.previous) {
 		d->lister->listings_unchanged++;
 		/* an entry may have been found to be a directory meanwhile */
-		listing_set_checked(d->listing ? d->listing : told, clock_realtime());
-		listing_unref(told);
+		listing_set_checked(d->listing ? d->listing : listing, clock_realtime());
+		listing_unref(listing);
 	} else {
 		*before = d->listing;
-		d->listing = told;
+		d->listing = listing;
 		d->shape = a->shape;
 		directory_relisted_locked(d);
 		directory_unsaved_locked(d, true);
@@ -187,9 +189,9 @@ static void asking_accept_locked(struct refresh *a, struct listing **before) REQ
 	a->request.listing = NULL;
 }
 
-/* Ends a refresh, on a thread of the disk pool, since changed() reads the store. `asking` is set
- * until then: one refresh per directory at a time. Frees `a`. */
-static void asking_settle(struct pool_job *job)
+/* Ends a refresh, on a thread of the disk pool, since changed() reads the store. `refreshing` is
+ * set until then: one refresh per directory at a time. Frees `a`. */
+static void refresh_finish(struct pool_job *job)
 {
 	struct refresh *a = (struct refresh *)((char *)job - offsetof(struct refresh, job));
 	const GError *error = a->error;
@@ -205,7 +207,7 @@ static void asking_settle(struct pool_job *job)
 	if (error) {
 		directory_failed_locked(d, error);
 	} else {
-		asking_accept_locked(a, &before);
+		refresh_accept_locked(a, &before);
 		after = listing_ref(d->listing);
 	}
 	lister_unlock(l);
@@ -218,7 +220,7 @@ static void asking_settle(struct pool_job *job)
 		l->options.changed(l->options.user, d, before, after);
 
 	lister_lock(l);
-	d->asking = false;
+	d->refreshing = false;
 	all = l->stopped || stale_will_do_locked(d);
 	answers_take_locked(answers, d, 0, fetch_error_errno(error, true),
 	                    all ? INT64_MAX : a->begun_ns);
@@ -231,33 +233,33 @@ static void asking_settle(struct pool_job *job)
 	listing_unref(before);
 	listing_unref(after);
 	listing_unref(a->request.listing);
-	asking_free(a);
+	refresh_free(a);
 }
 
-static void asking_end(struct refresh *a, const GError *error)
+static void refresh_end(struct refresh *a, const GError *error)
 {
 	a->error = error ? g_error_copy(error) : NULL;
-	a->job.run = asking_settle;
+	a->job.run = refresh_finish;
 	pool_submit(a->directory->lister->disk, &a->job);
 }
 
-static void asking_witnessed(struct source_request *r, const GError *error)
+static void refresh_witnessed(struct source_request *r, const GError *error)
 {
 	struct refresh *a = (struct refresh *)((char *)r - offsetof(struct refresh, witness));
 	g_autoptr(GError) refusal = g_steal_pointer(&a->error);
 
 	a->refuted = error == NULL;
-	asking_end(a, refusal);
+	refresh_end(a, refusal);
 }
 
 /* Asks the source whether the directory is a file. false: no doubt. */
-static bool asking_refuted(struct refresh *a, const GError *error)
+static bool refresh_check_kind(struct refresh *a, const GError *error)
 {
 	struct lister *l = a->directory->lister;
 	bool asks;
 
 	lister_lock(l);
-	asks = !l->stopped && finding_doubtful_locked(a->directory, error);
+	asks = !l->stopped && finding_suspect_locked(a->directory, error);
 	l->submitting += asks;
 	lister_unlock(l);
 	if (asks) {
@@ -268,9 +270,10 @@ static bool asking_refuted(struct refresh *a, const GError *error)
 	return asks;
 }
 
-/* The directory further down is listed. If it has the same shape, there is a loop; a failure that
- * is no refusal fails the refresh; otherwise the listing is accepted. */
-static void asking_probed(struct source_request *r, const GError *error)
+/* `done` of the probe of a directory some levels below. Its listing has the same shape: a loop.
+ * Another shape, or a refusal, such as a missing directory: a copy that ends, so the listing of
+ * `request` is accepted. Any other failure shows neither, and fails the refresh. */
+static void refresh_probed(struct source_request *r, const GError *error)
 {
 	struct refresh *a = (struct refresh *)((char *)r - offsetof(struct refresh, probe));
 	struct lister *l = a->directory->lister;
@@ -286,10 +289,10 @@ static void asking_probed(struct source_request *r, const GError *error)
 	lister_lock(l);
 	lister_reached_locked(l, error);
 	lister_unlock(l);
-	asking_end(a, wrong);
+	refresh_end(a, wrong);
 }
 
-void refresh_told(struct refresh *a, const GError *error)
+void refresh_confirmed(struct refresh *a, const GError *error)
 {
 	struct lister *l = a->directory->lister;
 	bool anew = !error && a->request.listing != a->request.previous;
@@ -310,10 +313,10 @@ void refresh_told(struct refresh *a, const GError *error)
 	lister_unlock(l);
 	if (ancestry == ANCESTRY_DOUBT && !wrong) {
 		a->probe.base.path = a->elsewhere;
-		a->probe.base.done = asking_probed;
+		a->probe.base.done = refresh_probed;
 		source_list(l->source, &a->probe);
 		lister_submitted(l);
-	} else if (!asking_refuted(a, error)) {
-		asking_end(a, wrong ? wrong : error);
+	} else if (!refresh_check_kind(a, error)) {
+		refresh_end(a, wrong ? wrong : error);
 	}
 }

@@ -284,8 +284,9 @@ static int walk(struct identity_walk *w)
 	return err;
 }
 
-/* Records that the store is nowhere before files are bound: after a crash, bound files no longer
- * show that it is a copy. */
+/* Records a place that no store has, durably, before the first file is bound. If the daemon dies
+ * before identity_settle(), the next check then binds the rest without counting: the files that are
+ * bound already could outnumber the others, and the store would pass for an original. */
 static int place_begin(struct store *s)
 {
 	const struct place_disk nowhere = {.format = GUINT32_TO_LE(PLACE_FORMAT)};

@@ -20,7 +20,7 @@ static struct {
 	struct repeats *repeats; /* under lock */
 	struct logqueue *queue;
 	struct logfile *file; /* the queue's thread's, as the next */
-	uint64_t untold;      /* lost lines that the log does not mention yet */
+	uint64_t unreported;  /* lost lines that the log does not mention yet */
 	uint64_t lost;        /* atomic: all of them */
 } writer = {.lock = MUTEX_INIT(RANK_LOG)};
 
@@ -66,16 +66,16 @@ static void lines_write(void *user, const char *text, size_t length, uint64_t lo
 {
 	lost += logfile_write(writer.file, text, length);
 	__atomic_add_fetch(&writer.lost, lost, __ATOMIC_RELAXED);
-	writer.untold += lost;
-	if (!writer.untold)
+	writer.unreported += lost;
+	if (!writer.unreported)
 		return;
 	g_autofree char *note = g_strdup_printf(
 	        "%" G_GUINT64_FORMAT
 	        " messages were lost: the log could not be written, or not as fast as they came",
-	        writer.untold);
+	        writer.unreported);
 	g_autofree char *line = format_line(G_LOG_LEVEL_WARNING, note);
 	if (logfile_write(writer.file, line, strlen(line)) == 0)
-		writer.untold = 0;
+		writer.unreported = 0;
 }
 
 static void line_add(GLogLevelFlags level, const char *message)

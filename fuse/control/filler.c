@@ -243,7 +243,7 @@ static void filler_cancel(struct filler *f)
 
 static void filler_loop(struct filler *f)
 {
-	int64_t told = clock_now(), asked = told;
+	int64_t reported = clock_now(), asked = reported;
 	while (!f->unwanted && (f->active || f->taken < f->count)) {
 		struct filler_slot *slot;
 		while (f->taken < f->count && (slot = slot_free(f)) && !f->unwanted)
@@ -255,8 +255,8 @@ static void filler_loop(struct filler *f)
 			asked = now;
 			f->unwanted = f->unwanted || !f->ops->wanted(f->user);
 		}
-		if (now - told >= 10 * (int64_t)TICK_NS) {
-			told = now;
+		if (now - reported >= 10 * (int64_t)TICK_NS) {
+			reported = now;
 			filler_progress(f);
 		}
 	}

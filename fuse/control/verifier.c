@@ -11,7 +11,7 @@
 struct verifying {
 	const struct verifier_ops *ops;
 	void *user;
-	int64_t told_ns;
+	int64_t reported_ns;
 	bool gone;
 };
 
@@ -19,7 +19,7 @@ static void send(struct verifying *v, JsonBuilder *b)
 {
 	json_builder_end_object(b);
 	v->gone = v->gone || !v->ops->line(v->user, b);
-	v->told_ns = clock_now();
+	v->reported_ns = clock_now();
 	g_object_unref(b);
 }
 
@@ -53,7 +53,7 @@ static void add_totals(JsonBuilder *b, const struct check_totals *t)
 static bool goes_on(void *user, const struct check_totals *so_far)
 {
 	struct verifying *v = user;
-	if (clock_now() - v->told_ns > LINE_NS) {
+	if (clock_now() - v->reported_ns > LINE_NS) {
 		JsonBuilder *b = line_new();
 		add_totals(b, so_far);
 		send(v, b);
@@ -66,7 +66,7 @@ void verifier_run(struct server *s, bool repair, bool bytes, const struct verifi
 {
 	static const struct check_ops check = {.found = found, .goes_on = goes_on};
 	const struct check_options options = {.repair = repair, .bytes = bytes, .live = true};
-	struct verifying v = {.ops = ops, .user = user, .told_ns = clock_now()};
+	struct verifying v = {.ops = ops, .user = user, .reported_ns = clock_now()};
 	struct check_totals totals;
 	if (!check_store(s->store, &options, &check, &v, &totals))
 		return;

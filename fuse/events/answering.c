@@ -3,7 +3,7 @@
 
 /* A handler's answers to its events. */
 #include <errno.h>
-#include "fetch/source/wrap/brought.h"
+#include "fetch/source/wrap/supplied.h"
 #include "fuse/events/registry_private.h"
 
 /* The kernel repeats the READ at once */
@@ -19,11 +19,11 @@ static bool error_is_allowed(uint32_t verdict, uint32_t error)
 }
 
 /* In mode holes the scratch file must have all of an allowed range. */
-static bool event_brought(const struct event *e)
+static bool event_supplied(const struct event *e)
 {
 	struct extent x;
 	return e->fd >= 0 &&
-	       brought_around(e->fd, e->offset, e->offset + e->length, e->message->size, &x);
+	       supplied_around(e->fd, e->offset, e->offset + e->length, e->message->size, &x);
 }
 
 /* Passes the event to the next handler that wants it, or ends it: 0 or EIO. */
@@ -35,15 +35,15 @@ static int event_answered_locked(struct handler *h, struct event *e, const struc
 	h->denied += a->verdict == LACUNA_DENY;
 	e->passed = h->rank;
 	e->by = h;
-	if (e->brought)
-		brought_limit(e->fd, e->message->size, e->brought);
+	if (e->supplied)
+		supplied_limit(e->fd, e->message->size, e->supplied);
 	if (a->verdict != LACUNA_DENY) {
 		e->fetch |= a->verdict == LACUNA_FETCH && !h->content;
 		e->allowed |= a->verdict == LACUNA_ALLOW && !h->content;
 		if (event_pass_locked(h->all, e, &ended))
 			return 0;
 	}
-	bool lacks = !e->every && ended.verdict == VERDICT_ALLOW && !event_brought(e);
+	bool lacks = !e->every && ended.verdict == VERDICT_ALLOW && !event_supplied(e);
 	if (lacks) {
 		g_message("handler \"%s\" (pid %d) allowed /%.*s without supplying all of "
 		          "%" G_GUINT64_FORMAT "+%" G_GUINT64_FORMAT,

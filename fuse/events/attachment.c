@@ -77,7 +77,7 @@ static void event_restart_locked(struct event *e)
 	if (e->fd >= 0)
 		close(e->fd);
 	e->fd = -1;
-	g_clear_pointer(&e->brought, g_array_unref);
+	g_clear_pointer(&e->supplied, g_array_unref);
 	e->passed = 0;
 	e->fetch = e->allowed = false;
 	e->message->flags |= LACUNA_EVENT_AGAIN;

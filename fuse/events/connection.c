@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "fetch/source/wrap/brought.h"
+#include "fetch/source/wrap/supplied.h"
 #include "fuse/events/commits.h"
 #include "fuse/events/registry_private.h"
 #include "fuse/inode/numbers.h"
@@ -56,8 +56,8 @@ static bool event_send(struct handler *h, struct event *e)
 {
 	if (e->fd < 0)
 		return false;
-	if (h->content && !e->brought)
-		e->brought = brought_list(e->fd, e->message->size);
+	if (h->content && !e->supplied)
+		e->supplied = supplied_list(e->fd, e->message->size);
 	int fd = h->content ? reopened(e->fd) : e->fd;
 	bool sent = fd >= 0 && message_send(h->fd, e->message, fd);
 	if (h->content && fd >= 0)
@@ -277,8 +277,8 @@ static void unsendable_end(struct handler *h)
 			return;
 		g_warning("handler \"%s\" is not asked for /%.*s: no scratch file: %s", h->name,
 		          (int)e->message->path_length, e->message->path, g_strerror(err));
-		bool told = err == ENOSPC || err == EDQUOT;
-		event_end(all, &(struct ended){e, VERDICT_DENY, told ? err : EIO});
+		bool full = err == ENOSPC || err == EDQUOT;
+		event_end(all, &(struct ended){e, VERDICT_DENY, full ? err : EIO});
 	} while (e);
 }
 

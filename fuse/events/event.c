@@ -128,7 +128,7 @@ void event_clear(struct event *e)
 	e->fd = -1;
 	g_clear_pointer(&e->message, g_free);
 	g_clear_pointer(&e->parents, g_array_unref);
-	g_clear_pointer(&e->brought, g_array_unref);
+	g_clear_pointer(&e->supplied, g_array_unref);
 }
 
 bool event_deadlocks(const struct event *e, pid_t pid)

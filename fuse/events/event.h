@@ -26,7 +26,7 @@ struct event { /* zeroed; embedded in the asking request, which sets the fields 
 	struct lacuna_event *message; /* owned; with the path */
 	uint64_t ino;                 /* the inode's; the message has the one that stat(2) shows */
 	GArray *parents;              /* owned; of uint64_t: the directories of the file */
-	GArray *brought;              /* owned; of struct extent: before a content handler got it */
+	GArray *supplied;             /* owned; of struct extent: before a content handler got it */
 	struct handler *with;         /* the handler that has it, or is to get it; NULL: none */
 	GList link;                   /* in a queue of that handler */
 	struct handler *by;           /* the last handler that answered: it stays while `commits` */

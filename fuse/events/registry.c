@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "fetch/source/wrap/brought.h"
+#include "fetch/source/wrap/supplied.h"
 #include "fuse/events/commits.h"
 #include "fuse/events/registry_private.h"
 #include "fuse/events/trace.h"
@@ -119,10 +119,10 @@ bool event_pass_locked(struct registry *all, struct event *e, struct ended *out)
 void event_end(struct registry *all, struct ended *ended)
 {
 	struct event *e = ended->event;
-	struct extent brought;
+	struct extent supplied;
 	int fd = e->fd;
 	e->fd = -1;
-	if (fd >= 0 && !brought_next(fd, 0, e->message->size, &brought)) {
+	if (fd >= 0 && !supplied_next(fd, 0, e->message->size, &supplied)) {
 		close(fd);
 		fd = -1;
 	}

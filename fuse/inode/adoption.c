@@ -59,7 +59,7 @@ void content_changed(void *user, struct content *c)
 	i->outdated = true;
 	mutex_unlock(&i->lock);
 	struct directory *d = inode_open_directory(s, parent);
-	directory_doubt(d, name);
+	directory_unresolve(d, name);
 	directory_expire(d);
 	notifier_inode(s->notifier, inode_id(parent), false);
 	inode_put(s, parent);
@@ -91,7 +91,7 @@ static void take_attributes_locked(struct inode *i, const struct listing_entry *
 	i->gid = e->gid;
 	i->nlink = e->nlink;
 	if (i->size != e->size)
-		i->untold = INODE_UNTOLD;
+		i->resend_size = INODE_RESEND_SIZE;
 	i->size = e->size;
 	i->mtime_ns = e->mtime_ns;
 }
@@ -251,14 +251,14 @@ static void both_changed(struct server *s, struct inode *dir, const char *name)
 	if (err)
 		return;
 	if (S_ISREG(node.st.st_mode) && (node.kind == TREE_LOCAL || node.mixed)) {
-		struct mishap told = {
+		struct mishap mishap = {
 		        .ino = node.st.st_ino,
 		        .error = ESTALE,
 		        .at_ns = clock_realtime(),
 		        .cause = g_strdup("changed at the source, too: the local version stays"),
 		};
-		g_message("/%s %s", path, told.cause);
-		mishaps_note(s->mishaps, told);
+		g_message("/%s %s", path, mishap.cause);
+		mishaps_note(s->mishaps, mishap);
 	}
 	tree_node_clear(&node);
 }

@@ -21,7 +21,7 @@ enum iomode_kind { IOMODE_NONE, IOMODE_CACHED, IOMODE_PASSTHROUGH };
 
 /* A new size is reported once more after its notice: the kernel discards attributes it requested
  * before a notice. */
-#define INODE_UNTOLD 2
+#define INODE_RESEND_SIZE 2
 
 /* Another name of the same file. */
 struct alias {
@@ -100,7 +100,7 @@ struct inode {
 	_Atomic uint32_t opening; /* opens under way, and other visitors (claim.h) */
 	enum claimed { UNCLAIMED, CLAIMED, CLAIMED_COUNTED } claimed; /* claim.h */
 	uint8_t iomode;                                               /* enum iomode_kind */
-	uint8_t untold;      /* replies with its attributes until the kernel surely has its size */
+	uint8_t resend_size; /* replies with its attributes until the kernel surely has its size */
 	bool complete : 1;   /* complete and trusted, also while content is NULL */
 	bool keep_cache : 1; /* the kernel's pages are of this version */
 	bool cached : 1;     /* it was opened in cached mode: the kernel may have pages */

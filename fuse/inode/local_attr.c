@@ -180,7 +180,7 @@ static void take_held(struct server *s, struct inode *i)
 	bool differs = !i->local && i->handles == 0 && i->size != probe.size;
 	if (differs) {
 		i->size = probe.size;
-		i->untold = INODE_UNTOLD;
+		i->resend_size = INODE_RESEND_SIZE;
 		i->keep_cache = false;
 	}
 	mutex_unlock(&i->lock);

@@ -16,8 +16,8 @@
 
 struct numbers {
 	struct mutex lock;
-	GHashTable *inner; /* uint32_t told → uint64_t ino; for told from HIGH on */
-	GHashTable *moved; /* uint64_t ino → uint32_t told: numbers that collided with another */
+	GHashTable *inner; /* uint32_t shown → uint64_t ino; for shown from HIGH on */
+	GHashTable *moved; /* uint64_t ino → uint32_t shown: numbers that collided with another */
 	int fd;            /* of the file, -1: none */
 };
 G_STATIC_ASSERT(sizeof(void *) == sizeof(uint64_t));
@@ -33,17 +33,17 @@ static uint32_t fold(uint64_t ino, unsigned attempt)
 	return (uint32_t)(ino >> 32) | HIGH;
 }
 
-static uint32_t check_of(uint64_t ino, uint32_t told)
+static uint32_t check_of(uint64_t ino, uint32_t shown)
 {
-	struct number_disk entry = {.ino = GUINT64_TO_LE(ino), .told = GUINT32_TO_LE(told)};
+	struct number_disk entry = {.ino = GUINT64_TO_LE(ino), .shown = GUINT32_TO_LE(shown)};
 	return (uint32_t)XXH3_64bits(&entry, offsetof(struct number_disk, check));
 }
 
-static void number_add(struct numbers *n, uint64_t ino, uint32_t told)
+static void number_add(struct numbers *n, uint64_t ino, uint32_t shown)
 {
-	g_hash_table_insert(n->inner, as_pointer(told), as_pointer(ino));
-	if (told != fold(ino, 0))
-		g_hash_table_insert(n->moved, as_pointer(ino), as_pointer(told));
+	g_hash_table_insert(n->inner, as_pointer(shown), as_pointer(ino));
+	if (shown != fold(ino, 0))
+		g_hash_table_insert(n->moved, as_pointer(ino), as_pointer(shown));
 }
 
 /* Skips invalid entries: after a power loss there may be zeros. An error ends the loading. */
@@ -57,10 +57,11 @@ static int numbers_load(struct numbers *n)
 		size_t count = (size_t)got / sizeof some[0];
 		for (size_t i = 0; i < count; i++) {
 			uint64_t ino = GUINT64_FROM_LE(some[i].ino);
-			uint32_t told = GUINT32_FROM_LE(some[i].told);
-			if (GUINT32_FROM_LE(some[i].check) == check_of(ino, told) && told >= HIGH &&
-			    told != NOBODY && !g_hash_table_contains(n->inner, as_pointer(told)))
-				number_add(n, ino, told);
+			uint32_t shown = GUINT32_FROM_LE(some[i].shown);
+			if (GUINT32_FROM_LE(some[i].check) == check_of(ino, shown) &&
+			    shown >= HIGH && shown != NOBODY &&
+			    !g_hash_table_contains(n->inner, as_pointer(shown)))
+				number_add(n, ino, shown);
 		}
 		at += (off_t)(count * sizeof some[0]);
 	}
@@ -107,11 +108,11 @@ void numbers_free(struct numbers *n)
 }
 
 /* Before the number is shown: a daemon that is killed must not show another one after that. */
-static void number_write_locked(struct numbers *n, uint64_t ino, uint32_t told) REQUIRES(n->lock)
+static void number_write_locked(struct numbers *n, uint64_t ino, uint32_t shown) REQUIRES(n->lock)
 {
 	struct number_disk entry = {.ino = GUINT64_TO_LE(ino),
-	                            .told = GUINT32_TO_LE(told),
-	                            .check = GUINT32_TO_LE(check_of(ino, told))};
+	                            .shown = GUINT32_TO_LE(shown),
+	                            .check = GUINT32_TO_LE(check_of(ino, shown))};
 	if (n->fd < 0)
 		return;
 	ssize_t wrote = write(n->fd, &entry, sizeof entry);
@@ -124,8 +125,8 @@ uint64_t numbers_shown(struct numbers *n, uint64_t ino)
 	if (!n || ino < HIGH)
 		return ino;
 	mutex_lock(&n->lock);
-	uint32_t told = (uint32_t)(uintptr_t)g_hash_table_lookup(n->moved, as_pointer(ino));
-	for (unsigned attempt = 0; told == 0; attempt++) {
+	uint32_t shown = (uint32_t)(uintptr_t)g_hash_table_lookup(n->moved, as_pointer(ino));
+	for (unsigned attempt = 0; shown == 0; attempt++) {
 		void *owner = NULL;
 		uint32_t next = fold(ino, attempt);
 		if (next == NOBODY)
@@ -133,13 +134,13 @@ uint64_t numbers_shown(struct numbers *n, uint64_t ino)
 		if (!g_hash_table_lookup_extended(n->inner, as_pointer(next), NULL, &owner)) {
 			number_add(n, ino, next);
 			number_write_locked(n, ino, next);
-			told = next;
+			shown = next;
 		} else if (owner == as_pointer(ino)) {
-			told = next;
+			shown = next;
 		}
 	}
 	mutex_unlock(&n->lock);
-	return told;
+	return shown;
 }
 
 uint64_t numbers_inner(struct numbers *n, uint64_t shown)

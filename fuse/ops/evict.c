@@ -102,7 +102,7 @@ static void take_version(struct server *s, struct inode *i, const struct source_
 	mutex_lock(&i->lock);
 	i->content = NULL;
 	if (i->size != st->size)
-		i->untold = INODE_UNTOLD;
+		i->resend_size = INODE_RESEND_SIZE;
 	i->size = st->size;
 	if (st->mtime_known)
 		i->mtime_ns = st->mtime_ns;

@@ -52,7 +52,7 @@ static double inode_timeout(struct server *s, struct inode *i)
 static void inode_tell(struct inode *i, struct stat *st)
 {
 	mutex_lock(&i->lock);
-	i->untold -= i->untold > 0;
+	i->resend_size -= i->resend_size > 0;
 	mutex_unlock(&i->lock);
 	inode_stat(i, st);
 }

@@ -45,7 +45,7 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
 		 * again. */
 		if (!other_bytes || i->handles == 0)
 			i->size = content_size(c);
-		i->untold = 1; /* the look-up that follows comes after the notice */
+		i->resend_size = 1; /* the look-up that follows comes after the notice */
 		i->keep_cache = false;
 		*err = -ESTALE;
 	} else if (lasts) {
@@ -119,10 +119,10 @@ static bool appends_blindly(struct inode *i, int flags)
 	if (!(flags & O_APPEND) || (flags & O_ACCMODE) == O_RDONLY)
 		return false;
 	mutex_lock(&i->lock);
-	bool untold = i->untold > 0;
-	i->untold = untold;
+	bool resend = i->resend_size > 0;
+	i->resend_size = resend;
 	mutex_unlock(&i->lock);
-	return untold;
+	return resend;
 }
 
 /* Another inode that has the name now may share the local file: until the handle is closed, the

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include "fetch/source/wrap/brought.h"
+#include "fetch/source/wrap/supplied.h"
 #include "fuse/events/registry.h"
 #include "fuse/inode/access.h"
 #include "fuse/inode/handle.h"
@@ -62,7 +62,7 @@ static int64_t bring_change(int fd, void *user)
 	g_autofree char *piece = g_malloc(MIN(b->c.count, UINT64_C(1) << 20));
 	for (uint64_t done = 0; done < b->c.count;) {
 		size_t n = MIN(b->c.count - done, UINT64_C(1) << 20);
-		int err = brought_read(watched_of(b->p)->fd, b->c.from + done, piece, n);
+		int err = supplied_read(watched_of(b->p)->fd, b->c.from + done, piece, n);
 		ssize_t written = err ? -1 : pwrite(fd, piece, n, (off_t)(b->c.from + done));
 		if (written < 0)
 			return -(err ? err : errno);
@@ -112,7 +112,7 @@ static void bring_next(struct parked *p, uint64_t from)
 	mutex_lock(&i->lock);
 	uint64_t size = i->size;
 	mutex_unlock(&i->lock);
-	if (!brought_next(watched_of(p)->fd, from, size, &e)) {
+	if (!supplied_next(watched_of(p)->fd, from, size, &e)) {
 		/* Drops the pages of other handles; but not after a fault, which waits for one of
 		 * them: it would fault again, and be asked again. */
 		if (from > 0 && p->operation != LACUNA_FAULT)

@@ -113,8 +113,8 @@ static GError *fake_read(struct fake_source *s, struct source_read *r)
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);
 
-	r->brought = s->brought > 0 && r->offset == s->brought;
-	g_autoptr(GError) error = r->brought ? NULL : fake_admit(s);
+	r->supplied = s->supplied > 0 && r->offset == s->supplied;
+	g_autoptr(GError) error = r->supplied ? NULL : fake_admit(s);
 	if (error)
 		return g_steal_pointer(&error);
 	if (found == NULL)
@@ -122,11 +122,11 @@ static GError *fake_read(struct fake_source *s, struct source_read *r)
 	r->version = 1000 + file.version;
 	if (r->size != file.size || (r->pinned && r->pinned != r->version))
 		return g_error_new(FETCH_ERROR, FETCH_CHANGED, "%s: changed", r->base.path);
-	if (s->ignore_range || r->brought) {
+	if (s->ignore_range || r->supplied) {
 		r->offset = 0;
 		r->length = file.size;
 	}
-	file.version += r->brought;
+	file.version += r->supplied;
 	return fake_deliver(s, r, &file);
 }
 

@@ -38,8 +38,8 @@ struct fake_source {
 
 	bool gate; /* closed: no request is answered */
 	bool ignore_range;
-	uint64_t brought;   /* the read from here passes the gate and delivers the whole file, with
-	                     * the next version's bytes, as brought data; 0: none */
+	uint64_t supplied;  /* the read from here passes the gate and delivers the whole file, with
+	                     * the next version's bytes, as supplied data; 0: none */
 	bool places;        /* puts bytes into `fd` itself */
 	uint64_t overtaken; /* the piece with this byte is of the next version, which is seen
 	                     * once it has been placed; 0 = none */

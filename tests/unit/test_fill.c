@@ -69,14 +69,14 @@ static void test_runs(void)
 }
 
 /* It counts also where a read of the source waits for its answer, which then is not needed. */
-static void test_brought(void)
+static void test_supplied(void)
 {
 	struct engine *e = engine_new(NULL);
 	struct content *c;
 	struct waiter some, rest;
 
 	fake_file_add(e->fake, "f", 40 * CHUNK + 5);
-	e->fake->brought = 10 * CHUNK;
+	e->fake->supplied = 10 * CHUNK;
 	fake_gate(e->fake, true);
 	c = engine_content(e, "f");
 	waiter_init(&some);
@@ -97,14 +97,14 @@ static void test_brought(void)
 }
 
 /* All of it, though nobody wants more than he has got, and the file has been closed. */
-static void test_brought_and_left(void)
+static void test_supplied_and_left(void)
 {
 	struct engine_options options = {.prefetch_bytes = 4 * CHUNK};
 	struct engine *e = engine_new(&options);
 	struct content *c;
 
 	fake_file_add(e->fake, "f", 40 * CHUNK + 5);
-	e->fake->brought = CHUNK;
+	e->fake->supplied = CHUNK;
 	fake_stall(e->fake, true, 2 * CHUNK);
 	c = engine_content(e, "f");
 	g_assert_cmpint(content_read(c, CHUNK, 1, 0), ==, 0);
@@ -380,8 +380,8 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	engine_quiet();
 	g_test_add_func("/fill/read", test_read);
-	g_test_add_func("/fill/brought", test_brought);
-	g_test_add_func("/fill/brought_and_left", test_brought_and_left);
+	g_test_add_func("/fill/supplied", test_supplied);
+	g_test_add_func("/fill/supplied_and_left", test_supplied_and_left);
 	g_test_add_func("/fill/runs", test_runs);
 	g_test_add_func("/fill/single_flight", test_single_flight);
 	g_test_add_func("/fill/overlap", test_overlap);

@@ -154,7 +154,7 @@ static void test_nobody_asked(void)
 	b.asks = false;
 	read_start(&b, &r, GRAIN, GRAIN);
 	read_wait(&r);
-	g_assert_false(r.req.asking);
+	g_assert_false(r.req.handler_pending);
 	g_assert_cmpuint(r.bytes->len, ==, GRAIN);
 	check(&r, 0, 0);
 	read_clear(&r);
@@ -169,7 +169,7 @@ static void test_allowed(void)
 	struct reading r;
 	box_open(&b);
 	read_start(&b, &r, 4 * GRAIN, GRAIN);
-	g_assert_true(r.req.asking);
+	g_assert_true(r.req.handler_pending);
 	g_assert_cmpuint(b.asked->length, ==, GRAIN);
 	int fd = scratch();
 	put(fd, 2 * GRAIN, 6 * GRAIN);
@@ -211,7 +211,7 @@ static void test_version(void)
 	g_assert_cmpuint(told[0], ==, told[2]);
 }
 
-static void test_allowed_and_not_brought(void)
+static void test_allowed_and_not_supplied(void)
 {
 	struct box b;
 	struct reading r;
@@ -245,7 +245,7 @@ static void test_fetched(void)
 	put(fd, 10 * GRAIN, GRAIN);
 	question_answer(g_steal_pointer(&b.asked), VERDICT_FETCH, 0, fd);
 	read_wait(&r);
-	g_assert_false(r.req.asking);
+	g_assert_false(r.req.handler_pending);
 	g_assert_cmpint(r.error, ==, 0);
 	g_assert_cmpuint(r.from, ==, 4 * GRAIN);
 	g_assert_cmpuint(r.bytes->len, ==, 5 * GRAIN);
@@ -343,7 +343,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/asked/nobody", test_nobody_asked);
 	g_test_add_func("/asked/allowed", test_allowed);
 	g_test_add_func("/asked/version", test_version);
-	g_test_add_func("/asked/allowed-and-not-brought", test_allowed_and_not_brought);
+	g_test_add_func("/asked/allowed-and-not-supplied", test_allowed_and_not_supplied);
 	g_test_add_func("/asked/fetched", test_fetched);
 	g_test_add_func("/asked/delivered-wider", test_delivered_wider);
 	g_test_add_func("/asked/answered-while-closing", test_answered_while_closing);

@@ -214,8 +214,8 @@ static void test_resolved(void)
 	}
 	/* one that was found to be of an older version is asked for again; another is not */
 	uint32_t doubted = index_of(previous, "kept"), exact = index_of(previous, "exact-now");
-	listing_doubt(previous, doubted);
-	listing_doubt(previous, exact);
+	listing_unresolve(previous, doubted);
+	listing_unresolve(previous, exact);
 	g_assert_cmpuint(listing_at(previous, doubted)->flags, ==, LISTING_MTIME_KNOWN);
 	g_assert_cmpuint(listing_at(previous, doubted)->size, ==, 1000);
 	g_assert_cmpuint(listing_at(previous, exact)->flags & LISTING_SIZE_EXACT, !=, 0);

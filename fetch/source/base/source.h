@@ -76,9 +76,9 @@ struct source_read {
 	uint64_t grain; /* in: data beyond the range is useful in aligned units of this size; a
 	                 * power of two, 0: as 1 */
 	struct source_cause cause;
-	bool asking;  /* out, atomic: a handler is being asked; wait_ms does not apply */
-	bool brought; /* out, valid from begin() on: a handler supplied the data beyond the range,
-	               * which takes precedence over other reads that have no answer yet */
+	bool handler_pending; /* out, atomic: a handler is to answer; wait_ms does not apply */
+	bool supplied; /* out, valid from begin() on: a handler supplied the data beyond the range,
+	                * which takes precedence over other reads that have no answer yet */
 	/* For sources that write data to a descriptor themselves, between begin() and data():
 	 * returns a descriptor for [offset, +length), or -1 to use a buffer this time; the same
 	 * thread calls give_back() at once. NULL: never. */

@@ -83,7 +83,7 @@ static size_t on_body(char *data, size_t one, size_t length, void *user)
 	return length;
 }
 
-static int on_told(CURL *curl, curl_infotype type, char *text, size_t length, void *user)
+static int on_debug(CURL *curl, curl_infotype type, char *text, size_t length, void *user)
 {
 	struct easy *e = user;
 	if (type == CURLINFO_TEXT)
@@ -130,7 +130,7 @@ static bool set_callbacks(struct easy *e)
 	SET(e, CURLOPT_SOCKOPTDATA, e->context);
 	SET(e, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close);
 	SET(e, CURLOPT_CLOSESOCKETDATA, e->context);
-	SET(e, CURLOPT_DEBUGFUNCTION, on_told);
+	SET(e, CURLOPT_DEBUGFUNCTION, on_debug);
 	SET(e, CURLOPT_DEBUGDATA, e);
 	return true;
 }

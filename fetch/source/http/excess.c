@@ -8,7 +8,7 @@
 bool excess_expect(struct excess *x, const struct reply *r)
 {
 	bool counts = r->length > 0 && !r->framed && (r->status == 200 || r->status == 206);
-	x->told = x->left = counts ? (uint64_t)r->length : 0;
+	x->announced = x->left = counts ? (uint64_t)r->length : 0;
 	return counts;
 }
 
@@ -39,17 +39,17 @@ static bool connection_has_more(const struct excess *x)
 
 bool excess_over(const struct excess *x, GError **error)
 {
-	if (x->told == 0 || !x->found)
+	if (x->announced == 0 || !x->found)
 		return true;
 	g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
-	            "got more than the announced %" G_GUINT64_FORMAT " bytes", x->told);
+	            "got more than the announced %" G_GUINT64_FORMAT " bytes", x->announced);
 	return false;
 }
 
 bool excess_body(struct excess *x, size_t length, GError **error)
 {
 	x->left -= MIN(length, x->left);
-	if (x->told != 0 && x->left == 0)
+	if (x->announced != 0 && x->left == 0)
 		x->found = x->found || connection_has_more(x);
 	return excess_over(x, error);
 }

@@ -14,8 +14,8 @@
 #include "fetch/source/http/reply.h"
 
 struct excess {
-	int fd;              /* of the connection; -1: do not look at it */
-	uint64_t told, left; /* Content-Length, and its rest; `told` 0: not checked */
+	int fd;                   /* of the connection; -1: do not look at it */
+	uint64_t announced, left; /* Content-Length, and its rest; `announced` 0: not checked */
 	bool found;
 };
 

@@ -25,20 +25,20 @@ void html_row_cell_end(struct html_row *r)
 	                                           : r->cell_value - shown.bytes;
 	if (off > (shown.exact ? 0 : shown.step))
 		return;
-	r->told.size = r->cell_value;
-	r->told.size_known = r->told.size_exact = true;
+	r->row.size = r->cell_value;
+	r->row.size_known = r->row.size_exact = true;
 }
 
 /* `whole`: only if nothing else is there. */
 static void row_take_size(struct html_row *r, const char *text, bool whole)
 {
 	struct index_size size;
-	size_t used = r->told.size_known ? 0 : index_size_parse(text, &size);
+	size_t used = r->row.size_known ? 0 : index_size_parse(text, &size);
 	if (used == 0 || (whole && text[used + strspn(text + used, " ")] != '\0'))
 		return;
-	r->told.size = size.bytes;
-	r->told.size_exact = size.exact;
-	r->told.size_known = true;
+	r->row.size = size.bytes;
+	r->row.size_exact = size.exact;
+	r->row.size_known = true;
 }
 
 /* "[/] time size …", or "size time". Without a time no number is taken for a size. */
@@ -47,7 +47,7 @@ static void row_read_text(struct html_row *r)
 	char *text = r->text + strspn(r->text, " ");
 	if (text[0] == '/' && text[1] == ' ')
 		text += 2;
-	if (r->told.dated) {
+	if (r->row.dated) {
 		row_take_size(r, text, false);
 		return;
 	}
@@ -56,8 +56,8 @@ static void row_read_text(struct html_row *r)
 		size_t used = index_time_parse(at, index_page_zone(r->page), &ns);
 		if (used == 0)
 			continue;
-		r->told.mtime_ns = ns;
-		r->told.mtime_known = r->told.dated = true;
+		r->row.mtime_ns = ns;
+		r->row.mtime_known = r->row.dated = true;
 		const char *after = at + used + strspn(at + used, " ");
 		row_take_size(r, after, false);
 		*at = '\0';
@@ -74,11 +74,11 @@ void html_row_end(struct html_row *r)
 	html_row_cell_end(r);
 	row_read_text(r);
 	if (r->symlink)
-		r->told.size_exact = r->told.mtime_known = false;
+		r->row.size_exact = r->row.mtime_known = false;
 	r->open = false;
 	if (!r->lost)
-		index_page_add(r->page, &r->told);
-	else if (r->told.dated || r->listed)
+		index_page_add(r->page, &r->row);
+	else if (r->row.dated || r->listed)
 		index_page_lost(r->page, r->lost_to);
 }
 
@@ -86,13 +86,13 @@ static void row_begin(struct html_row *r, const struct index_child *child)
 {
 	/* an icon with the same link */
 	if (r->open && !r->lost && r->text[strspn(r->text, " ")] == '\0' &&
-	    r->told.child.length == child->length &&
-	    memcmp(r->told.child.name, child->name, child->length) == 0) {
-		r->told.child.directory |= child->directory;
+	    r->row.child.length == child->length &&
+	    memcmp(r->row.child.name, child->name, child->length) == 0) {
+		r->row.child.directory |= child->directory;
 		return;
 	}
 	html_row_end(r);
-	r->told = (struct index_row){.child = *child};
+	r->row = (struct index_row){.child = *child};
 	r->open = true;
 	r->lost = false;
 	r->symlink = r->cell_value_known = false;
@@ -107,7 +107,7 @@ static void row_begin_lost(struct html_row *r, const char *href, bool listed)
 	if (r->open && !r->lost)
 		return;
 	html_row_end(r);
-	r->told = (struct index_row){0};
+	r->row = (struct index_row){0};
 	r->open = r->lost = true;
 	r->listed = listed;
 	r->symlink = r->cell_value_known = false;
@@ -189,7 +189,7 @@ void html_row_time(struct html_row *r, const char *datetime)
 		return;
 	int64_t ns;
 	if (index_time_parse(datetime + strspn(datetime, " "), index_page_zone(r->page), &ns) > 0) {
-		r->told.mtime_ns = ns;
-		r->told.mtime_known = r->told.dated = true;
+		r->row.mtime_ns = ns;
+		r->row.mtime_known = r->row.dated = true;
 	}
 }

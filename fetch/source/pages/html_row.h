@@ -13,7 +13,7 @@
 struct html_row { /* zeroed, but for `page`; `sorted` is of the whole page */
 	struct index_page *page;
 	bool open;
-	struct index_row told;
+	struct index_row row;
 	bool symlink;     /* the time is the symlink's own, the size perhaps too */
 	bool lost;        /* its link leads elsewhere */
 	bool listed;      /* the lost link is in a list and on this host */

@@ -348,13 +348,13 @@ static char *left_out_line(const struct index_page *page)
 static void left_out_tell(const struct index_page *page, const char *line,
                           const struct listing *previous, const char *remote_path)
 {
-	bool told = previous != NULL && *line != '\0' &&
-	            strstr(listing_validator(previous), line) != NULL;
-	if (page->lost > 0 && !told)
+	bool logged = previous != NULL && *line != '\0' &&
+	              strstr(listing_validator(previous), line) != NULL;
+	if (page->lost > 0 && !logged)
 		g_message("%u rows of the index of \"%s\" link outside of it and are skipped; the "
 		          "first: \"%s\"",
 		          page->lost, remote_path, page->lost_first);
-	if (page->refused > 0 && !told)
+	if (page->refused > 0 && !logged)
 		g_message("%u links in the index of \"%s\" are not entries of it; the first: %s",
 		          page->refused, remote_path, page->refused_first);
 	else if (page->elsewhere > 0)

@@ -80,12 +80,12 @@ static int64_t fraction_read(const char **at)
 	return ns;
 }
 
-/* Seconds east of UTC. *told: the text has a zone. */
-static int zone_read(const char **at, bool *told)
+/* Seconds east of UTC. *has_zone: the text has a zone. */
+static int zone_read(const char **at, bool *has_zone)
 {
 	const char *p = *at;
 	int hours, minutes, sign = *p == '-' ? -1 : 1;
-	*told = true;
+	*has_zone = true;
 	if (*p == 'Z') {
 		(*at)++;
 		return 0;
@@ -94,14 +94,14 @@ static int zone_read(const char **at, bool *told)
 		*at += 4;
 		return 0;
 	}
-	*told = false;
+	*has_zone = false;
 	if (*p != '+' && *p != '-')
 		return 0;
 	p++;
 	if (!number_read(&p, 2, 2, &hours) || *p++ != ':' || !number_read(&p, 2, 2, &minutes) ||
 	    hours > 14 || minutes > 59)
 		return 0;
-	*told = true;
+	*has_zone = true;
 	*at = p;
 	return sign * (hours * 3600 + minutes * 60);
 }
@@ -128,8 +128,8 @@ static size_t format_match(const char *format, const char *text, GTimeZone *zone
 			return 0;
 	}
 	int64_t fraction = fraction_read(&at);
-	bool told;
-	int east = zone_read(&at, &told);
+	bool has_zone;
+	int east = zone_read(&at, &has_zone);
 	if (*at != '\0' && *at != ' ')
 		return 0;
 	/* the range of 64 bits of nanoseconds, with room for a zone */
@@ -140,7 +140,7 @@ static size_t format_match(const char *format, const char *text, GTimeZone *zone
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
 	int64_t local = timegm(&tm);
-	if (zone != NULL && !told)
+	if (zone != NULL && !has_zone)
 		east = zone_offset(zone, local);
 	*ns = (local - east) * 1000000000 + fraction;
 	return at - text;

@@ -6,7 +6,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 #include "fetch/base/lock.h"
-#include "fetch/source/wrap/brought.h"
+#include "fetch/source/wrap/supplied.h"
 
 #define PIECE 262144
 /* A shorter rest is received although nothing needs it: that is cheaper than a new connection */
@@ -27,7 +27,7 @@ struct interceptor {
 
 struct interception {
 	struct source_read read; /* first; the read of the inner source */
-	struct source_stat stat; /* the inner source's, for the version of brought data */
+	struct source_stat stat; /* the inner source's, for the version of supplied data */
 	struct question question;
 	struct interceptor *source;
 	struct source_read *outer;
@@ -37,19 +37,19 @@ struct interception {
 	int fd;               /* owned; -1: none */
 };
 
-static void asked_list(struct source *s, struct source_list *req)
+static void interceptor_list(struct source *s, struct source_list *req)
 {
 	struct source *inner = ((struct interceptor *)s)->inner;
 	inner->ops->list(inner, req);
 }
 
-static void asked_stat(struct source *s, struct source_stat *req)
+static void interceptor_stat(struct source *s, struct source_stat *req)
 {
 	struct source *inner = ((struct interceptor *)s)->inner;
 	inner->ops->stat(inner, req);
 }
 
-static void asked_read(struct source *s, struct source_read *req)
+static void interceptor_read(struct source *s, struct source_read *req)
 {
 	struct interceptor *a = (struct interceptor *)s;
 	struct interception *q = g_new0(struct interception, 1);
@@ -66,10 +66,10 @@ static void asked_read(struct source *s, struct source_read *req)
 	mutex_lock(&a->lock);
 	a->busy++;
 	mutex_unlock(&a->lock);
-	__atomic_store_n(&req->asking, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&req->handler_pending, true, __ATOMIC_RELAXED);
 	if (a->ops->ask(a->user, &q->question))
 		return;
-	__atomic_store_n(&req->asking, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&req->handler_pending, false, __ATOMIC_RELAXED);
 	mutex_lock(&a->lock);
 	if (--a->busy == 0)
 		condition_broadcast(&a->idle);
@@ -97,12 +97,12 @@ static void inner_leave(struct interceptor *a)
 }
 
 /* Handlers are still asked, until the close. */
-static void asked_stop(struct source *s)
+static void interceptor_stop(struct source *s)
 {
 	source_stop(((struct interceptor *)s)->inner);
 }
 
-static void asked_close(struct source *s)
+static void interceptor_close(struct source *s)
 {
 	struct interceptor *a = (struct interceptor *)s;
 	a->ops->stop(a->user);
@@ -111,7 +111,7 @@ static void asked_close(struct source *s)
 	while (a->entering > 0)
 		condition_wait(&a->idle, &a->lock);
 	mutex_unlock(&a->lock);
-	/* Fetches end with the inner source, deliveries of brought data by themselves. */
+	/* Fetches end with the inner source, deliveries of supplied data by themselves. */
 	source_close(a->inner);
 	mutex_lock(&a->lock);
 	while (a->busy > 0)
@@ -122,25 +122,25 @@ static void asked_close(struct source *s)
 	g_free(a);
 }
 
-static char *asked_describe(struct source *s, const char *path)
+static char *interceptor_describe(struct source *s, const char *path)
 {
 	return source_describe(((struct interceptor *)s)->inner, path);
 }
 
-static const struct source_ops asked_source_ops = {
+static const struct source_ops interceptor_ops = {
         .name = "asked",
-        .list = asked_list,
-        .stat = asked_stat,
-        .read = asked_read,
-        .stop = asked_stop,
-        .close = asked_close,
-        .describe = asked_describe,
+        .list = interceptor_list,
+        .stat = interceptor_stat,
+        .read = interceptor_read,
+        .stop = interceptor_stop,
+        .close = interceptor_close,
+        .describe = interceptor_describe,
 };
 
 struct source *interceptor_new(struct source *inner, const struct interceptor_ops *ops, void *user)
 {
 	struct interceptor *a = g_new0(struct interceptor, 1);
-	a->base = (struct source){.ops = &asked_source_ops,
+	a->base = (struct source){.ops = &interceptor_ops,
 	                          .xattrs = inner->xattrs,
 	                          .lists = inner,
 	                          .dir_mode = inner->dir_mode,
@@ -154,7 +154,7 @@ struct source *interceptor_new(struct source *inner, const struct interceptor_op
 	return &a->base;
 }
 
-static void asking_end(struct interception *q, const GError *error)
+static void interception_end(struct interception *q, const GError *error)
 {
 	struct interceptor *a = q->source;
 	struct source_request *outer = &q->outer->base;
@@ -170,14 +170,14 @@ static void asking_end(struct interception *q, const GError *error)
 	mutex_unlock(&a->lock);
 }
 
-static void asking_cancel(struct interception *q)
+static void interception_cancel(struct interception *q)
 {
 	g_autoptr(GError) error =
 	        g_error_new(FETCH_ERROR, FETCH_CANCELLED, "%s: cancelled", q->outer->base.path);
-	asking_end(q, error);
+	interception_end(q, error);
 }
 
-/* The usable part of the brought extent `e`: whole grains around the question. */
+/* The usable part of the supplied extent `e`: whole grains around the question. */
 static struct extent useful(const struct interception *q, struct extent e)
 {
 	uint64_t grain = q->outer->grain ? q->outer->grain : 1;
@@ -193,7 +193,7 @@ static int hand_out(struct interception *q, struct extent e)
 	g_autofree char *piece = g_malloc(MIN(PIECE, e.end - e.offset));
 	for (uint64_t at = e.offset; at < e.end;) {
 		size_t n = MIN(PIECE, e.end - at);
-		int err = brought_read(q->fd, at, piece, n);
+		int err = supplied_read(q->fd, at, piece, n);
 		if (err == 0)
 			err = -q->outer->data(q->outer, at, piece, n);
 		if (err)
@@ -203,20 +203,20 @@ static int hand_out(struct interception *q, struct extent e)
 	return 0;
 }
 
-static void brought_deliver(struct interception *q, source_version version)
+static void supplied_deliver(struct interception *q, source_version version)
 {
 	struct source_read *outer = q->outer;
 	g_autoptr(GError) error = NULL;
 	struct extent e = {0};
 	int err = 0;
-	if (!brought_around(q->fd, q->question.offset, q->question.offset + q->question.length,
-	                    q->question.size, &e))
+	if (!supplied_around(q->fd, q->question.offset, q->question.offset + q->question.length,
+	                     q->question.size, &e))
 		err = EIO; /* the file had the data at the answer: it was truncated since */
 	e = useful(q, e);
 	outer->offset = e.offset;
 	outer->length = e.end - e.offset;
 	outer->version = version;
-	outer->brought = true;
+	outer->supplied = true;
 	if (err == 0)
 		err = -outer->begin(outer);
 	if (err == 0)
@@ -225,7 +225,7 @@ static void brought_deliver(struct interception *q, source_version version)
 	if (err)
 		g_set_error(&error, LOCAL_ERROR, err, "%s: storing a handler's data: %s",
 		            outer->base.path, g_strerror(err));
-	asking_end(q, error);
+	interception_end(q, error);
 }
 
 static void version_known(struct source_request *req, const GError *error)
@@ -236,19 +236,19 @@ static void version_known(struct source_request *req, const GError *error)
 	uint64_t listed[2] = {outer->size, (uint64_t)outer->mtime_ns};
 	source_version version = q->stat.version;
 	if (error && g_error_matches(error, FETCH_ERROR, FETCH_CANCELLED)) {
-		asking_end(q, error);
+		interception_end(q, error);
 		return;
 	}
 	if (!error && q->stat.size != outer->size) {
 		g_autoptr(GError) changed =
 		        g_error_new(FETCH_ERROR, FETCH_CHANGED,
 		                    "%s: its size differs from the listing", req->path);
-		asking_end(q, changed);
+		interception_end(q, changed);
 		return;
 	}
 	if (error || version == 0)
 		version = XXH3_64bits(listed, sizeof listed) | 1;
-	brought_deliver(q, version);
+	supplied_deliver(q, version);
 }
 
 /* A source may deliver more than requested: that is dropped, unless no handler was asked. */
@@ -263,7 +263,7 @@ static int fetched_begin(struct source_read *req)
 	outer->offset = e.offset;
 	outer->length = e.end - e.offset;
 	outer->version = req->version;
-	outer->brought = q->fd >= 0;
+	outer->supplied = q->fd >= 0;
 	int err = outer->begin(outer);
 	q->unneeded = err == -ECANCELED;
 	return err;
@@ -274,16 +274,17 @@ static int wanted_data(struct interception *q, uint64_t offset, const void *buff
 {
 	struct extent e;
 	uint64_t end = offset + length;
-	if (q->fd < 0 || !brought_next(q->fd, offset, q->question.size, &e) || e.offset >= end)
+	if (q->fd < 0 || !supplied_next(q->fd, offset, q->question.size, &e) || e.offset >= end)
 		return q->outer->data(q->outer, offset, buffer, length);
 	g_autofree char *mixed = g_memdup2(buffer, length);
 	do {
 		uint64_t from = MAX(e.offset, offset);
 		int err =
-		        brought_read(q->fd, from, mixed + (from - offset), MIN(e.end, end) - from);
+		        supplied_read(q->fd, from, mixed + (from - offset), MIN(e.end, end) - from);
 		if (err)
 			return -err;
-	} while (e.end < end && brought_next(q->fd, e.end, q->question.size, &e) && e.offset < end);
+	} while (e.end < end && supplied_next(q->fd, e.end, q->question.size, &e) &&
+	         e.offset < end);
 	return q->outer->data(q->outer, offset, mixed, length);
 }
 
@@ -303,16 +304,16 @@ static int fetched_data(struct source_read *req, uint64_t offset, const void *bu
 static void fetched_done(struct source_request *req, const GError *error)
 {
 	struct interception *q = (struct interception *)req;
-	asking_end(q, q->enough ? NULL : error);
+	interception_end(q, q->enough ? NULL : error);
 }
 
-/* The question's range, with the brought data next to it. */
+/* The question's range, with the supplied data next to it. */
 static struct extent fetch_extent(const struct interception *q)
 {
 	const struct question *asked = &q->question;
 	struct extent whole = {asked->offset, asked->offset + asked->length}, e;
 	uint64_t at = 0;
-	while (q->fd >= 0 && brought_next(q->fd, at, asked->size, &e)) {
+	while (q->fd >= 0 && supplied_next(q->fd, at, asked->size, &e)) {
 		at = e.end;
 		if (e.end < asked->offset || e.offset > asked->offset + asked->length)
 			continue;
@@ -328,7 +329,7 @@ static void fetch(struct interception *q)
 	struct interceptor *a = q->source;
 	struct source_read *outer = q->outer;
 	if (!inner_enter(a)) {
-		asking_cancel(q);
+		interception_cancel(q);
 		return;
 	}
 	q->wanted = fetch_extent(q);
@@ -344,7 +345,7 @@ static void fetch(struct interception *q)
 	        .begin = fetched_begin,
 	        .data = fetched_data,
 	};
-	__atomic_store_n(&outer->asking, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&outer->handler_pending, false, __ATOMIC_RELAXED);
 	source_read(a->inner, &q->read);
 	inner_leave(a);
 }
@@ -353,7 +354,7 @@ static void version_ask(struct interception *q)
 {
 	struct interceptor *a = q->source;
 	if (!inner_enter(a)) {
-		asking_cancel(q);
+		interception_cancel(q);
 		return;
 	}
 	q->stat.base = (struct source_request){.path = q->outer->base.path, .done = version_known};
@@ -370,21 +371,21 @@ void question_answer(struct question *question, enum verdict verdict, int denied
 	g_autoptr(GError) error = NULL;
 	q->fd = fd;
 	bool whole =
-	        fd >= 0 && brought_around(fd, question->offset, question->offset + question->length,
-	                                  question->size, &e);
+	        fd >= 0 && supplied_around(fd, question->offset,
+	                                   question->offset + question->length, question->size, &e);
 	if (verdict == VERDICT_FETCH && !whole) {
 		fetch(q);
 		return;
 	}
 	if (whole && (verdict == VERDICT_ALLOW || verdict == VERDICT_FETCH)) {
 		if (outer->pinned)
-			brought_deliver(q, outer->pinned);
+			supplied_deliver(q, outer->pinned);
 		else
 			version_ask(q);
 		return;
 	}
 	if (verdict == VERDICT_CANCEL) {
-		asking_cancel(q);
+		interception_cancel(q);
 		return;
 	}
 	if (verdict == VERDICT_ALLOW)
@@ -394,5 +395,5 @@ void question_answer(struct question *question, enum verdict verdict, int denied
 	else
 		g_set_error(&error, LOCAL_ERROR, denied, "%s: denied by a handler: %s",
 		            outer->base.path, g_strerror(denied));
-	asking_end(q, error);
+	interception_end(q, error);
 }

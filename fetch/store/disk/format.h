@@ -130,7 +130,7 @@
  *
  * number_disk, 16 bytes
  *   0   8  ino          64 bits, from 2^31 on
- *   8   4  told         st_ino with -o inode32; from 2^31 on, below 2^32 - 1
+ *   8   4  shown        st_ino with -o inode32; from 2^31 on, below 2^32 - 1
  *   12  4  check        low half of the hash of the 12 bytes before it; zeros are no entry
  *
  * usage_disk, 48 bytes
@@ -163,7 +163,7 @@
  *   0   8  ino          hash of the remote identity: st_ino
  *   8   8  size
  *   16  8  mtime_ns     signed
- *   24  8  told         hash of size, mtime and flags as the source listed them
+ *   24  8  listed_hash  hash of size, mtime and flags as the source listed them
  *   32  4  cookie       rising; offset for readdir
  *   36  4  mode
  *   40  4  uid
@@ -329,7 +329,7 @@ G_STATIC_ASSERT(sizeof(struct owner_disk) == 16);
 
 struct number_disk {
 	uint64_t ino;
-	uint32_t told;
+	uint32_t shown;
 	uint32_t check;
 };
 G_STATIC_ASSERT(sizeof(struct number_disk) == 16);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include "fetch/source/wrap/brought.h"
+#include "fetch/source/wrap/supplied.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #define WHOLE UINT64_C(65536) /* no page is larger */
 
-bool brought_next(int fd, uint64_t from, uint64_t size, struct extent *out)
+bool supplied_next(int fd, uint64_t from, uint64_t size, struct extent *out)
 {
 	off_t data = from < size ? lseek(fd, (off_t)from, SEEK_DATA) : -1;
 	if (data < 0 || (uint64_t)data >= size)
@@ -19,10 +19,10 @@ bool brought_next(int fd, uint64_t from, uint64_t size, struct extent *out)
 	return true;
 }
 
-bool brought_around(int fd, uint64_t offset, uint64_t end, uint64_t size, struct extent *out)
+bool supplied_around(int fd, uint64_t offset, uint64_t end, uint64_t size, struct extent *out)
 {
 	struct extent e, found = {0};
-	for (uint64_t at = 0; brought_next(fd, at, size, &e) && e.offset <= offset; at = e.end)
+	for (uint64_t at = 0; supplied_next(fd, at, size, &e) && e.offset <= offset; at = e.end)
 		found = e;
 	if (found.end < end)
 		return false;
@@ -30,11 +30,11 @@ bool brought_around(int fd, uint64_t offset, uint64_t end, uint64_t size, struct
 	return true;
 }
 
-GArray *brought_list(int fd, uint64_t size)
+GArray *supplied_list(int fd, uint64_t size)
 {
 	GArray *list = g_array_new(FALSE, FALSE, sizeof(struct extent));
 	struct extent e = {0};
-	while (brought_next(fd, e.end, size, &e))
+	while (supplied_next(fd, e.end, size, &e))
 		g_array_append_val(list, e);
 	return list;
 }
@@ -46,7 +46,7 @@ static void punch(int fd, uint64_t from, uint64_t end)
 		g_warning("cannot punch holes into a scratch file: %s", g_strerror(errno));
 }
 
-void brought_limit(int fd, uint64_t size, const GArray *extents)
+void supplied_limit(int fd, uint64_t size, const GArray *extents)
 {
 	uint64_t at = 0;
 	for (guint n = 0; n < extents->len; n++) {
@@ -57,7 +57,7 @@ void brought_limit(int fd, uint64_t size, const GArray *extents)
 	punch(fd, at, at < size ? size + WHOLE : at); /* a partial page would only be zeroed */
 }
 
-int brought_read(int fd, uint64_t offset, void *buffer, size_t length)
+int supplied_read(int fd, uint64_t offset, void *buffer, size_t length)
 {
 	for (size_t done = 0; done < length;) {
 		ssize_t n = pread(fd, (char *)buffer + done, length - done, (off_t)(offset + done));

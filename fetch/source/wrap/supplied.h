@@ -15,13 +15,13 @@ struct extent {
 };
 
 /* The first extent of data in [from, size) that ends after `from`. false: none. */
-bool brought_next(int fd, uint64_t from, uint64_t size, struct extent *out);
+bool supplied_next(int fd, uint64_t from, uint64_t size, struct extent *out);
 /* The whole extent that contains [offset, end). */
-bool brought_around(int fd, uint64_t offset, uint64_t end, uint64_t size, struct extent *out);
+bool supplied_around(int fd, uint64_t offset, uint64_t end, uint64_t size, struct extent *out);
 /* All extents: of struct extent. Caller unrefs. */
-GArray *brought_list(int fd, uint64_t size);
+GArray *supplied_list(int fd, uint64_t size);
 /* Punches out everything outside `extents`: a page read through a mapping looks like a written
  * one. */
-void brought_limit(int fd, uint64_t size, const GArray *extents);
+void supplied_limit(int fd, uint64_t size, const GArray *extents);
 /* Reads all of `length`: 0 or a positive errno. */
-int brought_read(int fd, uint64_t offset, void *buffer, size_t length);
+int supplied_read(int fd, uint64_t offset, void *buffer, size_t length);

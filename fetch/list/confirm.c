@@ -6,23 +6,24 @@
 #include <sys/stat.h>
 #include "fetch/list/lister_private.h"
 
-/* Answers that make names disappear, and that a server may give once in error: a directory is empty
- * that was not known to be, is missing, or is not listed (which permits rmdir). */
-static enum doubt asking_doubt(const struct refresh *a, const GError *error)
+/* Whether the answer makes names disappear, which a server may do once in error: the directory is
+ * missing, or it is refused (which permits rmdir), or its listing is empty, while the previous one
+ * was not or there is none. Each kind is requested once more, see refresh_answered(). */
+static enum removal refresh_removal(const struct refresh *a, const GError *error)
 {
-	struct listing *told = a->request.listing, *previous = a->request.previous;
+	struct listing *listing = a->request.listing, *previous = a->request.previous;
 
 	if (g_error_matches(error, FETCH_ERROR, FETCH_MISSING))
-		return DOUBT_MISSING;
+		return REMOVAL_MISSING;
 	if (error)
-		return directory_is_refusal(error) ? DOUBT_REFUSED : DOUBT_NONE;
-	if (told == previous || listing_count(told) > 0)
-		return DOUBT_NONE;
-	return previous == NULL || listing_count(previous) > 0 ? DOUBT_EMPTY : DOUBT_NONE;
+		return directory_is_refusal(error) ? REMOVAL_REFUSED : REMOVAL_NONE;
+	if (listing == previous || listing_count(listing) > 0)
+		return REMOVAL_NONE;
+	return previous == NULL || listing_count(previous) > 0 ? REMOVAL_EMPTY : REMOVAL_NONE;
 }
 
 /* false: the lister is stopped and sends no more requests. */
-static bool asking_send(struct refresh *a, struct source_list *request)
+static bool refresh_send(struct refresh *a, struct source_list *request)
 {
 	struct lister *l = a->directory->lister;
 	bool send;
@@ -39,16 +40,16 @@ static bool asking_send(struct refresh *a, struct source_list *request)
 }
 
 /* The directory vanished at the source: its listing becomes empty, its local names stay. */
-static void asking_gone(struct refresh *a)
+static void refresh_empty(struct refresh *a)
 {
 	a->request.listing = listing_builder_finish(listing_builder_new(), "", clock_realtime(),
 	                                            a->request.previous);
-	refresh_told(a, NULL);
+	refresh_confirmed(a, NULL);
 }
 
 /* The parent at the source is listed. The directory is gone if the listing lacks it, or if the
  * parent is missing. */
-static void asking_told_above(struct source_request *r, const GError *error)
+static void refresh_parent_listed(struct source_request *r, const GError *error)
 {
 	struct refresh *a = (struct refresh *)((char *)r - offsetof(struct refresh, probe));
 	struct listing *above = g_steal_pointer(&a->probe.listing);
@@ -62,13 +63,13 @@ static void asking_told_above(struct source_request *r, const GError *error)
 		       !S_ISDIR(listing_at(above, index)->mode);
 	listing_unref(above);
 	if (gone)
-		asking_gone(a);
+		refresh_empty(a);
 	else
-		refresh_told(a, refusal);
+		refresh_confirmed(a, refusal);
 }
 
 /* A failure that may pass says nothing about the directory. */
-static enum vanished asking_vanished(struct refresh *a, const GError *error)
+static enum vanished refresh_check_vanished(struct refresh *a, const GError *error)
 {
 	const struct lister_options *o = &a->directory->lister->options;
 
@@ -80,9 +81,9 @@ static enum vanished asking_vanished(struct refresh *a, const GError *error)
 }
 
 /* The source did not list the directory: has it vanished? */
-static void asking_refused(struct refresh *a, const GError *error)
+static void refresh_refused(struct refresh *a, const GError *error)
 {
-	enum vanished vanished = asking_vanished(a, error);
+	enum vanished vanished = refresh_check_vanished(a, error);
 
 	if (vanished == VANISHED_ASK) {
 		a->error = g_error_copy(error);
@@ -90,36 +91,36 @@ static void asking_refused(struct refresh *a, const GError *error)
 		if (strcmp(a->elsewhere, ".") == 0)
 			*a->elsewhere = '\0';
 		a->probe.base.path = a->elsewhere;
-		a->probe.base.done = asking_told_above;
-		if (asking_send(a, &a->probe))
+		a->probe.base.done = refresh_parent_listed;
+		if (refresh_send(a, &a->probe))
 			return;
 		g_clear_error(&a->error);
 	}
 	if (vanished == VANISHED)
-		asking_gone(a);
+		refresh_empty(a);
 	else
-		refresh_told(a, error);
+		refresh_confirmed(a, error);
 }
 
 void refresh_answered(struct source_request *r, const GError *error)
 {
 	struct refresh *a = (struct refresh *)r;
-	enum doubt doubt = asking_doubt(a, error);
-	g_autoptr(GError) unsettled = NULL;
+	enum removal removal = refresh_removal(a, error);
+	g_autoptr(GError) unconfirmed = NULL;
 
-	if (doubt & ~a->doubted) {
-		a->doubted |= doubt;
+	if (removal & ~a->unconfirmed) {
+		a->unconfirmed |= removal;
 		listing_unref(g_steal_pointer(&a->request.listing));
-		if (asking_send(a, &a->request))
+		if (refresh_send(a, &a->request))
 			return;
-		unsettled =
-		        g_error_new(FETCH_ERROR, FETCH_CANCELLED,
-		                    "/%s: the source does not confirm that the directory is empty",
-		                    a->directory->path);
-		error = unsettled;
+		unconfirmed = g_error_new(
+		        FETCH_ERROR, FETCH_CANCELLED,
+		        "/%s: unmounted before the source confirmed that names are gone",
+		        a->directory->path);
+		error = unconfirmed;
 	}
 	if (error)
-		asking_refused(a, error);
+		refresh_refused(a, error);
 	else
-		refresh_told(a, NULL);
+		refresh_confirmed(a, NULL);
 }
