@@ -98,4 +98,7 @@ void lock_waiting_above(const struct lock_id *id, const char *file, int line)
 	if (held_count == 0 || held[held_count - 1].id != id)
 		held_abort("waits, but not for the last lock", id, file, line);
 }
+#else
+_Static_assert(sizeof(struct mutex) == sizeof(pthread_mutex_t), "no cost");
+_Static_assert(sizeof(struct rwlock) == sizeof(pthread_rwlock_t), "no cost");
 #endif

@@ -2,7 +2,7 @@
  * Copyright the lacunafs authors */
 
 /* The rules of write access and of seals (write_access.h, seal.h), applied to inodes.
- * Locking: the inode's lock, taken inside. server.sealing, before any other lock: read-locked by a
+ * Locking: the inode's lock, taken inside. server.sealing: read-locked by a
  *          change of data, from the check of the seals to the change; write-locked to add
  *          seals, so that no change follows them. server.sealers, before that: one request adds
  *          seals at a time, also while the store records them

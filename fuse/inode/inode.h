@@ -4,7 +4,7 @@
 /* One file as the kernel knows it: hard links share one inode. inode_table.h finds, makes and drops
  * inodes; names.h, inode_content.h, local.h and adoption.h work on one.
  * Owns:    a reference on its parent
- * Locking: the inode's mutex, then the table's, then `names` of the server, which covers every
+ * Locking: the inode's mutex, as said below; the table's; `names` of the server covers every
  *          name, parent and alias; a path is used under a way (ways.h)
  * Units:   bytes; ns since 1970
  * Memory:  ≤ 400 bytes an inode, listing entry included (tests/bench)

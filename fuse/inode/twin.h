@@ -11,7 +11,7 @@
  *     named ──the source replaces the file──▶ outlived ──the name becomes local, or is removed──▶
  *     it has a twin ──forgotten──▶ gone, and with the last one the twin, if that was unlinked
  *
- * Locking: the table's lock, then `names`; each function takes both
+ * Locking: each function takes the table's lock and `names`
  */
 #pragma once
 #include "fuse/inode/inode.h"

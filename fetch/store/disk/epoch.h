@@ -33,7 +33,7 @@ struct epoch {
 	bool linked;                       /* the file system counts links of directories */
 	int failed;                        /* atomic: the epoch ends with this daemon */
 	uint32_t failures;                 /* atomic: syncs that failed */
-	struct mutex syncing[EPOCH_SYNCS]; /* by inode number; before `lock` */
+	struct mutex syncing[EPOCH_SYNCS]; /* by inode number */
 	GHashTable *failed_files; /* uint64 inode number → which of them was its last; or NULL */
 	int begun;                /* atomic: unclean on disk, with this number and identity */
 };

@@ -11,14 +11,14 @@
 /* Files with chunks that may be marked dirty in this epoch: in state/dirty, and in memory. */
 struct dirty {
 	unsigned most;         /* maximum of open descriptors */
-	struct mutex flushing; /* one at a time; before `lock` */
+	struct mutex flushing; /* one at a time */
 	struct mutex lock;     /* also held while a chunk is marked */
 	GHashTable *files;     /* uint64 id of the record → descriptor of the file + 1, or 0 */
 };
 
 /* The objects of all open local files: one per file. */
 struct sharing {
-	struct mutex lock; /* the last of all */
+	struct mutex lock;
 	struct condition changed;
 	GHashTable *files;  /* st_ino in the store → struct store_file, borrowed */
 	GHashTable *visits; /* st_ino → number of visits, never 0 */

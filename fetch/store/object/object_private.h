@@ -40,10 +40,10 @@ struct store_file {
 	struct mutex changing;
 	/* Read-locked by transfers of remote data, write-locked by local writes; not held across an
 	 * fsync */
-	struct rwlock writing; /* after `changing` */
-	struct mutex lock;     /* after `writing` */
-	struct record record;  /* flags, epoch, hash under lock; the rest fixed */
-	ino_t shared_ino;      /* 0: not in the table */
+	struct rwlock writing;
+	struct mutex lock;
+	struct record record; /* flags, epoch, hash under lock; the rest fixed */
+	ino_t shared_ino;     /* 0: not in the table */
 	/* Under the table's lock: */
 	unsigned users; /* the last one closes it */
 	bool busy;      /* being loaded or evicted: opens wait */
