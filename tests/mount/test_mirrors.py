@@ -9,6 +9,7 @@ import threading
 import pytest
 
 import lying
+import servers
 import trees
 from outcomes import error_of
 from processes import wait_until
@@ -309,7 +310,9 @@ def test_offline_in_the_middle(mount, pair):
     assert error_of((m / "d" / "f1").read_bytes) == errno.EIO
     assert sorted(os.listdir(m / "d")) == names
     assert (m / "d" / "f0").read_bytes() == (root / "d" / "f0").read_bytes()
-    assert "no other is left" in m.log()
+    log = m.log()
+    assert "no other is left" in log
+    assert any(a.url in line and b.url in line and "/d/f1" in line for line in log.splitlines())
     a.start()
     assert wait_until(lambda: error_of((m / "d" / "f1").read_bytes) == 0)
     m.umount()
@@ -317,3 +320,38 @@ def test_offline_in_the_middle(mount, pair):
     m = m.again()  # offline from the start
     assert sorted(os.listdir(m / "d")) == names
     assert (m / "d" / "f1").read_bytes() == (root / "d" / "f1").read_bytes()
+
+
+@pytest.mark.parametrize("kinds, options", [
+    ((servers.Nginx, servers.Nginx), ()), ((servers.Apache, servers.Apache), ()),
+    ((servers.Nginx, servers.Apache), ("etag=no",))])
+def test_real_servers(mount, scratch, web, kinds, options):
+    """A copy by cp -p on another server continues a file."""
+    root = make_tree(scratch / "tree")
+    shutil.copytree(root, scratch / "copy")
+    a, b = web(kinds[0], root), web(kinds[1], scratch / "copy")
+    m = mount(a.url, "--mirror", b.url, *quick(*options))
+    os.listdir(m / "d")
+    truth = (root / "big").read_bytes()
+    assert read_at(m / "big", 0) == truth[:4096]
+    a.stop()
+    assert (m / "big").read_bytes() == truth
+    assert (m / "d" / "f0").read_bytes() == (root / "d" / "f0").read_bytes()
+    assert states(m) == ["failed", "in use"]
+
+
+def test_nothing_is_proven(mount, pair):
+    """Servers that tell neither ETag nor Last-Modified: equal sizes are not enough."""
+    root, a, b = pair
+    for server in (a, b):
+        server.lie("/*", lying.together(lying.header("ETag", None),
+                                        lying.header("Last-Modified", None)))
+    m = mount(a.url, "--mirror", b.url, *quick("retries=0", "etag=no"))
+    os.listdir(m / "d")
+    assert read_at(m / "big", 0) == (root / "big").read_bytes()[:4096]
+    a.stop()
+    assert error_of(lambda: read_at(m / "big", 1 << 20)) == errno.EIO
+    assert error_of((m / "d" / "f0").read_bytes) == errno.EIO
+    assert "no Last-Modified" in m.log()
+    a.start()
+    assert wait_until(lambda: error_of((m / "d" / "f0").read_bytes) == 0)

@@ -483,6 +483,24 @@ static void test_limited(void)
 	world_end(&w);
 }
 
+/* One lacks the file, and the other wants to be asked later: the retry above asks it then. */
+static void test_later(void)
+{
+	for (unsigned second = 0; second < 2; second++) {
+		struct world w;
+		struct answer a;
+		world_begin(&w, 2, 60000, 60000);
+		w.fakes[second].code = FETCH_SERVER;
+		w.fakes[second].wait_ms = 30000;
+		w.fakes[!second].code = FETCH_MISSING;
+		for (unsigned n = 0; n < 2; n++) {
+			g_assert_cmpint(read_file(&w, &a, "f", 0), ==, FETCH_SERVER);
+			g_assert_cmpint(a.r.read.base.retry_ns, >, clock_now() + 10000 * MS);
+		}
+		world_end(&w);
+	}
+}
+
 /* A listing stays while its mirror has failed; an earlier mirror replaces it. */
 static void test_listing(void)
 {
@@ -523,6 +541,25 @@ static void test_listing(void)
 	g_assert_cmpint(list_directory(&w, &a, first), ==, FETCH_UNREACHABLE);
 	g_test_assert_expected_messages();
 	listing_unref(first);
+	listing_unref(second);
+	world_end(&w);
+}
+
+/* A directory that only the second mirror has is not gone while that one cannot be reached. */
+static void test_not_gone(void)
+{
+	struct world w;
+	struct answer a;
+	world_begin(&w, 2, 60000, UINT_MAX);
+	w.fakes[0].code = FETCH_MISSING;
+	detour_is_told();
+	g_assert_cmpint(list_directory(&w, &a, NULL), ==, GOOD);
+	struct listing *second = a.r.list.listing;
+	w.fakes[1].code = FETCH_TIMEOUT;
+	g_test_expect_message("lacunafs", G_LOG_LEVEL_WARNING, "mirror 2 * failed, mirror 1 *");
+	for (unsigned n = 0; n < 2; n++)
+		g_assert_cmpint(list_directory(&w, &a, second), ==, FETCH_CANCELLED);
+	g_test_assert_expected_messages();
 	listing_unref(second);
 	world_end(&w);
 }
@@ -627,7 +664,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/mirrors/back", test_back);
 	g_test_add_func("/mirrors/last-resort", test_last_resort);
 	g_test_add_func("/mirrors/limited", test_limited);
+	g_test_add_func("/mirrors/later", test_later);
 	g_test_add_func("/mirrors/listing", test_listing);
+	g_test_add_func("/mirrors/not-gone", test_not_gone);
 	g_test_add_func("/mirrors/takeover", test_takeover);
 	g_test_add_func("/mirrors/close", test_close);
 	return g_test_run();

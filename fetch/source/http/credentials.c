@@ -185,6 +185,8 @@ static void netrc_renew(struct credentials *c)
 		return;
 	if (c->netrc >= 0)
 		close(c->netrc);
+	else
+		c->generation++; /* there was none before */
 	c->netrc = fd;
 	secret_seen(c, &c->netrc_file, text->data, text->len);
 }

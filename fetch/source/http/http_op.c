@@ -166,6 +166,17 @@ bool op_as_listed(const struct http_op *op, int64_t listed_ns)
 	return reply_mtime(&op->x.reply, &modified_ns) && source_time_is(modified_ns, listed_ns);
 }
 
+bool op_check_listed(const struct http_op *op, int64_t listed_ns, GError **error)
+{
+	if (listed_ns == 0 || op_as_listed(op, listed_ns))
+		return true;
+	g_set_error(error, FETCH_ERROR, FETCH_CHANGED,
+	            op->x.reply.modified != NULL
+	                    ? "another version: its Last-Modified is not the listed time"
+	                    : "perhaps another version: it has no Last-Modified");
+	return false;
+}
+
 static bool is_redirect(unsigned status)
 {
 	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;

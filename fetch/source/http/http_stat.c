@@ -32,11 +32,8 @@ static bool contradicts(uint64_t size, uint64_t listed)
 static bool stat_known(struct http_op *op, uint64_t size, GError **error)
 {
 	struct source_stat *req = (struct source_stat *)op->request;
-	if (req->as_listed && req->listed_ns != 0 && !op_as_listed(op, req->listed_ns)) {
-		g_set_error(error, FETCH_ERROR, FETCH_CHANGED,
-		            "another version: its Last-Modified is not the listed time");
+	if (req->as_listed && !op_check_listed(op, req->listed_ns, error))
 		return false;
-	}
 	req->size = size;
 	req->mtime_known = reply_mtime(&op->x.reply, &req->mtime_ns);
 	req->version = op_version(op, size);

@@ -50,7 +50,9 @@ struct mirror_news mirror_answered_locked(struct mirrors *m, unsigned index, con
 	int64_t now = clock_now(), first_ns = m->options.retry_ms * MS_NS;
 	int64_t since_ns = one->health.changed_ns;
 	int64_t until_ns = error_is(error, FETCH_SERVER) && retry_ns > now ? retry_ns : 0;
-	if (error_is(error, FETCH_CANCELLED) || error_is(error, FETCH_USAGE))
+	/* a failure on this side says nothing of the mirror */
+	if (error_is(error, FETCH_CANCELLED) || error_is(error, FETCH_USAGE) ||
+	    (error != NULL && error->domain == LOCAL_ERROR))
 		return news;
 	if (mirror_error_elsewhere(error)) {
 		one->errors++;
@@ -109,8 +111,7 @@ static void test_done(struct source_request *r, const GError *error)
 	mutex_lock(&m->lock);
 	struct mirror_news news =
 	        mirror_answered_locked(m, t->index, error, r->started_ns, r->retry_ns, true);
-	if (error_is(error, FETCH_CANCELLED) || error_is(error, FETCH_USAGE))
-		m->mirrors[t->index].health.testing = false;
+	m->mirrors[t->index].health.testing = false;
 	mutex_unlock(&m->lock);
 	mirror_tell(m, news, error);
 	g_free(t);

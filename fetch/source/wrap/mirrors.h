@@ -26,8 +26,8 @@
  *          only by that of its own mirror or an earlier one: while that one has failed, the listing
  *          stays, for at most `takeover_ms`. So a tree does not change back and forth with the
  *          health of a server
- * Errors:  that of the first mirror asked, as if it were alone; retry_ns is the earliest that any
- *          server gave. FETCH_CANCELLED for a listing that stays
+ * Errors:  of the kind of the first mirror's, as if it were alone, with the causes of all; retry_ns
+ *          is the earliest that any server gave. FETCH_CANCELLED for a listing that stays
  * Owns:    its mirrors
  * Locking: one mutex for health and detours, never held across a call
  */

@@ -16,13 +16,14 @@ struct passage {
 	struct pool_job job;    /* of the verdict, if no mirror could be asked */
 	struct mirrors *mirrors;
 	enum kind kind;
-	unsigned now;            /* the mirror being asked */
-	uint32_t allowed, asked; /* sets of mirrors */
-	bool kept;               /* there is a listing, which may stay */
-	bool last;               /* a failed mirror is being asked */
-	GError *error;           /* owned; of the first mirror in order that failed to serve it */
-	unsigned error_of;
-	int64_t retry_ns; /* the earliest that a server gave; 0: none */
+	unsigned now;                /* the mirror being asked */
+	uint32_t allowed, asked;     /* sets of mirrors */
+	bool kept;                   /* there is a listing, which may stay */
+	unsigned maker;              /* the mirror that made it; NONE: unknown */
+	bool maker_answered;         /* it did, if only by a refusal */
+	bool last;                   /* a failed mirror is being asked */
+	GError *errors[MIRRORS_MAX]; /* owned; of each mirror that failed to serve it */
+	int64_t retry_ns;            /* the earliest that a server gave; 0: none */
 };
 
 static uint32_t bit(unsigned mirror)
@@ -65,17 +66,20 @@ static unsigned choose_locked(struct passage *p) REQUIRES(p->mirrors->lock)
 	return NONE;
 }
 
-/* Which mirrors may list a directory anew? All, unless one of them made its listing. */
-static uint32_t listers_locked(const struct mirrors *m, const struct listing *previous)
-        REQUIRES(m->lock)
+static unsigned maker_of(const struct mirrors *m, const struct listing *previous)
+{
+	for (unsigned i = 0; i < m->count; i++)
+		if (source_shape_is(m->mirrors[i].inner, listing_validator(previous)))
+			return i;
+	return NONE;
+}
+
+/* Which mirrors may list a directory anew whose listing is `maker`'s? */
+static uint32_t listers_locked(const struct mirrors *m, unsigned maker) REQUIRES(m->lock)
 {
 	const int64_t takeover_ns = m->options.takeover_ms * MS_NS;
-	unsigned maker = 0;
 	int64_t since_ns = 0;
-	while (maker < m->count &&
-	       !source_shape_is(m->mirrors[maker].inner, listing_validator(previous)))
-		maker++;
-	if (maker == m->count)
+	if (maker == NONE)
 		return bits_below(m->count);
 	for (unsigned i = 0; i <= maker; i++) {
 		if (!m->mirrors[i].health.failed)
@@ -87,21 +91,46 @@ static uint32_t listers_locked(const struct mirrors *m, const struct listing *pr
 }
 
 /* No mirror was asked: the first one's last failure is the cause. */
-static void error_unasked_locked(struct passage *p) REQUIRES(p->mirrors->lock)
+static GError *error_unasked_locked(struct passage *p) REQUIRES(p->mirrors->lock)
 {
 	const struct mirrors *m = p->mirrors;
-	for (unsigned i = 0; i < m->count; i++) {
-		const struct mirror *one = &m->mirrors[i];
-		if ((p->allowed & bit(i)) == 0)
-			continue;
-		if (p->error == NULL && one->cause != NULL)
-			p->error = g_error_new(FETCH_ERROR, (gint)one->code, "%s", one->cause);
-		if (one->limited_ns > clock_now())
-			p->retry_ns = p->retry_ns == 0 ? one->limited_ns
-			                               : MIN(p->retry_ns, one->limited_ns);
-	}
-	if (p->error == NULL)
-		p->error = g_error_new(FETCH_ERROR, FETCH_UNREACHABLE, "no mirror can be asked");
+	for (unsigned i = 0; i < m->count; i++)
+		if ((p->allowed & bit(i)) != 0 && m->mirrors[i].cause != NULL)
+			return g_error_new(FETCH_ERROR, (gint)m->mirrors[i].code, "%s",
+			                   m->mirrors[i].cause);
+	return g_error_new(FETCH_ERROR, FETCH_UNREACHABLE, "no mirror can be asked");
+}
+
+static void retry_note(struct passage *p, int64_t retry_ns)
+{
+	if (retry_ns > clock_now())
+		p->retry_ns = p->retry_ns == 0 ? retry_ns : MIN(p->retry_ns, retry_ns);
+}
+
+/* A mirror that wants to be asked later may have what others lack. */
+static void error_later_locked(struct passage *p, GError *error) REQUIRES(p->mirrors->lock)
+{
+	const struct mirrors *m = p->mirrors;
+	for (unsigned i = 0; i < m->count; i++)
+		if ((p->allowed & ~p->asked & bit(i)) != 0)
+			retry_note(p, m->mirrors[i].limited_ns);
+	if (p->retry_ns != 0 && error->code != FETCH_CHANGED && !fetch_error_transient(error))
+		error->code = FETCH_SERVER;
+}
+
+/* Of the kind of the first one, with the causes of all. NULL: none was asked. */
+static GError *error_joined(const struct passage *p)
+{
+	GError *error = NULL;
+	for (unsigned i = 0; i < p->mirrors->count; i++)
+		if (error == NULL && p->errors[i] != NULL) {
+			error = g_error_copy(p->errors[i]);
+		} else if (p->errors[i] != NULL) {
+			char *both = g_strconcat(error->message, "; ", p->errors[i]->message, NULL);
+			g_free(error->message);
+			error->message = both;
+		}
+	return error;
 }
 
 static GError *verdict_locked(struct passage *p) REQUIRES(p->mirrors->lock)
@@ -109,21 +138,25 @@ static GError *verdict_locked(struct passage *p) REQUIRES(p->mirrors->lock)
 	struct mirrors *m = p->mirrors;
 	if (m->stopped)
 		return g_error_new(FETCH_ERROR, FETCH_CANCELLED, "the source is being closed");
-	if (p->error == NULL)
-		error_unasked_locked(p);
-	if (p->kept && fetch_error_transient(p->error) &&
-	    mirror_first_locked(p->mirrors) < m->count)
-		return g_error_new(FETCH_ERROR, FETCH_CANCELLED,
-		                   "the listing stays while its mirror has failed: %s",
-		                   p->error->message);
-	return g_steal_pointer(&p->error);
+	GError *error = error_joined(p);
+	if (error == NULL)
+		error = error_unasked_locked(p);
+	error_later_locked(p, error);
+	/* only its own mirror can say that a directory is gone */
+	bool unsure = p->maker != NONE ? !p->maker_answered : fetch_error_transient(error);
+	if (p->kept && unsure && mirror_first_locked(p->mirrors) < m->count) {
+		error->code = FETCH_CANCELLED;
+		g_prefix_error(&error, "the listing stays while its mirror has failed: ");
+	}
+	return error;
 }
 
 /* Ends the request. `error` is taken. */
 static void passage_end(struct passage *p, GError *error)
 {
 	struct mirrors *m = p->mirrors;
-	g_clear_error(&p->error);
+	for (unsigned i = 0; i < m->count; i++)
+		g_clear_error(&p->errors[i]);
 	/* for the retries above */
 	__atomic_store_n(&p->attempt.request->retry_ns, p->retry_ns, __ATOMIC_RELAXED);
 	mirrors_leave(m);
@@ -182,18 +215,14 @@ static void passage_ended(struct attempt *a, const GError *error)
 		            MAX(now + DETOUR_NS, retry_ns));
 	mutex_unlock(&m->lock);
 	mirror_tell(m, news, error);
+	p->maker_answered |= p->now == p->maker && !fetch_error_transient(error);
 	if (!elsewhere) {
 		p->retry_ns = 0;
 		passage_end(p, error != NULL ? g_error_copy(error) : NULL);
 		return;
 	}
-	if (retry_ns > now)
-		p->retry_ns = p->retry_ns == 0 ? retry_ns : MIN(p->retry_ns, retry_ns);
-	if (p->error == NULL || p->now < p->error_of) {
-		g_clear_error(&p->error);
-		p->error = g_error_copy(error);
-		p->error_of = p->now;
-	}
+	retry_note(p, retry_ns);
+	p->errors[p->now] = g_error_copy(error);
 	if (!passage_next(p))
 		passage_fail(p);
 }
@@ -230,8 +259,9 @@ void passage_list(struct source *s, struct source_list *req)
 	struct passage *p = passage_new(s, KIND_LIST);
 	attempt_list(&p->attempt, req);
 	if (req->previous != NULL) {
+		p->maker = maker_of(p->mirrors, req->previous);
 		mutex_lock(&p->mirrors->lock);
-		p->allowed = listers_locked(p->mirrors, req->previous);
+		p->allowed = listers_locked(p->mirrors, p->maker);
 		mutex_unlock(&p->mirrors->lock);
 		p->kept = true;
 	}
