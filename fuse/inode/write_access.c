@@ -5,53 +5,24 @@
 #include <fcntl.h>
 #include <glib.h>
 
-/* No level. */
-#define NONE WRITE_ACCESS_LEVELS
-
-static int get(struct write_access *w, enum write_access_level skip)
+int write_access_get(struct write_access *w)
 {
 	for (enum write_access_level l = 0; l < WRITE_ACCESS_LEVELS; l++)
-		if (l != skip && w->count[l] < 0)
+		if (w->count[l] < 0)
 			return -ETXTBSY;
 	for (enum write_access_level l = 0; l < WRITE_ACCESS_LEVELS; l++) {
-		if (l == skip)
-			continue;
 		g_assert(w->count[l] < INT32_MAX);
 		w->count[l]++;
 	}
 	return 0;
 }
 
-static void put(struct write_access *w, enum write_access_level skip)
+void write_access_put(struct write_access *w)
 {
 	for (enum write_access_level l = 0; l < WRITE_ACCESS_LEVELS; l++) {
-		if (l == skip)
-			continue;
 		g_assert(w->count[l] > 0);
 		w->count[l]--;
 	}
-}
-
-int write_access_get(struct write_access *w)
-{
-	return get(w, NONE);
-}
-
-void write_access_put(struct write_access *w)
-{
-	put(w, NONE);
-}
-
-int write_access_get_skipping(struct write_access *w, enum write_access_level skip)
-{
-	g_assert(skip > WRITE_ACCESS_ALL && skip < WRITE_ACCESS_LEVELS);
-	return get(w, skip);
-}
-
-void write_access_put_skipping(struct write_access *w, enum write_access_level skip)
-{
-	g_assert(skip > WRITE_ACCESS_ALL && skip < WRITE_ACCESS_LEVELS);
-	put(w, skip);
 }
 
 int write_access_deny(struct write_access *w, enum write_access_level level)

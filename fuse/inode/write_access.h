@@ -6,17 +6,14 @@
  *
  *   count[level]   > 0 writers     0 none     < 0 deniers
  *
- * Shape:   a writer takes both levels, or ALL alone: then it neither blocks an
- *          exec nor is blocked by one. No writer skips ALL. A denier checks its own
- *          level only
+ * Shape:   a writer takes both levels; a denier checks its own level only
  *            EXEC  running programs
  *            ALL   files that must not change meanwhile: verifying, sealing
  * Users:   user opens and truncation: write_handles_open(). Evicting, refreshing:
- *          write_handles_get(). Fetches: write_access_get_skipping(EXEC), while the
- *          program runs
+ *          write_handles_get(). Fetches take none: they run while the program runs
  * Locking: none of its own: the inode's, held across each call
  * Errors:  0 or -ETXTBSY, and then nothing has changed. Counts that would overflow, a put
- *          without its get, skipping ALL: assertions
+ *          without its get: assertions
  * Source:  the RFC "add levels to inode write access"; deny_write_access() in linux/fs.h
  */
 #pragma once
@@ -31,9 +28,6 @@ struct write_access { /* zeroed: no access */
 
 int write_access_get(struct write_access *w);
 void write_access_put(struct write_access *w);
-/* The put names the level that the get skipped. */
-int write_access_get_skipping(struct write_access *w, enum write_access_level skip);
-void write_access_put_skipping(struct write_access *w, enum write_access_level skip);
 int write_access_deny(struct write_access *w, enum write_access_level level);
 void write_access_allow(struct write_access *w, enum write_access_level level);
 

@@ -10,13 +10,12 @@
 G_STATIC_ASSERT(sizeof(struct write_access) == 8);
 
 /* What can be held, and what was held can be let go: step HOLDS + n undoes step n. */
-enum raw { GET, GET_SKIPPING, DENY_ALL, DENY_EXEC, HOLDS };
+enum raw { GET, DENY_ALL, DENY_EXEC, HOLDS };
 
 /* Who is in the way of whom. */
 static const bool excludes[HOLDS][HOLDS] = {
         [GET] = {[DENY_ALL] = true, [DENY_EXEC] = true},
-        [GET_SKIPPING] = {[DENY_ALL] = true},
-        [DENY_ALL] = {[GET] = true, [GET_SKIPPING] = true},
+        [DENY_ALL] = {[GET] = true},
         [DENY_EXEC] = {[GET] = true},
 };
 
@@ -24,8 +23,6 @@ static int raw_hold(struct write_access *w, enum raw what)
 {
 	if (what == GET)
 		return write_access_get(w);
-	if (what == GET_SKIPPING)
-		return write_access_get_skipping(w, WRITE_ACCESS_EXEC);
 	return write_access_deny(w, what == DENY_ALL ? WRITE_ACCESS_ALL : WRITE_ACCESS_EXEC);
 }
 
@@ -33,8 +30,6 @@ static void raw_let_go(struct write_access *w, enum raw what)
 {
 	if (what == GET)
 		write_access_put(w);
-	else if (what == GET_SKIPPING)
-		write_access_put_skipping(w, WRITE_ACCESS_EXEC);
 	else
 		write_access_allow(w, what == DENY_ALL ? WRITE_ACCESS_ALL : WRITE_ACCESS_EXEC);
 }
@@ -78,9 +73,9 @@ static uint64_t raw_walk(const struct raw_state *before, unsigned depth)
 static void test_levels_model(void)
 {
 	struct raw_state nobody = {0};
-	uint64_t visited = raw_walk(&nobody, 8);
+	uint64_t visited = raw_walk(&nobody, 9);
 	g_test_message("%" G_GUINT64_FORMAT " states", visited);
-	g_assert_cmpuint(visited, >, 500000);
+	g_assert_cmpuint(visited, >, 300000);
 }
 
 /* Steps of a table, each with '!' where it is refused and changes nothing. */
@@ -112,11 +107,6 @@ static int handles_step(struct write_handles *h, char step, enum exec_writes pol
 		if (!err)
 			write_handles_release(h, O_WRONLY, policy);
 		return err;
-	case 'f': /* fill */
-		return write_access_get_skipping(&h->access, WRITE_ACCESS_EXEC);
-	case 'F':
-		write_access_put_skipping(&h->access, WRITE_ACCESS_EXEC);
-		return 0;
 	case 'e': /* evict, refresh */
 		return write_handles_get(h);
 	case 'E':
@@ -170,18 +160,15 @@ static const struct row rows[] = {
         {"exec of what is written", EXEC_WRITES_ALLOW, "w x x W X X"},
         {"evict of a running program", EXEC_WRITES_ALLOW, "x e! t e! X e x! E x X"},
         {"another denier, allowed or not", EXEC_WRITES_ALLOW, "x d w! X w! D w x d! X W"},
-        /* The filler */
-        {"fills what is running", EXEC_WRITES_DENY, "x f w! F X"},
-        {"an exec while filling", EXEC_WRITES_DENY, "f x w! e! F X"},
-        {"a fill beside a writer", EXEC_WRITES_KERNEL, "f w f F x W F X"},
-        {"ALL comes between", EXEC_WRITES_KERNEL, "v f! w! t! e! V f v! F v V"},
-        {"ALL and EXEC side by side", EXEC_WRITES_KERNEL, "x v f! w! V f v! F w X W"},
+        /* Both levels */
+        {"ALL comes between", EXEC_WRITES_KERNEL, "v w! t! e! V w v! W v V"},
+        {"ALL and EXEC side by side", EXEC_WRITES_KERNEL, "x v w! V w v! X W"},
         {"a write open denied by ALL leaves the exec denied", EXEC_WRITES_KERNEL,
          "x v w! t! V d D e! X e E"},
         {"verify beside writers", EXEC_WRITES_DENY, "w v! W v x X V"},
-        /* Evicting and refreshing skip nothing */
-        {"evict while running", EXEC_WRITES_KERNEL, "x e! f F X e E"},
-        {"exec while evicting", EXEC_WRITES_KERNEL, "e x! f F r R E x X"},
+        /* Evicting and refreshing */
+        {"evict while running", EXEC_WRITES_KERNEL, "x e! X e E"},
+        {"exec while evicting", EXEC_WRITES_KERNEL, "e x! r R E x X"},
         {"exec while evicting, beside a writer", EXEC_WRITES_KERNEL, "w e x! W x! E x X"},
         {"write open while evicting", EXEC_WRITES_DENY, "e w W e x! E x! E x X"},
 };
@@ -246,10 +233,7 @@ static void world_check(const struct world *w, enum exec_writes policy)
 	struct write_handles copy = *h;
 	g_assert_cmpuint(h->writers, ==, w->writers + w->late_writers);
 	g_assert_cmpuint(h->execs, ==, w->opened + w->running + w->late_execs);
-	/* The filler is never in anybody's way. */
-	g_assert_cmpint(write_access_get_skipping(&copy.access, WRITE_ACCESS_EXEC), ==, 0);
-	/* What runs, or is about to, is not evicted. */
-	copy = *h;
+	/* A program that runs, or is about to, is not evicted. */
 	if (w->opened + w->running > 0)
 		g_assert_cmpint(write_handles_get(&copy), ==, -ETXTBSY);
 	/* Nothing under way: we say what the kernel says. */
@@ -355,10 +339,7 @@ static void test_overtaking(void)
 
 /* Programming errors, which end the program. */
 static const char *const errors[] = {
-        "skipping ALL",
-        "skipping nothing",
         "put without get",
-        "put of another skip",
         "allow without deny",
         "too many writers",
         "too many deniers",
@@ -384,33 +365,23 @@ static void error_run(gconstpointer user)
 	struct write_access *w = &h.access;
 	switch (GPOINTER_TO_UINT(user)) {
 	case 0:
-		write_access_get_skipping(w, WRITE_ACCESS_ALL);
+		write_access_put(w);
 		break;
 	case 1:
-		write_access_get_skipping(w, WRITE_ACCESS_LEVELS);
-		break;
-	case 2:
-		write_access_put(w);
-		break;
-	case 3:
-		write_access_get_skipping(w, WRITE_ACCESS_EXEC);
-		write_access_put(w);
-		break;
-	case 4:
 		write_access_allow(w, WRITE_ACCESS_EXEC);
 		break;
-	case 5:
+	case 2:
 		w->count[WRITE_ACCESS_ALL] = INT32_MAX;
-		write_access_get_skipping(w, WRITE_ACCESS_EXEC);
+		write_access_get(w);
 		break;
-	case 6:
+	case 3:
 		w->count[WRITE_ACCESS_ALL] = INT32_MIN;
 		write_access_deny(w, WRITE_ACCESS_ALL);
 		break;
-	case 7:
+	case 4:
 		write_handles_release(&h, O_WRONLY, EXEC_WRITES_KERNEL);
 		break;
-	case 8:
+	case 5:
 		write_handles_release(&h, WRITE_HANDLES_EXEC, EXEC_WRITES_KERNEL);
 		break;
 	default:
