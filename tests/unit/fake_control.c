@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-/* What tests tell the fake source, and ask it. */
+/* Functions by which tests control and query the fake source. */
 #include "tests/unit/fake_source.h"
 
 void fake_bytes(const char *path, unsigned version, uint64_t offset, void *buffer, size_t length)

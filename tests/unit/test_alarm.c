@@ -100,7 +100,7 @@ static void test_cancel(void)
 	alarm_clock_free(c);
 }
 
-/* Set again: the last word counts, later as well as earlier. */
+/* An alarm set again rings at the last time that was set, later as well as earlier. */
 static void test_set_again(void)
 {
 	struct alarm_clock *c = alarm_clock_new();
@@ -114,7 +114,7 @@ static void test_set_again(void)
 	tower_wait(&t, 1);
 	bell_set(&two, c, &t, clock_now() + 10 * MS);
 	pthread_mutex_lock(&t.lock);
-	if (t.rung == 1) /* else this machine is too slow to tell */
+	if (t.rung == 1) /* else the machine was too slow to show it */
 		two.due_ns = clock_now() + 50 * MS;
 	pthread_mutex_unlock(&t.lock);
 	alarm_set(c, &two.alarm, two.due_ns);
@@ -122,7 +122,7 @@ static void test_set_again(void)
 	alarm_clock_free(c); /* `one` and `two` are not set */
 }
 
-/* Stopped means: not set, not ringing, even if its ring sets it again. */
+/* A stopped alarm is neither set nor ringing, even if its ring sets it again. */
 static void test_stop(void)
 {
 	struct alarm_clock *c = alarm_clock_new();

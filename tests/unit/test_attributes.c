@@ -35,10 +35,10 @@ static void test_attributes(void)
 	g_assert_cmpint(entry.mtime_ns, ==, 7000000000);
 	g_assert_true((entry.flags & LISTING_SIZE_EXACT) && (entry.flags & LISTING_MTIME_KNOWN));
 	g_assert_cmpuint(fake_stats(e->fake), ==, 1);
-	/* asked again: nothing to ask */
+	/* the second call needs no request */
 	g_assert_cmpint(attributes(d, "f0499", &entry), ==, 0);
 	g_assert_cmpuint(fake_stats(e->fake), ==, 1);
-	/* in order: side by side */
+	/* in order of the listing: siblings are requested in parallel */
 	g_assert_cmpint(attributes(d, "f0000", &entry), ==, 0);
 	g_assert_cmpuint(fake_stats(e->fake), ==, 2);
 	for (unsigned n = 1; n < 500; n++) {
@@ -50,7 +50,7 @@ static void test_attributes(void)
 	}
 	fake_wait_idle(e->fake);
 	g_assert_cmpuint(fake_stats(e->fake), ==, 500);
-	/* kept in the store, and over a refresh that says the same */
+	/* stored, and kept across a refresh that lists the same */
 	fake_directory_set(e->fake, "d", 500, false);
 	directory_expire(d);
 	g_assert_cmpint(list(d, NULL), ==, 500);
@@ -69,7 +69,8 @@ static void test_attributes(void)
 	engine_free(e);
 }
 
-/* The first asks, the others wait; a failure is told to all of them and tried again. */
+/* The first caller sends the request, the others wait. A failure reaches all of them, and the next
+ * call tries again. */
 static void test_attributes_fail(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -102,8 +103,8 @@ static void test_attributes_fail(void)
 	engine_free(e);
 }
 
-/* A listing that was replaced while attributes were on their way: they are put into the new
- * one where it says the same of the entry, and an old listing's holder sees them, too. */
+/* A listing is replaced while attributes are requested: the new one gets them if it lists the entry
+ * unchanged, and a holder of the old listing sees them, too. */
 static void test_attributes_relisted(void)
 {
 	struct engine *e = engine_new(NULL);

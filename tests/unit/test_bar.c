@@ -174,7 +174,7 @@ static void test_view_mount(void)
 	assert_shows(text, "ls[8] waits for 0.5 s so far");
 }
 
-/* What a daemon of another version says must not crash us. */
+/* Answers of a daemon of another version must not crash the client. */
 static void test_view_nonsense(void)
 {
 	static const char *const cases[] = {

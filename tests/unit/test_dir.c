@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A directory source: what it lists and says of entries. */
+/* A directory source: listings and attributes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -188,7 +188,7 @@ static void test_xattrs(void)
 	dir_box_free(&b);
 }
 
-/* The same is the same listing, and any difference is another, with the cookies kept. */
+/* An unchanged directory gives the same listing, any change a new one with the same cookies. */
 static void test_conditional(void)
 {
 	static const char *const changes[] = {
@@ -228,7 +228,7 @@ static void test_conditional(void)
 	dir_box_free(&b);
 }
 
-/* Inode numbers are used again; that is another file. */
+/* A reused inode number is another file. */
 static void test_identity(void)
 {
 	struct dir_box b;
@@ -277,7 +277,7 @@ static void test_stat(void)
 	g_assert_cmpuint(first.version, ==, second.version);
 	g_usleep(20000);
 	dir_box_put(&b, "f", "54321", 5);
-	utimensat(b.fd, "f", times, 0); /* only the ctime tells */
+	utimensat(b.fd, "f", times, 0); /* only the ctime shows it */
 	g_assert_true(dir_box_stat(&b, "f", &second, NULL));
 	g_assert_cmpuint(first.version, !=, second.version);
 	g_assert_cmpuint(second.version, !=, 0);

@@ -74,7 +74,7 @@ static void test_ranges(const void *place)
 	dir_box_free(&b);
 }
 
-/* Where the kernel cannot copy, the buffer does. */
+/* Without a copy by the kernel, data goes through the buffer. */
 static void test_no_copy(void)
 {
 	struct sock_filter code[] = {
@@ -107,7 +107,7 @@ static void test_no_copy(void)
 	dir_box_free(&b);
 }
 
-/* Holes come as holes, and over what an earlier attempt left. */
+/* Holes stay holes, also where an earlier attempt left data. */
 static void test_sparse(void)
 {
 	struct dir_box b;
@@ -188,8 +188,7 @@ static void change_it(struct dir_read *r, uint64_t offset)
 	close(fd);
 }
 
-/* It changes while it is read: what was handed out before is of one version, and no more
- * comes. */
+/* The file changes while it is read: all delivered data is of one version, and delivery stops. */
 static void test_changes_meanwhile(const void *place)
 {
 	struct dir_box b;
@@ -289,7 +288,7 @@ static void be_slow(struct dir_read *r, uint64_t offset)
 	g_usleep(2000);
 }
 
-/* Whatever is under way or waits its turn ends, with one `done` each. */
+/* Requests under way and queued ones end, with one `done` each. */
 static void test_close(void)
 {
 	struct dir_box b;

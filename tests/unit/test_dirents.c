@@ -9,10 +9,10 @@
 
 #define NAMES 3000u /* more than the kernel gives at once */
 
-/* What the kernel answers; 0: what it does. */
+/* The answer of getdents64; 0: the kernel's own. */
 static int answer;
 
-/* Instead of the library's. */
+/* Replaces the library's function. */
 ssize_t getdents64(int fd, void *buffer, size_t size)
 {
 	errno = answer;

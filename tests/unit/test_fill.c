@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Who fetches what, who waits: the cases in which all goes well. */
+/* Fetches and waits without any failure. */
 #include "tests/unit/engine.h"
 #include <errno.h>
 #include <string.h>
@@ -46,7 +46,7 @@ static void test_read(void)
 	engine_free(e);
 }
 
-/* Around what is there already, one request for each run of misses, and no byte twice. */
+/* Around present chunks: one request for each run of missing ones, and no byte twice. */
 static void test_runs(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -68,7 +68,8 @@ static void test_runs(void)
 	engine_free(e);
 }
 
-/* It counts also where a read of the source waits for its answer, which then is not needed. */
+/* Supplied data is used also while a read of the source waits for an answer, which is not needed
+ * then. */
 static void test_supplied(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -96,7 +97,7 @@ static void test_supplied(void)
 	engine_free(e);
 }
 
-/* All of it, though nobody wants more than he has got, and the file has been closed. */
+/* All supplied data is stored, although no reader needs more and the file is closed. */
 static void test_supplied_and_left(void)
 {
 	struct engine_options options = {.prefetch_bytes = 4 * CHUNK};
@@ -154,7 +155,7 @@ static void test_single_flight(void)
 	engine_free(e);
 }
 
-/* Whoever comes while a part is on its way asks for the rest only. */
+/* A reader that comes during a transfer requests the rest only. */
 static void test_overlap(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -177,8 +178,8 @@ static void test_overlap(void)
 	engine_free(e);
 }
 
-/* A server that ignores Range: the whole file is read once, all of it is kept, and who wants
- * other parts meanwhile waits for them. */
+/* A server that ignores Range: the whole file is read once and stored, and concurrent readers of
+ * other parts wait for it. */
 static void test_ignored_range(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -202,7 +203,8 @@ static void test_ignored_range(void)
 	engine_free(e);
 }
 
-/* Two requests under way before it turns out: the second leaves its part to the first. */
+/* Two requests are under way when the server shows that it ignores Range: the second leaves its
+ * part to the first. */
 static void test_ignored_range_twice(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -251,9 +253,9 @@ static struct fill_counters counted(struct engine *e)
 	return n;
 }
 
-/* The file that nobody wanted any more, and that is all but there, is given two chunks again: it
- * does not hold what lies between them, which it had given up. Held twice, a chunk would count
- * twice for who waits, and he would be answered before his last one is there. */
+/* A transfer of the whole file that no reader needs any more gets two chunks again. It does not
+ * hold the chunks between them, which it had released: a chunk held twice would count twice for a
+ * waiter, which would be answered before its last chunk is present. */
 static void test_ignored_range_unwanted(void)
 {
 	struct engine_options options = {.prefetch_bytes = 4 * CHUNK};
@@ -266,7 +268,7 @@ static void test_ignored_range_unwanted(void)
 	c = engine_content(e, "f");
 	fake_stall(e->fake, true, CHUNK);
 	g_assert_cmpint(content_read(c, 0, CHUNK, 0), ==, 0);
-	content_unref(c); /* the transfer has it */
+	content_unref(c); /* the transfer holds a reference */
 	fake_stall(e->fake, true, 8 * CHUNK);
 	while (counted(e).bytes_fetched < 8 * CHUNK)
 		g_usleep(1000);

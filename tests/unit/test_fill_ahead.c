@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What is fetched before anybody waits for it. */
+/* Data that is fetched before a reader waits for it. */
 #include "tests/unit/engine.h"
 #include <errno.h>
 
@@ -52,7 +52,7 @@ static void test_ahead(void)
 	check_ahead(20000); /* 800 KiB a second */
 }
 
-/* On a slow line less is asked for in advance. */
+/* On a slow line the read-ahead is shorter. */
 static void test_ahead_slow(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -100,7 +100,7 @@ static void test_prefetch(void)
 	g_assert_true(content_complete(small));
 	content_check(small, 0, 0, 3 * CHUNK);
 	g_assert_true(fill_prefetch(other));
-	content_unref(other); /* the transfer keeps it */
+	content_unref(other); /* the transfer holds a reference */
 	content_unref(small);
 	content_unref(large);
 	fake_wait_idle(e->fake);
@@ -109,7 +109,7 @@ static void test_prefetch(void)
 	engine_free(e);
 }
 
-/* A reader far ahead of a slow stream does not wait for all that comes before. */
+/* A reader far ahead of a slow stream does not wait for the data before its range. */
 static void test_split(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -138,8 +138,9 @@ static void test_split(void)
 	engine_free(e);
 }
 
-/* The last piece of a transfer that was split reaches into what the rest of it has brought: a
- * source that places it, and sees then that the file is another, leaves those bytes as they are. */
+/* The last piece of a transfer that was split reaches into the range of the other part. A source
+ * that places the piece, and then finds that the file is another version, leaves the bytes of that
+ * range as they are. */
 static void test_split_and_placed(void)
 {
 	struct engine *e = engine_new(NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What becomes of waiters, chunks and versions when it does not go well. */
+/* Waiters, chunks and versions after failures. */
 #include "tests/unit/engine.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +34,7 @@ static void test_failed_first(void)
 	c = engine_content(e, "f");
 	fake_fail(e->fake, FETCH_SERVER, 1);
 	g_assert_cmpint(content_read(c, 0, 10, 0), ==, EIO);
-	g_assert_cmpint(content_fd(c), ==, -1); /* it left nothing behind */
+	g_assert_cmpint(content_fd(c), ==, -1); /* the failed transfer left no file */
 	cause_check(c, EIO, "as ordered");
 	fake_fail(e->fake, FETCH_DENIED, 1);
 	g_assert_cmpint(content_read(c, 0, 10, 0), ==, EACCES);
@@ -90,7 +90,7 @@ static void test_prefetch_fails_in_silence(void)
 	fake_wait_idle(e->fake);
 	fill_counters(e->fill, &n);
 	g_assert_cmpuint(n.errors, ==, 1);
-	g_assert_true(fill_prefetch(c)); /* and gave its budget back */
+	g_assert_true(fill_prefetch(c)); /* and released its budget */
 	fake_wait_idle(e->fake);
 	g_assert_true(content_complete(c));
 	content_unref(c);
@@ -195,14 +195,14 @@ static void test_changed(void)
 	g_assert_cmpint(content_read(c, 0, CHUNK, 0), ==, 0);
 	content_check(c, 0, 0, CHUNK);
 	content_unref(c);
-	/* still after it was opened anew: something of the old version is here */
+	/* also after another open: a chunk of the old version is present */
 	c = engine_content(e, "f");
 	g_assert_cmpint(content_read(c, CHUNK, CHUNK, 0), ==, EIO);
 	content_unref(c);
 	engine_free(e);
 }
 
-/* What is left of a first fetch that brought nothing does not pin a version. */
+/* A first fetch that delivered no data pins no version. */
 static void test_blank_takes_new_version(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -214,7 +214,7 @@ static void test_blank_takes_new_version(void)
 	g_assert_cmpint(content_read(c, 0, CHUNK, 0), ==, EIO);
 	e->fake->cut_after = 0;
 	fake_file_change(e->fake, "f");
-	g_assert_cmpint(content_read(c, 0, CHUNK, 0), ==, EIO); /* as long as it is open */
+	g_assert_cmpint(content_read(c, 0, CHUNK, 0), ==, EIO); /* until the last close */
 	content_unref(c);
 	c = engine_content(e, "f");
 	g_assert_cmpint(content_read(c, 0, 4 * CHUNK, 0), ==, 0);
@@ -223,7 +223,7 @@ static void test_blank_takes_new_version(void)
 	engine_free(e);
 }
 
-/* Two first requests that get different versions: one of them wins, nothing is mixed. */
+/* Two first requests get different versions: one wins, and no data is mixed. */
 static void test_first_versions_race(void)
 {
 	struct engine_options options = {.threads = 1};
@@ -253,7 +253,7 @@ static void test_first_versions_race(void)
 	engine_free(e);
 }
 
-/* A disk that takes no more: EFBIG stands for ENOSPC here, which a test cannot order. */
+/* A full disk: EFBIG stands for ENOSPC, which a test cannot provoke. */
 static void test_disk_full(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -285,7 +285,7 @@ static void *stop_engine(void *user)
 	return NULL;
 }
 
-/* The mount goes away: everybody is answered, nobody asks the source that is gone. */
+/* Unmounting: all waiters are answered, and the closed source gets no request. */
 static void test_stop(void)
 {
 	struct engine *e = engine_new(NULL);

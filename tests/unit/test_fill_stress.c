@@ -14,7 +14,7 @@
 struct stress {
 	struct engine *engine;
 	pthread_mutex_t lock;
-	struct content *contents[FILES]; /* not counted; NULL: nobody has it open */
+	struct content *contents[FILES]; /* without a reference; NULL: not open */
 	uint64_t sizes[FILES];
 	int64_t until_ns;
 	unsigned seed;

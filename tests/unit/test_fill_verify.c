@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* After an unclean stop nothing is trusted until it has been compared with its hash. */
+/* After an unclean stop a chunk is used only after its hash has been verified. */
 #include "tests/unit/engine.h"
 #include <errno.h>
 #include <string.h>
@@ -55,7 +55,7 @@ static void test_verified(void)
 	engine_free(e);
 }
 
-/* What does not match is fetched, and only that. */
+/* Only chunks that do not match are fetched. */
 static void test_damaged(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -130,7 +130,7 @@ static void test_single_flight(void)
 	engine_free(e);
 }
 
-/* Damaged, and the source cannot help: an error, and tried again by the next. */
+/* A damaged chunk, and no answer of the source: an error. The next read tries again. */
 static void test_damaged_offline(void)
 {
 	struct engine *e = engine_new(NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* When a flush is due, and that nothing is any more once it is stopped. What sets the alarm is seen
- * from inside only. */
+/* When a flush is due, and that none is once the flusher is stopped. Only the test sees the alarm.
+ */
 #include <glib.h>
 #include <semaphore.h>
 #include "fetch/store/disk/store_private.h"
@@ -48,7 +48,7 @@ static void world_free(struct world *w)
 	box_free(&w->box);
 }
 
-/* The flush is queued when it is stopped, and a write behind it. */
+/* The flusher is stopped with a flush queued, and a write after that. */
 static void test_stops(void)
 {
 	struct world w;
@@ -78,7 +78,7 @@ static void test_rings_too_late(void)
 	world_free(&w);
 }
 
-/* One flush for all that is written meanwhile, and another for what is written after it began. */
+/* One flush covers all writes before it begins; later ones need another. */
 static void test_wakes_again(void)
 {
 	struct world w;
@@ -124,8 +124,7 @@ static void test_one_at_a_time(void)
 	g_assert_false(alarm_cancel(w.clock, &w.flusher->alarm));
 	mutex_unlock(&w.box.store->dirty.flushing);
 	pthread_join(flush, NULL);
-	g_assert_true(
-	        alarm_cancel(w.clock, &w.flusher->alarm)); /* for what was written meanwhile */
+	g_assert_true(alarm_cancel(w.clock, &w.flusher->alarm)); /* for writes since its begin */
 	flusher_stop(w.flusher);
 	pool_free(w.disk);
 	world_free(&w);

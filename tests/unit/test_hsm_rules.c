@@ -10,7 +10,7 @@
 #define PRE HSM_PRE_ACCESS
 #define CHILD ((uint32_t)FAN_EVENT_ON_CHILD)
 
-/* The answers of kernel-facts A2 and what else there is. */
+/* The kernel's answers, and other values. */
 static void test_response(void)
 {
 	static const struct {
@@ -94,7 +94,7 @@ static void test_marks(void)
 	g_assert_false(m.is);
 }
 
-/* Of a directory: what counts for its children. */
+/* The part of a directory's mark that applies to its children. */
 static void test_children(void)
 {
 	struct rules_mark m = {0};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What servers say wrongly, and to whom secrets are told. The file is "0123456789". */
+/* Wrong answers of servers, and the hosts that get secrets. The file is "0123456789". */
 #include "fetch/base/pool.h"
 #include "fetch/source/http/http.h"
 #include "fetch/source/wrap/retry.h"
@@ -101,8 +101,8 @@ static void test_kept(void)
 	world_free(w);
 }
 
-/* A server that drops a kept connection when the next request comes: asked again on a new
- * one, at once and for ever, not five times in the life of the mount. */
+/* A server closes a kept connection when the next request comes: the request is sent again on a new
+ * one, at once and without a limit for the life of the mount. */
 static void test_dropped(void)
 {
 	struct world *w = world_new();
@@ -197,8 +197,8 @@ static void test_unreachable(void)
 	world_free(w);
 }
 
-/* A server that takes no connection: who waits for a slot does not wait for one deadline
- * after the other. */
+/* A server accepts no connection: requests that wait for a slot do not wait for one deadline after
+ * the other. */
 static void test_no_connection(void)
 {
 	struct world w = {.options = {.no_netrc = true, .connect_ms = 1000}};
@@ -292,8 +292,8 @@ static unsigned secrets(struct liar *l)
 	return liar_count(l, "Authorization:") + liar_count(l, "X-Mine:");
 }
 
-/* Given for one host: that host hears it, after a redirect to itself too; no other does,
- * nor does the first when another sent us back. */
+/* A secret given for one host is sent to that host, also after a redirect to itself; never to
+ * another, nor to the first after a redirect back by another. */
 static void check_secrets(struct world *w, const char *user, const char *said)
 {
 	struct liar *other = liar_new();
@@ -385,7 +385,7 @@ static void test_stat(void)
 {
 	struct world *w = world_new();
 	liar_tell(w->liar, "", 1, LIAR_KEEP, "HTTP/1.1 200 OK|Content-Length: 10|ETag: \"a\"||");
-	/* no length: asked by GET, which must tell it */
+	/* no length: a GET follows, whose answer must have it */
 	liar_tell(w->liar, "HEAD ", 2, LIAR_CUT, "HTTP/1.1 200 OK||");
 	liar_tell(w->liar, "GET ", 1, LIAR_KEEP,
 	          "HTTP/1.1 206 P|Content-Range: bytes 0-0/55|Content-Length: 1||x");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Ways to be let in, and that they are told to nobody else. */
+/* Ways to authenticate, and that no other host gets the secret. */
 #include "tests/unit/http_world.h"
 #include <string.h>
 
@@ -17,13 +17,13 @@ static void test_digest(void)
 	world_open(w, "me:user-secret@", 0);
 	check_read(w, -1, "2345");
 	g_assert_cmpuint(liar_count(w->liar, ""), ==, 2);
-	check_read(w, FETCH_DENIED, ""); /* asked twice, and refused twice */
+	check_read(w, FETCH_DENIED, ""); /* requested twice, and refused twice */
 	g_assert_cmpuint(liar_count(w->liar, ""), ==, 4);
 	g_assert_cmpuint(liar_count(w->liar, "Basic"), ==, 0);
 	world_free(w);
 }
 
-/* Nothing of a challenge that has no answer is an answer. */
+/* A challenge without an answer delivers no data. */
 static void test_no_digest(void)
 {
 	struct world *w = world_new();
@@ -36,7 +36,7 @@ static void test_no_digest(void)
 	world_free(w);
 }
 
-/* The first head was whole, and the last is what counts: nothing is told of it. */
+/* The first head was complete, and the last one is used: no warning. */
 static void test_digest_cut(void)
 {
 	struct world *w = world_new();
@@ -72,7 +72,7 @@ static void test_query(void)
 	check_read(w, -1, "2345");
 	g_assert_cmpuint(liar_count(other, "secret"), ==, 0);
 	listing_unref(check_list(w, NULL, -1));
-	check_read(w, FETCH_MISSING, ""); /* the world sees to what its message holds */
+	check_read(w, FETCH_MISSING, ""); /* the world checks the message */
 	g_assert_true(g_file_set_contents(path, "a b", -1, NULL));
 	check_read(w, FETCH_DENIED, "");
 	g_autofree char *name = source_describe(w->source, "a b");
@@ -81,7 +81,7 @@ static void test_query(void)
 	liar_free(other);
 }
 
-/* Set by a redirect, and sent back to who set it. */
+/* A cookie set by a redirect is sent back to its host. */
 static void test_cookies(void)
 {
 	struct liar *other = liar_new();
@@ -107,8 +107,8 @@ static void test_cookies(void)
 	liar_free(other);
 }
 
-/* A server that sets new ones with every answer does not fill the memory. libcurl sends the one
- * with the longest name first, of at most 150. */
+/* A server that sets new cookies with every answer does not fill the memory. libcurl sends at most
+ * 150, the one with the longest name first. */
 static void test_many_cookies(void)
 {
 	struct world *w = world_new();

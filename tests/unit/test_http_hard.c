@@ -20,7 +20,7 @@ static void check_body(const char *range, const char *one, const char *two, enum
 	world_free(w);
 }
 
-/* A part of what was asked for: the rest is asked for. */
+/* The server sends a part of the range: the rest is requested. */
 static void test_parts(void)
 {
 #define P(range, etag, body)                                                                       \
@@ -43,7 +43,7 @@ static void test_parts(void)
 #undef P
 }
 
-/* Without a length: as many bytes as were listed, or an error before the last one. */
+/* An answer without a length has as many bytes as listed, or fails before the last one. */
 static void test_unsized(void)
 {
 #define C(body) "HTTP/1.1 200 OK|Transfer-Encoding: chunked||" body
@@ -64,15 +64,14 @@ static void test_unsized(void)
 	           "", LIAR_KEEP, -1, "2345");
 }
 
-/* ---- when a server asks for time */
+/* ---- Retry-After */
 
 static unsigned elapsed_ms(int64_t from)
 {
 	return (unsigned)((clock_now() - from) / MS);
 }
 
-/* The server's time is waited for, and by other requests of the file, too; not by whoever has
- * less time than that. */
+/* All requests for the file wait for Retry-After, except those that would time out before. */
 static void test_later(void)
 {
 	struct world *w = world_new();
@@ -99,7 +98,7 @@ static void test_later(void)
 	world_free(w);
 }
 
-/* One of many hosts that a server sends readers to has had enough of us: that is no other's. */
+/* A Retry-After of one of many hosts that a server redirects to applies to no other host. */
 static void test_later_elsewhere(void)
 {
 	struct liar *mirror = liar_new();
@@ -112,13 +111,13 @@ static void test_later_elsewhere(void)
 	world_open(w, "", 0);
 	check_read(w, FETCH_SERVER, "");
 	listing_unref(check_list(w, NULL, -1));
-	check_read(w, FETCH_SERVER, ""); /* of this file, it is asked for no more */
+	check_read(w, FETCH_SERVER, ""); /* no further request for this file */
 	g_assert_cmpuint(liar_count(mirror, ""), ==, 1);
 	world_free(w);
 	liar_free(mirror);
 }
 
-/* A page that goes on and on, a byte now and then: who asks later has a chance, too. */
+/* An endless page, a byte now and then: it ends with an error, and later requests are served. */
 static void test_endless_page(void)
 {
 	struct world *w = world_new();
@@ -136,7 +135,7 @@ static void test_endless_page(void)
 	world_free(w);
 }
 
-/* Slow to answer is no stall; never answering ends with the wait. */
+/* A slow answer is no stall; a missing one ends with the wait. */
 static void test_slow_head(void)
 {
 	struct world *w = world_new();
@@ -170,7 +169,7 @@ static void test_crowded(void)
 		outcome_wait(&x[i].outcome);
 		outcome_check(&x[i].outcome, -1);
 	}
-	/* alone it is not one of too many */
+	/* a single request is not refused as one of too many */
 	liar_limit(w->liar, 0, "HTTP/1.1 503 Busy|Content-Length: 0||");
 	unsigned before = liar_count(w->liar, "");
 	check_read(w, FETCH_SERVER, "");

@@ -36,8 +36,8 @@ static void test_cut_head(void)
 	}
 }
 
-/* A head that begins with what would be the rest of a line: of libcurl's last answer, if it had
- * the handle still, and freed. Only the address sanitizer sees some of these. */
+/* A head begins with a continuation line: libcurl would append it to a line of its last answer,
+ * which is freed. Only the address sanitizer sees some of these. */
 static void test_folded(void)
 {
 	static const char *const first[] = {
@@ -88,9 +88,9 @@ static void test_long_head(void)
 	world_free(w);
 }
 
-/* More than the length that was told: an empty line too many after the head, or another length. In
- * one piece with the head, which libcurl drops, or behind a body that is longer than what libcurl
- * reads at a time. */
+/* More bytes than Content-Length: an extra empty line after the head, or another length. In one
+ * piece with the head, which libcurl drops, or behind a body that is longer than libcurl's buffer.
+ */
 static void test_excess(void)
 {
 #define P "HTTP/1.1 206 P|Content-Range: bytes 2-5/10|Content-Length: 4||"
@@ -113,7 +113,7 @@ static void test_excess(void)
 #undef W
 }
 
-/* The same where nobody has use for the body. */
+/* The same where the body is not used. */
 static void test_excess_of_nothing(void)
 {
 	struct world *w = world_new();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* How large a file is, and whether it is one: of HEAD, the listing, and a GET of the first byte. */
+/* A file's size, and whether it is a file: by HEAD, the listing, and a GET of the first byte. */
 #include "tests/unit/http_world.h"
 
 #define HEAD(status, headers) "HTTP/1.1 " status " X|" headers "|"
@@ -10,17 +10,17 @@
 static void test_sizes(void)
 {
 	static const struct {
-		const char *head, *get; /* NULL: must not be asked */
+		const char *head, *get; /* NULL: must not be requested */
 		const char *path;
 		uint64_t listed;
 		int code;
 		uint64_t size;
 	} all[] = {
-	        /* HEAD is believed where nothing contradicts it */
+	        /* HEAD is used unless the listing contradicts it */
 	        {HEAD("200", "Content-Length: 229630|"), NULL, "f", 229376, -1, 229630},
 	        {HEAD("200", "Content-Length: 229630|"), NULL, "f", 0, -1, 229630},
 	        {HEAD("200", "Content-Length: 3|"), NULL, "f", 1024, -1, 3},
-	        /* HEAD says 0: nobody would ever read such a file again */
+	        /* HEAD has size 0: such a file would never be read again */
 	        {HEAD("200", "Content-Length: 0|"), BYTE("229630"), "f", 229376, -1, 229630},
 	        {HEAD("200", "Content-Length: 0|"), BYTE("229630"), "f", 0, -1, 229630},
 	        {HEAD("200", "Content-Length: 0|"),
@@ -30,7 +30,7 @@ static void test_sizes(void)
 	        {HEAD("200", "Content-Length: 0|"), "HTTP/1.1 403 No|Content-Length: 0||", "f", 0,
 	         FETCH_DENIED, 0},
 	        {HEAD("200", "Content-Length: 0|"), "HTTP/1.1 200 OK||", "f", 0, FETCH_PROTOCOL, 0},
-	        /* HEAD tells of a page, be it what the file is or not */
+	        /* HEAD describes an HTML page, which may be the file or not */
 	        {HEAD("200", "Content-Type: text/html|Content-Length: 47|"), BYTE("229630"), "f", 0,
 	         -1, 229630},
 	        {HEAD("200", "Content-Type: text/html|Content-Length: 47|"), BYTE("47"), "f", 0, -1,
@@ -53,7 +53,7 @@ static void test_sizes(void)
 	        {HEAD("503", "Content-Length: 9|"), NULL, "f", 0, FETCH_SERVER, 0},
 	        {HEAD("403", "Content-Length: 9|"), "HTTP/1.1 404 No|Content-Length: 0||", "f", 0,
 	         FETCH_MISSING, 0},
-	        /* coded, and the file as it lies there */
+	        /* coded, as the file is stored */
 	        {HEAD("200", "Content-Encoding: x-gzip|Content-Length: 9|"),
 	         "HTTP/1.1 206 P|Content-Encoding: x-gzip|Content-Range: bytes "
 	         "0-0/229630|Content-Length: 1||x",
@@ -71,7 +71,7 @@ static void test_sizes(void)
 	         "0-0/77|Content-Length: "
 	         "1||x",
 	         "f", 0, FETCH_PROTOCOL, 0},
-	        /* the first byte that is none */
+	        /* an answer without the first byte */
 	        {HEAD("405", "Content-Length: 9|"),
 	         "HTTP/1.1 206 P|Content-Range: bytes 5-5/10|Content-Length: 1||x", "f", 0,
 	         FETCH_PROTOCOL, 0},
@@ -125,7 +125,7 @@ static void test_slash(void)
 	}
 }
 
-/* The root is a file: said so, and nothing else is. */
+/* The root is a file: the error says so, and no other error does. */
 static void test_root_is_a_file(void)
 {
 	struct world *w = world_new();
@@ -141,7 +141,7 @@ static void test_root_is_a_file(void)
 	world_free(w);
 }
 
-/* Lost, and sent to the front page: its names are not this directory's. */
+/* A missing directory is redirected to the front page, whose names are not its entries. */
 static void test_above(void)
 {
 	struct world *w = world_new();
@@ -154,7 +154,7 @@ static void test_above(void)
 	world_free(w);
 }
 
-/* A URL that was signed for HEAD is not the one for GET: the redirect is asked for again. */
+/* A URL signed for HEAD is not valid for GET: the redirect is requested again. */
 static void test_signed(void)
 {
 	struct world *w = world_new();

@@ -18,7 +18,7 @@ struct sample {
 	unsigned permille;    /* ROUNDED: how far off */
 	bool dotfiles;
 	bool fifo, dangling, symlinks_marked;
-	const char *bad_utf8; /* the name that is none, as the page has it */
+	const char *bad_utf8; /* the invalid name, as in the page */
 };
 
 static const struct sample samples[] = {
@@ -203,7 +203,7 @@ static void sample_check(const struct sample *s, const struct listing *l)
 		expected++;
 	}
 	expected += links_check(s, l);
-	g_assert_cmpuint(listing_count(l), ==, expected); /* nothing else */
+	g_assert_cmpuint(listing_count(l), ==, expected); /* and no others */
 }
 
 static void test_sample(gconstpointer data)
@@ -240,8 +240,8 @@ static void log_drop(const char *domain, GLogLevelFlags level, const char *messa
 {
 }
 
-/* Wherever it is cut, a page is all there or an error: with nothing but the end of the connection
- * to tell its end, and with a proxy that frames what it got. */
+/* A page cut anywhere is complete or an error: with only the end of the connection to mark its end,
+ * and behind a proxy that frames the cut page. */
 static void test_cut(gconstpointer data)
 {
 	size_t length = 0;
@@ -260,7 +260,7 @@ static void test_cut(gconstpointer data)
 		if (l != NULL && listing_count(l) != listing_count(whole))
 			g_error("%s, cut at %zu: %u names of %u", (const char *)data, cut,
 			        listing_count(l), listing_count(whole));
-		bool body = g_strstr_len(page, cut, "</body>") != NULL; /* as good as </html> */
+		bool body = g_strstr_len(page, cut, "</body>") != NULL; /* accepted like </html> */
 		if (l != NULL && !delimited && !body)
 			g_error("%s, cut at %zu, is taken for whole", (const char *)data, cut);
 		bool started = g_strstr_len(page, cut, "</pre>") ||

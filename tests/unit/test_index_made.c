@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Pages made up for the purpose: what no sample holds, and what wants to do harm. */
+/* Pages made for the test: cases that no sample has, and hostile ones. */
 #include "tests/unit/index_made.h"
 
 static void test_links(void)
@@ -108,7 +108,7 @@ static void test_duplicates_and_base(void)
 	g_assert_cmpstr(named, ==, "|a|b|c");
 }
 
-/* A page that shows times shows one for each file: prose around it names none. */
+/* A page with times has one for each file: links in the text around it are no entries. */
 static void test_prose(void)
 {
 	g_autofree char *names =
@@ -191,7 +191,7 @@ static void refused(const char *type, const char *page, const char *why)
 	g_autoptr(GError) error = NULL;
 	struct listing *l = parse_text(type, page, &error);
 	g_assert_null(l);
-	/* of one that was cut the next attempt may get more */
+	/* after a cut page the next attempt may get more */
 	int code = strcmp(why, "truncated") == 0 ? FETCH_SERVER : FETCH_PROTOCOL;
 	g_assert_error(error, FETCH_ERROR, code);
 	g_assert_nonnull(strstr(error->message, why));
@@ -321,8 +321,8 @@ static void test_usage(void)
 	index_parser_free(NULL);
 }
 
-/* A page is parsed as it comes, wherever it is cut: what is not yet parsed is bounded, so a
- * parser that waits for the end would refuse this one. */
+/* A page is parsed as it arrives, wherever it is cut. The unparsed rest is bounded, so a parser
+ * that waits for the end would refuse this page. */
 static void test_many(void)
 {
 	unsigned count = g_test_perf() ? 1000000 : 20000;

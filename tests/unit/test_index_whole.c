@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Pages that are not all there, or whose links lead elsewhere: no empty directories. */
+/* Incomplete pages, and pages whose links lead elsewhere, are no empty directories. */
 #include "tests/unit/index_made.h"
 
 /* Relative links start at <base>: where that is another directory, they are no children. */
@@ -45,7 +45,7 @@ static void test_base_moved(void)
 	}
 }
 
-/* No URL is that long: it is as one elsewhere, and not joined to every link. */
+/* A <base> too long for a URL is treated as another directory, and not joined to every link. */
 static void test_base_long(void)
 {
 	g_autoptr(GString) base = g_string_new("/"), link = g_string_new("tree/a");
@@ -63,8 +63,8 @@ static void test_base_long(void)
 	g_assert_nonnull(strstr(error->message, "link outside"));
 }
 
-/* An index of which every row leads elsewhere is no empty directory; what stands around the rows of
- * an empty one is none of them. */
+/* An index whose rows all lead elsewhere is no empty directory; links around the rows of an empty
+ * one are no rows. */
 static void test_elsewhere(void)
 {
 #define DATED(href) "<a href=\"" href "\">x</a>  01-Jan-2024 00:00  12\n"
@@ -120,13 +120,13 @@ static void test_elsewhere(void)
 	g_assert_cmpstr(some, ==, "|b");
 }
 
-/* What ends a page, and what does not. */
+/* Text that ends a page, and text that does not. */
 static void test_end(void)
 {
 	static const struct {
 		const char *page;
-		bool closed,
-		        delimited; /* is whole: with nothing but the connection's end, and else */
+		bool closed, delimited; /* is complete: with only the connection's end to mark it,
+		                           and otherwise */
 	} cases[] = {
 	        {"<title>Index of /</title><a href=a>a</a>", false, true},
 	        {"<title>Index of /</title><pre><a href=a>a</a>", false, false},
@@ -161,7 +161,7 @@ static void test_end(void)
 	}
 }
 
-/* Times without a zone are of -o index_timezone; those with one are what they say. */
+/* Times without a zone are in -o index_timezone; others in their own. */
 static void test_timezone(void)
 {
 	static const struct {

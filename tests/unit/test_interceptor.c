@@ -8,7 +8,7 @@
 #include "fake_source.h"
 
 #define GRAIN 4096u
-#define SIZE 66000u /* as the fake source tells the size of a file of this name */
+#define SIZE 66000u /* the size that the fake source lists for this name */
 #define NAME "f65"
 
 struct box {
@@ -136,7 +136,7 @@ static void put(int fd, uint64_t offset, uint64_t length)
 	g_assert_cmpint(pwrite(fd, bytes, length, (off_t)offset), ==, length);
 }
 
-/* `handler`: offsets from..to of what was read are the handler's, the rest the source's. */
+/* `handler`: offsets from..to of the data read are the handler's, the rest is the source's. */
 static void check(struct reading *r, uint64_t from, uint64_t to)
 {
 	g_autofree uint8_t *truth = g_malloc(r->bytes->len);
@@ -162,7 +162,7 @@ static void test_nobody_asked(void)
 	g_assert_cmpuint(b.ended, ==, 0);
 }
 
-/* What was brought, and whole grains around it, as far as it goes without a gap. */
+/* Supplied data is delivered in whole grains around the range, up to the first gap. */
 static void test_allowed(void)
 {
 	struct box b;
@@ -186,7 +186,8 @@ static void test_allowed(void)
 	g_assert_cmpuint(b.ended, ==, 1);
 }
 
-/* Where the source tells none, or nothing, the version is one of size and time: never 0. */
+/* If the source has no version, or does not answer, the version is made of size and time: never 0.
+ */
 static void test_version(void)
 {
 	struct box b;
@@ -231,8 +232,8 @@ static void test_allowed_and_not_supplied(void)
 	}
 }
 
-/* The source's bytes, with what was brought over them; as wide as what adjoins. What lies between
- * that and the rest was not asked for. */
+/* The source's bytes, with supplied data over them, as wide as the adjoining supplied data. Bytes
+ * between that and other supplied data are not requested. */
 static void test_fetched(void)
 {
 	struct box b;
@@ -251,7 +252,7 @@ static void test_fetched(void)
 	g_assert_cmpuint(r.bytes->len, ==, 5 * GRAIN);
 	check(&r, 6 * GRAIN, 9 * GRAIN);
 	read_clear(&r);
-	read_start(&b, &r, 15 * GRAIN, 2 * GRAIN); /* to the end, in part; nothing brought */
+	read_start(&b, &r, 15 * GRAIN, 2 * GRAIN); /* to the end, in part; no data supplied */
 	question_answer(g_steal_pointer(&b.asked), VERDICT_FETCH, 0, -1);
 	read_wait(&r);
 	g_assert_cmpuint(r.bytes->len, ==, SIZE - 15 * GRAIN);
@@ -269,8 +270,8 @@ static void *answer_late(void *data)
 	return NULL;
 }
 
-/* Taken from the queue, not yet answered as the source is closed: that waits, and there is nobody
- * left to fetch. */
+/* The source is closed with a question taken from the queue and not yet answered: the close waits,
+ * and nothing is fetched. */
 static void test_answered_while_closing(void)
 {
 	for (int fetch = 0; fetch < 2; fetch++) {
@@ -294,7 +295,8 @@ static void test_answered_while_closing(void)
 	}
 }
 
-/* From who ignores the range nothing comes that nobody was asked for; unless nobody was. */
+/* A source that ignores the range delivers only data that a handler was asked for, unless there is
+ * no handler. */
 static void test_delivered_wider(void)
 {
 	for (int unasked = 0; unasked < 2; unasked++) {
@@ -330,7 +332,7 @@ static void test_denied_and_cancelled(void)
 	g_assert_cmpint(r.error, ==, EDQUOT);
 	read_clear(&r);
 	read_start(&b, &r, 0, GRAIN);
-	source_close(b.source); /* who is asked will never answer */
+	source_close(b.source); /* the handler will never answer */
 	g_assert_true(r.done);
 	g_assert_cmpint(r.error, ==, EIO);
 	read_clear(&r);

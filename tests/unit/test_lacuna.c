@@ -159,7 +159,7 @@ static void test_timeout(void)
 
 struct bad {
 	const char *what;
-	size_t at, width; /* what is changed in a good EVENT */
+	size_t at, width; /* the change of a good EVENT */
 	uint64_t value;
 	unsigned fds;
 };
@@ -290,7 +290,7 @@ static void test_farewell(void)
 		uint64_t more;
 		peer_open(&p);
 		peer_event(&p, 1);
-		/* the mount has hung up already, as far as it can be told from here */
+		/* the mount may have closed the connection already */
 		shutdown(p.fd, SHUT_WR);
 		lacuna_close(p.h, lost);
 		p.h = NULL;

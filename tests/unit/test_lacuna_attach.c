@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-/* Which mount, which socket, and what is said first. */
+/* Finding the mount and its socket, and the first messages. */
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <string.h>
@@ -65,7 +65,7 @@ static void test_reply(void)
 		g_assert_cmpint(reply_parse(cases[i].line, &inherited), ==, cases[i].result);
 		g_assert_cmpint(inherited, ==, cases[i].inherited);
 	}
-	/* names and values longer than what is kept of them */
+	/* names and values longer than their limits */
 	g_autofree char *filler = g_strnfill(2000, 'x');
 	g_autofree char *line = g_strdup_printf("{\"%s\":\"%s\",\"attached\":1}", filler, filler);
 	int inherited;

@@ -35,7 +35,7 @@ static void nexter_start(struct nexter *n, struct lacuna_handler *h)
 	g_assert_cmpint(pthread_create(&n->thread, NULL, next_main, n), ==, 0);
 }
 
-/* Until so many are in a call that lacuna_close() waits for: it has to come last. */
+/* Waits until so many threads are in a call that lacuna_close() waits for. */
 static void wait_inside(struct lacuna_handler *h, unsigned count)
 {
 	unsigned users = 0;
@@ -81,7 +81,7 @@ static bool readable(struct lacuna_handler *h)
 	return poll(&p, 1, 0) == 1;
 }
 
-/* Nobody is in lacuna_next(): events that come before the result are kept, and announced. */
+/* No thread is in lacuna_next(): events that arrive before the result are queued, and announced. */
 static void test_mark_alone(void)
 {
 	struct peer p;
@@ -164,7 +164,7 @@ static void test_mark_arguments(void)
 	peer_close(&p);
 }
 
-/* Those who wait learn that it is over: by whom, and of what. */
+/* Waiting threads learn that the connection ended, and why. */
 static void expect_end(int (*end)(struct peer *p), int expected)
 {
 	struct peer p;
@@ -322,7 +322,7 @@ static void test_loop_ends(void)
 	peer_open(&p);
 	work_start(w, &p);
 	wait_inside(p.h, THREADS + 1);
-	lacuna_close(p.h, 1); /* ends it, and comes back after it */
+	lacuna_close(p.h, 1); /* ends the loop, and returns after it */
 	p.h = NULL;
 	pthread_join(w->thread, NULL);
 	g_assert_cmpint(w->result, ==, 0);

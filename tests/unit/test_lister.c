@@ -40,7 +40,7 @@ static void test_list(void)
 	engine_free(e);
 }
 
-/* The store's copy is enough while it is fresh, and when the source is away. */
+/* The store's copy answers while it is fresh, and while the source is unreachable. */
 static void test_kept(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -73,7 +73,7 @@ static void test_time_to_live(void)
 	g_usleep(60000);
 	fake_directory_set(e->fake, "", 6, true);
 	g_assert_cmpint(list(d, NULL), ==, 6);
-	/* what could not be renewed is good for as long again */
+	/* a listing that could not be revalidated is used for another TTL */
 	g_usleep(60000);
 	fake_fail(e->fake, FETCH_SERVER, 0);
 	g_assert_cmpint(list(d, NULL), ==, 6);
@@ -82,7 +82,7 @@ static void test_time_to_live(void)
 	g_usleep(60000);
 	fake_directory_remove(e->fake, "");
 	fake_fail(e->fake, -1, 0);
-	g_assert_cmpint(list(d, NULL), ==, 6); /* gone at the source, not here */
+	g_assert_cmpint(list(d, NULL), ==, 6); /* gone at the source, still in the cache */
 	directory_unref(d);
 	engine_free(e);
 }
@@ -93,7 +93,8 @@ static void wait_lists(struct engine *e, unsigned count)
 		g_usleep(500);
 }
 
-/* Two who ask while `one` waits for a request that was begun before: there are `more` then. */
+/* Two more callers while `one` waits for a request begun earlier: there are `more` requests then.
+ */
 static void ask_beside(struct engine *e, struct directory *d, bool expire, unsigned more)
 {
 	struct list_waiter one, two, three;
@@ -117,7 +118,7 @@ static void ask_beside(struct engine *e, struct directory *d, bool expire, unsig
 	g_assert_cmpuint(fake_lists(e->fake), ==, before + more);
 }
 
-/* Whoever asks is answered by a request that was begun later; who ask meanwhile share the next. */
+/* A caller is answered by a request begun after its call; concurrent callers share the next one. */
 static void test_each_time(void)
 {
 	struct engine_options options = {.each_time = true};
@@ -134,7 +135,7 @@ static void test_each_time(void)
 	g_assert_true(waited);
 	g_assert_cmpuint(fake_lists(e->fake), ==, 2);
 	ask_beside(e, d, false, 2);
-	/* a failure tells the next nothing either, unless the source is out of reach */
+	/* a failure does not answer the next caller either, unless the source is unreachable */
 	fake_fail(e->fake, FETCH_SERVER, 1);
 	g_assert_cmpint(list(d, NULL), ==, 6);
 	fake_directory_set(e->fake, "d", 7, true);
@@ -147,7 +148,7 @@ static void test_each_time(void)
 	engine_free(e);
 }
 
-/* What is under way when a listing is found to be stale does not renew it. */
+/* A request under way when a listing is found to be stale does not renew it. */
 static void test_expires_meanwhile(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -164,8 +165,9 @@ static void test_expires_meanwhile(void)
 	engine_free(e);
 }
 
-/* Unreachable: asked once, then what is in hand is given out at once; found again without
- * anybody waiting. What was never listed is asked for, and fails. */
+/* An unreachable source gets one request; then stale listings are used at once, and the source is
+ * found again without a waiting caller. A directory that was never listed is requested, and fails.
+ */
 static void test_unreachable(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -258,7 +260,7 @@ static void test_single_flight(void)
 	engine_free(e);
 }
 
-/* That a directory is empty is believed when it is told twice, and asked no more often. */
+/* An empty listing is accepted when it comes twice, and requested no more often. */
 static void test_empty(void)
 {
 	struct engine *e = engine_new(NULL);
@@ -290,8 +292,8 @@ static void test_empty(void)
 	engine_free(e);
 }
 
-/* The same of one that is not there or is not listed, by which it can be removed; and never while
- * it is being asked for, or where that failed. */
+/* The same for a directory that is missing or refused, which then can be removed; not during a
+ * request, or after one that failed. */
 static void test_refused(void)
 {
 	static const enum fetch_error refusals[] = {FETCH_MISSING, FETCH_DENIED, FETCH_PROTOCOL};
@@ -323,7 +325,7 @@ static void test_refused(void)
 	engine_free(e);
 }
 
-/* A deadline is an error only where nothing is in hand. */
+/* A deadline is an error only without a stale listing. */
 static void test_deadline(void)
 {
 	struct engine_options options = {.wait_ms = 100};

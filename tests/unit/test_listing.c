@@ -118,7 +118,7 @@ static void test_cookies_survive(void)
 {
 	struct listing *one = listing_of((const char *[]){"a", "b", "c", "d", NULL}, NULL);
 	struct listing *two = listing_of((const char *[]){"x", "d", "b", "a", NULL}, one);
-	/* "c" is gone, "x" is new: what a reader saw stays where it was */
+	/* "c" is gone, "x" is new: entries that a reader saw keep their cookies */
 	g_assert_cmpuint(listing_count(two), ==, 4);
 	g_assert_cmpstr(listing_name(two, listing_at(two, 0)), ==, "a");
 	g_assert_cmpstr(listing_name(two, listing_at(two, 1)), ==, "b");
@@ -179,7 +179,7 @@ static void test_resolved(void)
 	g_assert_cmpuint(kept->flags, ==,
 	                 LISTING_SIZE_EXACT | LISTING_MTIME_KNOWN | LISTING_RESOLVED);
 
-	/* through the store, and a refresh after it: what was told is still known */
+	/* through the store, and a refresh after it: resolved attributes are kept */
 	g_autoptr(GBytes) bytes = listing_to_bytes(one);
 	struct listing *loaded = listing_from_bytes(bytes, NULL);
 	g_assert_nonnull(loaded);
@@ -212,7 +212,7 @@ static void test_resolved(void)
 		listing_unref(previous);
 		previous = next;
 	}
-	/* one that was found to be of an older version is asked for again; another is not */
+	/* an entry found to be of an older version is resolved again, others are not */
 	uint32_t doubted = index_of(previous, "kept"), exact = index_of(previous, "exact-now");
 	listing_unresolve(previous, doubted);
 	listing_unresolve(previous, exact);
@@ -297,7 +297,7 @@ static struct listing *million_new(unsigned count, unsigned from, const struct l
 	return listing_builder_finish(b, "", 1, previous);
 }
 
-/* Says how long it took; what is asserted is space, and that all is found. */
+/* Prints the time; asserts the memory, and that all names are found. */
 static void test_million(void)
 {
 	unsigned count = g_test_perf() ? 1000000 : 50000;

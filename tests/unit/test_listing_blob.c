@@ -139,8 +139,8 @@ static void listing_touch(struct listing *l)
 	listing_validator(l);
 }
 
-/* Every byte changed, with and without a checksum made to fit: refused, or as safe to use
- * as any other. */
+/* Every byte is changed, with and without a matching checksum: the blob is refused, or as safe to
+ * use as any other. */
 static void test_damaged_blob(void)
 {
 	struct listing *l = listing_sample();

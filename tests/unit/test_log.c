@@ -51,7 +51,7 @@ static void test_repeats(void)
 	g_assert_cmpint(size_of(""), <, 4096);
 }
 
-/* Details are not thinned out; the file is bounded all the same, its last lines are there. */
+/* Debug lines are not rate-limited; the file is bounded nevertheless, and has the last lines. */
 static void test_rotates(void)
 {
 	char filler[201];
@@ -61,7 +61,7 @@ static void test_rotates(void)
 		if (g_debug("line %u %s", n, filler), n % 1000 == 999)
 			g_assert_true(log_flush());
 	g_assert_cmpint(size_of(""), >, 0);
-	/* and what others write to standard output meanwhile, as this test's own handler does */
+	/* and concurrent writes to standard output, as of this test's own handler */
 	g_assert_cmpint(size_of(""), <=, 5 << 20);
 	g_assert_cmpint(size_of(".1"), >=, 4 << 20);
 	g_assert_cmpint(size_of(".1"), <=, 5 << 20);
@@ -70,7 +70,7 @@ static void test_rotates(void)
 	g_assert_nonnull(strstr(text, "line 59999 "));
 	(void)!write(STDERR_FILENO, "by another way\n", 15); /* goes where the log is now */
 	g_autofree char *after = content("");
-	dup2(out, STDOUT_FILENO); /* the log has taken it, too */
+	dup2(out, STDOUT_FILENO); /* the log had taken it over, too */
 	g_assert_nonnull(strstr(after, "\nby another way\n"));
 }
 
@@ -100,7 +100,7 @@ static void end_exit(void)
 	_exit(0);
 }
 
-/* The last lines of a process are there, however it ends where our code runs. */
+/* The last lines of a process are written, however it ends while our code runs. */
 static void test_ends(void)
 {
 	void (*const ends[])(void) = {end_abort, end_error, end_assert, end_fault, end_exit};
@@ -110,7 +110,7 @@ static void test_ends(void)
 		pid_t child = fork();
 		if (child == 0) {
 			setrlimit(RLIMIT_CORE, &none);
-			signal(SIGSEGV, SIG_DFL); /* a sanitizer's would say that it is a fault */
+			signal(SIGSEGV, SIG_DFL); /* a sanitizer's handler would report a fault */
 			log_start(log, NULL);
 			streams_follow();
 			for (unsigned line = 0; line < 3000; line++)

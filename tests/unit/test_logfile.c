@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What a log may be opened as, in a directory that everybody may write to too; and what becomes of
- * it when it is full. */
+/* Files that a log may be opened as, also in a directory that all users may write to; and a full
+ * log. */
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
@@ -162,7 +162,7 @@ static void test_rotates(void)
 	tear_down();
 }
 
-/* What comes at once is divided at the line that fills a file. */
+/* A large write is divided at the line that fills the file. */
 static void test_divides(void)
 {
 	enum { LINE = 1000, LINES = 9000 };
@@ -183,7 +183,7 @@ static void test_divides(void)
 	tear_down();
 }
 
-/* Nor does it grow for ever where it cannot be renamed. */
+/* A log that cannot be renamed does not grow without a limit either. */
 static void test_cannot_be_renamed(void)
 {
 	set_up();
@@ -196,7 +196,7 @@ static void test_cannot_be_renamed(void)
 	tear_down();
 }
 
-/* What took its place while it was full is not written to, and is not renamed. */
+/* A file that replaced the log while it was full is neither written to nor renamed. */
 static void test_replaced(void)
 {
 	set_up();

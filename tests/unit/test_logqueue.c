@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Lines on their way to a log whose disk stands still. */
+/* Lines queued for a log whose disk stalls. */
 #include <glib.h>
 #include <pthread.h>
 #include <signal.h>
@@ -66,7 +66,7 @@ static void add(struct logqueue *q, const char *line)
 	logqueue_add(q, line, strlen(line));
 }
 
-/* Nobody who logs waits; what has been logged comes in order after the thaw. */
+/* Logging never blocks; queued lines are written in order after the thaw. */
 static void test_stalls(void)
 {
 	struct disk *d = disk_new(true);
@@ -84,7 +84,7 @@ static void test_stalls(void)
 	g_assert_false(pthread_equal(d->writer, pthread_self()));
 }
 
-/* It is bounded; where lines are missing it says how many. */
+/* The queue is bounded; a line says how many are missing. */
 static void test_full(void)
 {
 	enum { LINE = 1000, COUNT = 5000 };
@@ -98,7 +98,7 @@ static void test_full(void)
 	disk_wait_stuck(d);
 	for (unsigned n = 0; n < COUNT; n++)
 		add(q, line);
-	add(q, "s\n"); /* there is room for it, but not before those that are lost */
+	add(q, "s\n"); /* there is room for it, but not before the note of lost lines */
 	disk_thaw(d);
 	g_assert_true(logqueue_flush(q, 30000));
 	add(q, "after\n");
@@ -129,7 +129,7 @@ static void test_in_a_handler(void)
 	g_assert_cmpstr(d->text->str, ==, "line\n");
 }
 
-/* A signal of the process is none of the thread's. */
+/* The thread takes no signal of the process. */
 static void test_signals(void)
 {
 	struct disk *d = disk_new(false);

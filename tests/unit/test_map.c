@@ -66,12 +66,12 @@ static void test_bounds(void)
 	g_assert_cmpint(map_init(&m, 1000), ==, 0);
 	map_fill(&m);
 	g_assert_true(map_is_present(&m, 0, 999));
-	map_set_present(&m, 999); /* no bits any more */
+	map_set_present(&m, 999); /* the bits are freed now */
 	g_assert_cmpuint(m.present, ==, 1000);
 	map_clear(&m);
 }
 
-/* What counts and skips by words, against a plain array. */
+/* Functions that count and skip by words, against a plain array. */
 static void test_ranges(void)
 {
 	for (uint64_t chunks = 1; chunks < 500; chunks += 1 + chunks / 5) {
@@ -120,7 +120,8 @@ static void test_ranges(void)
 
 #define SHARED 20000
 static struct map shared;
-static uint32_t data[SHARED]; /* what the bits stand for; written plainly before them */
+static uint32_t
+        data[SHARED]; /* the data that the bits cover; written before them, not atomically */
 
 static void *publish(void *arg)
 {
@@ -149,7 +150,7 @@ static void *look(void *arg)
 	return NULL;
 }
 
-/* What a reader sees through a bit was written before it; for the thread sanitizer, too. */
+/* Data that a reader sees through a bit was written before it; also for the thread sanitizer. */
 static void test_readers(void)
 {
 	unsigned seeds[2] = {1, 2};

@@ -34,7 +34,7 @@ static void test_numbers(void)
 		g_assert_true(g_hash_table_add(seen, GUINT_TO_POINTER(told[i])));
 		if (i < 1000)
 			g_assert_cmpuint(told[i], ==, inos[i]);
-		/* what it gets where it is alone */
+		/* its number without any other */
 		struct numbers *alone = numbers_new(NULL);
 		met += numbers_shown(alone, inos[i]) != told[i];
 		numbers_free(alone);
@@ -42,7 +42,7 @@ static void test_numbers(void)
 	g_assert_cmpuint(met, >, 0);
 	numbers_free(n);
 
-	/* Others come first now: those that were told before keep theirs. */
+	/* In another order: inodes keep the numbers that were shown before. */
 	n = numbers_new(path);
 	for (unsigned i = 0; i < COUNT; i++) {
 		uint64_t shown = numbers_shown(n, random_ino());
@@ -57,8 +57,8 @@ static void test_numbers(void)
 	g_assert_cmpuint(numbers_inner(NULL, UINT64_MAX), ==, UINT64_MAX);
 }
 
-/* The daemon is killed within a write, or the machine is: nothing of what is left is lost, or
- * taken for something else. */
+/* The daemon is killed within a write, or the machine loses power: no earlier number is lost or
+ * changed. */
 static void test_damage(void)
 {
 	g_autofree char *directory = g_dir_make_tmp("numbers-XXXXXX", NULL);

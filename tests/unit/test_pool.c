@@ -18,7 +18,7 @@ static void run_in_order(struct pool_job *job)
 	++*n->next;
 }
 
-/* One thread: first in, first out; what is queued is run before the end. */
+/* One thread: first in, first out; queued jobs run before the end. */
 static void test_order(void)
 {
 	struct pool *p = pool_new("order", 1);

@@ -61,7 +61,7 @@ static void test_strides(void)
 	g_assert_cmpuint(sum, ==, 0);
 }
 
-/* A header is looked at: nothing more is fetched. A long first read: something is. */
+/* A read of a header fetches nothing ahead, a long first read does. */
 static void test_first_read(void)
 {
 	struct readahead small = {0}, large = {0}, middle = {0};
@@ -120,14 +120,14 @@ static void test_limits(void)
 	g_assert_cmpuint(ra.edge, >=, ra.next);
 }
 
-/* A walker that tells of each sibling: each is fetched ahead, once. */
+/* A walk that reports each sibling: each is fetched ahead, once. */
 static void test_walk(void)
 {
 	struct walkahead w = {0};
 	uint32_t from, to, edge = 1;
 
 	walkahead_next(&w, 0, 1000, 64, &from, &to);
-	g_assert_cmpuint(from, ==, to); /* one is no walk */
+	g_assert_cmpuint(from, ==, to); /* one entry is no walk */
 	for (uint32_t n = 1; n < 1000; n++) {
 		walkahead_next(&w, n, 1000, 64, &from, &to);
 		g_assert_cmpuint(to - from, <=, 64);
@@ -142,7 +142,7 @@ static void test_walk(void)
 	g_assert_cmpuint(w.window, ==, 64);
 }
 
-/* One that tells only of misses, and passes over some entries. */
+/* A walk that reports only misses, and skips some entries. */
 static void test_walk_misses(void)
 {
 	struct walkahead w = {0};
@@ -182,7 +182,7 @@ static void test_rate(void)
 	g_assert_cmpuint(rate_within(&r, 5 * S), ==, UINT64_MAX);
 	rate_start(&r, 10 * S);
 	rate_add(&r, 64 * K, 10 * S + S / 10);
-	rate_stop(&r, 10 * S + S / 10); /* a round trip tells nothing */
+	rate_stop(&r, 10 * S + S / 10); /* a round trip is no sample */
 	g_assert_cmpuint(rate_within(&r, 5 * S), ==, UINT64_MAX);
 	rate_start(&r, 20 * S);
 	for (unsigned n = 1; n <= 40; n++)

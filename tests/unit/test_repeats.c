@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Which lines a log writes, by a clock of the test's own. */
+/* The lines that a log writes, with a clock of the test's own. */
 #include "fuse/base/repeats.h"
 
 #define SECOND INT64_C(1000000000)
@@ -30,7 +30,7 @@ static void test_same(void)
 	g_assert_cmpuint(before->len, ==, 0);
 	g_assert_true(pass(r, "c", 61));
 	g_assert_cmpstr(said(0), ==, "100000 times more: a");
-	g_assert_true(pass(r, "a", 62)); /* a minute later it is news again */
+	g_assert_true(pass(r, "a", 62)); /* after a minute it is written again */
 	g_assert_cmpuint(before->len, ==, 0);
 	g_assert_false(pass(r, "a", 63));
 	g_ptr_array_set_size(before, 0);
@@ -64,7 +64,7 @@ static void test_flood(void)
 	repeats_free(r);
 }
 
-/* More texts in turn than are remembered: none is lost, none is told twice. */
+/* More texts in turn than are remembered: none is lost, none is written twice. */
 static void test_forgotten(void)
 {
 	struct repeats *r = repeats_new();

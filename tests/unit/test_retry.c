@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A source that fails as told, under the one that tries again. */
+/* A source that fails on request, under the retrying one. */
 #include "fetch/base/pool.h"
 #include "fetch/source/wrap/retry.h"
 #include <errno.h>
@@ -17,7 +17,7 @@ struct step {
 	bool whole;            /* Range is ignored */
 	uint64_t bytes;        /* delivered before it ends */
 	source_version version;
-	unsigned wait_ms; /* asked for by the source */
+	unsigned wait_ms; /* requested by the source */
 };
 
 struct fake {
@@ -41,7 +41,7 @@ static char byte_at(uint64_t offset)
 	return (char)(offset * 7 + offset / 256);
 }
 
-/* 0, or what ended it */
+/* 0, or the error that ended it */
 static int fake_deliver(struct source_read *r, const struct step *step)
 {
 	char buffer[64];
@@ -137,7 +137,7 @@ struct reader {
 	uint64_t next;
 	unsigned begins, attempts;
 	bool done;
-	int refuse; /* what data() says */
+	int refuse; /* the result of data() */
 	GError *error;
 };
 
@@ -261,7 +261,8 @@ static void test_pinned(void)
 	g_error_free(x.error);
 }
 
-/* Another server behind the same name ignores Range: nothing comes twice, nothing more. */
+/* Another server behind the same name ignores Range: no byte is delivered twice, and none beyond
+ * the range. */
 static void test_grown(void)
 {
 	const struct step steps[] = {{FETCH_SERVER, .bytes = 64, .version = 5},

@@ -21,7 +21,7 @@
 #define FUTURE LACUNA_SEAL_FUTURE_WRITE
 #define EXEC LACUNA_SEAL_EXEC
 
-/* What the kernel does: memfds of the same state as ours */
+/* The kernel's behaviour: memfds in the same state as the seals under test */
 
 /* A memfd of `size` bytes, open O_RDWR. */
 static int memfd_new(uint64_t size, uint32_t mode)
@@ -63,7 +63,7 @@ static bool memfd_is_current(void)
 	return current;
 }
 
-/* Every set of seals that can be there, every one that can be wanted, for each kind of file. */
+/* Every present set of seals and every added one, for each kind of file. */
 static void test_add_as_memfd(void)
 {
 	unsigned compared = 0;
@@ -179,7 +179,7 @@ static void compare_maps(uint32_t seals)
 		                 shared ? MAP_SHARED : MAP_PRIVATE, fd, 0);
 		if (map != MAP_FAILED)
 			munmap(map, 4096);
-		/* From the descriptors that we let be opened no other mapping comes. */
+		/* Descriptors that may be opened allow no other mapping. */
 		int other = memfd_reopen(fd, O_RDONLY);
 		g_assert_cmpint(seal_check_open(seals, O_RDONLY), ==, 0);
 		map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, other, 0);
@@ -244,7 +244,7 @@ static void test_add_order(void)
 	} rows[] = {
 #define OPEN .writable = true
 #define FINE OPEN, .sealable = true
-	        /* each is the first of all that is wrong */
+	        /* each is the first of several errors */
 	        {SEAL, 0x40 | WRITE, {.mapped = true}, -EPERM},
 	        {SEAL, 0x40 | WRITE, {OPEN, .mapped = true}, -EINVAL},
 	        {SEAL, WRITE, {OPEN, .mapped = true}, -EINVAL},
@@ -258,7 +258,7 @@ static void test_add_order(void)
 	        /* all or nothing */
 	        {SHRINK, GROW | WRITE | SEAL, {FINE, .mapped = true}, -EBUSY},
 	        {SHRINK, GROW | 0x80000000u, {FINE}, -EINVAL},
-	        /* only what is new */
+	        /* only new ones */
 	        {WRITE, WRITE | GROW, {FINE, .mapped = true}, 0, WRITE | GROW},
 	        {0, FUTURE | GROW | SHRINK, {FINE, .mapped = true}, 0, FUTURE | GROW | SHRINK},
 	        {FUTURE, WRITE, {FINE, .mapped = true}, -EBUSY},
@@ -270,7 +270,7 @@ static void test_add_order(void)
 	        {WRITE, EXEC, {FINE, .mode = 0001, .mapped = true}, 0, SEAL_ALL & ~SEAL},
 	        {0, EXEC | SEAL, {FINE, .mode = 0100}, 0, SEAL_ALL},
 	        {0, WRITE, {FINE, .mode = 0111}, 0, WRITE},
-	        /* in passthrough: writes that we would not see */
+	        /* in passthrough: writes that the daemon would not see */
 	        {0, WRITE, {FINE, .unseen = true}, -EBUSY},
 	        {0, FUTURE, {FINE, .unseen = true}, -EBUSY},
 	        {0, GROW, {FINE, .unseen = true}, -EBUSY},
@@ -316,7 +316,7 @@ static void test_write(void)
 	        {SEAL_ALL, 50, 0, 10, false, 0, 0},
 	        {WRITE, 0, 1, 10, false, -EPERM},
 	        {FUTURE, 0, 1, 10, false, -EPERM},
-	        /* of a mapping that was there before */
+	        /* of an earlier mapping */
 	        {FUTURE, 0, 10, 10, true, 0, 10},
 	        {WRITE, 0, 10, 10, true, -EPERM},
 	        {FUTURE | WRITE, 0, 10, 10, true, -EPERM},
@@ -344,7 +344,7 @@ static void test_write(void)
 	g_assert_cmpuint(allowed, ==, 1);
 }
 
-/* What tmpfs does not have. Columns: a set of one each. */
+/* Operations that tmpfs lacks. Columns: sets of one seal each. */
 static void test_fallocate(void)
 {
 	static const struct {
@@ -405,7 +405,7 @@ static void test_text(void)
 	}
 }
 
-/* The numbers are for good: programs are built with them. */
+/* The numbers never change: programs are built with them. */
 static void test_numbers(void)
 {
 	g_assert_cmphex(LACUNA_ADD_SEALS, ==, 0x4004ed01);

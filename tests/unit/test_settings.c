@@ -19,7 +19,7 @@ static struct settings *parse(const char *first, ...)
 	struct settings *s = settings_parse((int)argv->len, (char **)argv->pdata, &error);
 	g_assert_true(!s == !!error);
 	if (error) {
-		if (!g_error_matches(error, LOCAL_ERROR, ENOENT)) /* a source that is not there */
+		if (!g_error_matches(error, LOCAL_ERROR, ENOENT)) /* a source that does not exist */
 			g_assert_error(error, FETCH_ERROR, FETCH_USAGE);
 		g_assert_null(strchr(error->message, '\n'));
 	}
@@ -175,7 +175,7 @@ static void test_zero(void)
 	g_assert_nonnull(s);
 	g_assert_cmpuint(s->readahead_max, ==, 0);
 	g_assert_cmpuint(s->listing_ttl_ms, ==, 0);
-	g_assert_cmpuint(s->source_options.retries, ==, UINT_MAX); /* the source's word for none */
+	g_assert_cmpuint(s->source_options.retries, ==, UINT_MAX); /* the source's value for none */
 	g_assert_cmpuint(s->threads, ==, 0);
 	g_assert_cmpuint(s->source_options.uid, ==, 0);
 	g_assert_cmpuint(s->source_options.gid, ==, 0);
@@ -183,7 +183,7 @@ static void test_zero(void)
 	settings_free(s);
 }
 
-/* What is not ours goes to libfuse as it was written, commas and all. */
+/* Other options go to libfuse as they were written, with their commas. */
 static void test_fuse_options(void)
 {
 	struct settings *s = parse("/usr", "/mnt", "-o", "allow_other,,fsname=a\\,b,debug", "-o",

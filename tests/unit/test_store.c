@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Opening a store: what becomes one, what is refused, and in which words. */
+/* Opening a store: directories that become one, those that are refused, and the messages. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -83,7 +83,7 @@ static void test_in_use(void)
 	box_close(&b);
 	g_assert_cmpint(pipe(ready), ==, 0);
 	pid = fork();
-	if (pid == 0) { /* the lock dies with its holder, however that dies */
+	if (pid == 0) { /* the lock ends with its holder, however that ends */
 		box_open(&b);
 		g_assert_cmpint(write(ready[1], "", 1), ==, 1);
 		pause();
@@ -220,7 +220,7 @@ static void test_not_a_store(void)
 	box_free(&b);
 }
 
-/* Cut short in the making, at any step. */
+/* Making a store stops at any step. */
 static void test_half_made(void)
 {
 	static const char *const steps[] = {"settings", "epoch", "tmp", "lock"};
@@ -281,7 +281,7 @@ static void test_permission(void)
 	box_free(&b);
 }
 
-/* Nothing of `type` is mounted where that is not allowed. */
+/* Skips if a file system of `type` cannot be mounted. */
 static bool mount_over(struct box *b, const char *type, const char *options)
 {
 	g_mkdir_with_parents(b->path, 0700);

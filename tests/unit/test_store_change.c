@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Writes into a file that follows the remote, beside a model of it: which bytes are whose, in this
+/* Writes into a file that follows the source, beside a model of it: local and remote bytes, in this
  * epoch and in the next. */
 #include "fetch/store/file/dirty.h"
 #include "tests/unit/store_box.h"
@@ -21,7 +21,7 @@ enum owner { REMOTE, DIRTY, LOCAL };
 struct model {
 	struct box box;
 	struct store_file *file;
-	uint8_t bytes[ROOM]; /* as a reader would see them, were all fetched */
+	uint8_t bytes[ROOM]; /* as a reader would see them if all were fetched */
 	enum owner owner[CHUNKS];
 	uint64_t size, limit;
 };
@@ -64,7 +64,7 @@ static void model_free(struct model *m)
 	box_free(&m->box);
 }
 
-/* What is absent is fetched; then all is compared. */
+/* Fetches absent chunks, then compares all. */
 static void model_check(struct model *m)
 {
 	g_autofree uint8_t *bytes = g_malloc(ROOM);
@@ -121,11 +121,11 @@ static void model_write(struct model *m, struct range r)
 	fetch_edges(m, r.offset, r.length);
 	present = store_file_chunks_present(m->file);
 	n = store_file_change(m->file, r.offset, r.length, put, &r);
-	if (n == -EAGAIN) { /* all of it is here, and none ours yet: localise() is for that */
+	if (n == -EAGAIN) { /* all chunks are present and none is local: localise() is for that */
 		g_assert_cmpuint(present, ==, CHUNKS);
 		return;
 	}
-	/* marked, even if nothing was written then; what is absent still is what it was */
+	/* marked, even if nothing was written; absent chunks stay remote */
 	for (uint64_t k = r.offset / CHUNK; k < CHUNKS; k++)
 		if (r.offset < chunk_end(m, k) && k * CHUNK < r.offset + r.length &&
 		    m->owner[k] == REMOTE && store_file_present(m->file, k, k))
@@ -161,7 +161,7 @@ static void model_synced(struct model *m)
 			m->owner[k] = LOCAL;
 }
 
-/* In the next epoch: what was not synced is the remote's again. */
+/* In the next epoch, writes that were not synced revert to the source. */
 static void model_die(struct model *m)
 {
 	for (uint64_t k = 0; k < CHUNKS; k++) {
@@ -219,7 +219,7 @@ static void model_again(struct model *m)
 	store_file_close(m->file);
 	if (how == 0) {
 		box_close(&m->box);
-		model_synced(m); /* at the end all is */
+		model_synced(m); /* at the end all writes are synced */
 	} else {
 		box_crash(&m->box);
 	}
@@ -249,7 +249,7 @@ static void test_model(void)
 	}
 }
 
-/* Whoever brings what is remote does not write over what is ours, and its end is none of ours. */
+/* A transfer of remote data does not overwrite local data, nor change the local end of file. */
 static void test_late_arrivals(void)
 {
 	struct model m;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What goes with a directory that is removed or replaced: leftovers, and nothing that counts. */
+/* A directory is removed or replaced: leftovers go with it, local files do not. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -88,7 +88,7 @@ static void test_counts(void)
 	g_assert_cmpint(tree_make(b.store, "d/e/fifo", &fifo), ==, 0);
 	check_stays(&b, "d/e/fifo");
 	g_assert_cmpint(tree_unlink(b.store, "d/e/fifo", 0), ==, 0);
-	/* leftovers alone are in nobody's way */
+	/* leftovers alone block no operation */
 	put_copy(&b, "d/copy", 4, 9000);
 	g_assert_cmpint(tree_clears(b.store, "d"), ==, 0);
 	g_assert_cmpint(tree_make(b.store, "d", &directory), ==, 0);
@@ -97,7 +97,7 @@ static void test_counts(void)
 	box_free(&b);
 }
 
-/* A file of which nothing can be told may be somebody's work: it is set aside. */
+/* An unreadable file may hold local changes: it is set aside. */
 static void test_damaged(void)
 {
 	struct box b;
@@ -119,7 +119,7 @@ static void test_damaged(void)
 	box_free(&b);
 }
 
-/* A directory of which something cannot be read stays. */
+/* A directory with an unreadable entry stays. */
 static void test_unreadable(void)
 {
 	struct box b;

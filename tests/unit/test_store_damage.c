@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Records and maps that are not what they were, and work that was cut short. Whatever is
- * found, nothing is given out that was not put in. Chunks are of 4 KiB. */
+/* Damaged records and maps, and interrupted operations. Whatever is found, only data that was
+ * stored is returned. Chunks are of 4 KiB. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -51,7 +51,7 @@ static void xattr_write(const char *local, const void *data, size_t length)
 	g_assert_cmpint(setxattr(local, RECORD_XATTR, data, length, 0), ==, 0);
 }
 
-/* Set aside if it is not bound, and the next one takes its name. */
+/* A file that is not bound is set aside, and the next one takes its name. */
 static void check_stale(struct box *b, const char *path, unsigned file, uint64_t size)
 {
 	g_autofree char *orphans = box_state(b, "orphans"), *local = box_tree(b, path);
@@ -297,7 +297,7 @@ static void test_changed(void)
 	box_free(&b);
 }
 
-/* A copy, a swap, another size: not the file that the record is of. */
+/* A copy, a swap, another size: not the file of the record. */
 static void test_not_bound(void)
 {
 	struct box b;
@@ -316,7 +316,7 @@ static void test_not_bound(void)
 	check_stale(&b, "f", 1, SIZE);
 	g_assert_cmpint(truncate(g, SIZE + 1), ==, 0);
 	check_stale(&b, "g", 2, SIZE);
-	/* renamed by somebody: it is still itself, and found where it is now */
+	/* renamed by another program: still the same file, found under its new name */
 	g_assert_cmpint(rename(g, h), ==, 0);
 	g_assert_cmpint(open_error(&b, "g", 2), ==, -ENOENT);
 	store_file_close(box_open_file(&b, "h", 2));
@@ -361,7 +361,7 @@ static void test_cut_short(void)
 	g_assert_cmpint(st.st_mtim.tv_sec, ==, 1600000000);
 	xattr_read(local, data);
 	g_assert_cmpuint(d->flags, ==, RECORD_COMPLETE);
-	/* a map that nobody has: in nobody's way */
+	/* a map without a file: it blocks nothing */
 	box_close(&b);
 	box_open(&b);
 	store_file_close(box_open_file(&b, "d/f", 1));

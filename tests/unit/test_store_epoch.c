@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What is trusted after which end of the last session. Chunks are of 4 KiB. */
+/* Chunks that are trusted after each kind of end of the last session. Chunks are of 4 KiB. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -28,7 +28,7 @@ static void make_files(struct box *b)
 	store_file_close(f);
 }
 
-/* How many chunks are trusted, and how many in doubt. */
+/* The numbers of trusted and of doubtful chunks. */
 static void check_file(struct box *b, const char *path, unsigned file, unsigned present,
                        unsigned doubtful)
 {
@@ -102,7 +102,7 @@ static void test_clean_mark(void)
 	box_free(&b);
 }
 
-/* Clean: whatever machine it is. */
+/* A clean end: trusted on any machine. */
 static void test_clean(void)
 {
 	struct box b;
@@ -151,7 +151,7 @@ static void verify_all(struct box *b, const char *path, unsigned file)
 	store_file_close(f);
 }
 
-/* The machine died: nothing is trusted that has not been looked at, chunk by chunk. */
+/* The machine died: each chunk is verified before it is used. */
 static void test_power_loss(void)
 {
 	struct box b;
@@ -168,7 +168,7 @@ static void test_power_loss(void)
 	g_assert_true(store_file_present(f, 2, 2));
 	g_assert_false(store_file_complete(f));
 	store_file_close(f);
-	/* as long as anything of a file is in doubt all of it is again next time */
+	/* while one chunk of a file is doubtful, all of them are again next time */
 	check_doubted(&b);
 	verify_all(&b, "whole", 1);
 	verify_all(&b, "part", 2);
@@ -220,7 +220,7 @@ static void damage(struct box *b, const char *path, off_t offset)
 	close(fd);
 }
 
-/* What the disk did not get is absent, and can be fetched again. */
+/* Chunks that did not reach the disk are absent, and can be fetched again. */
 static void test_lost_data(void)
 {
 	struct box b;
@@ -254,7 +254,7 @@ static void test_lost_data(void)
 	g_assert_true(store_file_complete(f));
 	store_file_close(f);
 	check_file(&b, "whole", 1, CHUNKS, 0);
-	/* fetched again without having been looked at */
+	/* fetched again without verification */
 	f = box_open_file(&b, "part", 2);
 	box_fill(f, 2, 0, 3);
 	store_file_close(f);
@@ -269,7 +269,7 @@ static void test_lost_data(void)
 	box_free(&b);
 }
 
-/* Nothing is left of it: not even that there is a file. */
+/* Neither data nor the file is left. */
 static void test_lost_single(void)
 {
 	struct box b;
@@ -317,7 +317,7 @@ static void test_end_epoch(void)
 	box_free(&b);
 }
 
-/* Its place is another mount of the same file system: perhaps what was not written is lost. */
+/* The store is on another mount of the same file system: unwritten data may be lost. */
 static void test_other_mount(void)
 {
 	struct box b;

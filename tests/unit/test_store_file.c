@@ -56,7 +56,7 @@ static void test_single(void)
 		g_assert_cmpuint(store_file_chunk_shift(f), ==, 12);
 		g_assert_false(store_file_present(f, 0, 0));
 		g_assert_false(store_file_complete(f));
-		g_assert_false(box_exists(local)); /* nothing is there of which nothing is there */
+		g_assert_false(box_exists(local)); /* a file without a chunk does not exist */
 		g_assert_cmpint(store_file_publish(f, 1, 5), ==, -EINVAL);
 		box_fill(f, n, 0, 0);
 		g_assert_true(store_file_complete(f));
@@ -76,7 +76,7 @@ static void test_single(void)
 		struct store_file *f = box_open_file(&b, path, n);
 
 		g_assert_true(store_file_complete(f));
-		g_assert_cmpint(store_file_publish(f, 0, 1), ==, 0); /* it is there already */
+		g_assert_cmpint(store_file_publish(f, 0, 1), ==, 0); /* it is present already */
 		box_check(f, n);
 		store_file_close(f);
 	}
@@ -129,7 +129,7 @@ static void test_several(void)
 	box_free(&b);
 }
 
-/* Presence is what is recorded: neither data without a hash nor a hole tells anything. */
+/* Presence is recorded: neither data without a hash nor a hole shows anything. */
 static void test_recorded_not_inferred(void)
 {
 	struct box b;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A full disk: what does not fit is an error and stays absent, what is there stays readable. */
+/* A full disk: chunks that do not fit fail and stay absent, present ones stay readable. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -19,7 +19,7 @@ static void make(struct box *b, const char *path, unsigned file, uint64_t size)
 	store_file_close(f);
 }
 
-/* Until nothing goes any more; then, with room again, everything does. */
+/* Fills the disk until every write fails; with room again, all succeed. */
 static void check_full(struct box *b)
 {
 	g_autofree char *ballast = g_build_filename(b->root, "disk", "ballast", NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Names of local files: several of one, those that are taken, those that lead elsewhere. */
+/* Names of local files: several of one file, names in use, names that lead elsewhere. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -45,7 +45,7 @@ static void test_hard_links(void)
 	f = create_linked(&b, "d/one", 1, 9000);
 	box_fill(f, 1, 1, 1);
 	store_file_close(f);
-	/* looking makes no name, opening does */
+	/* a look-up makes no name, an open does */
 	g_assert_cmpint(store_probe(b.store, "e/two", 1001, &probe), ==, 0);
 	g_assert_false(box_exists(two));
 	f = box_open_file(&b, "e/two", 1);
@@ -93,7 +93,7 @@ static void test_hard_links_stale(void)
 	box_free(&b);
 }
 
-/* Nothing is present of a file with two names: it goes, with its index. */
+/* A file with two names and no present chunk goes, with its index. */
 static void test_hard_links_discard(void)
 {
 	struct box b;
@@ -119,7 +119,7 @@ static void test_hard_links_discard(void)
 	box_free(&b);
 }
 
-/* What is not ours stays, and what is ours makes way. */
+/* Files of others stay, files of the store make way. */
 static void test_in_the_way(void)
 {
 	struct box b;
@@ -143,7 +143,7 @@ static void test_in_the_way(void)
 	box_fill(f, 2, 0, 0);
 	store_file_close(f);
 	g_assert_cmpint(open_error(&b, "plain/beneath", 2), ==, -ENOENT);
-	/* a file of ours that is a directory now */
+	/* a file of the store that is a directory now */
 	f = box_create(&b, "was/a", 3, 10);
 	box_fill(f, 3, 0, 0);
 	store_file_close(f);
@@ -165,7 +165,7 @@ static void test_in_the_way(void)
 	store_file_close(f);
 	g_assert_cmpint(open_error(&b, "was", 6), ==, -ENOENT);
 	store_file_close(box_open_file(&b, "was/a/file/now", 4));
-	/* what was set aside and holds but fetched bytes goes when the store is opened */
+	/* files set aside with fetched data alone are removed when the store is opened */
 	kept = g_build_filename(orphans, "kept", NULL);
 	g_file_set_contents(kept, "somebody's", -1, NULL);
 	box_close(&b);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* One local file that several have open, and what is given back beside them. What is present holds
- * what it should. */
+/* One local file with several opens, and evictions beside them. Present chunks have the right data.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -44,7 +44,7 @@ static void test_one_object(void)
 	box_free(&b);
 }
 
-/* The kernel is given a descriptor of what is whole. */
+/* The kernel gets a descriptor of a whole file. */
 static void test_readonly(void)
 {
 	struct box b;
@@ -64,7 +64,7 @@ static void test_readonly(void)
 	box_free(&b);
 }
 
-/* Who counts on what is there needs no descriptor. */
+/* A holder of present chunks needs no descriptor. */
 static void test_visited(void)
 {
 	struct box b;
@@ -102,7 +102,7 @@ static void *publish_most(void *arg)
 	return NULL;
 }
 
-/* Who shares a file brings chunks that others bring, too: each is counted once. */
+/* Several opens publish the same chunks: each is counted once. */
 static void test_published_twice(void)
 {
 	struct box b;
@@ -144,7 +144,7 @@ static void *open_and_look(void *arg)
 	return NULL;
 }
 
-/* What is whole is not open for writing. */
+/* A whole file is not open for writing. */
 static void fill_absent(struct store_file *f, uint64_t last)
 {
 	for (uint64_t k = 0; k <= last; k++)
@@ -152,7 +152,7 @@ static void fill_absent(struct store_file *f, uint64_t last)
 			box_fill(f, NUMBER, k, k);
 }
 
-/* Opened while it is evicted: then nothing is present that is about to go. */
+/* A file opened during its eviction shows no chunk that is about to go. */
 static void test_opened_while_evicted(void)
 {
 	struct box b;
@@ -194,7 +194,7 @@ static void *verify_all(void *arg)
 	return NULL;
 }
 
-/* What is verified has been read before it is marked. */
+/* A chunk is read before it is marked as verified. */
 static void test_verified_while_evicted(void)
 {
 	struct box b;

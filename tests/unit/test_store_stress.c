@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Many threads on one store: what is seen as present holds what it should. For the thread
- * sanitizer above all. */
+/* Many threads on one store: chunks seen as present have the right data. For the thread sanitizer
+ * above all. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -179,7 +179,7 @@ static void *fill_file(void *arg)
 	return NULL;
 }
 
-/* Whatever is on its way, the time that was set stays: the file's own, and what is known of it. */
+/* A time that was set stays, whatever transfer is under way: on the file, and in memory. */
 static void test_times(void)
 {
 	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {1, 234}};

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* What the store does while a sync takes its time, and after one that failed. fsync(2) is this
- * file's own. */
+/* The store during a slow sync, and after one that failed. fsync(2) is this file's own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -14,7 +13,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool held;      /* the next sync waits */
-static bool waiting;   /* it does */
+static bool waiting;   /* a sync waits */
 static int fail_after; /* so many syncs work, then one fails; -1: none */
 
 int fsync(int fd)
@@ -78,7 +77,7 @@ static void *localise(void *f)
 	return NULL;
 }
 
-/* Who brings what is remote is turned away, and does not wait: there is one thread for all. */
+/* A transfer of remote data is refused at once, and does not wait: one thread serves all. */
 static void test_nobody_waits_for_a_sync(void)
 {
 	const uint64_t sizes[] = {1000, 3 * 4096};
@@ -150,8 +149,8 @@ static void test_the_second_sync_fails(void)
 	box_free(&b);
 }
 
-/* Its bytes were never synced: by a record that says that they are ours they would be zeros after
- * the power went. */
+/* The bytes were never synced: a record that calls them local would make them zeros after a power
+ * loss. */
 static void test_cut_before_it_is_local(void)
 {
 	const uint64_t sizes[] = {1000, 3 * 4096};
@@ -203,7 +202,7 @@ static void test_an_epoch_that_cannot_be_ended(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	/* warnings are what is wanted here */
+	/* warnings are expected here */
 	g_log_set_always_fatal(G_LOG_LEVEL_ERROR | G_LOG_FATAL_MASK);
 	fail_after = -1;
 	g_test_add_func("/sync/nobody-waits", test_nobody_waits_for_a_sync);

@@ -146,7 +146,7 @@ static void test_trust(void)
 	g_assert_false(trusts("http://h.example/", "http://x.h.example/"));
 }
 
-/* Every byte a name can have comes back from the server's decoding as it was. */
+/* Every possible byte of a name survives the server's decoding. */
 static void test_path(void)
 {
 	char name[256];

@@ -31,7 +31,8 @@ static void box_close(struct box *b)
 	rwlock_destroy(&b->s.names);
 }
 
-/* Somebody else, who wants a way to `i`, or to `name` in it, or a move of it to `name` in /ab. */
+/* Another thread, which wants a way to `i`, or to `name` in it, or a move of it to `name` in /ab.
+ */
 struct other {
 	struct box *b;
 	struct inode *i;
@@ -96,7 +97,7 @@ static void passes(struct box *b, struct inode *i, const char *name, const char 
 	comes(&o, path);
 }
 
-/* A directory moves: what is below it waits, and is found where it is then. */
+/* A directory moves: ways below it wait, and then have the new path. */
 static void test_move(void)
 {
 	struct box b;
@@ -131,7 +132,7 @@ static void test_move(void)
 	box_close(&b);
 }
 
-/* What has no name, or another one, waits all the same. */
+/* A way to a file without a name, or with another, waits nevertheless. */
 static void test_itself(void)
 {
 	struct box b;
@@ -150,7 +151,7 @@ static void test_itself(void)
 	box_close(&b);
 }
 
-/* A way that is used keeps back what moves it, which keeps nobody back meanwhile. */
+/* A way in use delays a move of its path, and the waiting move delays no other way. */
 static void test_way(void)
 {
 	struct box b;

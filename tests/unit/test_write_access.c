@@ -9,10 +9,10 @@
 
 G_STATIC_ASSERT(sizeof(struct write_access) == 8);
 
-/* What can be held, and what was held can be let go: step HOLDS + n undoes step n. */
+/* Kinds of access that can be held; step HOLDS + n releases that of step n. */
 enum raw { GET, DENY_ALL, DENY_EXEC, HOLDS };
 
-/* Who is in the way of whom. */
+/* Which access excludes which. */
 static const bool excludes[HOLDS][HOLDS] = {
         [GET] = {[DENY_ALL] = true, [DENY_EXEC] = true},
         [DENY_ALL] = {[GET] = true},
@@ -236,7 +236,7 @@ static void world_check(const struct world *w, enum exec_writes policy)
 	/* A program that runs, or is about to, is not evicted. */
 	if (w->opened + w->running > 0)
 		g_assert_cmpint(write_handles_get(&copy), ==, -ETXTBSY);
-	/* Nothing under way: we say what the kernel says. */
+	/* With no request under way the counts are the kernel's. */
 	if (w->late_writers + w->late_execs + w->opened == 0 && policy == EXEC_WRITES_KERNEL)
 		g_assert_cmpint(h->access.count[WRITE_ACCESS_EXEC], ==,
 		                w->writers + w->evicting - w->running);
@@ -326,8 +326,8 @@ static uint64_t world_walk(const struct world *before, enum exec_writes policy, 
 	return visited;
 }
 
-/* Whatever the order in which requests come, up to ten of them: no open that the kernel lets pass
- * is refused, and no program that runs is forgotten. */
+/* In every order of up to ten requests, no open that the kernel allows is refused, and no running
+ * program is forgotten. */
 static void test_overtaking(void)
 {
 	struct world none = {0};
