@@ -21,7 +21,7 @@ static const char help[] =
         "  fill PATH...              fetch files and whole directories now\n"
         "  evict PATH...             drop cached data\n"
         "  pin PATH...               keep cached data of files and directories\n"
-        "  unpin PATH...             let it be evicted again\n"
+        "  unpin PATH...             remove pins\n"
         "  refresh [PATH]...         take newer versions from the source\n"
         "  seal PATH [SEALS]         add memfd's seals to a file\n"
         "  sync PATH...              flush all changes of a mount to the disk\n"

@@ -24,9 +24,9 @@ static const char help[] =
         "was fetched. Exit status 0: no damage; 1: damage was found, or repaired; 2: not\n"
         "everything could be checked.\n"
         "\n"
-        "  --repair   what cannot be trusted becomes absent, and is fetched again; what\n"
-        "             has a copy is restored. Local changes are never touched. Of a store\n"
-        "             that is mounted only listings are repaired\n"
+        "  --repair   damaged cached data becomes absent, and is fetched on access;\n"
+        "             metadata that has a copy is restored. Local changes are never\n"
+        "             touched. In a mounted store only listings are repaired\n"
         "  --quick    metadata only: does not read cached data\n"
         "  --json     one line of JSON for each finding, and one at the end\n";
 
