@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include "fuse/cli/filelist.h"
+#include "fuse/base/mounts.h"
 
 struct file_identity {
 	guint64 ino, dev;
@@ -60,16 +62,16 @@ static void list_add(struct filelist *l, const char *path, const struct stat *st
 
 struct walk {
 	struct filelist *list;
+	const GPtrArray *mounts;
 	const struct filelist_ops *ops;
 	void *user;
 	GPtrArray *directories; /* of char *: to be read, the last first */
 	dev_t dev;              /* of the argument that is being walked */
 };
 
-static void walk_failed(struct walk *w, const char *path, int code)
+static void walk_failed(struct walk *w, const char *path, const char *cause)
 {
-	w->list->errors++;
-	w->ops->failed(w->user, path, code);
+	w->ops->failed(w->user, path, cause);
 }
 
 static void walk_take(struct walk *w, const char *path, const struct stat *st)
@@ -91,7 +93,7 @@ static bool walk_directory(struct walk *w, const char *path)
 	struct stat own;
 	bool wanted = true;
 	if (!directory) {
-		walk_failed(w, path, errno);
+		walk_failed(w, path, g_strerror(errno));
 		return true;
 	}
 	bool known = fstat(dirfd(directory), &own) == 0;
@@ -104,12 +106,12 @@ static bool walk_directory(struct walk *w, const char *path)
 			continue;
 		g_autofree char *child = g_build_filename(path, e->d_name, NULL);
 		if (fstatat(dirfd(directory), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-			walk_failed(w, child, errno);
+			walk_failed(w, child, g_strerror(errno));
 		else
 			walk_take(w, child, &st);
 	}
 	if (wanted && errno)
-		walk_failed(w, path, errno);
+		walk_failed(w, path, g_strerror(errno));
 	else if (wanted && w->ops->listed && known)
 		w->ops->listed(w->user, path, own.st_dev, own.st_ino);
 	closedir(directory);
@@ -121,11 +123,13 @@ static bool walk_argument(struct walk *w, const char *path)
 	struct stat st;
 	bool wanted = w->ops->walking(w->user, w->list);
 	if (stat(path, &st) != 0) {
-		walk_failed(w, path, errno);
+		walk_failed(w, path, g_strerror(errno));
 		return wanted;
 	}
-	if (!w->ops->argument(w->user, path, st.st_dev))
+	if (!mounts_of_device(w->mounts, major(st.st_dev), minor(st.st_dev))) {
+		walk_failed(w, path, "not in a lacunafs mount");
 		return wanted;
+	}
 	w->dev = st.st_dev;
 	walk_take(w, path, &st);
 	while (wanted && w->directories->len) {
@@ -136,9 +140,10 @@ static bool walk_argument(struct walk *w, const char *path)
 	return wanted;
 }
 
-void filelist_walk(struct filelist *l, char **paths, const struct filelist_ops *ops, void *user)
+void filelist_walk(struct filelist *l, char **paths, const GPtrArray *mounts,
+                   const struct filelist_ops *ops, void *user)
 {
-	struct walk w = {l, ops, user, g_ptr_array_new_with_free_func(g_free), 0};
+	struct walk w = {l, mounts, ops, user, g_ptr_array_new_with_free_func(g_free), 0};
 	for (char **path = paths; *path; path++)
 		if (!walk_argument(&w, *path))
 			break;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The regular files below some paths, each file once, no mount crossed.
+/* The regular files below some paths in lacunafs mounts, each file once, no mount crossed.
  * Shape: in the order of the walk; hard links of a file are one entry
  * Owns:  the paths
  */
@@ -22,14 +22,11 @@ struct filelist {
 	GArray *entries;  /* of struct filelist_entry */
 	GHashTable *seen; /* set of (dev, ino), owned */
 	uint64_t bytes;
-	unsigned errors; /* reported to failed() */
 };
 
 struct filelist_ops {
-	/* `path`, an argument, is on that device. false: skip it. */
-	bool (*argument)(void *user, const char *path, dev_t dev);
-	/* `path` could not be examined. */
-	void (*failed)(void *user, const char *path, int code);
+	/* `path` could not be examined, or is an argument outside of `mounts`. */
+	void (*failed)(void *user, const char *path, const char *cause);
 	/* At intervals. false: stop. */
 	bool (*walking)(void *user, const struct filelist *list);
 	/* Before a directory is read, and after its end; may be NULL. */
@@ -39,4 +36,6 @@ struct filelist_ops {
 
 struct filelist *filelist_new(void);
 void filelist_free(struct filelist *l);
-void filelist_walk(struct filelist *l, char **paths, const struct filelist_ops *ops, void *user);
+/* `mounts`: those of mounts_read(). */
+void filelist_walk(struct filelist *l, char **paths, const GPtrArray *mounts,
+                   const struct filelist_ops *ops, void *user);

@@ -3,7 +3,6 @@
 
 /* evict and refresh: both leave files to the source. */
 #include <stdio.h>
-#include <sys/sysmacros.h>
 #include "fuse/base/human.h"
 #include "fuse/base/jsontext.h"
 #include "fuse/base/mounts.h"
@@ -43,20 +42,6 @@ static void complain(void *user, const char *path, const char *cause)
 	verb_complain("%s: %s", path, cause);
 }
 
-static void walk_failed(void *user, const char *path, int code)
-{
-	complain(user, path, g_strerror(code));
-}
-
-static bool walk_argument(void *user, const char *path, dev_t dev)
-{
-	struct job *job = user;
-	if (mounts_of_device(job->mounts, major(dev), minor(dev)))
-		return true;
-	complain(user, path, "not in a lacunafs mount");
-	return false;
-}
-
 static bool goes_on(void *user)
 {
 	return true; /* a signal ends the command, and the daemon notices */
@@ -94,13 +79,12 @@ static int leave(const struct batch_ops *ops, char **paths, bool anew)
 		verb_complain("%s", error->message);
 		return EXIT_FAILED;
 	}
-	const struct filelist_ops walk = {.argument = walk_argument,
-	                                  .failed = walk_failed,
+	const struct filelist_ops walk = {.failed = complain,
 	                                  .walking = walk_goes_on,
 	                                  .directory = anew ? walk_directory : NULL,
 	                                  .listed = anew ? NULL : walk_directory};
 	struct filelist *list = filelist_new();
-	filelist_walk(list, paths, &walk, &job);
+	filelist_walk(list, paths, job.mounts, &walk, &job);
 	batch_run(list, job.mounts, ops, &job);
 	g_autofree char *bytes = human_size(job.bytes);
 	if (anew)

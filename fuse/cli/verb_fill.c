@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include <sys/sysmacros.h>
 #include "fuse/base/jsontext.h"
 #include "fuse/base/mounts.h"
 #include "fuse/cli/batch.h"
@@ -28,20 +27,6 @@ static void complain(void *user, const char *path, const char *cause)
 	progress_clear(&job->progress);
 	job->progress.failures++;
 	verb_complain("%s: %s", path, cause);
-}
-
-static void walk_failed(void *user, const char *path, int code)
-{
-	complain(user, path, g_strerror(code));
-}
-
-static bool walk_argument(void *user, const char *path, dev_t dev)
-{
-	struct job *job = user;
-	if (mounts_of_device(job->mounts, major(dev), minor(dev)))
-		return true;
-	complain(user, path, "not in a lacunafs mount");
-	return false;
 }
 
 static bool walk_goes_on(void *user, const struct filelist *list)
@@ -104,12 +89,11 @@ static int run(int argc, char **argv)
 		verb_complain("%s", error->message);
 		return EXIT_FAILED;
 	}
-	const struct filelist_ops ops = {
-	        .argument = walk_argument, .failed = walk_failed, .walking = walk_goes_on};
+	const struct filelist_ops ops = {.failed = complain, .walking = walk_goes_on};
 	struct filelist *list = filelist_new();
 	progress_open(&job.progress);
 	job.progress.looking = true;
-	filelist_walk(list, paths, &ops, &job);
+	filelist_walk(list, paths, job.mounts, &ops, &job);
 	walk_goes_on(&job, list);
 	job.progress.looking = false;
 	const struct batch_ops batch = {"fill", complain, answered, goes_on, begins};
