@@ -61,6 +61,14 @@ def test_fuse_headers_stay_in_fuse():
     assert len(curl) <= 1, curl
 
 
+def test_replies_are_counted():
+    """All but reply.h reply through it."""
+    direct = [f"{p.name}: {name}" for p in sorted((TOP / "fuse").rglob("*.[ch]"))
+              if p.name != "reply.h"
+              for name in re.findall(r"\bfuse_reply_\w+\(", p.read_text(encoding="utf-8"))]
+    assert direct == []
+
+
 PAGES = [TOP / "fuse" / "cli" / "lacunafs.1", TOP / "lib" / "lacuna-precontent.7",
          TOP / "lib" / "liblacuna.3"]
 

@@ -125,6 +125,7 @@ bool fill_prefetch(struct content *c);
 struct fill_counters {
 	uint64_t bytes_fetched, chunks_fetched, chunks_verified;
 	uint64_t requests, errors, waiters, transfers;
+	uint64_t waits, timeouts; /* requests that waited; of these, to the end of their time */
 };
 void fill_counters(struct fill *f, struct fill_counters *out);
 

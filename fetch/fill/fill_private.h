@@ -45,7 +45,7 @@ struct fill {
 	struct rate rate FILL_LOCKED;    /* of fetches */
 	unsigned fetches FILL_LOCKED;    /* transfers of that kind */
 	/* atomic: */
-	uint64_t bytes_fetched, chunks_fetched, chunks_verified, requests, errors;
+	uint64_t bytes_fetched, chunks_fetched, chunks_verified, requests, errors, waits, timeouts;
 };
 
 static inline void fill_lock_at(struct fill *f LOCK_PLACE)

@@ -12,6 +12,8 @@ void fill_counters(struct fill *f, struct fill_counters *out)
 	        .chunks_verified = __atomic_load_n(&f->chunks_verified, __ATOMIC_RELAXED),
 	        .requests = __atomic_load_n(&f->requests, __ATOMIC_RELAXED),
 	        .errors = __atomic_load_n(&f->errors, __ATOMIC_RELAXED),
+	        .waits = __atomic_load_n(&f->waits, __ATOMIC_RELAXED),
+	        .timeouts = __atomic_load_n(&f->timeouts, __ATOMIC_RELAXED),
 	};
 
 	fill_lock(f);

@@ -23,6 +23,7 @@ void waiter_add_locked(struct content *c, struct fill_wait *w, uint64_t missing)
 	w->content = c;
 	w->missing = missing;
 	w->error = 0;
+	__atomic_add_fetch(&f->waits, 1, __ATOMIC_RELAXED);
 	if (w->since_ns == 0)
 		w->since_ns = clock_now();
 	w->until_ns = w->since_ns + (int64_t)f->options.wait_ms * 1000000;
@@ -159,6 +160,7 @@ void waiters_expire(struct alarm *a)
 		if (!g_ptr_array_find(contents, c, NULL))
 			g_ptr_array_add(contents, content_ref(c));
 		waiter_ready_locked(w, EIO, &ready);
+		__atomic_add_fetch(&f->timeouts, 1, __ATOMIC_RELAXED);
 	}
 	f->deadline_set = w != NULL;
 	if (w)

@@ -140,6 +140,8 @@ void lister_counters(struct lister *l, struct lister_counters *out)
 	        .listings_unchanged = l->listings_unchanged,
 	        .attributes = l->attributes,
 	        .errors = l->errors,
+	        .waits = l->waits,
+	        .timeouts = l->timeouts,
 	        .source_down = l->down,
 	};
 	lister_unlock(l);

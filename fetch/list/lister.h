@@ -131,7 +131,8 @@ void directory_expire(struct directory *d);
 
 struct lister_counters {
 	uint64_t listings, listings_unchanged, attributes, errors;
-	bool source_down; /* the last request did not reach the source */
+	uint64_t waits, timeouts; /* as those of fill_counters */
+	bool source_down;         /* the last request did not reach the source */
 };
 void lister_counters(struct lister *l, struct lister_counters *out);
 

@@ -41,6 +41,7 @@ struct lister {
 	unsigned submitting LISTER_LOCKED;   /* threads about to call the source or the pool */
 	uint64_t listings LISTER_LOCKED, listings_unchanged LISTER_LOCKED;
 	uint64_t attributes LISTER_LOCKED, errors LISTER_LOCKED;
+	uint64_t waits LISTER_LOCKED, timeouts LISTER_LOCKED;
 };
 
 static inline void lister_lock_at(struct lister *l LOCK_PLACE)

@@ -24,6 +24,7 @@ void lister_wait_add_locked(struct directory *d, struct lister_wait *w, uint64_t
 
 	w->directory = d;
 	w->ino = ino;
+	l->waits++;
 	if (w->since_ns == 0)
 		w->since_ns = clock_now();
 	w->until_ns = w->since_ns + (int64_t)l->options.wait_ms * 1000000;
@@ -113,6 +114,7 @@ void lister_waits_expire(struct alarm *alarm)
 			l->errors++;
 		}
 		answer_add_locked(answers, w, EIO);
+		l->timeouts++;
 	}
 	l->deadline_set = w != NULL;
 	if (w)

@@ -45,6 +45,7 @@ struct settings {
 	uint64_t quota;          /* bytes that the store may use for fetched data; 0: no limit */
 	struct min_free min_free;
 	unsigned threads; /* session threads, 0 = auto */
+	char *metrics;    /* where to serve them: address.h; NULL: nowhere */
 	char *log;        /* file; NULL: STORE/state/log, in the foreground stderr */
 	int ready_fd;     /* --foreground: written to when the mount answers; -1 */
 };

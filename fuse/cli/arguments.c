@@ -292,6 +292,7 @@ void settings_free(struct settings *s)
 	g_free(s->mountpoint);
 	g_free(s->store);
 	g_free(s->log);
+	g_free(s->metrics);
 	g_ptr_array_unref(s->fuse_options);
 	g_strfreev(s->source_options.headers);
 	g_free(s->source_options.token_file);

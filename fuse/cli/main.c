@@ -25,6 +25,7 @@ static const char help[] =
         "  refresh [PATH]...         take newer versions from the source\n"
         "  seal PATH [SEALS]         add memfd's seals to a file\n"
         "  sync PATH...              flush all changes of a mount to the disk\n"
+        "  metrics MOUNT             print counters as OpenMetrics text\n"
         "  verify [PATH]             check a store; --repair it\n"
         "  hsm COMMAND...            run a program for fanotify pre-content events\n"
         "  trace MOUNT               print each request to handlers and to the source\n"
@@ -35,10 +36,10 @@ static const char help[] =
         "\n"
         "The manual: man lacunafs\n";
 
-static const struct verb *const verbs[] = {&verb_mount,  &verb_umount, &verb_status, &verb_fill,
-                                           &verb_evict,  &verb_pin,    &verb_unpin,  &verb_refresh,
-                                           &verb_seal,   &verb_sync,   &verb_trace,  &verb_handlers,
-                                           &verb_verify, &verb_hsm};
+static const struct verb *const verbs[] = {
+        &verb_mount, &verb_umount,   &verb_status,  &verb_fill,   &verb_evict,
+        &verb_pin,   &verb_unpin,    &verb_refresh, &verb_seal,   &verb_sync,
+        &verb_trace, &verb_handlers, &verb_metrics, &verb_verify, &verb_hsm};
 
 static bool wants_help(int argc, char **argv)
 {
@@ -79,7 +80,7 @@ int main(int argc, char **argv)
 	if (!name) {
 		verb_complain("no verb: expects mount, umount, status, fill, evict, pin, unpin, "
 		              "refresh, seal, sync, "
-		              "trace, handlers, verify or hsm; see lacunafs --help");
+		              "trace, handlers, metrics, verify or hsm; see lacunafs --help");
 		return EXIT_USAGE;
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
@@ -104,7 +105,7 @@ int main(int argc, char **argv)
 		return finish(verbs[i]->run(argc - 2, argv + 2));
 	}
 	verb_complain("unknown verb %s: expects mount, umount, status, fill, evict, pin, unpin, "
-	              "refresh, seal, sync, trace, handlers, verify or hsm",
+	              "refresh, seal, sync, trace, handlers, metrics, verify or hsm",
 	              name);
 	return EXIT_USAGE;
 }

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
+#include "fuse/base/address.h"
 #include "fuse/cli/option.h"
 
 struct unit {
@@ -38,6 +39,7 @@ enum kind {
 	LOST,
 	OVERLAYS,
 	ZONE,
+	ADDRESS,
 	OWNER,
 	FLAG
 };
@@ -101,6 +103,8 @@ static const struct rule {
         {"cookies", SWITCH, FIELD(source_options.no_cookies), 0, 1, 0, "yes or no"},
         {"auth", AUTH, FIELD(source_options.digest), 0, 1, 0, "basic or digest"},
         {"etag", SWITCH, FIELD(source_options.no_etag), 0, 1, 0, "yes or no"},
+        {"metrics", ADDRESS, FIELD(metrics), 0, 1, 0,
+         "unix:PATH (absolute), 127.0.0.1:PORT or [::1]:PORT"},
         {"threads", COUNT, FIELD(threads), 0, 64, 0, "a number from 0 to 64"},
         {"offline", FLAG, FIELD(source_options.offline), 0, 1, 0, "no value"},
         {"inode32", FLAG, FIELD(inode32), 0, 1, 0, "no value"},
@@ -198,6 +202,9 @@ static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 	case ZONE:
 		*out = 1;
 		return zone_is_known(text);
+	case ADDRESS:
+		*out = 1;
+		return address_parse(text, &(struct address){0}, NULL);
 	case MODE:
 		return number_parse(text, 8, no_units, out);
 	case AUTO:
@@ -228,7 +235,8 @@ static void value_store(struct settings *s, const struct rule *r, uint64_t value
 	void *field = (char *)s + r->field;
 	unsigned number = (unsigned)value;
 	switch (r->kind) {
-	case ZONE: /* text: see rule_apply() */
+	case ZONE: /* texts: see rule_apply() */
+	case ADDRESS:
 		return;
 	case SIZE:
 		*(uint64_t *)field = value;
@@ -284,7 +292,7 @@ static bool rule_apply(struct settings *s, const struct rule *r, const char *tex
 		            text ? "=" : "", text ? text : "", r->expects);
 		return false;
 	}
-	if (r->kind == ZONE) {
+	if (r->kind == ZONE || r->kind == ADDRESS) {
 		char **field = (char **)((char *)s + r->field);
 		g_free(*field);
 		*field = g_strdup(text);

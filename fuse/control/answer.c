@@ -5,6 +5,7 @@
 #include "fuse/base/json.h"
 #include "fuse/control/control_private.h"
 #include "fuse/control/filler.h"
+#include "fuse/control/metrics.h"
 #include "fuse/control/report.h"
 #include "fuse/control/verifier.h"
 #include "fuse/control/wire.h"
@@ -55,6 +56,17 @@ static bool fill_wanted(void *user)
 	struct pollfd p = {.fd = client->fd, .events = 0};
 	return !atomic_load(&client->control->stopping) &&
 	       !(poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)));
+}
+
+static void metrics_answer(struct control_client *client)
+{
+	g_autoptr(JsonBuilder) b = json_builder_new();
+	GString *text = metrics_text(client->control->server);
+	json_builder_begin_object(b);
+	json_add_text(b, "openmetrics", text->str);
+	json_builder_end_object(b);
+	wire_send(client->fd, b);
+	g_string_free(text, TRUE);
 }
 
 static bool verify_line(void *user, JsonBuilder *b)
@@ -174,6 +186,9 @@ void client_answer(struct control_client *client, struct request *r)
 		json_add_int(b, "dismissed", registry_dismiss(server->handlers, r->name));
 		json_builder_end_object(b);
 		wire_send(client->fd, b);
+		return;
+	case REQUEST_METRICS:
+		metrics_answer(client);
 		return;
 	case REQUEST_VERIFY:
 		verifier_run(server, r->repair, r->bytes, &verify, client);

@@ -18,6 +18,7 @@
 #include "fuse/inode/names.h"
 #include "fuse/inode/pinned.h"
 #include "fuse/inode/server.h"
+#include "fuse/ops/meter.h"
 
 struct scope {
 	struct server *server;
@@ -118,7 +119,7 @@ static void add_store(struct server *s, JsonBuilder *b)
 	json_builder_set_member_name(b, "store");
 	json_builder_begin_object(b);
 	json_add_text(b, "path", store_path(s->store));
-	json_add_int(b, "bytes_served", __atomic_load_n(&s->bytes_from_store, __ATOMIC_RELAXED));
+	json_add_int(b, "bytes_served", meter_bytes_read(s->meter));
 	json_add_int(b, "free_bytes", free_bytes);
 	json_add_int(b, "total_bytes", total_bytes);
 	json_add_int(b, "set_aside", store_set_aside(s->store));

@@ -25,6 +25,7 @@ enum request_verb {
 	REQUEST_TRACE,
 	REQUEST_DISMISS,
 	REQUEST_VERIFY,
+	REQUEST_METRICS,
 };
 
 struct request {

@@ -22,6 +22,7 @@
 #include "fuse/inode/numbers.h"
 #include "fuse/inode/shortage.h"
 #include "fuse/inode/ways.h"
+#include "fuse/ops/meter.h"
 
 #define DISK_THREADS 4
 #define LEAVE_SECONDS 60
@@ -80,6 +81,7 @@ bool engine_start(struct server *s, int signals, GError **error)
 	s->handlers = registry_new(s);
 	s->inode_gone = inode_gone;
 	s->failed = g_new0(struct refusals, 1);
+	s->meter = meter_new();
 	s->tracers = tracers_new();
 	s->source = interceptor_new(source, &registry_interceptor, s->handlers);
 	s->xattrs = s->source->xattrs || !s->read_only;
@@ -181,6 +183,7 @@ void engine_stop(struct server *s)
 	waitqueue_free(s->waitqueue);
 	registry_free(s->handlers);
 	g_free(s->failed);
+	meter_free(s->meter);
 	tracers_free(s->tracers);
 	ways_free(s->ways);
 	if (s->clock)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "fetch/store/opening.h"
 #include "fuse/control/control.h"
+#include "fuse/control/endpoint.h"
 #include "fuse/daemon/deadman.h"
 #include "fuse/daemon/engine.h"
 #include "fuse/daemon/guard.h"
@@ -77,7 +78,9 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 		            g_strerror(errno));
 	else
 		s->control = control_start(s, &st, error);
-	bool ok = s->served = s->control != NULL;
+	if (s->control && s->settings->metrics)
+		s->endpoint = endpoint_new(s, s->settings->metrics, error);
+	bool ok = s->served = s->control && (s->endpoint || !s->settings->metrics);
 	if (ok) {
 		g_message("mounted %s at %s", s->settings->source, s->settings->mountpoint);
 		/* Not before: while autofs mounts, it lets only the process group of the mounting
@@ -97,6 +100,7 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 	source_stop(s->source);
 	registry_hurry(s->handlers);
 	shortage_stop(s->shortage);
+	g_clear_pointer(&s->endpoint, endpoint_free);
 	g_clear_pointer(&s->control, control_free);
 	g_clear_pointer(&s->evictor, evictor_free); /* which the control socket reports on */
 	mounted_end(s);

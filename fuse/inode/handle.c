@@ -52,6 +52,14 @@ void handle_table_free(struct handle_table *t, struct server *s)
 	g_free(t);
 }
 
+uint64_t handle_table_count(struct handle_table *t)
+{
+	mutex_lock(&t->lock);
+	uint64_t count = t->slots->len - t->free_slots->len;
+	mutex_unlock(&t->lock);
+	return count;
+}
+
 static void unhold_locked(struct handle_table *t, struct handle *h) REQUIRES(t->lock)
 {
 	if (!h->held.data)

@@ -42,6 +42,7 @@ void handle_table_free(struct handle_table *t, struct server *s); /* closes open
 /* Takes over the references, and `fd` (-1: none). `flags`: of the open. */
 uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int fd, int flags,
                      bool watched);
+uint64_t handle_table_count(struct handle_table *t);            /* of open handles */
 struct handle *handle_get(struct handle_table *t, uint64_t fh); /* NULL: not alive */
 /* The set of store paths of open files. */
 GHashTable *handle_table_paths(struct handle_table *t, struct server *s);

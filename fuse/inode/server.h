@@ -11,6 +11,12 @@
 #include "fuse/base/settings.h"
 #include "fuse/inode/write_access.h"
 
+/* For the metrics; atomic. */
+struct server_counters {
+	uint64_t read_misses; /* READs of absent data */
+	uint64_t evicted_files, evicted_bytes;
+};
+
 struct server {
 	const struct settings *settings; /* borrowed */
 	struct store *store;
@@ -43,7 +49,9 @@ struct server {
 	void (*inode_gone)(struct server *s, uint64_t ino);
 	struct tracers *tracers;
 	struct control *control;
+	struct endpoint *endpoint; /* NULL: none */
 	struct session *loop;
+	struct meter *meter;          /* counts requests */
 	struct deadman *deadman;      /* at the end: until no thread is blocked in the source */
 	struct fuse_session *session; /* NULL until mounted */
 	int second_fd;                /* /dev/fuse, for the notifier; -1: none */
@@ -54,7 +62,7 @@ struct server {
 	bool read_only;               /* -o ro */
 	bool noatime;                 /* -o noatime */
 	enum exec_writes exec_writes; /* the daemon's part of -o exec_writes */
-	uint64_t bytes_from_store;    /* answered READs; atomic */
+	struct server_counters counters;
 	int64_t refused_ns; /* CLOCK_MONOTONIC: an open was refused, and its name is looked up once
 	                     * more; atomic */
 	int64_t walked_ns;  /* CLOCK_MONOTONIC: a directory was read to its end; atomic */

@@ -29,6 +29,10 @@ static int evict_bytes(struct server *s, struct inode *i, uint64_t *freed)
 	int err = content_open(c);
 	if (err == 0)
 		err = content_evict(c, freed);
+	if (err == 0) {
+		__atomic_add_fetch(&s->counters.evicted_files, 1, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&s->counters.evicted_bytes, *freed, __ATOMIC_RELAXED);
+	}
 	mutex_lock(&i->lock);
 	i->complete = err == 0 && content_lasts(c);
 	i->version = 0;

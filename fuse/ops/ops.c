@@ -4,6 +4,7 @@
 #include "fuse/ops/ops.h"
 #include <errno.h>
 #include "fuse/inode/backing.h"
+#include "fuse/ops/reply.h"
 #include "fuse/ops/session.h"
 
 static bool want(struct fuse_conn_info *conn, uint64_t capability)
@@ -71,12 +72,12 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	/* With NO_OPENDIR_SUPPORT: never asked again, and the kernel keeps directories' contents */
-	fuse_reply_err(req, ENOSYS);
+	reply_err(req, ENOSYS);
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	fuse_reply_err(req, ENOSYS); /* never asked again */
+	reply_err(req, ENOSYS); /* never asked again */
 }
 
 const struct fuse_lowlevel_ops server_ops = {

@@ -11,6 +11,7 @@
 #include "fuse/inode/twin.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
+#include "fuse/ops/reply.h"
 #include "fuse/ops/setid.h"
 
 /* How long the kernel may cache a directory's attributes: until its listing is due. */
@@ -71,7 +72,7 @@ static void attr_reply(struct parked *p, struct listing *listing)
 	if (listing && !i->counted)
 		inode_refresh(p->server, i);
 	inode_tell(i, &st);
-	fuse_reply_attr(p->req, &st, inode_timeout(p->server, i));
+	reply_attr(p->req, &st, inode_timeout(p->server, i));
 	parked_free(p);
 }
 
@@ -81,9 +82,9 @@ static void attr_fail(struct parked *p, int error)
 	struct stat st;
 	inode_stat(p->inode, &st);
 	if (error == EINTR)
-		fuse_reply_err(p->req, EINTR);
+		reply_err(p->req, EINTR);
 	else
-		fuse_reply_attr(p->req, &st, directory_timeout(p->server, p->inode));
+		reply_attr(p->req, &st, directory_timeout(p->server, p->inode));
 }
 
 /* With default_permissions the kernel asks for a directory's attributes before it uses any name in
@@ -93,7 +94,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, ino);
 	if (!i) {
-		fuse_reply_err(req, ESTALE);
+		reply_err(req, ESTALE);
 		return;
 	}
 	int err = inode_refresh(s, i);
@@ -173,7 +174,7 @@ void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_f
 	        .stx_rdev_major = major(st.st_rdev),
 	        .stx_rdev_minor = minor(st.st_rdev),
 	};
-	fuse_reply_statx(req, 0, &sx, inode_timeout(s, i));
+	reply_statx(req, 0, &sx, inode_timeout(s, i));
 	inode_put(s, i);
 }
 
@@ -247,7 +248,7 @@ static void setattr_end(fuse_req_t req, struct inode *i, const struct stat *attr
 	}
 	struct stat st;
 	inode_stat(i, &st);
-	fuse_reply_attr(req, &st, S_ISDIR(i->type) ? directory_timeout(s, i) : TIMEOUT_FOREVER);
+	reply_attr(req, &st, S_ISDIR(i->type) ? directory_timeout(s, i) : TIMEOUT_FOREVER);
 }
 
 /* For a directory that was removed, but still is a process's working directory. */
@@ -265,7 +266,7 @@ static void removed_set(fuse_req_t req, struct inode *i, const struct stat *attr
 	mutex_unlock(&i->lock);
 	struct stat st;
 	inode_stat(i, &st);
-	fuse_reply_attr(req, &st, TIMEOUT_FOREVER);
+	reply_attr(req, &st, TIMEOUT_FOREVER);
 }
 
 static int cut(struct parked *p, int fd, off_t size)
@@ -363,7 +364,7 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct server *s = fuse_req_userdata(req);
 	struct statvfs st;
 	if (fstatvfs(store_root_fd(s->store), &st) < 0) {
-		fuse_reply_err(req, errno);
+		reply_err(req, errno);
 		return;
 	}
 	/* What was fetched makes room for what is written: a program that looks first may begin. */
@@ -374,5 +375,5 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	st.f_bfree += spare;
 	st.f_bavail += spare;
 	st.f_namemax = 255;
-	fuse_reply_statfs(req, &st);
+	reply_statfs(req, &st);
 }

@@ -8,6 +8,7 @@
 #include "fuse/inode/walked.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
+#include "fuse/ops/reply.h"
 
 /* Offsets: 1 is past ".", 2 past "..", cookie + 2 past an entry */
 #define DOTS 2
@@ -86,7 +87,7 @@ static void readdir_listed(struct parked *p, struct listing *l)
 	g_autofree char *buf = g_try_malloc(p->size);
 	size_t used = 0;
 	if (!buf) {
-		fuse_reply_err(p->req, ENOMEM);
+		reply_err(p->req, ENOMEM);
 		parked_free(p);
 		return;
 	}
@@ -108,7 +109,7 @@ static void readdir_listed(struct parked *p, struct listing *l)
 	if (err && used == 0)
 		replay_fail(p->req, err);
 	else
-		fuse_reply_buf(p->req, buf, used);
+		reply_buf(p->req, buf, used);
 	parked_free(p);
 }
 
@@ -124,7 +125,7 @@ static void readdir_start(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, ino);
 	if (!i) {
-		fuse_reply_err(req, ESTALE);
+		reply_err(req, ESTALE);
 		return;
 	}
 	struct parked *p = parked_new(s, req, i, NULL);

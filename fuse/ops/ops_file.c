@@ -17,6 +17,7 @@
 #include "fuse/inode/notify.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
+#include "fuse/ops/reply.h"
 #include "fuse/ops/setid.h"
 #include "lacuna/precontent.h"
 
@@ -194,7 +195,7 @@ static void open_run(const struct opening *o)
 		store_used(s->store, visited);
 	fi->fh = handle_open(s, i, c, fd, fi->flags, watched);
 	handle_get(s->handles, fi->fh)->visited = visited;
-	if (fuse_reply_open(req, fi) == -ENOENT)
+	if (reply_open(req, fi) == -ENOENT)
 		handle_release(s, handle_get(s->handles, fi->fh)); /* no RELEASE will come */
 }
 
@@ -297,5 +298,5 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct handle *h = handle_get(s->handles, fi->fh);
 	if (h)
 		handle_release(s, h);
-	fuse_reply_err(req, h ? 0 : EBADF);
+	reply_err(req, h ? 0 : EBADF);
 }

@@ -9,6 +9,7 @@
 #include "fuse/inode/handle.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
+#include "fuse/ops/reply.h"
 
 struct adding {
 	uint32_t seals;
@@ -25,7 +26,7 @@ static void add_run(struct parked *p, struct listing *none)
 	if (err)
 		replay_fail(p->req, err);
 	else
-		fuse_reply_ioctl(p->req, 0, NULL, 0);
+		reply_ioctl(p->req, 0, NULL, 0);
 	parked_free(p);
 }
 
@@ -35,7 +36,7 @@ static void sync_run(struct parked *p, struct listing *none)
 	if (err)
 		replay_fail(p->req, err);
 	else
-		fuse_reply_ioctl(p->req, 0, NULL, 0);
+		reply_ioctl(p->req, 0, NULL, 0);
 	parked_free(p);
 }
 
@@ -48,11 +49,11 @@ static bool flags_answer(fuse_req_t req, unsigned cmd, const void *in, size_t in
 	const uint32_t no_flags = 0;
 	bool same;
 	if (cmd == FS_IOC_GETFLAGS && out_size >= sizeof(no_flags)) {
-		fuse_reply_ioctl(req, 0, &no_flags, sizeof(no_flags));
+		reply_ioctl(req, 0, &no_flags, sizeof(no_flags));
 		return true;
 	}
 	if (cmd == FS_IOC_FSGETXATTR && out_size >= sizeof(none)) {
-		fuse_reply_ioctl(req, 0, &none, sizeof(none));
+		reply_ioctl(req, 0, &none, sizeof(none));
 		return true;
 	}
 	if (cmd == FS_IOC_SETFLAGS && in_size >= sizeof(no_flags))
@@ -62,9 +63,9 @@ static bool flags_answer(fuse_req_t req, unsigned cmd, const void *in, size_t in
 	else
 		return false;
 	if (same)
-		fuse_reply_ioctl(req, 0, NULL, 0);
+		reply_ioctl(req, 0, NULL, 0);
 	else
-		fuse_reply_err(req, EOPNOTSUPP);
+		reply_err(req, EOPNOTSUPP);
 	return true;
 }
 
@@ -76,7 +77,7 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 	struct inode *i = inode_get(s->inodes, ino);
 	uint32_t seals;
 	if (!i) {
-		fuse_reply_err(req, ESTALE);
+		reply_err(req, ESTALE);
 	} else if (cmd == LACUNA_ADD_SEALS && in_size >= sizeof(seals)) {
 		struct handle *h = S_ISREG(i->type) ? handle_get(s->handles, fi->fh) : NULL;
 		struct adding *a = g_new(struct adding, 1);
@@ -89,15 +90,15 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 	} else if (cmd == LACUNA_GET_SEALS && out_size >= sizeof(seals)) {
 		seals = access_seals(i);
 		if (S_ISREG(i->type))
-			fuse_reply_ioctl(req, 0, &seals, sizeof(seals));
+			reply_ioctl(req, 0, &seals, sizeof(seals));
 		else
-			fuse_reply_err(req, EINVAL);
+			reply_err(req, EINVAL);
 	} else if (cmd == LACUNA_SYNC) {
 		struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
 		p->resume = sync_run;
 		parked_to_disk(p);
 	} else if (!flags_answer(req, cmd, in, in_size, out_size)) {
-		fuse_reply_err(req, ENOTTY);
+		reply_err(req, ENOTTY);
 	}
 	inode_put(s, i);
 }

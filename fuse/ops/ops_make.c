@@ -20,6 +20,7 @@
 #include "fuse/inode/walked.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/replay.h"
+#include "fuse/ops/reply.h"
 #include "fuse/ops/setid.h"
 
 /* The directory of a new name, with a reference; NULL and a positive errno. */
@@ -163,7 +164,7 @@ static void opened(fuse_req_t req, struct inode *i, int fd, struct fuse_file_inf
 	bool watched = registry_want(s->handlers, i, true);
 	iomode_open(s, i, fi, fd, setid_watched(i, -1), watched);
 	fi->fh = handle_open(s, i, NULL, fd, fi->flags, watched);
-	if (fuse_reply_create(req, &e, fi) == -ENOENT) {
+	if (reply_create(req, &e, fi) == -ENOENT) {
 		handle_release(s, handle_get(s->handles, fi->fh));
 		inode_forget(s, e.ino, 1);
 	}

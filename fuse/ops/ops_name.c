@@ -7,12 +7,13 @@
 #include <sys/stat.h>
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
+#include "fuse/ops/reply.h"
 
 static void negative_reply(struct server *s, fuse_req_t req, const struct inode *directory)
 {
 	/* The kernel keeps it until the name appears in a listing */
 	struct fuse_entry_param e = {.ino = 0, .entry_timeout = name_timeout(s, directory)};
-	fuse_reply_entry(req, &e);
+	reply_entry(req, &e);
 }
 
 void entry_reply(struct server *s, fuse_req_t req, struct inode *i)
@@ -21,7 +22,7 @@ void entry_reply(struct server *s, fuse_req_t req, struct inode *i)
 	inode_entry(s, i, &e);
 	uint64_t id = e.ino;
 	inode_put(s, i);
-	if (fuse_reply_entry(req, &e) == -ENOENT)
+	if (reply_entry(req, &e) == -ENOENT)
 		inode_forget(s, id, 1); /* the caller was interrupted: no FORGET will come */
 }
 
@@ -115,12 +116,12 @@ static void lookup_resolved(struct parked *p, struct listing *none)
 	if (found)
 		directory_entry(inode_open_directory(p->server, p->inode), l, index, &entry);
 	if (found && S_ISREG(entry.mode) && !(entry.flags & LISTING_SIZE_EXACT)) {
-		fuse_reply_err(p->req, EIO); /* twice in a row: it changes too fast */
+		reply_err(p->req, EIO); /* twice in a row: it changes too fast */
 		parked_free(p);
 	} else if (l) {
 		lookup_listed(p, l);
 	} else {
-		fuse_reply_err(p->req, EIO);
+		reply_err(p->req, EIO);
 		parked_free(p);
 	}
 	if (l)
@@ -132,11 +133,11 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, parent);
 	if (!i) {
-		fuse_reply_err(req, ESTALE);
+		reply_err(req, ESTALE);
 		return;
 	}
 	if (strlen(name) > 255) {
-		fuse_reply_err(req, ENAMETOOLONG);
+		reply_err(req, ENAMETOOLONG);
 		inode_put(s, i);
 		return;
 	}
@@ -157,14 +158,14 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
 	inode_forget(fuse_req_userdata(req), ino, nlookup);
-	fuse_reply_none(req);
+	reply_none(req);
 }
 
 void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
 	for (size_t n = 0; n < count; n++)
 		inode_forget(fuse_req_userdata(req), forgets[n].ino, forgets[n].nlookup);
-	fuse_reply_none(req);
+	reply_none(req);
 }
 
 static void local_readlink(struct server *s, fuse_req_t req, struct inode *i)
@@ -179,7 +180,7 @@ static void local_readlink(struct server *s, fuse_req_t req, struct inode *i)
 	if (n < 0)
 		replay_fail(req, -n);
 	else
-		fuse_reply_readlink(req, target);
+		reply_readlink(req, target);
 	inode_put(s, i);
 }
 
@@ -195,9 +196,9 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	struct listing *l = i ? inode_listed(s, i, &index) : NULL;
 	const char *target = l ? listing_target(l, listing_at(l, index)) : NULL;
 	if (target)
-		fuse_reply_readlink(req, target);
+		reply_readlink(req, target);
 	else
-		fuse_reply_err(req, ESTALE);
+		reply_err(req, ESTALE);
 	if (l)
 		listing_unref(l);
 	inode_put(s, i);

@@ -9,6 +9,7 @@
 #include "fuse/inode/handle.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
+#include "fuse/ops/reply.h"
 #include "lacuna/precontent.h"
 
 #define READ_MAX (1u << 20)
@@ -47,6 +48,18 @@ static void read_opened(struct parked *p, struct listing *none)
 	parked_free(p);
 }
 
+/* Of the thread, until it ends: READ_MAX bytes. */
+static char *read_buffer(void)
+{
+	static GPrivate own = G_PRIVATE_INIT(g_free);
+	char *buffer = g_private_get(&own);
+	if (!buffer) {
+		buffer = g_malloc(READ_MAX);
+		g_private_set(&own, buffer);
+	}
+	return buffer;
+}
+
 /* Data of a fully local file, up to its end. */
 static void read_local(struct server *s, fuse_req_t req, struct handle *h, size_t size,
                        off_t offset, const struct fuse_file_info *fi)
@@ -60,12 +73,20 @@ static void read_local(struct server *s, fuse_req_t req, struct handle *h, size_
 		replay_fail(req, -fd);
 		return;
 	}
-	struct fuse_bufvec data = FUSE_BUFVEC_INIT(size);
-	data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK | FUSE_BUF_FD_RETRY;
-	data.buf[0].fd = fd;
-	data.buf[0].pos = offset;
-	__atomic_add_fetch(&s->bytes_from_store, size, __ATOMIC_RELAXED);
-	fuse_reply_data(req, &data, FUSE_BUF_NO_SPLICE);
+	char *buffer = read_buffer();
+	size_t done = 0;
+	ssize_t n = 1;
+	while (done < size && n > 0) {
+		n = pread(fd, buffer + done, size - done, offset + (off_t)done);
+		if (n < 0 && errno == EINTR)
+			n = 1;
+		else if (n > 0)
+			done += (size_t)n;
+	}
+	if (n < 0 && done == 0)
+		reply_err(req, errno);
+	else
+		reply_buf(req, buffer, done);
 	handle_local_done(s, h); /* the slot may be another open's by now, and `uses` continues */
 }
 
@@ -75,12 +96,7 @@ static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint
 {
 	const struct inode *i = content_owner(c);
 	bool ends = i->mixed || i->born || (wait && content_local(c)); /* it may be truncated */
-	static GPrivate own = G_PRIVATE_INIT(g_free); /* of the thread, until it ends */
-	char *buffer = g_private_get(&own);
-	if (!buffer) {
-		buffer = g_malloc(READ_MAX);
-		g_private_set(&own, buffer);
-	}
+	char *buffer = read_buffer();
 	int fd = content_fd(c);
 	size_t done = 0;
 	while (done < size) {
@@ -95,13 +111,12 @@ static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint
 				return false;
 			/* Present, but the disk cannot give it: never a short reply, which would be
 			 * a false end of file. */
-			fuse_reply_err(req, n < 0 ? errno : EIO);
+			reply_err(req, n < 0 ? errno : EIO);
 			return true;
 		}
 		done += n;
 	}
-	__atomic_add_fetch(&s->bytes_from_store, done, __ATOMIC_RELAXED);
-	fuse_reply_buf(req, buffer, done);
+	reply_buf(req, buffer, done);
 	return true;
 }
 
@@ -141,7 +156,7 @@ static void read_fail(struct parked *p, int error)
 {
 	bool later = parked_waits_for(p, error);
 	if (error != ECANCELED && !later) {
-		fuse_reply_err(p->req, error == ESTALE ? EIO : error);
+		reply_err(p->req, error == ESTALE ? EIO : error);
 		return;
 	}
 	struct server *s = p->server;
@@ -194,6 +209,8 @@ static void read_absent(struct server *s, fuse_req_t req, struct inode *i, struc
                         size_t size, off_t offset, uint64_t ahead, bool asked)
 {
 	bool present = content_present(c, offset, size);
+	if (!present)
+		__atomic_add_fetch(&s->counters.read_misses, 1, __ATOMIC_RELAXED);
 	struct parked *p = parked_new(s, req, inode_ref(s->inodes, i), NULL);
 	p->content = c;
 	p->offset = offset;
@@ -224,7 +241,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	struct server *s = fuse_req_userdata(req);
 	struct handle *h = handle_get(s->handles, fi->fh);
 	if (!h || offset < 0 || size > READ_MAX) {
-		fuse_reply_err(req, h ? EINVAL : EBADF);
+		reply_err(req, h ? EINVAL : EBADF);
 		return;
 	}
 	struct inode *i = h->inode;
@@ -237,7 +254,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	uint64_t total = c ? file_size(i, c) : 0;
 	if (!c || (uint64_t)offset >= total) {
 		if (c)
-			fuse_reply_buf(req, NULL, 0);
+			reply_buf(req, NULL, 0);
 		else if (replay_waits_for(-err))
 			read_later(s, req, i, size, offset, fi);
 		else
@@ -266,7 +283,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 	struct server *s = fuse_req_userdata(req);
 	struct handle *h = handle_get(s->handles, fi->fh);
 	if (!h) {
-		fuse_reply_err(req, EBADF);
+		reply_err(req, EBADF);
 		return;
 	}
 	if (h->inode->born) {
@@ -278,14 +295,14 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 		if (at < 0)
 			replay_fail(req, err);
 		else
-			fuse_reply_lseek(req, at);
+			reply_lseek(req, at);
 		return;
 	}
 	mutex_lock(&h->inode->lock);
 	off_t size = h->inode->size;
 	mutex_unlock(&h->inode->lock);
 	if (offset < 0 || offset >= size)
-		fuse_reply_err(req, ENXIO);
+		reply_err(req, ENXIO);
 	else
-		fuse_reply_lseek(req, whence == SEEK_HOLE ? size : offset);
+		reply_lseek(req, whence == SEEK_HOLE ? size : offset);
 }

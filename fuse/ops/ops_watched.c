@@ -19,6 +19,7 @@
 #include "fuse/inode/notify.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
+#include "fuse/ops/reply.h"
 
 #define PAGE UINT64_C(4096)
 
@@ -241,7 +242,7 @@ void watched_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data,
 	ssize_t n = fuse_buf_copy(&to, data, 0);
 	if (n < 0) {
 		g_free(w);
-		fuse_reply_err(req, (int)-n);
+		reply_err(req, (int)-n);
 		return;
 	}
 	w->length = (size_t)n;

@@ -12,6 +12,7 @@
 #include "fuse/inode/twin.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
+#include "fuse/ops/reply.h"
 #include "fuse/ops/setid.h"
 
 /* The arguments of a change. */
@@ -78,7 +79,7 @@ static void write_answer(struct parked *p, int64_t n)
 	}
 	inode_grown(p->inode, w->offset + n);
 	twin_changed(p->server, p->inode);
-	fuse_reply_write(p->req, n);
+	reply_write(p->req, n);
 }
 
 /* The request keeps the data until it is written. */
@@ -116,7 +117,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	struct server *s = fuse_req_userdata(req);
 	struct handle *h = handle_get(s->handles, fi->fh);
 	if (!h || !h->write || s->read_only) {
-		fuse_reply_err(req, EBADF);
+		reply_err(req, EBADF);
 		return;
 	}
 	struct inode *i = h->inode;
@@ -158,7 +159,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *data, off_
 	if (n < 0)
 		replay_fail(req, -n);
 	else
-		fuse_reply_write(req, n);
+		reply_write(req, n);
 }
 
 static int fallocate_permit(struct parked *p)
@@ -180,7 +181,7 @@ static void fallocate_answer(struct parked *p, int64_t n)
 		inode_grown(p->inode, w->offset + w->length);
 	inode_changed(p->inode);
 	twin_changed(p->server, p->inode);
-	fuse_reply_err(p->req, n < 0 ? -n : 0);
+	reply_err(p->req, n < 0 ? -n : 0);
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
@@ -252,7 +253,7 @@ static void sync_start(fuse_req_t req, fuse_ino_t ino, int datasync, struct hand
 	struct server *s = fuse_req_userdata(req);
 	struct inode *i = inode_get(s->inodes, ino);
 	if (!i) {
-		fuse_reply_err(req, ESTALE);
+		reply_err(req, ESTALE);
 		return;
 	}
 	struct parked *p = parked_new(s, req, i, NULL);
@@ -300,7 +301,7 @@ static void copy_then(struct parked *p, int fd)
 	}
 	inode_grown(p->inode, out);
 	twin_changed(p->server, p->inode);
-	fuse_reply_write(p->req, n);
+	reply_write(p->req, n);
 }
 
 /* For fully local files; otherwise the caller reads and writes, which fetches the data it needs. */
@@ -312,7 +313,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	struct handle *in = handle_get(s->handles, fi_in->fh);
 	struct handle *out = handle_get(s->handles, fi_out->fh);
 	if (!in || !out || !out->write) {
-		fuse_reply_err(req, EBADF);
+		reply_err(req, EBADF);
 		return;
 	}
 	uint64_t allowed;
@@ -322,7 +323,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 		return;
 	}
 	if (!in->inode->born || !out->inode->born) {
-		fuse_reply_err(req, EXDEV);
+		reply_err(req, EXDEV);
 		return;
 	}
 	struct copying *c = g_new0(struct copying, 1);

@@ -9,19 +9,20 @@
 #include "fuse/inode/access.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/replay.h"
+#include "fuse/ops/reply.h"
 #include "fuse/ops/setid.h"
 
 /* size 0 asks for the length */
 static void xattr_reply(fuse_req_t req, const void *value, size_t have, size_t size, int missing)
 {
 	if (!value)
-		fuse_reply_err(req, missing);
+		reply_err(req, missing);
 	else if (size == 0)
-		fuse_reply_xattr(req, have);
+		reply_xattr(req, have);
 	else if (have > size)
-		fuse_reply_err(req, ERANGE);
+		reply_err(req, ERANGE);
 	else
-		fuse_reply_buf(req, value, have);
+		reply_buf(req, value, have);
 }
 
 /* Only root sees trusted.*; the kernel does not filter it. */
@@ -53,21 +54,21 @@ static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const
 	if (n < 0)
 		replay_fail(req, -n);
 	else if (size == 0)
-		fuse_reply_xattr(req, n);
+		reply_xattr(req, n);
 	else
-		fuse_reply_buf(req, value, name ? n : names_shown(req, value, n));
+		reply_buf(req, value, name ? n : names_shown(req, value, n));
 }
 
 static void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct server *s = fuse_req_userdata(req);
 	if (!s->xattrs) {
-		fuse_reply_err(req, ENOSYS); /* never sent again: `ls -l` asks for each file */
+		reply_err(req, ENOSYS); /* never sent again: `ls -l` asks for each file */
 		return;
 	}
 	struct inode *i = inode_get(s->inodes, ino);
 	if (!i) {
-		fuse_reply_err(req, ESTALE);
+		reply_err(req, ESTALE);
 		return;
 	}
 	if (name && strcmp(name, LACUNA_SEALS_XATTR) == 0) {

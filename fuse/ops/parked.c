@@ -12,6 +12,7 @@
 #include "fuse/inode/handle.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/shortage.h"
+#include "fuse/ops/reply.h"
 #include "fuse/ops/vigil.h"
 #include "lacuna/precontent.h"
 
@@ -32,6 +33,7 @@ struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, con
 	mutex_init(&p->lock, RANK_PARKED);
 	p->operation = LACUNA_WRITE;
 	p->replay = replay_get();
+	meter_park(s->meter, req);
 	if (name)
 		memcpy(p->name, name, len);
 	return p;
@@ -328,7 +330,7 @@ static bool is_room(int error)
 /* Its time is up: no second wait. */
 static void no_room(struct parked *p, int error)
 {
-	fuse_reply_err(p->req, error);
+	reply_err(p->req, error);
 	parked_free(p);
 }
 

@@ -11,6 +11,7 @@
 #include "fuse/inode/handle.h"
 #include "fuse/inode/shortage.h"
 #include "fuse/inode/waitqueue.h"
+#include "fuse/ops/reply.h"
 
 /* Each request that waits keeps its message up to this size: an xattr's value, and names. A WRITE
  * is kept once it has failed. */
@@ -25,6 +26,7 @@ struct replay {
 	struct pool_job job;
 	int64_t began_ns; /* the first time that it could not be served; 0: none yet */
 	int refs;         /* atomic */
+	struct meter_hand arrived;
 	bool done;
 	int why; /* the error of the last try */
 	size_t size;
@@ -52,6 +54,7 @@ static struct replay *kept(size_t most)
 		struct replay *r = g_malloc0(sizeof(*r) + m->size);
 		r->server = hand_server;
 		r->refs = 1;
+		r->arrived = meter_at_hand();
 		r->size = m->size;
 		memcpy(r->message, m->mem, m->size);
 		hand.replay = r;
@@ -112,7 +115,9 @@ static void run(struct pool_job *job)
 	struct replay *r = (struct replay *)((char *)job - offsetof(struct replay, job));
 	const struct fuse_buf message = {.size = r->size, .mem = r->message};
 	struct replay_hand before = replay_switch(r);
+	struct meter_hand metered = meter_switch(r->arrived);
 	fuse_session_process_buf(r->server->session, &message);
+	meter_switch(metered);
 	replay_switch_back(before);
 	replay_put(r);
 }
@@ -125,6 +130,7 @@ static void answer(struct replay *r, int error)
 	        .error = -error,
 	        .unique = header_of(r)->unique,
 	};
+	meter_end_as(r->server->meter, r->arrived, error);
 	if (write(fuse_session_fd(r->server->session), &out, sizeof(out)) < 0 && errno != ENOENT)
 		g_message("a reply could not be sent: %s", g_strerror(errno)); /* unmounted */
 	replay_put(r);
@@ -165,7 +171,7 @@ void replay_fail(fuse_req_t req, int error)
 	bool room = !transient && shortage_may_end(fuse_req_userdata(req), error, 0);
 	struct replay *r = transient || room ? kept(SIZE_MAX) : NULL;
 	if (!r) {
-		fuse_reply_err(req, transient ? EIO : error);
+		reply_err(req, transient ? EIO : error);
 		return;
 	}
 	struct server *s = r->server;
@@ -177,7 +183,7 @@ void replay_fail(fuse_req_t req, int error)
 	r->why = error;
 	int over = refuse(r, until_ns);
 	if (over) {
-		fuse_reply_err(req, over == ETIME ? late(r) : over);
+		reply_err(req, over == ETIME ? late(r) : over);
 		replay_put(r);
 		return;
 	}
@@ -187,7 +193,7 @@ void replay_fail(fuse_req_t req, int error)
 	                                   .until_ns = until_ns,
 	                                   .error = ETIME,
 	                                   .done = called};
-	fuse_reply_none(req); /* frees it; the kernel waits on */
+	reply_none(req); /* frees it; the kernel waits on */
 	if (waitqueue_enter(s->waitqueue, &r->wait) < 0)
 		answer(r, EIO); /* the mount ends */
 	if (room)

@@ -21,7 +21,7 @@
 void replay_process(struct server *s, const struct fuse_buf *message);
 /* Is the error transient: does it end once other requests are done? */
 bool replay_waits_for(int error);
-/* As fuse_reply_err(), for the request at hand, but retries after a transient error. Without a
+/* As reply_err(), for the request at hand, but retries after a transient error. Without a
  * lock. */
 void replay_fail(fuse_req_t req, int error);
 /* An earlier try has done the step that must not be repeated. */

@@ -14,6 +14,7 @@
 #include "fetch/base/lock.h"
 #include "fuse/events/registry.h"
 #include "fuse/inode/backing.h"
+#include "fuse/ops/meter.h"
 #include "fuse/ops/replay.h"
 
 #define BUFFER_SIZE ((1u << 20) + 8192) /* max_write, and room for the header */
@@ -174,9 +175,8 @@ static void look_soon(struct session *se, int64_t now)
 }
 
 /* `away`: another thread may take the device meanwhile. */
-static int64_t work_begin(struct session *se, bool away)
+static int64_t work_begin(struct session *se, bool away, int64_t now)
 {
-	int64_t now = clock_now();
 	if (away)
 		sem_post(&se->at_device);
 	else
@@ -251,10 +251,12 @@ static void *session_run(void *arg)
 		bool away =
 		        se->threads > 1 && takes_long(((struct fuse_in_header *)buf.mem)->opcode);
 		bool first = !__atomic_load_n(&se->agreed, __ATOMIC_ACQUIRE);
-		int64_t since = work_begin(se, away);
+		int64_t now = clock_now(), since = work_begin(se, away, now);
+		meter_begin(se->server->meter, ((struct fuse_in_header *)buf.mem)->opcode, now);
 		replay_process(se->server, &buf);
 		if (first)
 			session_answered(se);
+		meter_switch((struct meter_hand){0});
 		if (!work_end(se, since))
 			device_take(se);
 	}

@@ -29,6 +29,7 @@
  *                                          directories, automatically. Lines as for evict
  *   {"verb": "unpin", "ino": ["N", …]}     takes that back
  *
+ *   {"verb": "metrics"}                    {"openmetrics": "TEXT"}: as `lacunafs metrics` prints it
  *   {"verb": "verify", "repair": B, "bytes": B}
  *                                          checks the store; bytes (true): cached data too. A
  *                                          line for each finding, one with the totals so far
