@@ -50,7 +50,7 @@ def read_at(path, offset, length=4096):
 def test_first_is_dead_at_mount(mount, pair):
     root, a, b = pair
     a.stop()
-    m = mount(a.url, "--mirror", b.url, *quick())
+    m = mount(a.url, "--mirror", b.url, *quick("retries=0"))
     assert trees.differences(root, m.path) == []
     assert states(m) == ["failed", "in use"]
     assert str(a.port) in m.status()["mirrors"][0]["last_error"]["cause"]
@@ -60,7 +60,7 @@ def test_first_is_dead_at_mount(mount, pair):
 def test_dies_within_a_read(mount, pair, lacunafs):
     """The reader gets the right bytes, once, and no error; the mirror is used again later."""
     root, a, b = pair
-    m = mount(a.url, "--mirror", b.url, *quick("mirror_retry=300ms"))
+    m = mount(a.url, "--mirror", b.url, *quick("mirror_retry=300ms", "retries=0"))
     os.listdir(m / "d")
     a.lie("/big", lying.truncate(1 << 20))
     a.lie("/big", lambda request, answer: threading.Thread(target=a.stop).start())
