@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
-"""random_io.py for 40 seconds, random_lies.py for 25; the seed is printed, and taken with
---seed."""
+"""random_io.py for 40 seconds, random_lies.py for 25, random_mirrors.py for 8; the seed is printed,
+and taken with --seed."""
 import random
 
 import pytest
 
 import random_io
 import random_lies
+import random_mirrors
 
 
 @pytest.mark.sanitize
@@ -29,3 +30,13 @@ def test_random_lies(lacunafs, request, variant):
         seed = random.SystemRandom().randrange(1 << 31)
     print(f"seed {seed}: random_lies.py --seed {seed} --variant {variant}")
     assert random_lies.torture(lacunafs, seed, 25 if variant == "plain" else 15) >= 1
+
+
+@pytest.mark.sanitize
+@pytest.mark.patience(300)
+def test_random_mirrors(lacunafs, request, variant):
+    seed = request.config.getoption("seed")
+    if seed is None:
+        seed = random.SystemRandom().randrange(1 << 31)
+    print(f"seed {seed}: random_mirrors.py --seed {seed} --variant {variant}")
+    random_mirrors.torture(lacunafs, seed, 8 if variant == "plain" else 5)
