@@ -320,7 +320,9 @@ static void transfer_tell(struct transfer *t, const GError *cause, bool waited)
 	struct content *c = t->content;
 	const struct fill_options *o = &c->fill->options;
 
-	waited &= !g_error_matches(cause, FETCH_ERROR, FETCH_CANCELLED);
+	waited &= !g_error_matches(cause, FETCH_ERROR, FETCH_CANCELLED) &&
+	          !g_error_matches(cause, LOCAL_ERROR, ENOSPC) && /* it is evicted for, and told */
+	          !g_error_matches(cause, LOCAL_ERROR, EDQUOT);
 	g_log(G_LOG_DOMAIN, waited ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_DEBUG,
 	      "%s (bytes %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " of /%s)", cause->message,
 	      t->offset, t->offset + t->length - 1, c->path);

@@ -9,6 +9,8 @@
 #include "fuse/inode/inode_content.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/server.h"
+#include "fuse/inode/shortage.h"
+#include "fuse/inode/waitqueue.h"
 
 enum {
 	WINDOW_MIN = 256 << 10,
@@ -16,9 +18,12 @@ enum {
 	WINDOW_MAX = 32 << 20,
 	TICK_NS = 100000000,
 };
+/* The evictor calls earlier, unless its round ended before the wait began. */
+#define ROOM_NS INT64_C(1000000000)
 
 struct filler_slot {
 	struct fill_wait wait;
+	struct waitqueue_entry room; /* waits for room in the store */
 	struct filler *filler;
 	struct inode *inode;     /* a reference; NULL: the slot is free */
 	struct content *content; /* a reference */
@@ -26,9 +31,11 @@ struct filler_slot {
 	uint64_t before;         /* bytes present at the start */
 	uint64_t seen;           /* bytes present when the window was asked for */
 	int64_t asked_ns;
-	bool waiting; /* between fill_want() and landed; under the lock */
-	bool landed;  /* under the lock */
-	int error;    /* of the wait; under the lock until it has landed */
+	bool waiting; /* until it has landed: for data or, `queued`, for room */
+	bool queued;
+	uint64_t room_seen; /* shortage.h */
+	bool landed;        /* under the lock */
+	int error;          /* of the wait; under the lock until it has landed */
 };
 
 struct filler {
@@ -37,7 +44,10 @@ struct filler {
 	void *user;
 	const uint64_t *inos;
 	size_t count, taken;
-	unsigned active;
+	GQueue later;            /* of uint64_t, owned: files that made room for others */
+	unsigned active;         /* slots in use, */
+	unsigned most;           /* and how many may be */
+	int64_t moved_ns;        /* a file was completed */
 	uint64_t bytes, fetched; /* of files already reported */
 	bool unwanted;
 	struct mutex lock;
@@ -94,6 +104,8 @@ static void slot_finish(struct filler_slot *slot, int error)
 	slot->content = NULL;
 	slot->inode = NULL;
 	f->active--;
+	if (!error)
+		f->moved_ns = clock_now();
 }
 
 /* Asks for windows until one has to be waited for, or the file ends. */
@@ -122,14 +134,76 @@ static void slot_advance(struct filler_slot *slot)
 	slot_finish(slot, !size || content_complete(slot->content) ? 0 : EIO);
 }
 
+static void room_done(struct waitqueue_entry *w, int error)
+{
+	struct filler_slot *slot =
+	        (struct filler_slot *)((char *)w - offsetof(struct filler_slot, room));
+	wait_done(&slot->wait, error);
+}
+
+/* Files that are being filled are not evicted: if they take all room, fewer are filled at a time.
+ */
+static bool slot_yield(struct filler_slot *slot)
+{
+	struct filler *f = slot->filler;
+	if (f->active < 2)
+		return false;
+	g_queue_push_tail(&f->later, g_memdup2(&slot->inode->ino, sizeof(slot->inode->ino)));
+	content_unref(g_steal_pointer(&slot->content));
+	inode_put(f->server, g_steal_pointer(&slot->inode));
+	f->most = --f->active;
+	return true;
+}
+
+/* Waits for room in the store. false: there is none, and no other error is waited for. */
+static bool slot_await_room(struct filler_slot *slot)
+{
+	struct server *s = slot->filler->server;
+	int error = slot->error;
+	uint64_t need = slot->window;
+	int64_t now = clock_now(), longest = (int64_t)s->settings->wait_ms * 1000000;
+	if (error != ENOSPC && error != EDQUOT)
+		return false;
+	bool hopes = shortage_may_end(s, error, need, &slot->room_seen);
+	if (!hopes && slot_yield(slot))
+		return true;
+	if (!hopes && now - slot->filler->moved_ns > longest)
+		return false;
+	slot->room = (struct waitqueue_entry){
+	        .what = s->shortage,
+	        .again_ns = now + ROOM_NS,
+	        .until_ns = now + longest,
+	        .error = error,
+	        .done = room_done,
+	};
+	slot->waiting = slot->queued = waitqueue_enter(s->waitqueue, &slot->room) == 0;
+	if (slot->queued)
+		shortage_tell(s, error, need);
+	return slot->queued;
+}
+
+static void slot_room(struct filler_slot *slot)
+{
+	slot->waiting = slot->landed = slot->queued = false;
+	if (slot->error)
+		slot_finish(slot, slot->error);
+	else
+		slot_advance(slot);
+}
+
 static void slot_land(struct filler_slot *slot)
 {
+	if (slot->queued) {
+		slot_room(slot);
+		return;
+	}
 	int64_t took_ms = (clock_now() - slot->asked_ns) / 1000000;
 	bool moved = bytes_present(slot->content) > slot->seen;
 	slot->waiting = false;
 	slot->landed = false;
 	if (slot->error && !moved) {
-		slot_finish(slot, slot->error);
+		if (!slot_await_room(slot))
+			slot_finish(slot, slot->error);
 		return;
 	}
 	if (!slot->error)
@@ -166,6 +240,7 @@ static void slot_start(struct filler_slot *slot, uint64_t ino)
 	slot->inode = inode;
 	slot->content = inode_open_content(f->server, inode);
 	slot->next = 0;
+	slot->room_seen = 0;
 	slot->window = WINDOW_FIRST;
 	slot->before = 0;
 	f->active++;
@@ -224,6 +299,13 @@ static void filler_progress(struct filler *f)
 	tell(f, &line);
 }
 
+static bool slot_withdraw(struct filler_slot *slot)
+{
+	struct server *s = slot->filler->server;
+	return slot->queued ? waitqueue_leave(s->waitqueue, &slot->room)
+	                    : fill_cancel(s->fill, &slot->wait);
+}
+
 /* Cancels every wait; one that cannot be cancelled is about to land. */
 static void filler_cancel(struct filler *f)
 {
@@ -231,7 +313,7 @@ static void filler_cancel(struct filler *f)
 		struct filler_slot *slot = &f->slots[i];
 		if (!slot->inode)
 			continue;
-		if (slot->waiting && !fill_cancel(f->server->fill, &slot->wait)) {
+		if (slot->waiting && !slot_withdraw(slot)) {
 			mutex_lock(&f->lock);
 			while (!slot->landed)
 				condition_wait(&f->landing, &f->lock);
@@ -241,13 +323,29 @@ static void filler_cancel(struct filler *f)
 	}
 }
 
+/* The next file to begin with, if another may be begun. */
+static bool filler_next(struct filler *f, uint64_t *ino)
+{
+	if (f->active >= f->most)
+		return false;
+	if (f->taken < f->count) {
+		*ino = f->inos[f->taken++];
+		return true;
+	}
+	g_autofree uint64_t *later = g_queue_pop_head(&f->later);
+	if (later)
+		*ino = *later;
+	return later;
+}
+
 static void filler_loop(struct filler *f)
 {
 	int64_t reported = clock_now(), asked = reported;
-	while (!f->unwanted && (f->active || f->taken < f->count)) {
+	while (!f->unwanted && (f->active || f->taken < f->count || f->later.length)) {
 		struct filler_slot *slot;
-		while (f->taken < f->count && (slot = slot_free(f)) && !f->unwanted)
-			slot_start(slot, f->inos[f->taken++]);
+		uint64_t ino;
+		while ((slot = slot_free(f)) && !f->unwanted && filler_next(f, &ino))
+			slot_start(slot, ino);
 		if (f->active && (slot = filler_wait(f)))
 			slot_land(slot);
 		int64_t now = clock_now();
@@ -266,7 +364,13 @@ void filler_run(struct server *s, const uint64_t *inos, size_t count, const stru
                 void *user)
 {
 	struct filler *f = g_new0(struct filler, 1);
-	*f = (struct filler){.server = s, .ops = ops, .user = user, .inos = inos, .count = count};
+	*f = (struct filler){.server = s,
+	                     .ops = ops,
+	                     .user = user,
+	                     .inos = inos,
+	                     .count = count,
+	                     .most = FILLER_SLOTS,
+	                     .moved_ns = clock_now()};
 	mutex_init(&f->lock, RANK_FILLER);
 	condition_init(&f->landing);
 	for (unsigned i = 0; i < FILLER_SLOTS; i++)
@@ -275,6 +379,7 @@ void filler_run(struct server *s, const uint64_t *inos, size_t count, const stru
 	filler_cancel(f);
 	if (!f->unwanted)
 		filler_progress(f);
+	g_queue_clear_full(&f->later, g_free);
 	condition_destroy(&f->landing);
 	mutex_destroy(&f->lock);
 	g_free(f);

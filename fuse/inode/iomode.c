@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "fetch/store/disk/room.h"
 #include "fuse/base/seal.h"
 #include "fuse/inode/backing.h"
 #include "fuse/inode/lease.h"
@@ -65,13 +66,24 @@ struct choice {
 	int fd, err;     /* of the local file */
 };
 
+/* While cached data makes room for what is written, the daemon has to see the writes. */
+static bool is_crowded(struct server *s)
+{
+	struct room_look l;
+	struct room_use use;
+	store_room_use(s->store, &use);
+	return use.fetched > 0 && store_room_look(s->store, &l) == 0 && room_lack(&l, 0, 1) > 0;
+}
+
 static void choose(struct server *s, struct inode *i, int own, struct choice *c)
 {
+	bool crowded = c->usable && c->write && is_crowded(s);
 	mutex_lock(&i->lock);
 	c->passes = i->passes;
 	c->watched |= c->write && seal_needs_writes(seals_locked(i, c->write));
 	/* data written to any other file in passthrough would not be known as local */
-	c->whole = c->usable && (c->write ? i->born : i->complete && i->size > PAGE_CACHE_MAX) &&
+	c->whole = c->usable &&
+	           (c->write ? i->born && !crowded : i->complete && i->size > PAGE_CACHE_MAX) &&
 	           !c->watched && !c->exact && i->iomode != IOMODE_CACHED;
 	mutex_unlock(&i->lock);
 	c->mapped = c->usable && !c->whole && is_mapped_behind(s, i, own, c->write && !c->exact);

@@ -15,11 +15,13 @@ struct shortage {
 	bool stopped;
 	struct wish wish;
 	int64_t hopeless_ns; /* until then */
+	uint64_t rounds;     /* that freed something, + 1 */
 };
 
 struct shortage *shortage_new(void)
 {
 	struct shortage *q = g_new0(struct shortage, 1);
+	q->rounds = 1;
 	mutex_init(&q->lock, RANK_SHORTAGE);
 	condition_init(&q->changed);
 	return q;
@@ -34,7 +36,7 @@ void shortage_free(struct shortage *q)
 	g_free(q);
 }
 
-bool shortage_may_end(struct server *s, int error, uint64_t need)
+bool shortage_may_end(struct server *s, int error, uint64_t need, uint64_t *seen)
 {
 	struct shortage *q = s->shortage;
 	struct room_look l;
@@ -44,14 +46,13 @@ bool shortage_may_end(struct server *s, int error, uint64_t need)
 	/* A sync that failed is not repeated: the second one would succeed, without the data. */
 	if (store_failed(s->store) || store_room_look(s->store, &l) < 0)
 		return false;
-	/* Other limits have the same errno: the size of an xattr, of a directory. */
-	if (error == ENOSPC && room_lack(&l, need, 2) == 0 && !l.few_inodes)
-		return false;
+	bool roomy = error == ENOSPC && room_lack(&l, need, 1) == 0 && !l.few_inodes;
 	store_room_use(s->store, &use);
 	if (use.known && need > l.free + use.fetched)
 		return false;
 	mutex_lock(&q->lock);
-	bool may = !q->stopped && clock_now() >= q->hopeless_ns;
+	bool may = !q->stopped && clock_now() >= q->hopeless_ns && !(roomy && *seen == q->rounds);
+	*seen = q->rounds;
 	mutex_unlock(&q->lock);
 	return may;
 }
@@ -82,6 +83,13 @@ bool shortage_await(struct shortage *q, int64_t pause_ns, struct wish *out)
 	bool goes_on = !q->stopped;
 	mutex_unlock(&q->lock);
 	return goes_on;
+}
+
+void shortage_eased(struct shortage *q)
+{
+	mutex_lock(&q->lock);
+	q->rounds++;
+	mutex_unlock(&q->lock);
 }
 
 void shortage_hopeless(struct shortage *q, int64_t until_ns)

@@ -21,8 +21,11 @@ struct shortage;
 struct shortage *shortage_new(void);
 void shortage_free(struct shortage *q);
 
-/* May a request that failed with `error`, and needs `need` bytes, find room after a round? */
-bool shortage_may_end(struct server *s, int error, uint64_t need);
+/* May a request that failed with `error`, and needs `need` bytes, find room after a round?
+ * *seen: of the request, 0 at first. A request that fails although there is room is tried again
+ * only if data was evicted since it failed last: others may have been faster, but other limits have
+ * the same errno (the size of an xattr, of a directory). */
+bool shortage_may_end(struct server *s, int error, uint64_t need, uint64_t *seen);
 void shortage_tell(struct server *s, int error, uint64_t need); /* after its wait has begun */
 
 /* For the evictor: */
@@ -33,6 +36,8 @@ struct wish {
 };
 /* Waits for a wish, `pause_ns` at most. false: shortage_stop(). */
 bool shortage_await(struct shortage *q, int64_t pause_ns, struct wish *out);
+/* A round freed something. */
+void shortage_eased(struct shortage *q);
 /* Until then (CLOCK_MONOTONIC) no shortage ends. */
 void shortage_hopeless(struct shortage *q, int64_t until_ns);
 void shortage_stop(struct shortage *q);

@@ -23,6 +23,7 @@
 #define REST (30 * SECOND)
 /* A count that differs from what was measured by changes that the daemon does not see. */
 #define MEASURE_LEAST (60 * SECOND)
+#define TELL_EVERY (300 * SECOND)
 #define SAVE_EVERY (600 * SECOND)
 
 struct evictor {
@@ -33,7 +34,7 @@ struct evictor {
 	struct evictor_info info;
 	/* The thread's own: */
 	int64_t rest_ns; /* the background rests until then */
-	int64_t saved_ns;
+	int64_t saved_ns, told_ns;
 };
 
 static bool is_wanted(void *user)
@@ -52,8 +53,12 @@ void evictor_info(struct evictor *e, struct evictor_info *out)
 static int64_t pause_ns(struct evictor *e)
 {
 	struct room_look l;
+	struct room_use use;
+	store_room_use(e->server->store, &use);
 	if (store_room_look(e->server->store, &l) < 0 || clock_now() < e->rest_ns)
 		return LOOK_MOST;
+	if (!use.known)
+		return SECOND;
 	uint64_t start = l.floor + l.slack / 2;
 	uint64_t left = l.free > start ? l.free - start : 0;
 	if (l.quota) {
@@ -79,7 +84,7 @@ static uint64_t lack(struct evictor *e, const struct wish *wish)
 		return 0;
 	if (room_lack(&l, need, part) == 0 && !l.few_inodes)
 		return 0;
-	return MAX(room_lack(&l, need, 1), 1);
+	return MAX(room_lack(&l, need, 1), l.few_inodes ? l.slack / 4 : 1);
 }
 
 static uint64_t lack_unseen(struct evictor *e, const struct wish *wish)
@@ -103,23 +108,29 @@ static void account(struct evictor *e, const struct round_result *r, int64_t beg
 	e->info.sealed = r->sealed;
 	e->info.unconfirmed = r->unconfirmed;
 	mutex_unlock(&e->lock);
-	if (r->bytes == 0)
+	if (r->bytes > 0)
+		shortage_eased(e->server->shortage);
+	else
 		shortage_hopeless(e->server->shortage,
 		                  now + CLAMP(4 * took, HOPELESS_LEAST, HOPELESS_MOST));
 	e->rest_ns = r->bytes == 0 ? now + MAX(REST, 20 * took) : 0;
 }
 
-static void tell(const struct round_result *r, uint64_t goal, bool wanted)
+/* Once for each shortage, and again while it lasts. */
+static void tell(struct evictor *e, const struct round_result *r, uint64_t goal, bool wanted)
 {
 	g_autofree char *freed = human_size(r->bytes), *size = human_size(goal);
+	bool due = e->told_ns == 0 || clock_now() - e->told_ns > TELL_EVERY;
 	if (r->bytes > 0)
 		g_debug("evicted %" G_GUINT64_FORMAT " files, %s", r->files, freed);
-	else
+	else if (due)
 		g_log(G_LOG_DOMAIN, wanted ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
 		      "no room in the store, %s too little, and nothing can be evicted: %u files "
 		      "are in use, %u pinned, %u sealed, %u not confirmed by the source%s",
 		      size, r->in_use, r->pinned, r->sealed, r->unconfirmed,
 		      r->unreachable ? ", which does not answer" : "");
+	if (r->bytes > 0 || due)
+		e->told_ns = r->bytes > 0 ? 0 : clock_now();
 }
 
 static void work(struct evictor *e, const struct wish *wish)
@@ -133,17 +144,17 @@ static void work(struct evictor *e, const struct wish *wish)
 	struct round_result r = round_run(e->round, goal);
 	account(e, &r, began_ns);
 	if (is_wanted(e))
-		tell(&r, goal, wish->any);
+		tell(e, &r, goal, wish->any);
 }
 
 static void save(struct evictor *e)
 {
 	struct server *s = e->server;
 	int64_t now = clock_now();
+	store_uses_trim(s->store);
 	if (now - e->saved_ns < SAVE_EVERY)
 		return;
 	e->saved_ns = now;
-	store_uses_trim(s->store);
 	store_uses_save(s->store);
 }
 

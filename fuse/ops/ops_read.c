@@ -154,7 +154,7 @@ static void read_anew(struct parked *p, struct listing *none)
  * ESTALE: another file has the name, and the opened one no longer exists at the source. */
 static void read_fail(struct parked *p, int error)
 {
-	bool later = parked_waits_for(p, error);
+	bool later = p->goes_on || replay_waits_for(error);
 	if (error != ECANCELED && !later) {
 		reply_err(p->req, error == ESTALE ? EIO : error);
 		return;
@@ -168,6 +168,7 @@ static void read_fail(struct parked *p, int error)
 	anew->began_ns = p->began_ns;
 	anew->resume = read_anew;
 	anew->needs = p->needs;
+	anew->seen = p->seen;
 	if (later)
 		parked_later(anew, error);
 	else
@@ -216,7 +217,7 @@ static void read_absent(struct server *s, fuse_req_t req, struct inode *i, struc
 	p->offset = offset;
 	p->size = size;
 	p->operation = LACUNA_READ;
-	p->needs = size;
+	p->needs = size + (UINT64_C(1) << store_chunk_shift(s->store));
 	p->resume = read_present;
 	p->fail = read_fail;
 	int over = present ? 0 : parked_again(p);

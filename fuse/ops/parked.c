@@ -186,7 +186,7 @@ static void filled(struct fill_wait *w, int error)
 {
 	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, fill));
 	release(p);
-	bool goes_on = parked_waits_for(p, error);
+	bool goes_on = p->goes_on = parked_waits_for(p, error);
 	if (p->operation == LACUNA_READ && !goes_on)
 		error = read_errno(error);
 	if (error && p->operation == LACUNA_READ && !p->again && !goes_on)
@@ -319,7 +319,7 @@ bool parked_ask(struct parked *p, uint64_t offset, uint64_t length, bool cached)
 
 bool parked_waits_for(struct parked *p, int error)
 {
-	return replay_waits_for(error) || shortage_may_end(p->server, error, p->needs);
+	return replay_waits_for(error) || shortage_may_end(p->server, error, p->needs, &p->seen);
 }
 
 static bool is_room(int error)

@@ -35,6 +35,8 @@ struct parked {
 	void (*then)(struct parked *p, int fd);
 	uint32_t operation; /* that needs data: enum lacuna_operation */
 	uint64_t needs;     /* bytes of the disk, as far as known */
+	uint64_t seen;      /* shortage.h */
+	bool goes_on;       /* parked_waits_for() of the last failure, for `fail` */
 	bool plus, again;   /* again: a READ that failed a moment ago */
 	struct mutex lock;
 	bool waits;   /* as `kind` says, and the wait has not ended */

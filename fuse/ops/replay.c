@@ -28,7 +28,8 @@ struct replay {
 	int refs;         /* atomic */
 	struct meter_hand arrived;
 	bool done;
-	int why; /* the error of the last try */
+	uint64_t seen; /* shortage.h */
+	int why;       /* the error of the last try */
 	size_t size;
 	_Alignas(8) char message[];
 };
@@ -168,13 +169,16 @@ static int refuse(const struct replay *r, int64_t until_ns)
 void replay_fail(fuse_req_t req, int error)
 {
 	bool transient = replay_waits_for(error);
-	bool room = !transient && shortage_may_end(fuse_req_userdata(req), error, 0);
+	uint64_t seen = hand.replay ? hand.replay->seen : 0;
+	uint64_t need = hand.replay ? hand.replay->size : hand.message ? hand.message->size : 0;
+	bool room = !transient && shortage_may_end(fuse_req_userdata(req), error, need, &seen);
 	struct replay *r = transient || room ? kept(SIZE_MAX) : NULL;
 	if (!r) {
 		reply_err(req, transient ? EIO : error);
 		return;
 	}
 	struct server *s = r->server;
+	r->seen = seen;
 	if (transient && error != CLAIM_BUSY)
 		handle_table_spare(s->handles);
 	if (!r->began_ns)
@@ -187,7 +191,6 @@ void replay_fail(fuse_req_t req, int error)
 		replay_put(r);
 		return;
 	}
-	uint64_t need = r->size;
 	r->wait = (struct waitqueue_entry){.what = room ? s->shortage : NULL,
 	                                   .again_ns = clock_now() + (room ? ROOM_NS : AGAIN_NS),
 	                                   .until_ns = until_ns,

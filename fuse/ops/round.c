@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 #include "fuse/inode/inode_table.h"
-#include "fuse/inode/names.h"
+#include "fuse/inode/pinned.h"
 #include "fuse/inode/server.h"
 #include "fuse/ops/evict.h"
 #include "fuse/ops/seek.h"
@@ -75,9 +75,13 @@ bool round_measure(struct round *r, int64_t least_ns)
 	return measure(r);
 }
 
-static bool is_open(const struct inode *i)
+/* Open, or data of it is under way: a caller waits, or is about to read. */
+static bool is_used(struct inode *i)
 {
-	return i->handles > 0 || i->opening > 0;
+	mutex_lock(&i->lock);
+	bool used = i->handles > 0 || i->opening > 0 || (S_ISREG(i->type) && i->content);
+	mutex_unlock(&i->lock);
+	return used;
 }
 
 static void batch_add(struct batch *b, struct victim *v)
@@ -92,9 +96,12 @@ static void batch_add(struct batch *b, struct victim *v)
 	if (!i)
 		victims_spare(r->victims, v->number, now + SPARE_REFUSED);
 	inode_put(r->server, above);
-	if (i && is_open(i)) { /* the source need not be asked */
+	/* before the source is asked */
+	bool used = i && is_used(i), pinned = i && !used && inode_is_pinned(r->server, i);
+	if (used || pinned) {
 		victims_spare(r->victims, v->number, now + SPARE_USED);
-		b->result->in_use++;
+		b->result->in_use += used;
+		b->result->pinned += pinned;
 		inode_put(r->server, g_steal_pointer(&i));
 	}
 	if (i) {
@@ -124,10 +131,7 @@ static int64_t refused(struct batch *b, const struct leaving *out)
 		r->in_use++;
 		return SPARE_USED;
 	case EPERM:
-		if (out->cause && out->cause[0] == 'p')
-			r->pinned++;
-		else
-			r->sealed++;
+		r->sealed++;
 		return SPARE_USED;
 	case 0: /* nothing of it is fetched, or it was dropped as a blank file */
 		return SPARE_REFUSED;

@@ -45,6 +45,8 @@ static int load_shard(int fd, struct dirent *e, void *user)
 {
 	int dir = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
+	if (dir < 0 && (errno == ENOTDIR || errno == ELOOP)) /* not ours */
+		return 0;
 	return entries_foreach(dir < 0 ? -errno : dir, load_one, user);
 }
 

@@ -85,7 +85,8 @@ static int walk_directory(struct walk *w, const char *path)
 	w->tree = path[0] == 't';
 	fd = path_open(w->store->dir, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 	err = entries_foreach(fd, walk_entry, w);
-	return err == -ENOENT || err == -ENOTDIR || err == -ELOOP ? 0 : err; /* it was removed */
+	/* It was removed; or it is closed to the daemon, and holds nothing that can be fetched. */
+	return err == -ENOENT || err == -ENOTDIR || err == -ELOOP || err == -EACCES ? 0 : err;
 }
 
 int store_measure(struct store *s, const struct measure *m)
