@@ -93,7 +93,6 @@ def test_program_offline(mount, serve, big_program):
     assert absent.returncode == -7
 
 
-@pytest.mark.sanitize
 @pytest.mark.parametrize("kind", ["http", "dir"])
 def test_offline_asks_nobody(mount, serve, tree, scratch, kind):
     """-o offline: what the store has, and an error at once for the rest; no request leaves."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
-"""random_io.py for 40 seconds, random_lies.py for 25, random_mirrors.py for 8; the seed is printed,
+"""random_io.py for 40 seconds, random_lies.py for 25, random_mirrors.py for 6; the seed is printed,
 and taken with --seed."""
 import random
 
@@ -39,4 +39,4 @@ def test_random_mirrors(lacunafs, request, variant):
     if seed is None:
         seed = random.SystemRandom().randrange(1 << 31)
     print(f"seed {seed}: random_mirrors.py --seed {seed} --variant {variant}")
-    random_mirrors.torture(lacunafs, seed, 8 if variant == "plain" else 5)
+    random_mirrors.torture(lacunafs, seed, 6 if variant == "plain" else 4)
