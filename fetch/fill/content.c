@@ -112,8 +112,8 @@ void content_claim(struct content *c)
 	struct fill *f = c->fill;
 
 	fill_lock(f);
-	while (c->opening)
-		condition_wait(&f->changed, &f->lock);
+	while (c->opening) /* with a handle's lock, which no thread takes under a claim */
+		condition_wait_above(&f->changed, &f->lock);
 	c->opening = true;
 	fill_unlock(f);
 }

@@ -172,9 +172,8 @@ void inode_list_held(struct server *s, struct inode *i)
 /* An entry has changed. A file with present data keeps its own attributes: the listing is made to
  * agree, so that the next look-up does too. */
 static void entry_changed(struct server *s, struct inode *dir, struct directory *d,
-                          struct listing *after, uint32_t index)
+                          struct listing *after, uint32_t index, const struct listing_entry *e)
 {
-	const struct listing_entry *e = listing_at(after, index);
 	const char *name = listing_name(after, e);
 	struct inode *i = inode_find(s->inodes, e->ino);
 	if (i && S_ISREG(e->mode) && !(e->flags & LISTING_SIZE_EXACT)) {
@@ -275,26 +274,28 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 	uint64_t id = inode_id(dir);
 	bool names_changed = false;
 	for (uint32_t n = 0; n < listing_count(after); n++) {
-		const struct listing_entry *e = listing_at(after, n);
+		struct listing_entry e; /* a copy: attributes are resolved meanwhile */
 		uint32_t old;
-		bool known = listing_find(before, listing_name(after, e), &old);
+		directory_entry(d, after, n, &e);
+		const char *name = listing_name(after, &e);
+		bool known = listing_find(before, name, &old);
 		uint32_t at;
-		if (known && same_entry(listing_at(before, old), e))
+		if (known && same_entry(listing_at(before, old), &e))
 			continue;
-		if (known && listing_at(before, old)->ino != e->ino)
+		if (known && listing_at(before, old)->ino != e.ino)
 			twin_outlived(s, listing_at(before, old)->ino);
-		enum child child = directory_child(d, after, listing_name(after, e), &at);
+		enum child child = directory_child(d, after, name, &at);
 		if (child == CHILD_LOCAL)
-			both_changed(s, dir, listing_name(after, e));
+			both_changed(s, dir, name);
 		if (child != CHILD_REMOTE)
 			continue; /* local names take precedence */
 		if (known)
-			entry_changed(s, dir, d, after, n);
+			entry_changed(s, dir, d, after, n, &e);
 		/* Another file of that name: of another kind, or renamed over it */
-		bool other = known && (listing_at(before, old)->ino != e->ino ||
-		                       ((listing_at(before, old)->mode ^ e->mode) & S_IFMT) != 0);
+		bool other = known && (listing_at(before, old)->ino != e.ino ||
+		                       ((listing_at(before, old)->mode ^ e.mode) & S_IFMT) != 0);
 		if ((!known || other) && s->session) {
-			notifier_entry(s->notifier, id, listing_name(after, e));
+			notifier_entry(s->notifier, id, name);
 			names_changed = true;
 		}
 	}

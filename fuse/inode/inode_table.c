@@ -285,7 +285,7 @@ static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
 		g_array_append_val(t->free_slots, i->index);
 		/* Out of the table: no thread can find it, and its lock is free. Leaving this for
 		 * after the table's lock would need a list; all that follows is short. */
-		if (s->backing && S_ISREG(i->type) && i->backing_id)
+		if (s->backing && S_ISREG(i->type))
 			backing_drop(s->backing, i);
 		if (S_ISDIR(i->type) && i->directory)
 			directory_unref(i->directory);
