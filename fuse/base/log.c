@@ -2,20 +2,26 @@
  * Copyright the lacunafs authors */
 #include "fuse/base/log.h"
 #include <glib.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
 #include <time.h>
+#include <unistd.h>
 #include "fetch/base/lock.h"
 #include "fetch/base/pool.h"
 #include "fuse/base/human.h"
 #include "fuse/base/logfile.h"
 #include "fuse/base/logqueue.h"
 #include "fuse/base/repeats.h"
+#include "fuse/base/streams.h"
 
 enum { FLUSH_MS = 2000 };
 
 static struct {
-	bool to_file; /* else to stderr */
+	enum { TO_STDERR, TO_FILE, TO_JOURNAL, TO_SYSLOG } to; /* TO_JOURNAL: as stderr */
 	struct mutex lock;
 	struct repeats *repeats; /* under lock */
 	struct logqueue *queue;
@@ -46,6 +52,18 @@ static const char *level_name(GLogLevelFlags level)
 	return level & G_LOG_LEVEL_INFO ? "info" : "debug";
 }
 
+static int priority_of(GLogLevelFlags level)
+{
+	if (level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL))
+		return LOG_CRIT;
+	if (level & G_LOG_LEVEL_WARNING)
+		return LOG_WARNING;
+	if (level & G_LOG_LEVEL_MESSAGE)
+		return LOG_NOTICE;
+	return level & G_LOG_LEVEL_INFO ? LOG_INFO : LOG_DEBUG;
+}
+
+/* The journal and syslog have a time of their own, and take the level as a number: sd-daemon(3). */
 static char *format_line(GLogLevelFlags level, const char *message)
 {
 	struct timespec now;
@@ -57,14 +75,33 @@ static char *format_line(GLogLevelFlags level, const char *message)
 	g_autofree char *text = g_strchomp(g_strdup(message));
 	g_autofree char *clean = human_name(text);
 	log_redact(clean);
+	if (writer.to == TO_JOURNAL || writer.to == TO_SYSLOG)
+		return g_strdup_printf("<%d>%s\n", priority_of(level), clean);
 	return g_strdup_printf("%s.%03uZ %s: %s\n", stamp, (unsigned)(now.tv_nsec / 1000000),
 	                       level_name(level), clean);
+}
+
+/* Lines of the form "<N>text". */
+static void syslog_write(const char *text, size_t length)
+{
+	for (const char *end; (end = memchr(text, '\n', length)); text = end + 1) {
+		length -= (size_t)(end + 1 - text);
+		syslog(text[1] - '0', "%.*s", (int)(end - text - 3), text + 3);
+	}
+}
+
+static uint64_t text_write(const char *text, size_t length)
+{
+	if (writer.to != TO_SYSLOG)
+		return logfile_write(writer.file, text, length);
+	syslog_write(text, length);
+	return 0;
 }
 
 /* On the queue's thread. */
 static void lines_write(void *user, const char *text, size_t length, uint64_t lost)
 {
-	lost += logfile_write(writer.file, text, length);
+	lost += text_write(text, length);
 	__atomic_add_fetch(&writer.lost, lost, __ATOMIC_RELAXED);
 	writer.unreported += lost;
 	if (!writer.unreported)
@@ -74,7 +111,7 @@ static void lines_write(void *user, const char *text, size_t length, uint64_t lo
 	        " messages were lost: the log could not be written, or not as fast as they came",
 	        writer.unreported);
 	g_autofree char *line = format_line(G_LOG_LEVEL_WARNING, note);
-	if (logfile_write(writer.file, line, strlen(line)) == 0)
+	if (text_write(line, strlen(line)) == 0)
 		writer.unreported = 0;
 }
 
@@ -147,7 +184,7 @@ static bool dropped(GLogLevelFlags level, const char *domain)
 {
 	if (level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING))
 		return false;
-	if ((level & G_LOG_LEVEL_MESSAGE) && writer.to_file)
+	if ((level & G_LOG_LEVEL_MESSAGE) && writer.to != TO_STDERR)
 		return false;
 	if (level & G_LOG_LEVEL_MESSAGE) /* stderr: as talkative as for an info */
 		level = G_LOG_LEVEL_INFO;
@@ -170,10 +207,39 @@ static GLogWriterOutput write_fields(GLogLevelFlags level, const GLogField *fiel
 	return G_LOG_WRITER_HANDLED;
 }
 
+bool log_is_syslog(const char *file)
+{
+	return g_strcmp0(file, LOG_SYSLOG_NAME) == 0;
+}
+
+/* systemd says which stream is its journal: JOURNAL_STREAM=DEVICE:INODE. */
+static bool is_journal(int fd)
+{
+	const char *said = g_getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+	return said && sscanf(said, "%llu:%llu", &device, &inode) == 2 && fstat(fd, &st) == 0 &&
+	       st.st_dev == device && st.st_ino == inode;
+}
+
+static void syslog_start(void)
+{
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC); /* stays: the streams borrow it */
+	openlog("lacunafs", LOG_PID, LOG_DAEMON);
+	if (null >= 0)
+		streams_log(null);
+}
+
 void log_start(const char *file, const char *store)
 {
-	writer.to_file = file != NULL;
-	writer.file = logfile_new(file, store);
+	writer.to = log_is_syslog(file)         ? TO_SYSLOG
+	            : file                      ? TO_FILE
+	            : is_journal(STDERR_FILENO) ? TO_JOURNAL
+	                                        : TO_STDERR;
+	if (writer.to == TO_SYSLOG)
+		syslog_start();
+	else
+		writer.file = logfile_new(file, store);
 	writer.repeats = repeats_new();
 	writer.queue = logqueue_new(lines_write, NULL);
 	crashes_catch();

@@ -9,6 +9,7 @@ enum { LINES_MAX = 64, BURST = 1000, A_SECOND = 10 };
 
 struct line {
 	char *text; /* owned; NULL: unused */
+	char *key;  /* owned: see key_of() */
 	int64_t written_ns;
 	uint64_t repeated; /* since then */
 };
@@ -29,9 +30,41 @@ struct repeats *repeats_new(void)
 
 void repeats_free(struct repeats *r)
 {
-	for (unsigned i = 0; r && i < LINES_MAX; i++)
+	for (unsigned i = 0; r && i < LINES_MAX; i++) {
 		g_free(r->lines[i].text);
+		g_free(r->lines[i].key);
+	}
 	g_free(r);
+}
+
+static const char *digits_skip(const char *p)
+{
+	while (g_ascii_isdigit(*p))
+		p++;
+	return p;
+}
+
+/* The text without what differs for one cause: a transfer's range, and curl's times. Caller frees.
+ */
+static char *key_of(const char *text)
+{
+	static const char *const words[] = {"(bytes ", " to ", "after "};
+	GString *key = g_string_new(NULL);
+	bool range = false;
+	for (const char *p = text; *p;) {
+		bool skipped = false;
+		for (unsigned n = 0; n < G_N_ELEMENTS(words) && !skipped; n++) {
+			if ((n == 1 && !range) || !g_str_has_prefix(p, words[n]))
+				continue;
+			g_string_append(key, words[n]);
+			p = digits_skip(p + strlen(words[n]));
+			range = n == 0;
+			skipped = true;
+		}
+		if (!skipped)
+			g_string_append_c(key, *p++);
+	}
+	return g_string_free(key, FALSE);
 }
 
 static void line_end(struct line *l, GPtrArray *before)
@@ -40,19 +73,19 @@ static void line_end(struct line *l, GPtrArray *before)
 		g_ptr_array_add(before, g_strdup_printf("%" G_GUINT64_FORMAT " times more: %s",
 		                                        l->repeated, l->text));
 	g_free(l->text);
+	g_free(l->key);
 	*l = (struct line){0};
 }
 
-/* The line with this text, else one that is free: the oldest, if all are used. */
-static struct line *line_find(struct repeats *r, const char *text, int64_t now_ns,
-                              GPtrArray *before)
+/* The line with this key, else one that is free: the oldest, if all are used. */
+static struct line *line_find(struct repeats *r, const char *key, int64_t now_ns, GPtrArray *before)
 {
 	struct line *oldest = &r->lines[0];
 	for (unsigned i = 0; i < LINES_MAX; i++) {
 		struct line *l = &r->lines[i];
 		if (l->text && now_ns - l->written_ns >= QUIET_NS)
 			line_end(l, before);
-		if (l->text && strcmp(l->text, text) == 0)
+		if (l->text && strcmp(l->key, key) == 0)
 			return l;
 		if (!l->text || (oldest->text && l->written_ns < oldest->written_ns))
 			oldest = l;
@@ -82,15 +115,16 @@ static bool allowed(struct repeats *r, int64_t now_ns, GPtrArray *before)
 
 bool repeats_pass(struct repeats *r, const char *text, int64_t now_ns, GPtrArray *before)
 {
-	struct line *l = line_find(r, text, now_ns, before);
-	if (l->text && strcmp(l->text, text) == 0) {
+	g_autofree char *key = key_of(text);
+	struct line *l = line_find(r, key, now_ns, before);
+	if (l->text && strcmp(l->key, key) == 0) {
 		l->repeated++;
 		return false;
 	}
 	if (!allowed(r, now_ns, before))
 		return false;
 	line_end(l, before);
-	*l = (struct line){g_strdup(text), now_ns, 0};
+	*l = (struct line){g_strdup(text), g_steal_pointer(&key), now_ns, 0};
 	return true;
 }
 

@@ -2,7 +2,8 @@
  * Copyright the lacunafs authors */
 
 /* Suppresses repeated lines of a log. A process that retries forever must not fill the
- * disk: a line is not written again for a minute, but counted; and after the first thousand
+ * disk: a line is not written again for a minute, but counted, nor is one that differs in the range
+ * of a transfer or in its time only; and after the first thousand
  * different lines only a few are written each second.
  * Locking: none; the caller's
  * Units:   ns, CLOCK_MONOTONIC

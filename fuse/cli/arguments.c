@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "fuse/base/log.h"
 #include "fuse/cli/arguments.h"
 #include "fetch/base/error.h"
 #include "fetch/base/path.h"
@@ -210,6 +211,11 @@ static bool place_take(char **place, const char *word, char *(*from)(const char 
 	return !word || *place;
 }
 
+static char *log_place(const char *word, GError **error)
+{
+	return log_is_syslog(word) ? g_strdup(word) : resolved_file(word, error);
+}
+
 static bool places_take(const struct words *w, struct settings *s, GError **error)
 {
 	struct source_options *o = &s->source_options;
@@ -224,7 +230,7 @@ static bool places_take(const struct words *w, struct settings *s, GError **erro
 	       place_take(&o->ca_file, w->ca_file, absolute, error) &&
 	       place_take(&o->cert_file, w->cert, absolute, error) &&
 	       place_take(&o->key_file, w->key, absolute, error) &&
-	       place_take(&s->log, w->log, resolved_file, error);
+	       place_take(&s->log, w->log, log_place, error);
 }
 
 static bool words_take(struct words *w, struct settings *s, GError **error)

@@ -26,7 +26,7 @@ static const char help[] =
         "  --header \"N: V\"    send this header with every request; may be repeated\n"
         "  --token-file FILE  bearer token; --query-file FILE: query of each request\n"
         "  --ca-file FILE     more trusted CAs; --cert FILE [--key FILE]: client's own\n"
-        "  --log FILE         log to FILE (default: STORE/state/log)\n"
+        "  --log FILE         log to FILE (default: STORE/state/log), or to syslog\n"
         "  -o, --options X,Y  options below; others go to libfuse: ro, allow_other, ...\n"
         "    chunk_size=64K        unit of a fetch  passthrough=auto    or no\n"
         "    readahead=32M, prefetch=64M  at most   quota=SIZE, min_free=auto  disk space\n"
@@ -150,7 +150,7 @@ static bool places_check(const struct settings *s, GError **error)
 	g_autofree char *parent = g_path_get_dirname(s->store);
 	if (g_mkdir_with_parents(parent, 0700) != 0)
 		return fail(error, errno, parent, g_strerror(errno));
-	if (!s->log)
+	if (!s->log || log_is_syslog(s->log))
 		return true;
 	int fd = logfile_open(s->log, error);
 	if (fd >= 0)

@@ -40,6 +40,23 @@ static void test_same(void)
 	repeats_free(r);
 }
 
+/* One cause for all ranges of a file. */
+static void test_ranges(void)
+{
+	struct repeats *r = repeats_new();
+	g_assert_true(pass(r, "http://h/f: no connect after 0 ms (bytes 0 to 65535 of /f)", 0));
+	g_assert_false(pass(r, "http://h/f: no connect after 12 ms (bytes 65536 to 9 of /f)", 1));
+	g_assert_true(pass(r, "http://h/f: no connect after 0 ms (bytes 0 to 65535 of /f2)", 2));
+	g_assert_true(pass(r, "http://h/2: no connect after 0 ms (bytes 0 to 65535 of /f)", 3));
+	g_assert_true(pass(r, "from 1 to 2", 4));
+	g_assert_true(pass(r, "from 1 to 3", 5));
+	g_ptr_array_set_size(before, 0);
+	repeats_end(r, before);
+	g_assert_cmpuint(before->len, ==, 1);
+	g_assert_true(g_str_has_prefix(said(0), "1 times more: http://h/f: no connect"));
+	repeats_free(r);
+}
+
 /* An hour of different lines, a thousand a second: as many as are allowed. */
 static void test_flood(void)
 {
@@ -89,6 +106,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	before = g_ptr_array_new_with_free_func(g_free);
 	g_test_add_func("/repeats/same", test_same);
+	g_test_add_func("/repeats/ranges", test_ranges);
 	g_test_add_func("/repeats/flood", test_flood);
 	g_test_add_func("/repeats/forgotten", test_forgotten);
 	int status = g_test_run();
