@@ -82,7 +82,7 @@ static void waits(const struct other *o)
 	g_assert_false(g_atomic_int_get(&o->began));
 }
 
-/* It comes to what it waits for, by that path, and ends. */
+/* The thread gets its way, by that path, and ends. */
 static void comes(struct other *o, const char *path)
 {
 	g_thread_join(o->thread);
