@@ -58,6 +58,19 @@ void check_unread(struct check *c, int err)
 	note(c, f);
 }
 
+/* Files of a copy are bound to their records by its first mount. */
+static void copy_tell(struct check *c)
+{
+	struct check_finding *f = g_new0(struct check_finding, 1);
+
+	g_string_assign(c->path, "state/lock");
+	f->what = g_strdup("the store was copied or moved, and its files are not checked: mount it "
+	                   "once, then verify it again");
+	f->unread = true;
+	note(c, f);
+	check_settle(c, false);
+}
+
 void check_settle(struct check *c, bool drop)
 {
 	for (guint n = 0; n < c->pending->len && !drop; n++) {
@@ -178,6 +191,8 @@ bool check_store(struct store *s, const struct check_options *options, const str
 	epoch_disk_read(s->state, &epoch);
 	c.epoch = options->live ? s->epoch.number : epoch.number;
 	check_state(&c);
+	if (c.elsewhere)
+		copy_tell(&c);
 	if (!c.stopped)
 		walk_tree(&c);
 	g_string_free(c.path, TRUE);

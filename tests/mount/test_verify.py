@@ -263,6 +263,10 @@ def test_not_checked(world, scratch, nobody):
     assert run("verify", "--wrong", m.store).returncode == 2
     assert run("verify", m.store, user=nobody).returncode == 2
     assert run("verify", m.store).returncode == 0
+    copy = scratch / "copy"
+    subprocess.run(["cp", "-a", m.store, copy], check=True)
+    done = run("verify", copy)
+    assert done.returncode == 2 and "mount it once" in done.stdout
 
 
 def test_repairs_nothing_by_itself(world):
