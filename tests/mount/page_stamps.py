@@ -310,10 +310,10 @@ def main():
                                  args.without.split(","), tally,
                                  None if args.o is None else tuple(args.o.split(",")))
     except AssertionError as e:
-        sys.exit(str(e))
+        wrong = [str(e)]
     finally:
         if program:
-            wrong = program.close()
+            wrong += program.close()
         shutil.rmtree(scratch, ignore_errors=True)
     if wrong:
         sys.exit("\n".join(wrong))
