@@ -17,11 +17,9 @@ import lying
 import trees
 from handlers import (ADD, ALLOW, DENY, FETCH, FILE, IGNORE, MARK, MOUNT, Handler, Serving,
                       inverted)
-from test_hard_disks import volume
 from test_precontent import CHUNK, DATA, OTHER, Reader, error_of, pread
 from test_stop import end
 
-__all__ = ["volume"]  # a fixture
 PAGE = 4096
 READER = "import os,sys; os.pread(os.open(sys.argv[1], os.O_RDONLY), 10, 0)"
 
