@@ -113,17 +113,20 @@ static void open_fail(const struct opening *o, uint64_t visited, int err)
 	inode_put(s, i);
 }
 
-/* The kernel appends where it believes the file ends: if it may not know the current end, it has to
- * look the name up once more, after the notice. */
-static bool appends_blindly(struct inode *i, int flags)
+/* The kernel takes the size of the file from its last reply with attributes. If none was made since
+ * the size changed, the open is of an older one: a look-up whose reply was on its way, which no
+ * notice reaches. The kernel looks the name up once more, after the notice. An append goes where
+ * the kernel believes that the file ends: one such reply may still be on its way. */
+static bool opens_blindly(struct server *s, struct inode *i, int flags)
 {
-	if (!(flags & O_APPEND) || (flags & O_ACCMODE) == O_RDONLY)
-		return false;
+	bool append = (flags & O_APPEND) && (flags & O_ACCMODE) != O_RDONLY;
 	mutex_lock(&i->lock);
-	bool resend = i->resend_size > 0;
-	i->resend_size = resend;
+	bool blindly = i->resend_size == INODE_RESEND_SIZE || (append && i->resend_size > 0);
+	i->resend_size = MIN(i->resend_size, 1);
 	mutex_unlock(&i->lock);
-	return resend;
+	if (blindly)
+		notifier_inode(s->notifier, inode_id(i), false);
+	return blindly;
 }
 
 /* Another inode that has the name now may share the local file: until the handle is closed, the
@@ -149,7 +152,7 @@ static void open_run(const struct opening *o)
 	struct server *s = fuse_req_userdata(req);
 	int mode = fi->flags & O_ACCMODE, fd = -1;
 	bool write = mode == O_WRONLY || mode == O_RDWR;
-	int err = appends_blindly(i, fi->flags) ? ESTALE : open_own(s, i, write, &fd);
+	int err = opens_blindly(s, i, fi->flags) ? ESTALE : open_own(s, i, write, &fd);
 	struct content *c = NULL;
 	uint64_t visited = err || i->born ? 0 : visit(s, i);
 	mutex_lock(&i->lock);
