@@ -37,7 +37,7 @@ USES = {
                    "fetch/store/disk"],
     "fuse/base": ["fetch/base", "fetch/source/base"],
     # all of the command line but `mount`, which starts a daemon, speaks to daemons only
-    # (`verify` reads a store that no daemon has)
+    # (`verify` reads a store that no daemon has; `mount` checks SOURCE: source_open.h)
     "fuse/cli": ["fetch/base", "fetch/check", "fetch/source", "fetch/source/base", "fuse/base", "fuse/daemon"],
     "fuse/inode": ["fuse/base", *FETCH],
     "fuse/events": ["fuse/base", "fuse/inode", *FETCH],
@@ -168,7 +168,9 @@ def test_no_file_is_longer_than_a_reader_takes_in():
 
 def architecture():
     text = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    return text.split("# Architecture", 1)[-1] if "# Architecture" in text else ""
+    walks = text.split("\n# Architecture\n", 1)[-1] if "\n# Architecture\n" in text else ""
+    assert walks.strip()
+    return walks
 
 
 def test_architecture_names_what_exists():

@@ -50,6 +50,9 @@ enum lock_rank {
 	RANK_FILL,
 	RANK_COMMITS,
 	RANK_TRACE,
+
+	/* fuse/inode/ and fuse/ops/: under the locks above, and with no later one held, except
+	 * RANK_WAITQUEUE with RANK_ALARM */
 	RANK_WAITQUEUE,
 	RANK_SHORTAGE,
 	RANK_EVICTOR, /* its counters */
@@ -97,7 +100,6 @@ enum lock_rank {
 #define CAPABILITY(kind) LOCK_ATTRIBUTE(capability(kind))
 #define GUARDED_BY(lock) LOCK_ATTRIBUTE(guarded_by(lock))
 #define REQUIRES(...) LOCK_ATTRIBUTE(requires_capability(__VA_ARGS__))
-#define REQUIRES_SHARED(...) LOCK_ATTRIBUTE(requires_shared_capability(__VA_ARGS__))
 #define EXCLUDES(...) LOCK_ATTRIBUTE(locks_excluded(__VA_ARGS__))
 #define ACQUIRE(...) LOCK_ATTRIBUTE(acquire_capability(__VA_ARGS__))
 #define ACQUIRE_SHARED(...) LOCK_ATTRIBUTE(acquire_shared_capability(__VA_ARGS__))

@@ -14,7 +14,6 @@
 
 #define LOOKS 4        /* at an object of a live store */
 #define PAUSE_US 50000 /* between them */
-#define ASK_BYTES (UINT64_C(16) << 20)
 
 static void finding_free(void *data)
 {
@@ -45,7 +44,7 @@ void check_found(struct check *c, bool repaired, const char *remedy, const char 
 	note(c, f);
 }
 
-/* What vanished meanwhile is not there to be checked. */
+/* An object that vanished during a live check is skipped. */
 void check_unread(struct check *c, int err)
 {
 	struct check_finding *f;

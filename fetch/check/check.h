@@ -4,10 +4,10 @@
 /* A check of a whole store: every file of state/ and every object of tree/, against format.h, and
  * the bytes of cached chunks against their hashes.
  *
- * Live:    a store in use can be checked, not repaired: what looks damaged is examined again after
- *          a moment, since it may just be changing
- * Repair:  what cannot be trusted and follows the source becomes absent; what has another copy is
- *          restored from it. Local data is never changed or removed: it is reported, with a remedy
+ * Live:    a store in use can be checked, not repaired; an object that looks damaged is examined
+ *          again, since a write may be under way
+ * Repair:  untrusted remote data is marked absent; metadata with a second copy is restored from it.
+ *          Local data is never changed: the finding names a remedy
  * Order:   as in format.h: data that is dropped is recorded as absent, durably, before
  * Errors:  an object that could not be read is reported, and counted in `unread`
  */
@@ -26,7 +26,7 @@ struct check_options {
 
 struct check_finding {
 	const char *path;   /* in STORE */
-	const char *what;   /* is wrong */
+	const char *what;   /* the damage, or why it was not checked, in words */
 	const char *remedy; /* NULL: repaired, or `--repair` does it */
 	bool repaired;
 	bool unread; /* no damage: it could not be checked */
@@ -39,7 +39,7 @@ struct check_totals {
 
 struct check_ops {
 	void (*found)(void *user, const struct check_finding *finding);
-	/* Now and then; false: stop. */
+	/* Called after each object and about every 16 MiB of cached data; false stops the check. */
 	bool (*goes_on)(void *user, const struct check_totals *so_far);
 };
 

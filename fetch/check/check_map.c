@@ -68,7 +68,7 @@ static void dirty_check(struct check *c, const struct check_file *f)
 		close(fd);
 }
 
-/* A map that tells nothing. Without local chunks it is made anew: all chunks are absent. */
+/* An unusable map. Without local chunks a new one is written: all chunks are absent. */
 static bool map_lost(struct check *c, struct check_file *f, const char *what)
 {
 	const struct record *r = f->record;
@@ -122,8 +122,8 @@ static void slot_count(uint64_t k, const struct map_slot *slot, bool intact, voi
 	*any += 1;
 }
 
-/* The slots name the file and their places: where all are intact, the header is what the record
- * says. */
+/* Each slot's checksum covers file id and index: if all are intact, the header is rebuilt from the
+ * record. */
 static bool header_mend(struct check *c, struct check_file *f)
 {
 	bool whole = mapfile_is_whole(f->map_fd, f->record), repaired = false;

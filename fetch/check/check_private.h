@@ -29,7 +29,7 @@ void check_unread(struct check *c, int err);
 /* Reports the findings about an object; or, `drop`, forgets them. */
 void check_settle(struct check *c, bool drop);
 bool check_goes_on(struct check *c);
-/* May it be repaired? */
+/* --repair was given and no daemon has the store open. */
 bool check_repairs(const struct check *c);
 
 /* check_state.c */
@@ -48,7 +48,7 @@ struct check_file {
 	uint64_t doubtful; /* slots that may be those of local chunks */
 };
 
-/* check_map.c: opens and checks the map. false: there is none that tells anything. */
+/* check_map.c: opens and checks the map. false: no usable map. */
 bool check_map(struct check *c, struct check_file *f);
 /* check_bytes.c: compares with the hashes. */
 void check_bytes(struct check *c, struct check_file *f);

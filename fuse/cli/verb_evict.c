@@ -14,9 +14,9 @@ static const char evict_help[] =
         "\n"
         "Drops the cached data of files, and of all files below directories. Copies of\n"
         "files that the source no longer lists go first. Local changes stay, and so does\n"
-        "data that the source cannot supply again. A file that is open, mapped, running\n"
-        "or sealed is skipped and named on a line of its own; the exit status is then 1.\n"
-        "Concurrent opens of a file block until its eviction is done.\n";
+        "data that the source cannot supply again. A file that is open, mapped, running,\n"
+        "sealed or pinned is skipped and named on a line of its own; the exit status is\n"
+        "then 1. Concurrent opens of a file block until its eviction is done.\n";
 
 static const char refresh_help[] =
         "Usage: lacunafs refresh [PATH...]\n"

@@ -92,13 +92,15 @@ static bool mountpoint_check(const struct settings *s, GError **error)
 	if (!mounts)
 		return false;
 	if (s->log && below(s->log, s->mountpoint))
-		return fail(error, EINVAL, s->log,
-		            "the log would lie under the mountpoint, out of its own reach");
+		return fail(
+		        error, EINVAL, s->log,
+		        "the log would be under the mountpoint, where the daemon cannot reach it");
 	if (!store_place_check(s, mounts, error))
 		return false;
 	if (below(s->store, s->mountpoint))
 		return fail(error, EINVAL, s->store,
-		            "the store would lie under the mountpoint, out of its own reach");
+		            "the store would be under the mountpoint, where the daemon cannot "
+		            "reach it");
 	return true;
 }
 

@@ -188,7 +188,7 @@ static void view_handlers(JsonObject *answer, GString *out)
 	}
 }
 
-/* What is held, by whom, and what can be dropped. */
+/* Space used and fetched, the limits, and what was evicted and kept. */
 static void view_space(JsonObject *answer, GString *out)
 {
 	JsonObject *space = object(answer, "space");

@@ -162,9 +162,9 @@ static void add_store(GString *t, struct server *s)
 	        __atomic_load_n(&s->counters.evicted_files, __ATOMIC_RELAXED));
 	counter(t, "lacunafs_evicted_bytes", "bytes", "Bytes of cached data dropped.",
 	        __atomic_load_n(&s->counters.evicted_bytes, __ATOMIC_RELAXED));
-	gauge(t, "lacunafs_store_free_bytes", "bytes", "Free on the store's file system.",
-	      free_bytes);
-	gauge(t, "lacunafs_store_size_bytes", "bytes", "Size of the store's file system.",
+	gauge(t, "lacunafs_store_free_bytes", "bytes",
+	      "Free bytes of the file system of the store.", free_bytes);
+	gauge(t, "lacunafs_store_size_bytes", "bytes", "Size of the file system of the store.",
 	      total_bytes);
 	gauge(t, "lacunafs_store_failed", NULL, "1: a write to the store's disk failed.",
 	      store_failed(s->store));

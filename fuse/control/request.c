@@ -82,7 +82,7 @@ static bool attach_parse(JsonObject *object, struct request *r, GError **error)
 	const char *name = text_member(object, "name", "");
 	if (!number_member(object, "version", LACUNA_PRECONTENT_VERSION, &version) ||
 	    version != LACUNA_PRECONTENT_VERSION)
-		return refuse(error, "attach: only \"version\" 1 is spoken here");
+		return refuse(error, "attach: only \"version\" 1 is supported");
 	if (!word_member(object, "mode", "holes", "every", &r->every))
 		return refuse(error, "attach: expects holes or every as \"mode\"");
 	if (!word_member(object, "class", "pre-content", "content", &r->content))

@@ -51,7 +51,7 @@ static void resend(int device)
 }
 
 /* `daemon`: a pidfd, readable once all threads have ended. */
-static void mourn(int device, int daemon)
+static void fail_pending(int device, int daemon)
 {
 	struct pollfd fds[] = {{.fd = device, .events = POLLIN}, {.fd = daemon, .events = POLLIN}};
 	resend(device);
@@ -88,7 +88,7 @@ static void guard_run(int device, pid_t parent)
 	sigemptyset(&all);
 	sigaddset(&all, SIGRTMIN);
 	await_end(parent, &all);
-	mourn(device, daemon);
+	fail_pending(device, daemon);
 	_exit(0);
 }
 

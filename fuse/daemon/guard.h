@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* A process that outlives the daemon by a moment, and fails the requests that a killed one leaves.
+/* A helper process that outlives a killed daemon and fails its pending requests.
  *
- * Why:     the kernel aborts a connection when its last device is closed. A thread of the daemon
- *          that waits in the kernel when SIGKILL comes (a notice of a name waits for the
- *          directory's lock, fuse/inode/notify.h) keeps its device open until it gets what it waits
- *          for. If that is held by a process whose request nobody has read, both wait for ever,
- *          and so does each later user of the mount
+ * Why:     the kernel aborts a connection when its last descriptor is closed. A daemon thread
+ *          blocked in the kernel at SIGKILL (an entry invalidation waits for the directory's lock,
+ *          fuse/inode/notify.h) keeps its descriptor open until it gets the lock. If the lock's
+ *          holder waits for a request that no thread has read, both block for ever, and so does
+ *          each later user of the mount
  * Does:    nothing while the daemon lives. Then each pending request, read by the daemon or not,
  *          ends with ENOTCONN, which frees those threads; the guard leaves after the last of them,
  *          and the connection ends with its device
- * Signals: it ignores all but SIGKILL, and is of a session of its own: Ctrl-C and the end of a
- *          service are for the daemon. Killed with the daemon at once, it is of no use
- * Costs:   one process without threads, 100 KiB of private memory
+ * Signals: blocks all but SIGKILL; runs in its own session, so Ctrl-C reaches the daemon only. If
+ *          it is killed with the daemon, requests can hang as above
+ * Cost:    one process of one thread
  */
 #pragma once
 #include <sys/types.h>
@@ -27,5 +27,5 @@ struct guard {
 void guard_start(struct guard *g);
 /* The guard's device becomes one of the connection of `session_fd`. -1: there is no mount. */
 void guard_connect(struct guard *g, int session_fd);
-/* Where the connection has ended: no request is left. */
+/* After the connection has ended. */
 void guard_stop(struct guard *g);

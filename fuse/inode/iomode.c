@@ -66,7 +66,7 @@ struct choice {
 	int fd, err;     /* of the local file */
 };
 
-/* While cached data makes room for what is written, the daemon has to see the writes. */
+/* While space is short, writes must pass the daemon, which evicts for them. */
 static bool is_crowded(struct server *s)
 {
 	struct room_look l;

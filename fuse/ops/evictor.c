@@ -14,14 +14,15 @@
 #include "fuse/ops/round.h"
 
 #define SECOND INT64_C(1000000000)
-/* Between two looks at the file system; others write to it, at 1 GB/s or less. */
+/* Interval between checks of the free space; others are assumed to write at most 1 GB/s. */
 #define LOOK_LEAST (SECOND / 10)
 #define LOOK_MOST (5 * SECOND)
-/* After a round that freed nothing: requests fail at once; the background rests. */
+/* After a round that freed nothing: how long requests fail at once; how long background rounds
+ * pause. */
 #define HOPELESS_LEAST SECOND
 #define HOPELESS_MOST (30 * SECOND)
 #define REST (30 * SECOND)
-/* A count that differs from what was measured by changes that the daemon does not see. */
+/* Changes that bypass the daemon make the count drift: at least this long between measurements. */
 #define MEASURE_LEAST (60 * SECOND)
 #define TELL_EVERY (300 * SECOND)
 #define SAVE_EVERY (600 * SECOND)
@@ -49,7 +50,7 @@ void evictor_info(struct evictor *e, struct evictor_info *out)
 	mutex_unlock(&e->lock);
 }
 
-/* How long the next look may wait: at 1 GB/s a byte takes 1 ns. */
+/* How long the next check may wait: at 1 GB/s a byte takes 1 ns. */
 static int64_t pause_ns(struct evictor *e)
 {
 	struct room_look l;
@@ -68,14 +69,16 @@ static int64_t pause_ns(struct evictor *e)
 	return CLAMP((int64_t)MIN(left, (uint64_t)LOOK_MOST), LOOK_LEAST, LOOK_MOST);
 }
 
-/* Bytes to free. A count is not trusted with evictions: what exceeds a quota is measured first. */
+/* Bytes to free. The store is measured before a quota evicts, but at most every MEASURE_LEAST: the
+ * count may be too high. */
 static uint64_t lack(struct evictor *e, const struct wish *wish)
 {
 	struct server *s = e->server;
 	struct room_look l;
 	if (store_room_look(s->store, &l) < 0)
 		return 0;
-	unsigned part = wish->any ? 1 : 2; /* it begins at a half, and frees the whole */
+	/* the background starts at half the slack and restores all of it */
+	unsigned part = wish->any ? 1 : 2;
 	uint64_t need = wish->need;
 	if (room_lack(&l, need, part) == 0 && !l.few_inodes)
 		return 0;
@@ -125,8 +128,9 @@ static void tell(struct evictor *e, const struct round_result *r, uint64_t goal,
 		g_debug("evicted %" G_GUINT64_FORMAT " files, %s", r->files, freed);
 	else if (due)
 		g_log(G_LOG_DOMAIN, wanted ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
-		      "no room in the store, %s too little, and nothing can be evicted: %u files "
-		      "are in use, %u pinned, %u sealed, %u not confirmed by the source%s",
+		      "store is short of %s and no cached file can be evicted: %u files are in "
+		      "use, %u pinned, %u sealed, %u not confirmed by the source%s; free disk "
+		      "space, unpin files or raise -o quota=",
 		      size, r->in_use, r->pinned, r->sealed, r->unconfirmed,
 		      r->unreachable ? ", which does not answer" : "");
 	if (r->bytes > 0 || due)
@@ -184,7 +188,7 @@ struct evictor *evictor_new(struct server *s)
 	mutex_init(&e->lock, RANK_EVICTOR);
 	if (pthread_create(&e->thread, NULL, evictor_main, e) == 0)
 		return e;
-	g_warning("no thread for evictions: nothing is evicted automatically");
+	g_warning("cannot start the eviction thread: cached data is not evicted automatically");
 	shortage_stop(s->shortage);
 	round_free(e->round);
 	mutex_destroy(&e->lock);

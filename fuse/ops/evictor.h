@@ -3,8 +3,8 @@
 
 /* The evictor makes room in the store (room.h), on a thread of its own: in the background, before
  * room is short, and for requests that found none (shortage.h).
- * Choice:  least recently used first (victims.h), whole files; by evict_file(), so nothing that is
- *          local, open, mapped, running, sealed, pinned, or that the source does not confirm
+ * Choice:  least recently used first (victims.h), whole files; by evict_file(), so local, open,
+ *          mapped, running, sealed, pinned and unconfirmed data stays
  * Locking: its own mutex, never held across a call; any thread
  */
 #pragma once
@@ -14,10 +14,9 @@
 struct evictor;
 struct server;
 
-/* NULL: no thread; then no shortage ends. */
+/* NULL: the thread could not start; requests without space then fail at once. */
 struct evictor *evictor_new(struct server *s);
-/* Joins the thread, and frees. After source_stop(), which ends its requests; before the source
- * goes. */
+/* Joins the thread. Call after source_stop() and before source_close(). */
 void evictor_free(struct evictor *e);
 
 struct evictor_info {

@@ -139,7 +139,7 @@ void meter_end_as(struct meter *m, struct meter_hand done, int error)
 	if (error)
 		add(&counts->errors[error > 0 && error < METER_ERRORS ? error : 0], 1);
 	if (done.began_ns == 0)
-		return; /* its place was given to another one */
+		return; /* the table was full when it was parked */
 	add(&op->ns, (uint64_t)MAX(took, 0));
 	add(&op->buckets[bucket_of((uint64_t)MAX(took, 0))], 1);
 }

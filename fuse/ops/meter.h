@@ -3,11 +3,9 @@
 
 /* Counts the kernel's requests, how long they took from their arrival to the reply, and how they
  * ended.
- * Shape:   the thread that processes a request has it at hand; a request that is parked is in a
- *          small table until its reply. Where the table is full its duration is lost, not
- *          its count
- * Cost:    no lock, and each thread has counters of its own: about 30 ns of a request's 4 us and
- *          more; relaxed atomics
+ * Shape:   the thread's current request is thread-local; a parked one is in a small table until its
+ *          reply; if the table is full, its duration is lost, its count is not
+ * Cost:    no lock: each thread has counters of its own, relaxed atomics
  * Units:   ns, CLOCK_MONOTONIC
  * Passthrough: the kernel answers reads and writes itself, and they are not counted
  */
@@ -23,7 +21,7 @@ enum {
 };
 
 struct meter_op {
-	uint64_t requests; /* begun; this alone for those without a reply */
+	uint64_t requests; /* all requests; those without a reply are counted here only */
 	uint64_t ns;       /* all durations together */
 	uint64_t buckets[METER_BUCKETS + 1];
 };
@@ -31,7 +29,7 @@ struct meter_op {
 struct meter *meter_new(void);
 void meter_free(struct meter *m);
 
-/* A request that the kernel sent, at hand from now on; 0: none any more. */
+/* The thread's current request; zeroed: none. */
 struct meter_hand {
 	unsigned opcode;
 	int64_t began_ns;
@@ -39,16 +37,16 @@ struct meter_hand {
 void meter_begin(struct meter *m, unsigned opcode, int64_t now);
 struct meter_hand meter_switch(struct meter_hand to); /* the one before */
 struct meter_hand meter_at_hand(void);
-/* The request at hand will be answered by any thread, as `req`. */
+/* Any thread will answer the current request, as `req`. */
 void meter_park(struct meter *m, fuse_req_t req);
 /* `req` is about to be answered. `error`: positive errno; `bytes`: read or written by it. */
 void meter_end(struct meter *m, fuse_req_t req, int error, size_t bytes);
-/* `req` is freed without an answer, and begins anew. */
+/* `req` is freed without a reply and will be replayed. */
 void meter_drop(struct meter *m, fuse_req_t req);
 /* The reply to a request that libfuse does not know any more. */
 void meter_end_as(struct meter *m, struct meter_hand hand, int error);
 
-/* Copies: each number is one of a moment, all together are not. */
+/* Snapshots: each thread's counter is read atomically, the set is not. */
 const char *meter_name(unsigned opcode); /* NULL: no operation */
 void meter_op(const struct meter *m, unsigned opcode, struct meter_op *out);
 uint64_t meter_errors(const struct meter *m, unsigned error);

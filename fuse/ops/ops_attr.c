@@ -367,7 +367,7 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		reply_err(req, errno);
 		return;
 	}
-	/* What was fetched makes room for what is written: a program that looks first may begin. */
+	/* Evictable data counts as available. */
 	struct room_use use;
 	store_room_use(s->store, &use);
 	fsblkcnt_t spare = use.known ? use.fetched / st.f_frsize : 0;

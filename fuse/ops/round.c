@@ -12,10 +12,11 @@
 #include "fuse/ops/victims.h"
 
 #define SECOND INT64_C(1000000000)
-/* Files at a time, each of which asks the source. The first few show whether it answers. */
+/* Files per batch; each costs a request. The first batch is small: it shows whether the source
+ * answers. */
 #define BATCH 64
 #define BATCH_FIRST 8
-/* A file that was kept is no victim for that long. */
+/* How long a kept file is skipped. */
 #define SPARE_USED (5 * SECOND)
 #define SPARE_REFUSED (300 * SECOND)
 
@@ -35,8 +36,9 @@ struct chosen {
 struct batch {
 	struct round *round;
 	struct round_result *result;
-	GArray *files;       /* of struct chosen */
-	GHashTable *parents; /* of struct inode, with a reference: have names that are gone */
+	GArray *files; /* of struct chosen */
+	GHashTable
+	        *parents; /* of struct inode, references: directories with stale objects to drop */
 	unsigned asked, failed;
 };
 
@@ -63,8 +65,7 @@ static bool measure(struct round *r)
 	r->measured_ns = clock_now();
 	r->took_ns = r->measured_ns - began;
 	if (err && err != -ECANCELED)
-		g_warning("the store could not be measured, nothing is evicted: %s",
-		          g_strerror(-err));
+		g_warning("cannot measure the store, so nothing is evicted: %s", g_strerror(-err));
 	return err == 0;
 }
 
@@ -75,7 +76,7 @@ bool round_measure(struct round *r, int64_t least_ns)
 	return measure(r);
 }
 
-/* Open, or data of it is under way: a caller waits, or is about to read. */
+/* Open, or a transfer of it is under way. */
 static bool is_used(struct inode *i)
 {
 	mutex_lock(&i->lock);
@@ -120,7 +121,7 @@ static const struct chosen *chosen_find(const struct batch *b, uint64_t ino)
 	return NULL;
 }
 
-/* Why a file was kept: for how long is it no victim? */
+/* For how long a kept file is skipped, by cause. */
 static int64_t refused(struct batch *b, const struct leaving *out)
 {
 	struct round_result *r = b->result;
@@ -160,7 +161,7 @@ static bool line(void *user, uint64_t ino, const struct leaving *out)
 		b->result->files++;
 	else if (c)
 		victims_spare(b->round->victims, c->number, clock_now() + refused(b, out));
-	if (out->error == ENOSPC || out->error == EDQUOT) /* no room for a mark of absence */
+	if (out->error == ENOSPC || out->error == EDQUOT) /* no space to record chunks as absent */
 		store_reserve_spend(b->round->server->store);
 	return true;
 }

@@ -49,7 +49,7 @@ static struct listing *list(struct directory *d, int *err)
 	return l.listing;
 }
 
-/* A size that the listing does not have is the one in the store. */
+/* Without an exact size in the listing, the stored size is used. */
 static void resolve(struct server *s, struct inode *dir, struct directory *d, struct listing *l,
                     uint32_t index, struct listing_entry *entry)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The inode of a path in the mount, for the daemon itself: it may not use its own mount. */
+/* Finds the inode of a path: the daemon must not access its own mount. */
 #pragma once
 #include "fuse/inode/inode.h"
 

@@ -29,5 +29,5 @@ void victims_free(struct victims *v);
 int victims_find(struct victims *v, bool (*wanted)(void *user), void *user);
 /* false: none is left. The caller owns the path. */
 bool victims_next(struct victims *v, struct victim *out);
-/* The file is no victim until then (CLOCK_MONOTONIC). */
+/* Skips the file until `until_ns` (CLOCK_MONOTONIC). */
 void victims_spare(struct victims *v, uint64_t number, int64_t until_ns);

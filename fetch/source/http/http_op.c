@@ -201,7 +201,7 @@ static bool op_redirect(struct http_op *op, GError **error)
 	size_t length = strlen(here.path);
 	/* a page elsewhere (login, front page) does not show that the file is a directory */
 	if (op->slash && strcmp(here.path, there.path) != 0)
-		return op_protocol(error, "redirected to itself and a slash, and on from there");
+		return op_protocol(error, "redirected to itself with a slash, and then elsewhere");
 	if (op->file && strncmp(here.path, there.path, length) == 0 &&
 	    strcmp(there.path + length, "/") == 0) {
 		op->slash = true;
@@ -257,7 +257,8 @@ static bool op_slash(struct http_op *op, GError **error)
 	if (r->status != 200)
 		return op_refused(op, error);
 	if (!reply_is_html(r) && !reply_type_is(r, "application/json"))
-		return op_protocol(error, "redirected to what is neither a file nor a directory");
+		return op_protocol(error,
+		                   "redirected to a URL that is neither a file nor a directory");
 	g_set_error(error, FETCH_ERROR, FETCH_DIRECTORY, "a directory at the source");
 	return false;
 }

@@ -119,7 +119,7 @@ static bool size_by_get(const struct http_op *op, uint64_t *size, GError **error
 	}
 	if (r->status == 416) { /* an empty file has no first byte */
 		if (r->range != RANGE_UNSATISFIED || r->total != 0)
-			return op_protocol(error, "HTTP 416 to who asked for the first byte");
+			return op_protocol(error, "HTTP 416 for a request of the first byte");
 		*size = 0;
 		return true;
 	}

@@ -10,8 +10,8 @@
  *
  * Back-off: begins anew once the mirror has been healthy for longer than the last one, so a
  *           mirror that comes and goes is used ever more rarely
- * Late:     what a request that began before the last change of state tells of a failure is
- *           known already, and changes nothing
+ * Late:     a failed request that began before the last change of state, or the last failure, does
+ *           not change the state
  * Units:    ns, CLOCK_MONOTONIC
  * Locking:  its owner's
  */
@@ -36,7 +36,7 @@ struct health {
  * again, 0 = not told. */
 bool health_failed(struct health *h, int64_t began_ns, int64_t now, int64_t first_ns,
                    int64_t until_ns);
-/* An answer of the server that helps nobody: 5xx, 429, 401, 403, nonsense. */
+/* An unusable answer: 5xx, 429, 401, 403, or malformed. */
 bool health_refused(struct health *h, int64_t began_ns, int64_t now, int64_t first_ns,
                     int64_t until_ns);
 /* `tested`: by the test, or by a request that no other mirror could serve. Other requests, begun

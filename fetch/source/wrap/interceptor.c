@@ -269,7 +269,7 @@ static int fetched_begin(struct source_read *req)
 	return err;
 }
 
-/* Brought data replaces fetched data. */
+/* Supplied data replaces fetched data. */
 static int wanted_data(struct interception *q, uint64_t offset, const void *buffer, size_t length)
 {
 	struct extent e;

@@ -3,7 +3,7 @@
 #include "fetch/source/wrap/mirrors_private.h"
 
 #define MS_NS INT64_C(1000000)
-#define TOLD_NS INT64_C(60000000000) /* one line per mirror and minute tells of detours */
+#define TOLD_NS INT64_C(60000000000) /* at most one detour line per mirror and minute */
 
 /* A request that finds out whether a failed mirror answers again. */
 struct test {

@@ -74,7 +74,7 @@ static unsigned maker_of(const struct mirrors *m, const struct listing *previous
 	return NONE;
 }
 
-/* Which mirrors may list a directory anew whose listing is `maker`'s? */
+/* Mirrors that may replace the listing of mirror `maker`. */
 static uint32_t listers_locked(const struct mirrors *m, unsigned maker) REQUIRES(m->lock)
 {
 	const int64_t takeover_ns = m->options.takeover_ms * MS_NS;

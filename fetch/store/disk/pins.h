@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Pins: files that are never evicted, and directories below which none is. STATE/pins has an empty
- * file for each, by its st_ino in the mount, which it keeps when it is renamed.
+/* Pins: files that are never evicted, and directories below which none is. state/pins has one empty
+ * file per pin, named by st_ino in the mount, so a pin follows renames.
  * Locking: any thread; its own lock
  * Errors:  -errno
  */

@@ -109,8 +109,8 @@ void store_room_use(struct store *s, struct room_use *out)
 	out->known = __atomic_load_n(&s->room.known, __ATOMIC_RELAXED);
 }
 
-/* What was fetched meanwhile may or may not have been measured: it is counted once more, since too
- * high a count leads to another measurement, and too low a one to an exceeded quota. */
+/* Data fetched during a measurement may be missing in it, so it is added again: a high count only
+ * causes another measurement, a low one exceeds the quota. */
 void store_room_measured(struct store *s, const struct room_use *before, const struct room_use *now)
 {
 	uint64_t used = __atomic_load_n(&s->room.used, __ATOMIC_RELAXED);

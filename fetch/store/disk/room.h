@@ -47,14 +47,14 @@ int store_room_take(struct store *s, uint64_t bytes);
 /* After fetched data was dropped. */
 void store_room_give(struct store *s, uint64_t bytes);
 
-/* The use of the store: counted from what was measured, and exact when it was. Changes that the
- * daemon does not see (passthrough, removals) make it differ. */
+/* Disk usage of the store: measured, then counted. Changes that bypass the daemon make the count
+ * drift. */
 struct room_use {
 	uint64_t used;    /* all blocks of the store */
 	uint64_t fetched; /* of these, the blocks of files that can be fetched again */
 	bool known;       /* measured, by this daemon or before the last clean close */
 };
 void store_room_use(struct store *s, struct room_use *out);
-/* Measured while `before` became the count. */
+/* Sets the measured counts; `before`: the counts when the measurement began. */
 void store_room_measured(struct store *s, const struct room_use *before,
                          const struct room_use *now);

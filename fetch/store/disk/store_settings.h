@@ -27,7 +27,7 @@ enum settings_state {
 	SETTINGS_LOST,
 };
 
-/* `error`: what is wrong with the file itself, if that is. Any source is as good. */
+/* `error`: the damage, if the file itself is damaged; any source is accepted. */
 enum settings_state store_settings_look(int state, const char *store, GError **error);
 /* Writes the damaged one of the two from the other. -errno. */
 int store_settings_mend(int state);

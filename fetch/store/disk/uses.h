@@ -6,7 +6,7 @@
  * last used when it was last fetched: its ctime.
  * Shape:   st_ino of the local file → seconds since 1970; 16 to 32 bytes each, at most USES_MAX
  *          after uses_trim()
- * Trust:   a guide to what is evicted first, no more: a damaged file is ignored
+ * Trust:   a hint for the eviction order; a damaged file is ignored
  * Locking: any thread; its own mutex, held across a look-up, or the making of a copy
  */
 #pragma once
@@ -18,12 +18,12 @@ void store_used(struct store *s, uint64_t number);
 uint32_t store_used_at(struct store *s, uint64_t number); /* 0: unknown */
 /* Drops the entries of the files used longest ago, beyond USES_MAX. Milliseconds. */
 void store_uses_trim(struct store *s);
-/* If it changed. Blocks on the disk. */
+/* Writes state/usage if an entry, or the store, changed. Blocks on the disk. */
 int store_uses_save(struct store *s);
 
 void uses_init(struct store *s);
 /* `exact`: the counts were saved after the last change. */
 void uses_load(struct store *s, bool exact);
-/* The numbers are those of another store, or of none. */
+/* Deletes state/usage: its inode numbers belong to another copy. */
 void uses_drop(struct store *s);
 void uses_clear(struct store *s);

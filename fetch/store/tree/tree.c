@@ -20,8 +20,8 @@ void tree_node_clear(struct tree_node *n)
 	g_clear_pointer(&n->remote, g_free);
 }
 
-/* Without its origin an object is what the listing says; with that of another it would have
- * another's data. */
+/* Without its origin an object would follow the listing; with a wrong one it would show another
+ * file's data. */
 static int origin_error(const char *name, int err)
 {
 	if (err == -EUCLEAN)
