@@ -8,9 +8,9 @@
  *          fuse/inode/notify.h) keeps its descriptor open until it gets the lock. If the lock's
  *          holder waits for a request that no thread has read, both block for ever, and so does
  *          each later user of the mount
- * Does:    nothing while the daemon lives. Then each pending request, read by the daemon or not,
- *          ends with ENOTCONN, which frees those threads; the guard leaves after the last of them,
- *          and the connection ends with its device
+ * Does:    nothing while the daemon lives. Then each pending request ends, which frees those
+ *          threads: with ENOTCONN, or with ECONNABORTED if a descriptor that the kernel closes had
+ *          it. The guard leaves after the last thread, and the connection ends with its device
  * Signals: blocks all but SIGKILL; runs in its own session, so Ctrl-C reaches the daemon only. If
  *          it is killed with the daemon, requests can hang as above
  * Cost:    one process of one thread

@@ -36,9 +36,8 @@ struct chosen {
 struct batch {
 	struct round *round;
 	struct round_result *result;
-	GArray *files; /* of struct chosen */
-	GHashTable
-	        *parents; /* of struct inode, references: directories with stale objects to drop */
+	GArray *files;       /* of struct chosen */
+	GHashTable *parents; /* of struct inode, references; with stale objects to drop */
 	unsigned asked, failed;
 };
 
