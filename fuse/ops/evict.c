@@ -86,7 +86,10 @@ void evict_file(struct server *s, struct inode *i, struct leaving *out)
 	}
 	if (!claim_version(s, i, version, out))
 		return;
-	out->error = evict_bytes(s, i, &out->bytes);
+	if (inode_is_pinned(s, i)) /* while the source was asked */
+		refuse(out, EPERM, "pinned");
+	else
+		out->error = evict_bytes(s, i, &out->bytes);
 	claim_end(s, i);
 }
 

@@ -80,14 +80,16 @@ static uint64_t lack(struct evictor *e, const struct wish *wish)
 	/* the background starts at half the slack and restores all of it */
 	unsigned part = wish->any ? 1 : 2;
 	uint64_t need = wish->need;
-	if (room_lack(&l, need, part) == 0 && !l.few_inodes)
+	bool few = l.few_inodes && wish->any; /* others may use them up: only for who needs one */
+	if (room_lack(&l, need, part) == 0 && !few)
 		return 0;
 	if (l.quota && l.used + l.quota_slack / part + need > l.quota &&
 	    round_measure(e->round, MEASURE_LEAST) && store_room_look(s->store, &l) < 0)
 		return 0;
-	if (room_lack(&l, need, part) == 0 && !l.few_inodes)
+	few = l.few_inodes && wish->any;
+	if (room_lack(&l, need, part) == 0 && !few)
 		return 0;
-	return MAX(room_lack(&l, need, 1), l.few_inodes ? l.slack / 4 : 1);
+	return MAX(room_lack(&l, need, 1), few ? l.slack / 4 : 1);
 }
 
 static uint64_t lack_unseen(struct evictor *e, const struct wish *wish)

@@ -38,7 +38,6 @@ struct batch {
 	struct round_result *result;
 	GArray *files;       /* of struct chosen */
 	GHashTable *parents; /* of struct inode, references; with stale objects to drop */
-	unsigned asked, failed;
 };
 
 struct round *round_new(struct server *s, bool (*wanted)(void *user), void *user)
@@ -95,6 +94,10 @@ static void batch_add(struct batch *b, struct victim *v)
 		g_hash_table_add(b->parents, inode_ref(r->server->inodes, above));
 	if (!i)
 		victims_spare(r->victims, v->number, now + SPARE_REFUSED);
+	if (!i && err != ENOENT) { /* a directory on its path could not be listed */
+		b->result->asked++;
+		b->result->failed++;
+	}
 	inode_put(r->server, above);
 	/* before the source is asked */
 	bool used = i && is_used(i), pinned = i && !used && inode_is_pinned(r->server, i);
@@ -145,7 +148,7 @@ static int64_t refused(struct batch *b, const struct leaving *out)
 		return 0;
 	default:
 		r->unconfirmed++;
-		b->failed++;
+		r->failed++;
 		return SPARE_USED;
 	}
 }
@@ -154,7 +157,7 @@ static bool line(void *user, uint64_t ino, const struct leaving *out)
 {
 	struct batch *b = user;
 	const struct chosen *c = chosen_find(b, ino);
-	b->asked += c != NULL;
+	b->result->asked += c != NULL;
 	b->result->bytes += out->bytes;
 	if (out->error == 0 && out->bytes > 0)
 		b->result->files++;
@@ -195,13 +198,14 @@ static void batch_evict(struct batch *b)
 static bool batch_run(struct round *r, uint64_t bytes, unsigned most, struct round_result *result)
 {
 	struct batch b = {.round = r, .result = result};
-	uint64_t sum = 0, before = result->bytes;
+	uint64_t sum = 0;
+	unsigned failed = result->failed;
 	struct victim v;
 	bool any = false;
 	b.files = g_array_new(FALSE, FALSE, sizeof(struct chosen));
 	b.parents = g_hash_table_new(NULL, NULL);
-	while (sum < bytes && b.files->len < most && r->wanted(r->user) &&
-	       victims_next(r->victims, &v)) {
+	while (sum < bytes && b.files->len < most && result->failed - failed < BATCH_FIRST &&
+	       r->wanted(r->user) && victims_next(r->victims, &v)) {
 		any = true;
 		guint had = b.files->len;
 		batch_add(&b, &v);
@@ -211,7 +215,7 @@ static bool batch_run(struct round *r, uint64_t bytes, unsigned most, struct rou
 	batch_evict(&b);
 	g_array_unref(b.files);
 	g_hash_table_unref(b.parents);
-	result->unreachable = b.failed > 0 && b.failed == b.asked && result->bytes == before;
+	result->unreachable = result->failed >= BATCH_FIRST && result->failed == result->asked;
 	return any && !result->unreachable;
 }
 
@@ -221,7 +225,10 @@ struct round_result round_run(struct round *r, uint64_t goal)
 	bool measured = false, ended = false;
 	unsigned most = BATCH_FIRST;
 	while (result.bytes < goal && !ended && r->wanted(r->user)) {
-		bool any = batch_run(r, goal - result.bytes, most, &result);
+		/* One file may fail by itself. If that was all, a few together show more. */
+		bool doubt = result.asked > 0 && result.failed == result.asked;
+		bool any = batch_run(r, doubt ? UINT64_MAX : goal - result.bytes,
+		                     doubt ? BATCH_FIRST : most, &result);
 		most = BATCH;
 		ended = result.unreachable || (!any && (measured || !measure(r)));
 		measured |= !any;

@@ -15,7 +15,8 @@ struct round_result {
 	uint64_t files, bytes;
 	/* Files that were kept: */
 	unsigned in_use, pinned, sealed, unconfirmed;
-	bool unreachable; /* the source; the round ended early */
+	unsigned asked, failed; /* files; of these, the source could not be asked about */
+	bool unreachable;       /* the source; the round ended early */
 };
 
 /* `wanted`: false: the mount ends, and so does the round. */

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import lying
 import processes
 import test_hard_disks as hard_disks
 import trees
@@ -193,6 +194,20 @@ def write(path, data):
             data = data[os.write(fd, data):]
     finally:
         os.close(fd)
+
+
+def test_one_that_is_refused_hides_no_others(volume, mount, serve, scratch):
+    """The file used longest ago is all that is looked for, and the source refuses to confirm it."""
+    source = scratch / "source"
+    trees.put(source / "big", trees.noise(99, 12 * MIB), 1_600_000_000)
+    make_source(source, 20)
+    v = volume("ext4", 24)
+    server = serve(source)
+    m = mount(server.url, "-o", "retries=0,prefetch=1M", store=v.path / "store")
+    assert (m / "big").read_bytes() == trees.noise(99, 12 * MIB)
+    server.lie("/big", lying.status(403))
+    assert all(right(m, n) for n in range(20))
+    assert present(m, 19) and m.status("big")["present_chunks"] == 12 * 16
 
 
 def test_writes_come_first(volume, mount, serve, own):

@@ -11,6 +11,8 @@
 #include "fetch/store/disk/entries.h"
 #include "fetch/store/tree/tree_private.h"
 
+#define WANTED_EVERY 1024 /* entries: a directory may have millions */
+
 struct walk {
 	struct store *store;
 	const struct measure *measure;
@@ -19,6 +21,7 @@ struct walk {
 	        *pending; /* the same of others: a tree may be deeper than there are descriptors */
 	GHashTable *linked; /* st_ino of files with several names */
 	bool tree;          /* below STORE/tree */
+	uint64_t entries;
 	struct room_use use;
 };
 
@@ -61,6 +64,8 @@ static int walk_entry(int fd, struct dirent *e, void *user)
 	struct walk *w = user;
 	struct stat st;
 
+	if (++w->entries % WANTED_EVERY == 0 && !w->measure->wanted(w->measure->user))
+		return -ECANCELED;
 	if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISDIR(st.st_mode) && st.st_nlink > 1 &&
