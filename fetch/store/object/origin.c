@@ -32,6 +32,15 @@ static void piece_path(uint64_t id, unsigned n, char path[PIECE_PATH_MAX])
 		snprintf(path, PIECE_PATH_MAX, "%s.%u", shard, n);
 }
 
+static bool piece_is(struct store *s, const char *path, const char *text)
+{
+	char found[PIECE + 1];
+	ssize_t length = readlinkat(s->state, path, found, sizeof found);
+
+	return length == (ssize_t)strlen(text) && memcmp(found, text, (size_t)length) == 0;
+}
+
+/* A leftover of a crash gives way. */
 static int piece_write(struct store *s, uint64_t id, unsigned n, const char *text)
 {
 	char path[PIECE_PATH_MAX];
@@ -40,6 +49,13 @@ static int piece_write(struct store *s, uint64_t id, unsigned n, const char *tex
 	piece_path(id, n, path);
 	if (symlinkat(text, s->state, path) == 0)
 		return 0;
+	if (errno == EEXIST) {
+		if (piece_is(s, path, text))
+			return 0;
+		if (unlinkat(s->state, path, 0) < 0)
+			return -errno;
+		return symlinkat(text, s->state, path) < 0 ? -errno : 0;
+	}
 	if (errno == ENOENT) {
 		err = shard_make(s->state, "origins", id);
 		if (err == 0 && symlinkat(text, s->state, path) < 0)
@@ -100,12 +116,18 @@ int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote)
 	                                        origin_check(id, ino, remote), remote);
 	size_t length = strlen(text);
 
+	if (length % PIECE == 0) { /* no leftover may follow a full piece */
+		char path[PIECE_PATH_MAX];
+
+		piece_path(id, (unsigned)(length / PIECE), path);
+		if (unlinkat(s->state, path, 0) < 0 && errno != ENOENT)
+			return -errno;
+	}
 	for (unsigned n = (unsigned)((length - 1) / PIECE);; n--) {
 		g_autofree char *piece = g_strndup(text + (size_t)n * PIECE, PIECE);
 		int err = piece_write(s, id, n, piece);
 
-		/* ids are never reused: the existing piece is the same */
-		if (err && err != -EEXIST)
+		if (err)
 			return err;
 		if (n == 0)
 			return 0;
