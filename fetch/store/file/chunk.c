@@ -244,7 +244,10 @@ int file_map_locked(struct store_file *f)
 {
 	int fd = mapfile_open(f->store->state, &f->record);
 
-	if (fd == -ESTALE)
+	/* it may have told which chunks are local */
+	if (fd == -ESTALE && (f->record.flags & RECORD_LIMIT))
+		fd = -EUCLEAN;
+	else if (fd == -ESTALE)
 		fd = mapfile_create(f->store->state, &f->record);
 	f->map_fd = MAX(fd, -1);
 	return MIN(fd, 0);

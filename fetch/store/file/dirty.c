@@ -153,7 +153,7 @@ static int dirty_chunks(struct store *s, uint64_t id, GArray *chunks)
 
 	if (map_fd < 0)
 		return map_fd;
-	err = mapfile_find(map_fd, s->epoch.number, chunks);
+	err = mapfile_find(map_fd, id, s->epoch.number, chunks);
 	close(map_fd);
 	return err;
 }
@@ -279,7 +279,7 @@ int store_file_sync(struct store_file *f, bool datasync)
 	}
 	if (map_fd < 0)
 		return map_fd;
-	err = mapfile_find(map_fd, s->epoch.number, chunks);
+	err = mapfile_find(map_fd, f->record.id, s->epoch.number, chunks);
 	if (err == 0)
 		err = epoch_sync(&f->store->epoch, f->fd, false);
 	if (err == 0)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 #include <xxhash.h>
+#include "fetch/base/hole.h"
 #include "fetch/store/disk/shard.h"
 #include "fetch/store/object/mapfile.h"
 
@@ -21,14 +22,6 @@ static bool is_dirty(struct store *s, uint64_t id)
 
 	shard_path("dirty", id, path);
 	return faccessat(s->state, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-/* Is there a hole before `end`? A file system without holes reports none. */
-static bool has_hole(int fd, off_t at, off_t end)
-{
-	off_t hole = lseek(fd, at, SEEK_HOLE);
-
-	return hole >= 0 && hole < end;
 }
 
 /* 1: local; 0: as fetched, or absent (then *lost). */
@@ -52,7 +45,7 @@ static int chunk_is_local(const struct checking *c, uint64_t chunk, bool *lost)
 	/* data past the limit is always local, and may be a hole */
 	if (r->flags & RECORD_LIMIT)
 		there = MIN(there, r->remote_limit);
-	*lost = at < there && has_hole(c->fd, (off_t)at, (off_t)there);
+	*lost = at < there && hole_before(c->fd, (off_t)at, (off_t)there);
 	return n < 0 ? -errno : !*lost;
 }
 
@@ -86,7 +79,7 @@ int unsynced_keep(struct store *s, int fd, const struct record *r, struct unsync
 	c.map_fd = mapfile_open(s->state, r);
 	if (c.map_fd < 0)
 		return c.map_fd == -ESTALE ? 0 : c.map_fd;
-	err = mapfile_find(c.map_fd, u->epoch, chunks);
+	err = mapfile_find(c.map_fd, r->id, u->epoch, chunks);
 	if (err == 0 && chunks->len > 0) {
 		if (fstat(fd, &st) < 0 || fdatasync(fd) < 0)
 			err = -errno;

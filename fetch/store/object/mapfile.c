@@ -124,16 +124,36 @@ bool mapfile_check(const void *data, size_t length, const struct record *r)
 	       (GUINT64_FROM_LE(h.version) == r->version || r->version == 0 || h.version == 0);
 }
 
+/* Also where it is damaged: it may have been local. */
+static void slot_own(uint64_t chunk, const struct map_slot *slot, bool intact, void *user)
+{
+	bool *any = user;
+
+	*any |= !intact || slot->mark == MARK_LOCAL;
+}
+
+/* In doubt: yes. The blocks of a map reach the disk in any order. */
+static bool has_local(int fd, const struct record *r)
+{
+	bool any = false;
+
+	return mapfile_foreach(fd, r, false, slot_own, &any) < 0 || any;
+}
+
 bool mapfile_is_lost(int state, const struct record *r)
 {
 	static const char nothing[sizeof(struct map_header)];
 	char header[sizeof nothing] = "";
 	int fd = shard_open(state, "maps", r->id, O_RDONLY);
 	ssize_t n = fd < 0 ? 0 : pread(fd, header, sizeof header, 0);
+	bool lost =
+	        n >= 0 && (fd >= 0 || fd == -ENOENT) && memcmp(header, nothing, sizeof header) == 0;
 
+	if (lost && fd >= 0 && (r->flags & RECORD_LIMIT))
+		lost = !has_local(fd, r);
 	if (fd >= 0)
 		close(fd);
-	return n >= 0 && (fd >= 0 || fd == -ENOENT) && memcmp(header, nothing, sizeof header) == 0;
+	return lost;
 }
 
 static bool is_checked(int fd)
@@ -214,11 +234,21 @@ static int slots_read(int fd, struct map_slot *slots, uint64_t chunk, uint64_t c
 	return n < 0 ? -errno : (int)((size_t)n / sizeof *slots);
 }
 
+/* Past the limit all chunks are local, whatever their slots. */
+static uint64_t chunks_told(const struct record *r)
+{
+	uint64_t chunks = record_chunks(r), size = UINT64_C(1) << r->chunk_shift;
+
+	if (r->flags & RECORD_LIMIT)
+		chunks = MIN(chunks, r->remote_limit / size + (r->remote_limit % size != 0));
+	return chunks;
+}
+
 int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, struct map *m,
                  bool *dirty)
 {
 	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
-	uint64_t chunks = record_chunks(r);
+	uint64_t chunks = chunks_told(r);
 	bool checked = is_checked(fd);
 	int got, err = 0;
 
@@ -231,6 +261,8 @@ int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, str
 				err = slot_load(m, k + i, &slots[i], epoch, doubt, dirty);
 			else if (r->flags & RECORD_LIMIT)
 				err = -EUCLEAN;
+			else /* else it would be an error once the file has local changes */
+				mapfile_write(fd, r->id, k + i, 0, MARK_REMOTE);
 		}
 		if (err)
 			return err;
@@ -269,9 +301,10 @@ int64_t mapfile_foreach(int fd, const struct record *r, bool strict, mapfile_eac
 	return damaged;
 }
 
-int mapfile_find(int fd, uint32_t mark, GArray *out)
+int mapfile_find(int fd, uint64_t id, uint32_t mark, GArray *out)
 {
 	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
+	bool checked = is_checked(fd);
 	int got;
 
 	for (uint64_t k = slots_next(fd, 0); k != UINT64_MAX; k = slots_next(fd, k + got)) {
@@ -281,7 +314,8 @@ int mapfile_find(int fd, uint32_t mark, GArray *out)
 		for (int i = 0; i < got; i++) {
 			uint64_t chunk = k + i;
 
-			if (GUINT32_FROM_LE(slots[i].mark) == mark)
+			if (GUINT32_FROM_LE(slots[i].mark) == mark &&
+			    slot_is_intact(&slots[i], id, chunk, checked))
 				g_array_append_val(out, chunk);
 		}
 	}

@@ -14,12 +14,12 @@
 int mapfile_create(int state, const struct record *r); /* a descriptor */
 /* -ESTALE: missing, cut short, or not bound to the record. */
 int mapfile_open(int state, const struct record *r);
-/* After a machine crash: the map was created, but never reached the disk. Its content was not
- * durable either. */
+/* After a machine crash: the map was created, but never reached the disk, and tells of no local
+ * chunk. Its content was not durable either. */
 bool mapfile_is_lost(int state, const struct record *r);
 /* Adds the chunks recorded as local or present (with `doubt`: as doubtful) in `epoch`. A damaged
- * slot is that of an absent chunk, or -EUCLEAN where the chunk may be local (RECORD_LIMIT). *dirty:
- * set if a chunk is dirty in `epoch`. */
+ * slot becomes that of an absent chunk, or it is -EUCLEAN where the chunk may be local
+ * (RECORD_LIMIT). *dirty: set if a chunk is dirty in `epoch`. */
 int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, struct map *m,
                  bool *dirty);
 int mapfile_read(int fd, uint64_t chunk, uint64_t *hash);
@@ -27,8 +27,8 @@ int mapfile_read(int fd, uint64_t chunk, uint64_t *hash);
 int mapfile_write(int fd, uint64_t id, uint64_t chunk, uint64_t hash, uint32_t mark);
 /* The hash stays. */
 int mapfile_mark(int fd, uint64_t id, uint64_t chunk, uint32_t mark);
-/* Appends the chunks (uint64_t) that have `mark`. */
-int mapfile_find(int fd, uint32_t mark, GArray *out);
+/* Appends the chunks (uint64_t) that have `mark`, in an intact slot. */
+int mapfile_find(int fd, uint64_t id, uint32_t mark, GArray *out);
 /* Writes the header again: the record's version has become known, or its inode number. */
 int mapfile_pin(int fd, const struct record *r);
 /* Every slot that is not zero, of a map whose header may be damaged. `intact`: its check fits;
