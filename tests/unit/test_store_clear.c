@@ -119,6 +119,34 @@ static void test_damaged(void)
 	box_free(&b);
 }
 
+/* So is one whose name is made again. */
+static void test_damaged_name(void)
+{
+	const struct tree_maker file = maker(S_IFREG | 0644), link = maker(S_IFLNK | 0777);
+	struct box b;
+	g_autofree char *orphans = NULL;
+
+	box_new(&b);
+	orphans = box_state(&b, "orphans");
+	for (unsigned n = 0; n < 2; n++) {
+		g_autofree char *path = g_strdup_printf("f%u", n), *local = box_tree(&b, path);
+		int fd;
+
+		put_kept(&b, path, n);
+		g_assert_cmpint(setxattr(local, RECORD_XATTR, "damaged", 7, 0), ==, 0);
+		fd = n == 0 ? tree_make_file(b.store, path, &file)
+		            : tree_make(b.store, path, &link);
+		g_assert_cmpint(fd, >=, 0);
+		if (n == 0)
+			close(fd);
+		g_assert_cmpuint(box_count(orphans), ==, n + 1);
+	}
+	put_copy(&b, "copy", 3, 10); /* no doubt: it goes */
+	close(tree_make_file(b.store, "copy", &file));
+	g_assert_cmpuint(box_count(orphans), ==, 2);
+	box_free(&b);
+}
+
 /* A directory with an unreadable entry stays. */
 static void test_unreadable(void)
 {
@@ -154,6 +182,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/clear/counts", test_counts);
 	g_test_add_func("/clear/damaged", test_damaged);
+	g_test_add_func("/clear/damaged-name", test_damaged_name);
 	g_test_add_func("/clear/unreadable", test_unreadable);
 	return g_test_run();
 }

@@ -79,6 +79,17 @@ static bool has_default_acl(const struct place *p)
 	return place_getxattr(&dir, "system.posix_acl_default", NULL, 0) > 0;
 }
 
+/* No leftover of a known remote file: its record is damaged, or another file's. */
+static bool is_doubtful(const struct place *p, const struct stat *st, int err)
+{
+	struct last last;
+
+	if (err == -ESTALE)
+		return true;
+	last_look(p, &last);
+	return st->st_nlink == 1 && !last.file;
+}
+
 int place_clear(struct store *s, const struct place *p, const char *path)
 {
 	struct tree_node n;
@@ -89,8 +100,9 @@ int place_clear(struct store *s, const struct place *p, const char *path)
 		tree_node_clear(&n);
 		return -EEXIST;
 	}
-	if (err == -ESTALE && fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    S_ISREG(st.st_mode))
+	if ((err == -ESTALE || err == -ENOENT) &&
+	    fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	    is_doubtful(p, &st, err))
 		return place_set_aside(s, p);
 	if (err != -ENOENT && err != -ESTALE)
 		return err;
