@@ -12,8 +12,7 @@
 #include "fetch/store/disk/entries.h"
 #include "fetch/store/disk/epoch_disk.h"
 
-#define LOOKS 4        /* at an object of a live store */
-#define PAUSE_US 50000 /* between them */
+#define LOOKS 4 /* at an object of a live store */
 
 static void finding_free(void *data)
 {

@@ -4,7 +4,9 @@
 /* The map of a file: its header repeats the record, and each slot has its check. */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
+#include "fetch/base/hole.h"
 #include "fetch/check/check_private.h"
 #include "fetch/store/disk/shard.h"
 #include "fetch/store/object/mapfile.h"
@@ -16,8 +18,23 @@
 struct slots {
 	struct check *check;
 	struct check_file *file;
-	uint64_t dirty, lost;
+	uint64_t dirty, damaged, lost;
 };
+
+/* A bare mark is believed where the chunk has bytes: what was written locally has no hole, and a
+ * sector of ones is no mark. */
+static bool slot_is_local(const struct slots *s, uint64_t k, const struct map_slot *slot)
+{
+	const struct record *r = s->file->record;
+	uint64_t at = k << r->chunk_shift;
+	uint64_t end = MIN(at + record_chunk_length(r, k), s->file->limit);
+
+	if (mapfile_fits(r->id, k, slot->hash, MARK_LOCAL, slot->check))
+		return true;
+	return slot->mark == MARK_LOCAL &&
+	       (slot->hash != UINT64_MAX || slot->check != UINT32_MAX) &&
+	       !hole_before(s->file->fd, (off_t)at, (off_t)end);
+}
 
 /* A damaged slot of a file that may have local chunks. What the chunk is, is known if it is marked
  * as local, if its bytes match the hash, or if the slot's check is right for its bytes or its hash
@@ -27,8 +44,7 @@ static bool slot_mend(struct slots *s, uint64_t k, const struct map_slot *slot)
 	const struct record *r = s->file->record;
 	uint64_t bytes = 0, hash = slot->hash;
 	bool read = check_digest(s->check, s->file, k, &bytes) == 0;
-	bool local =
-	        slot->mark == MARK_LOCAL || mapfile_fits(r->id, k, hash, MARK_LOCAL, slot->check);
+	bool local = slot_is_local(s, k, slot);
 
 	if (!local &&
 	    (!read || (bytes != hash && !mapfile_fits(r->id, k, bytes, MARK_REMOTE, slot->check))))
@@ -43,6 +59,9 @@ static void slot_look(uint64_t k, const struct map_slot *slot, bool intact, void
 {
 	struct slots *s = user;
 
+	if (k << s->file->record->chunk_shift >= s->file->limit) /* local, whatever its slot */
+		return;
+	s->damaged += !intact;
 	s->dirty += intact && slot->mark != MARK_REMOTE && slot->mark != MARK_LOCAL &&
 	            slot->mark == s->check->epoch;
 	if (intact)
@@ -95,16 +114,15 @@ static bool map_lost(struct check *c, struct check_file *f, const char *what)
 	return false;
 }
 
-static void slots_report(struct check *c, struct check_file *f, int64_t damaged,
-                         const struct slots *s)
+static void slots_report(struct check *c, struct check_file *f, const struct slots *s)
 {
 	bool repaired = check_repairs(c) && fsync(f->map_fd) == 0;
 
-	if (damaged > (int64_t)s->lost && (f->record->flags & RECORD_LIMIT))
-		check_found(
-		        c, repaired, NULL,
-		        "%" G_GINT64_FORMAT " entries of its map are damaged (state/maps), and %s",
-		        damaged - (int64_t)s->lost, repaired ? "were restored" : "can be restored");
+	if (s->damaged > s->lost && (f->record->flags & RECORD_LIMIT))
+		check_found(c, repaired, NULL,
+		            "%" G_GUINT64_FORMAT
+		            " entries of its map are damaged (state/maps), and %s",
+		            s->damaged - s->lost, repaired ? "were restored" : "can be restored");
 	if (s->lost)
 		check_found(c, false, COPY_OUT,
 		            "%" G_GUINT64_FORMAT
@@ -122,6 +140,17 @@ static void slot_count(uint64_t k, const struct map_slot *slot, bool intact, voi
 	*any += 1;
 }
 
+/* A head of zeros may be that of a whole lost block, whose slots look like those of absent chunks.
+ */
+static bool head_is_blank(int fd)
+{
+	static const char nothing[sizeof(struct map_header)];
+	char head[sizeof nothing];
+
+	return pread(fd, head, sizeof head, 0) != sizeof head ||
+	       memcmp(head, nothing, sizeof head) == 0;
+}
+
 /* Each slot's checksum covers file id and index: if all are intact, the header is rebuilt from the
  * record. */
 static bool header_mend(struct check *c, struct check_file *f)
@@ -131,7 +160,8 @@ static bool header_mend(struct check *c, struct check_file *f)
 	int64_t damaged =
 	        whole ? mapfile_foreach(f->map_fd, f->record, true, slot_count, &any) : -1;
 
-	if (damaged != 0 || any == 0)
+	if (damaged != 0 || any == 0 ||
+	    ((f->record->flags & RECORD_LIMIT) && head_is_blank(f->map_fd)))
 		return map_lost(c, f, whole ? "damaged" : "cut short");
 	if (check_repairs(c))
 		repaired = mapfile_mend(f->map_fd, f->record) == 0 && fsync(f->map_fd) == 0;
@@ -163,6 +193,6 @@ bool check_map(struct check *c, struct check_file *f)
 	if (damaged < 0)
 		check_unread(c, (int)damaged);
 	else
-		slots_report(c, f, damaged, &s);
+		slots_report(c, f, &s);
 	return damaged >= 0;
 }

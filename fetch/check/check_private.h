@@ -8,6 +8,8 @@
 #include "fetch/check/check.h"
 #include "fetch/store/object/object_private.h"
 
+#define PAUSE_US 50000 /* between two looks at an object of a live store */
+
 struct check {
 	struct store *store; /* borrowed */
 	const struct check_options *options;

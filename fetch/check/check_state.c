@@ -65,20 +65,32 @@ static void epoch_check(struct check *c)
 	check_settle(c, false);
 }
 
-/* A listing that is not there is fetched again. */
-static void listing_check(struct check *c, int dir, const char *name)
+/* 0; -EUCLEAN: damaged, *why. */
+static int listing_look(struct check *c, const char *name, const char **why)
 {
 	g_autoptr(GBytes) bytes = NULL;
 	int err = store_listing_read(c->store, g_ascii_strtoull(name, NULL, 16), &bytes);
-	const char *why = "it is another directory's, or no file";
 	gsize size = 0;
 	const void *data = bytes ? g_bytes_get_data(bytes, &size) : NULL;
 
-	if (err == 0)
-		why = listing_refused(data, size);
-	else if (err != -EUCLEAN)
+	*why = err == 0 ? listing_refused(data, size) : "it is another directory's, or no file";
+	return err == 0 && *why ? -EUCLEAN : err;
+}
+
+/* A listing that is not there is fetched again. The daemon may just have replaced the one that was
+ * read. */
+static void listing_check(struct check *c, int dir, const char *name)
+{
+	const char *why;
+	int err = listing_look(c, name, &why);
+
+	if (err == -EUCLEAN && c->options->live) {
+		g_usleep(PAUSE_US);
+		err = listing_look(c, name, &why);
+	}
+	if (err && err != -EUCLEAN)
 		check_unread(c, err);
-	if ((err == 0 && why) || err == -EUCLEAN)
+	if (err == -EUCLEAN)
 		check_found(c, c->options->repair && unlinkat(dir, name, 0) == 0, NULL,
 		            "the listing is damaged, and will be fetched again: %s", why);
 }
