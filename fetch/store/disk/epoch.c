@@ -85,6 +85,14 @@ static uint32_t next_number(uint32_t number)
 	return number == UINT32_MAX ? 1 : number + 1;
 }
 
+/* A full disk is no reason not to open: the copy stays. */
+static int epoch_mend(struct epoch *e, bool clean)
+{
+	int err = epoch_write(e, clean);
+
+	return err == -ENOSPC || err == -EDQUOT ? 0 : err;
+}
+
 static int epoch_start(struct epoch *e, int state, unsigned flags)
 {
 	struct epoch_disk d = {0};
@@ -118,7 +126,7 @@ static int epoch_start(struct epoch *e, int state, unsigned flags)
 	} else {
 		e->clean_on_disk = d.clean;
 		e->begun = !d.clean;
-		return found == EPOCH_FROM_COPY ? epoch_write(e, d.clean) : 0;
+		return found == EPOCH_FROM_COPY ? epoch_mend(e, d.clean) : 0;
 	}
 	return 0;
 }

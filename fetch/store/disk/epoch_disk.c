@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -79,15 +80,23 @@ enum epoch_state epoch_disk_read(int state, struct epoch_disk *out)
 	return copy_read(state, out) ? EPOCH_FROM_COPY : EPOCH_LOST;
 }
 
-/* 0: it is written, or there is none. */
+static bool copy_is(int fd, const struct epoch_disk *d)
+{
+	struct epoch_disk there;
+
+	return fgetxattr(fd, EPOCH_XATTR, &there, sizeof there) == sizeof there &&
+	       memcmp(&there, d, sizeof there) == 0;
+}
+
+/* 0: it is written, or there is none. A right one stays, even if the disk is full. */
 static int copy_write(int state, const struct epoch_disk *d)
 {
 	int fd = file_open(state, "lock"), err = 0;
 
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (fsetxattr(fd, EPOCH_XATTR, d, sizeof *d, 0) < 0 && fremovexattr(fd, EPOCH_XATTR) < 0 &&
-	    errno != ENODATA && errno != EOPNOTSUPP)
+	if (!copy_is(fd, d) && fsetxattr(fd, EPOCH_XATTR, d, sizeof *d, 0) < 0 &&
+	    fremovexattr(fd, EPOCH_XATTR) < 0 && errno != ENODATA && errno != EOPNOTSUPP)
 		err = -errno;
 	else if (fsync(fd) < 0)
 		err = -errno;
