@@ -174,6 +174,13 @@ static void test_settings(void)
 	g_free(cut);
 	g_file_get_contents(copy, &cut, NULL, NULL);
 	g_assert_cmpstr(cut, ==, text);
+	/* a copy of other settings, by an interrupted change */
+	put(copy, "[store]\nformat=1\nsource=other:\nchunk_shift=12\n");
+	box_open(&b);
+	box_close(&b);
+	g_free(cut);
+	g_file_get_contents(copy, &cut, NULL, NULL);
+	g_assert_cmpstr(cut, ==, text);
 	box_free(&b);
 }
 

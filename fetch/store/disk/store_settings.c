@@ -217,6 +217,19 @@ int store_settings_mend(int state)
 	return -EUCLEAN;
 }
 
+/* An old copy would later restore an old source. Best effort: a full disk is no reason not to open.
+ */
+static void copy_mend(int state, const char *text, size_t length)
+{
+	struct store_settings any = {0};
+	g_autofree char *copy = NULL;
+	size_t there = 0;
+
+	if (!settings_read(state, COPY, "", &any, &copy, &there, NULL) || there != length ||
+	    memcmp(copy, text, length) != 0)
+		settings_write(state, COPY, text, length);
+}
+
 bool store_settings_load(int state, const char *store, struct store_settings *s, GError **error)
 {
 	g_autoptr(GError) cause = NULL, other = NULL;
@@ -224,9 +237,7 @@ bool store_settings_load(int state, const char *store, struct store_settings *s,
 	size_t length;
 
 	if (settings_read(state, "settings", store, s, &text, &length, &cause)) {
-		/* best effort: a full disk is no reason not to open */
-		if (faccessat(state, COPY, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-			settings_write(state, COPY, text, length);
+		copy_mend(state, text, length);
 		return true;
 	}
 	if (!is_unusable(cause)) {
