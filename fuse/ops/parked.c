@@ -280,6 +280,13 @@ void parked_attributes(struct parked *p, struct directory *d, struct listing *l,
 		resume(p, NULL);
 }
 
+/* A handler's errno is the answer, also ENOSPC: no room in the store would change it. */
+static void denied(struct parked *p, int error)
+{
+	reply_err(p->req, error);
+	parked_free(p);
+}
+
 static void judged(struct event *e, enum verdict verdict, int error, int fd)
 {
 	struct parked *p = (struct parked *)((char *)e - offsetof(struct parked, event));
@@ -292,6 +299,8 @@ static void judged(struct event *e, enum verdict verdict, int error, int fd)
 		close(fd);
 	if (passes)
 		resume(p, NULL);
+	else if (verdict == VERDICT_DENY && !p->fail)
+		denied(p, error);
 	else
 		parked_fail(p, verdict == VERDICT_DENY ? error : EIO);
 }

@@ -110,7 +110,7 @@ def test_store_of_a_newer_format(mount, lacunafs, tree, point):
                 if key.strip().lower() in (b"format", b"version") and value.strip().isdigit():
                     file.write_bytes(text.replace(line, key + b"=%d" % (int(value) + 1000)))
                     changed += 1
-    assert changed == 1, "where does the store keep its format?"
+    assert changed == 2, "where does the store keep its format?"
     refuse(lacunafs, "mount", tree, point, "--store", m.store, says=["newer"])
 
 

@@ -28,6 +28,25 @@ static bool settings_damaged(GError **error, const char *store)
 	return false;
 }
 
+static bool settings_too_new(GError **error, const char *store, guint64 format)
+{
+	g_set_error(error, LOCAL_ERROR, EPROTONOSUPPORT,
+	            "store %s is of format %" G_GUINT64_FORMAT
+	            ", newer than this lacunafs knows (%d)",
+	            store, format, STORE_FORMAT);
+	return false;
+}
+
+/* 0: none, or damaged. */
+static guint64 format_of(const char *text, size_t length)
+{
+	g_autoptr(GKeyFile) file = g_key_file_new();
+
+	return text && g_key_file_load_from_data(file, text, length, G_KEY_FILE_NONE, NULL)
+	               ? g_key_file_get_uint64(file, GROUP, "format", NULL)
+	               : 0;
+}
+
 /* A key file holds UTF-8 only, a path any bytes. */
 static char *source_escape(const char *source)
 {
@@ -91,13 +110,8 @@ bool store_settings_parse(const char *store, const char *text, size_t length,
 	    !settings_intact(file))
 		return settings_damaged(error, store);
 	format = g_key_file_get_uint64(file, GROUP, "format", NULL);
-	if (format > STORE_FORMAT) {
-		g_set_error(error, LOCAL_ERROR, EPROTONOSUPPORT,
-		            "store %s is of format %" G_GUINT64_FORMAT
-		            ", newer than this lacunafs knows (%d)",
-		            store, format, STORE_FORMAT);
-		return false;
-	}
+	if (format > STORE_FORMAT)
+		return settings_too_new(error, store, format);
 	theirs = g_key_file_get_string(file, GROUP, "source", NULL);
 	shift = g_key_file_get_uint64(file, GROUP, "chunk_shift", NULL);
 	if (format == 0 || theirs == NULL || shift < CHUNK_SHIFT_MIN || shift > CHUNK_SHIFT_MAX)
@@ -234,7 +248,8 @@ bool store_settings_load(int state, const char *store, struct store_settings *s,
 {
 	g_autoptr(GError) cause = NULL, other = NULL;
 	g_autofree char *text = NULL, *copy = NULL;
-	size_t length;
+	size_t length = 0, copy_length = 0;
+	guint64 format;
 
 	if (settings_read(state, "settings", store, s, &text, &length, &cause)) {
 		copy_mend(state, text, length);
@@ -244,13 +259,17 @@ bool store_settings_load(int state, const char *store, struct store_settings *s,
 		g_propagate_error(error, g_steal_pointer(&cause));
 		return false;
 	}
-	if (!settings_read(state, COPY, store, s, &copy, &length, &other)) {
+	if (!settings_read(state, COPY, store, s, &copy, &copy_length, &other)) {
+		/* the check of a newer format may cover more */
+		format = format_of(text, length);
+		if (format > STORE_FORMAT && format_of(copy, copy_length) == format)
+			return settings_too_new(error, store, format);
 		g_propagate_error(error, is_unusable(other) ? g_steal_pointer(&cause)
 		                                            : g_steal_pointer(&other));
 		return false;
 	}
 	g_warning("%s: its copy is used", cause->message);
-	settings_write(state, "settings", copy, length);
+	settings_write(state, "settings", copy, copy_length);
 	return true;
 }
 
