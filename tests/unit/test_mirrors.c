@@ -385,6 +385,27 @@ static void test_middle(void)
 	}
 }
 
+/* All bytes came, and then something that they must not be followed by: an error, and no request
+ * of another mirror, as nothing is left to be requested; also after one that cannot be reached. */
+static void test_after_the_end(void)
+{
+	for (unsigned bad = 0; bad < 2; bad++) {
+		struct world w;
+		struct answer a;
+		world_begin(&w, bad + 2, 60000, 60000);
+		w.fakes[0].code = FETCH_UNREACHABLE;
+		w.fakes[bad].code = FETCH_PROTOCOL;
+		w.fakes[bad].bytes = SIZE;
+		if (bad == 1)
+			failed_is_told();
+		g_assert_cmpint(read_file(&w, &a, "f", 0), ==, FETCH_PROTOCOL);
+		g_assert_cmpuint(a.next, ==, SIZE);
+		g_assert_cmpuint(asked(&w, bad + 1), ==, 0);
+		g_test_assert_expected_messages();
+		world_end(&w);
+	}
+}
+
 /* Another version at the first mirror: the file's own mirror is asked, and then first of all. */
 static void test_pinned(void)
 {
@@ -660,6 +681,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mirrors/classes", test_classes);
 	g_test_add_func("/mirrors/not-elsewhere", test_not_elsewhere);
 	g_test_add_func("/mirrors/middle", test_middle);
+	g_test_add_func("/mirrors/after-the-end", test_after_the_end);
 	g_test_add_func("/mirrors/pinned", test_pinned);
 	g_test_add_func("/mirrors/back", test_back);
 	g_test_add_func("/mirrors/last-resort", test_last_resort);

@@ -4,11 +4,16 @@
 #include <errno.h>
 #include "fetch/base/pool.h"
 
+bool attempt_delivered(const struct attempt *a)
+{
+	return a->begun && a->delivered == a->end;
+}
+
 static void attempt_done(struct source_request *in, const GError *error)
 {
 	struct attempt *a = (struct attempt *)in;
 	/* a failure after the last byte does not matter */
-	bool whole = a->begun && a->delivered == a->end && fetch_error_transient(error);
+	bool whole = attempt_delivered(a) && fetch_error_transient(error);
 	a->ended(a, a->enough || whole ? NULL : error);
 }
 

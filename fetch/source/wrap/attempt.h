@@ -41,7 +41,9 @@ struct attempt {
 void attempt_list(struct attempt *a, struct source_list *req);
 void attempt_stat(struct attempt *a, struct source_stat *req);
 void attempt_read(struct attempt *a, struct source_read *req);
-/* Sends the request, or what is left of it, to `inner`. */
+/* A read: is nothing left to be requested? */
+bool attempt_delivered(const struct attempt *a);
+/* Sends the request, or what is left of it, to `inner`: not after attempt_delivered(). */
 void attempt_start(struct attempt *a, struct source *inner);
 /* Frees `a`, then ends the caller's request. */
 void attempt_finish(struct attempt *a, const GError *error);

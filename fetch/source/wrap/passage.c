@@ -216,7 +216,8 @@ static void passage_ended(struct attempt *a, const GError *error)
 	mutex_unlock(&m->lock);
 	mirror_tell(m, news, error);
 	p->maker_answered |= p->now == p->maker && !fetch_error_transient(error);
-	if (!elsewhere) {
+	/* an unusable answer after the last byte: no mirror has anything left to send */
+	if (!elsewhere || attempt_delivered(a)) {
 		p->retry_ns = 0;
 		passage_end(p, error != NULL ? g_error_copy(error) : NULL);
 		return;
