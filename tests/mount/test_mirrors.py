@@ -335,6 +335,12 @@ def test_real_servers(mount, scratch, web, kinds, options):
     assert (m / "big").read_bytes() == truth
     assert (m / "d" / "f0").read_bytes() == (root / "d" / "f0").read_bytes()
     assert states(m) == ["failed", "in use"]
+    a.start()
+
+    def back():
+        m.program.run("refresh", m / "d")
+        return states(m) == ["in use", "ready"]
+    assert wait_until(back, 30), m.status()["mirrors"]
 
 
 def test_nothing_is_proven(mount, pair):

@@ -90,6 +90,12 @@ bool op_protocol(GError **error, const char *format, ...)
 	return false;
 }
 
+bool op_directory(GError **error)
+{
+	g_set_error(error, FETCH_ERROR, FETCH_DIRECTORY, "a directory at the source");
+	return false;
+}
+
 static const char *status_words(unsigned status)
 {
 	static const struct {
@@ -259,8 +265,7 @@ static bool op_slash(struct http_op *op, GError **error)
 	if (!reply_is_html(r) && !reply_type_is(r, "application/json"))
 		return op_protocol(error,
 		                   "redirected to a URL that is neither a file nor a directory");
-	g_set_error(error, FETCH_ERROR, FETCH_DIRECTORY, "a directory at the source");
-	return false;
+	return op_directory(error);
 }
 
 /* Denied, but the credentials are others now? Then the request is sent once more. */

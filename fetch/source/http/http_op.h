@@ -75,6 +75,8 @@ void op_free(struct http_op *op);
 void op_name_error(const struct http_op *op, GError **error);
 /* FETCH_PROTOCOL; always false. */
 bool op_protocol(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+/* FETCH_DIRECTORY; always false. */
+bool op_directory(GError **error);
 /* The error of a status that is a failure; always false. */
 bool op_refused(struct http_op *op, GError **error);
 

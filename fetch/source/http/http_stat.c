@@ -151,6 +151,9 @@ static bool stat_by_get(struct stat_op *s, GError **error)
 static bool stat_head(struct http_op *op, GError **error)
 {
 	struct stat_op *s = (struct stat_op *)op;
+	/* the source's root: an index that is made for each answer has no length */
+	if (op->request->path[0] == '\0' && op->x.reply.status == 200)
+		return op_directory(error);
 	return op->x.head_only ? stat_by_head(s, error) : stat_by_get(s, error);
 }
 
