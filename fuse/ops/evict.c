@@ -73,7 +73,7 @@ void evict_file(struct server *s, struct inode *i, struct leaving *out)
 	source_version version = remote ? inode_version(s, i, &out->error) : 0;
 	if (version == 0 || out->error)
 		return;
-	out->error = inquiry_stat(s, remote, &st);
+	out->error = inquiry_stat(s, remote, 0, &st);
 	if (out->error) {
 		refuse(out, out->error,
 		       "kept: the source does not confirm that it still has this version");
@@ -177,7 +177,10 @@ void refresh_file(struct server *s, struct inode *i, struct leaving *out)
 	source_version version = remote ? inode_version(s, i, &out->error) : 0;
 	if (version == 0 || out->error)
 		return;
-	out->error = inquiry_stat(s, remote, &st);
+	mutex_lock(&i->lock);
+	int64_t listed_ns = i->mtime_ns;
+	mutex_unlock(&i->lock);
+	out->error = inquiry_stat(s, remote, listed_ns, &st);
 	if (out->error == EISDIR)
 		became_directory(s, i, out);
 	else if (out->error)

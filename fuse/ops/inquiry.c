@@ -55,9 +55,10 @@ static void stat_done(struct source_request *r, const GError *error)
 	answer_give(&((struct awaited_stat *)r)->answer, fetch_error_errno(error, true));
 }
 
-int inquiry_stat(struct server *s, const char *remote, struct source_stat *out)
+int inquiry_stat(struct server *s, const char *remote, int64_t listed_ns, struct source_stat *out)
 {
-	struct awaited_stat a = {.stat = {.base = {.path = (char *)remote, .done = stat_done}}};
+	struct awaited_stat a = {.stat = {.base = {.path = (char *)remote, .done = stat_done},
+	                                  .listed_ns = listed_ns}};
 	answer_init(&a.answer);
 	source_stat(s->source, &a.stat);
 	int err = answer_wait(&a.answer);

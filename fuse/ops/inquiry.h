@@ -9,7 +9,9 @@
 #include "fuse/inode/inode.h"
 #include "fuse/inode/server.h"
 
-int inquiry_stat(struct server *s, const char *remote, struct source_stat *out);
+/* `listed_ns`: the time of the version at hand. Of several mirrors, those after the first one must
+ * have that very version: theirs may be older. 0: any. */
+int inquiry_stat(struct server *s, const char *remote, int64_t listed_ns, struct source_stat *out);
 /* Does the source deliver data of the version in `st`? Only the headers of the answer are used. An
  * empty file has no data: `st` suffices. */
 int inquiry_read(struct server *s, struct inode *i, const char *remote,

@@ -296,6 +296,27 @@ def test_directory_that_is_not_there_yet(mount, scratch, pair):
     assert (m / "big").read_bytes() == (root / "big").read_bytes() and not a.asked("/big")
 
 
+def test_refresh_while_the_first_is_away(mount, scratch, serve):
+    """The second mirror has an older version: what is cached is newer, and stays."""
+    a, b = serve(make_tree(scratch / "a")), serve(make_tree(scratch / "b", seed=2, then=THEN - 7200))
+    truth = (scratch / "a" / "big").read_bytes()
+    m = mount(a.url, "--mirror", b.url, *quick("retries=0"))
+    assert (m / "big").read_bytes() == truth
+    a.stop()
+    for _ in range(2):  # once while it is taken for alive
+        done = m.program.run("refresh", m / "big")
+        assert done.returncode != 0 and "kept" in done.stdout + done.stderr
+        assert (m / "big").read_bytes() == truth
+    assert b.asked("/big")
+    a.start()
+    trees.put(scratch / "a" / "big", trees.noise(3, SIZE), THEN + 60)
+
+    def new():
+        m.program.run("refresh", m / "big")
+        return (m / "big").read_bytes() == trees.noise(3, SIZE)
+    assert wait_until(new, 30)
+
+
 def test_offline_in_the_middle(mount, pair):
     """Neither mirror answers: what is cached stays, the rest is an error; later all is well."""
     root, a, b = pair
