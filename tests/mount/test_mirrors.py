@@ -296,6 +296,25 @@ def test_directory_that_is_not_there_yet(mount, scratch, pair):
     assert (m / "big").read_bytes() == (root / "big").read_bytes() and not a.asked("/big")
 
 
+def test_mount_point_whose_file_system_comes_later(mount, scratch, pair):
+    """Its directory is there, and empty: neither the tree nor what is bound to for good."""
+    root, a, _ = pair
+    (scratch / "later").mkdir()
+    m = mount(scratch / "later", "--mirror", a.url, *quick("etag=no"))
+    assert (m / "d" / "f0").read_bytes() == (root / "d" / "f0").read_bytes()
+    assert states(m) == ["failed", "in use"]
+    assert "not mounted yet" in m.status()["mirrors"][0]["last_error"]["cause"]
+    shutil.copytree(root, scratch / "full")
+    os.rename(scratch / "full", scratch / "later")  # another inode, as by a mount
+
+    def back():
+        m.program.run("refresh", m / "d")
+        return states(m) == ["in use", "ready"]
+    assert wait_until(back, 30)
+    a.forget()
+    assert (m / "big").read_bytes() == (root / "big").read_bytes() and not a.asked("/big")
+
+
 def test_refresh_while_the_first_is_away(mount, scratch, serve):
     """The second mirror has an older version: what is cached is newer, and stays."""
     a, b = serve(make_tree(scratch / "a")), serve(make_tree(scratch / "b", seed=2, then=THEN - 7200))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include "fetch/source/dir/dir.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -180,16 +181,42 @@ static bool dir_stat(struct dir_source *d, struct source_stat *req, GError **err
 	return true;
 }
 
+/* 0; ENOMEDIUM: it holds no name, like a mount point before its file system is mounted. A root that
+ * may not be listed counts as full. */
+static int root_check(int fd)
+{
+	int readable = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
+	DIR *dir = readable >= 0 ? fdopendir(readable) : NULL;
+	const struct dirent *e;
+
+	if (dir == NULL) {
+		err = errno == EACCES ? 0 : errno;
+		if (readable >= 0)
+			close(readable);
+		return err;
+	}
+	do {
+		errno = 0;
+		e = readdir(dir);
+		err = e != NULL ? 0 : errno != 0 ? errno : ENOMEDIUM;
+	} while (e != NULL && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0));
+	closedir(dir);
+	return err;
+}
+
 static bool root_open_locked(struct dir_source *d) REQUIRES(d->opening)
 {
 	int fd = open(d->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct statx st;
+	int err;
 
 	if (fd < 0)
 		return false;
-	if (statx(fd, "", AT_EMPTY_PATH, DIR_STATX, &st) < 0) {
-		int err = errno;
-
+	err = statx(fd, "", AT_EMPTY_PATH, DIR_STATX, &st) < 0 ? errno : 0;
+	/* other mirrors have the tree, and this descriptor would stay that of the mount point */
+	if (err == 0 && d->mirrored)
+		err = root_check(fd);
+	if (err) {
 		close(fd);
 		errno = err;
 		return false;
@@ -202,15 +229,18 @@ static bool root_open_locked(struct dir_source *d) REQUIRES(d->opening)
 static bool root_open(struct dir_source *d, enum fetch_error *code, GError **error)
 {
 	int err = 0;
+	const char *cause;
 
 	mutex_lock(&d->opening);
 	if (d->fd < 0 && !root_open_locked(d))
 		err = errno;
 	mutex_unlock(&d->opening);
+	cause = err == ENOMEDIUM ? "empty: perhaps its file system is not mounted yet"
+	                         : g_strerror(err);
 	if (err && code)
-		g_set_error(error, FETCH_ERROR, (int)*code, "dir:%s: %s", d->root, g_strerror(err));
+		g_set_error(error, FETCH_ERROR, (int)*code, "dir:%s: %s", d->root, cause);
 	else if (err)
-		g_set_error(error, LOCAL_ERROR, err, "dir:%s: %s", d->root, g_strerror(err));
+		g_set_error(error, LOCAL_ERROR, err, "dir:%s: %s", d->root, cause);
 	return err == 0;
 }
 
@@ -314,6 +344,7 @@ struct source *dir_source_open(const char *path, const struct source_options *op
 	free(real);
 	mutex_init(&d->opening, RANK_DIR_ROOT);
 	d->fd = -1;
+	d->mirrored = options->mirrored;
 	d->dated = options->mirrored && options->no_etag;
 	d->own = options->own;
 	d->uid = options->uid;

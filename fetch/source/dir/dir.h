@@ -12,7 +12,8 @@
  * Bytes:   into `fd` by copy_file_range (which shares blocks where the file system can), holes
  *          as holes; without one through a buffer
  * Owns:    the root, opened once: a later mount over its path has no effect. One that cannot be
- *          opened is an error, but for one of several mirrors, which is opened later, and offline
+ *          opened is an error, but for one of several mirrors, which is opened later, and offline.
+ *          An empty root of a mirror is not opened either: perhaps a mount point
  * Locking: blocking calls run on a few threads of its own; a call that hangs holds one
  * Trust:   the source follows no symlinks and opens nothing outside the root
  */

@@ -16,8 +16,9 @@ struct dir_source {
 	uint64_t device;      /* of it */
 	struct pool *pool;
 	int closing; /* atomic */
-	bool dated;  /* versions are those of source_version_dated() */
-	bool own;    /* every entry belongs to: */
+	bool mirrored;
+	bool dated; /* versions are those of source_version_dated() */
+	bool own;   /* every entry belongs to: */
 	uint32_t uid, gid;
 };
 
