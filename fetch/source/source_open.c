@@ -115,7 +115,6 @@ static struct source_options mirror_options(const char *const *urls, unsigned in
 {
 	struct source_options o = *options;
 	o.mirrored = true;
-	o.mirror = index > 0;
 	/* one mirror must not use up a reader's whole wait */
 	o.wait_ms = MIN(o.wait_ms, o.stall_ms);
 	if (index == 0 || o.mirror_credentials || same_server(urls[0], urls[index]))

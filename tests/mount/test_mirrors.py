@@ -336,6 +336,24 @@ def test_refresh_while_the_first_is_away(mount, scratch, serve):
     assert wait_until(new, 30)
 
 
+def test_order_changes_between_mounts(mount, scratch, serve):
+    """ETags of two servers without Last-Modified agree by chance, and the files differ."""
+    a, b = serve(make_tree(scratch / "a")), serve(make_tree(scratch / "b", seed=2))
+    for server in (a, b):
+        server.lie("/*", lying.together(lying.header("ETag", '"1"'),
+                                        lying.header("Last-Modified", None)))
+    m = mount(a.url, "--mirror", b.url, *quick("retries=0"))
+    truth = (scratch / "a" / "big").read_bytes()
+    assert read_at(m / "big", 0) == truth[:4096]
+    m.umount()
+    a.stop()
+    m = mount(b.url, "--mirror", a.url, *quick("retries=0"), point=m.path, store=m.store)
+    os.listdir(m.path)
+    assert read_at(m / "big", 0) == truth[:4096]
+    assert error_of(lambda: read_at(m / "big", 1 << 20)) == errno.EIO
+    assert "changed at the source" in m.log()
+
+
 def test_offline_in_the_middle(mount, pair):
     """Neither mirror answers: what is cached stays, the rest is an error; later all is well."""
     root, a, b = pair

@@ -155,9 +155,8 @@ struct source_options {
 	bool no_netrc;
 	bool no_etag;  /* versions are Last-Modified and size, where the source reports both */
 	bool offline;  /* no request leaves */
-	bool mirrored; /* one of several mirrors; `mirror`: and not the first. Their versions
-	                * are equal only if they prove the same version */
-	bool mirror;
+	bool mirrored; /* one of several mirrors. Versions of two are equal only if they prove the
+	                * same version */
 	unsigned mirror_retry_ms; /* see mirrors.h, as the next */
 	unsigned mirror_takeover_ms;
 	bool mirror_credentials; /* all of the above go to every mirror, not only to the first */

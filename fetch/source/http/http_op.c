@@ -3,6 +3,7 @@
 #include "fetch/source/http/http_op.h"
 #include "fetch/base/pool.h"
 #include <string.h>
+#include <xxhash.h>
 
 #define HOPS_MAX 8u
 #define DRAIN_MAX 65536u /* less than a new connection costs */
@@ -160,9 +161,9 @@ source_version op_version(const struct http_op *op, uint64_t size)
 {
 	const struct reply *r = &op->x.reply;
 	source_version version = reply_version(r, size, !op->http->options.no_etag);
-	/* an ETag alone is unique at its own server only */
-	if (op->http->options.mirror && r->modified == NULL)
-		version ^= op->http->base.shape;
+	/* an ETag alone is unique at its own server only, and a store may have had others */
+	if (r->modified == NULL)
+		version ^= XXH3_64bits(op->http->root_text, strlen(op->http->root_text));
 	return version != 0 ? version : 1;
 }
 
