@@ -542,6 +542,11 @@ static void test_listing(void)
 	/* its mirror says that it is gone: so it is, whatever the other has */
 	w.fakes[0].code = FETCH_MISSING;
 	g_assert_cmpint(list_directory(&w, &a, first), ==, FETCH_MISSING);
+	/* a refusal says nothing of it */
+	w.fakes[0].code = FETCH_DENIED;
+	g_assert_cmpint(list_directory(&w, &a, first), ==, FETCH_CANCELLED);
+	w.fakes[0].code = FETCH_PROTOCOL;
+	g_assert_cmpint(list_directory(&w, &a, first), ==, FETCH_CANCELLED);
 	w.fakes[0].code = FETCH_UNREACHABLE;
 	failed_is_told();
 	for (unsigned n = 0; n < 2; n++) {
@@ -603,6 +608,42 @@ static void test_takeover(void)
 	g_assert_false(source_shape_is(w.source, "O0000000000000063"));
 	listing_unref(a.r.list.listing);
 	listing_unref(first);
+	g_test_assert_expected_messages();
+	world_end(&w);
+}
+
+/* A listing made with other options, so that nobody knows by which mirror: as one of the first, but
+ * gone only if all say so. */
+static void test_unknown_maker(void)
+{
+	struct world w;
+	struct answer a;
+	world_begin(&w, 2, 60000, 1000);
+	g_assert_cmpint(list_directory(&w, &a, NULL), ==, GOOD);
+	struct listing *old = a.r.list.listing;
+	for (unsigned i = 0; i < 2; i++)
+		w.fakes[i].base.shape += 100;
+	w.fakes[0].code = FETCH_MISSING;
+	detour_is_told();
+	g_assert_cmpint(list_directory(&w, &a, old), ==, GOOD);
+	g_assert_true(made_by(&w, a.r.list.listing, 1));
+	listing_unref(a.r.list.listing);
+	w.fakes[1].code = FETCH_MISSING;
+	g_test_expect_message("lacunafs", G_LOG_LEVEL_MESSAGE, "mirror 2 *");
+	g_assert_cmpint(list_directory(&w, &a, old), ==, FETCH_MISSING);
+	w.fakes[1].code = FETCH_DENIED;
+	g_assert_cmpint(list_directory(&w, &a, old), ==, FETCH_CANCELLED);
+	w.fakes[1].code = GOOD;
+	asked(&w, 1);
+	w.fakes[0].code = FETCH_UNREACHABLE;
+	failed_is_told();
+	g_assert_cmpint(list_directory(&w, &a, old), ==, FETCH_CANCELLED);
+	g_assert_cmpuint(asked(&w, 1), ==, 0);
+	g_usleep(1100000);
+	g_assert_cmpint(list_directory(&w, &a, old), ==, GOOD);
+	g_assert_true(made_by(&w, a.r.list.listing, 1));
+	listing_unref(a.r.list.listing);
+	listing_unref(old);
 	g_test_assert_expected_messages();
 	world_end(&w);
 }
@@ -690,6 +731,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mirrors/listing", test_listing);
 	g_test_add_func("/mirrors/not-gone", test_not_gone);
 	g_test_add_func("/mirrors/takeover", test_takeover);
+	g_test_add_func("/mirrors/unknown-maker", test_unknown_maker);
 	g_test_add_func("/mirrors/close", test_close);
 	return g_test_run();
 }

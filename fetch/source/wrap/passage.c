@@ -20,7 +20,7 @@ struct passage {
 	uint32_t allowed, asked;     /* sets of mirrors */
 	bool kept;                   /* there is a listing, which may stay */
 	unsigned maker;              /* the mirror that made it; NONE: unknown */
-	bool maker_answered;         /* it did, if only by a refusal */
+	uint32_t lacking;            /* set of mirrors that said that they do not have it */
 	bool last;                   /* a failed mirror is being asked */
 	GError *errors[MIRRORS_MAX]; /* owned; of each mirror that failed to serve it */
 	int64_t retry_ns;            /* the earliest that a server gave; 0: none */
@@ -79,8 +79,8 @@ static uint32_t listers_locked(const struct mirrors *m, unsigned maker) REQUIRES
 {
 	const int64_t takeover_ns = m->options.takeover_ms * MS_NS;
 	int64_t since_ns = 0;
-	if (maker == NONE)
-		return bits_below(m->count);
+	if (maker == NONE) /* the options are others: as if by the first one */
+		maker = 0;
 	for (unsigned i = 0; i <= maker; i++) {
 		if (!m->mirrors[i].health.failed)
 			return bits_below(maker + 1);
@@ -142,9 +142,9 @@ static GError *verdict_locked(struct passage *p) REQUIRES(p->mirrors->lock)
 	if (error == NULL)
 		error = error_unasked_locked(p);
 	error_later_locked(p, error);
-	/* only its own mirror can say that a directory is gone */
-	bool unsure = p->maker != NONE ? !p->maker_answered : fetch_error_transient(error);
-	if (p->kept && unsure && mirror_first_locked(p->mirrors) < m->count) {
+	/* only its own mirror can say that a directory is gone; if that is unknown, all of them */
+	uint32_t own = p->maker != NONE ? bit(p->maker) : bits_below(m->count);
+	if (p->kept && (own & ~p->lacking) != 0 && mirror_first_locked(p->mirrors) < m->count) {
 		error->code = FETCH_CANCELLED;
 		g_prefix_error(&error, "the listing stays while its mirror has failed: ");
 	}
@@ -215,7 +215,11 @@ static void passage_ended(struct attempt *a, const GError *error)
 		            MAX(now + DETOUR_NS, retry_ns));
 	mutex_unlock(&m->lock);
 	mirror_tell(m, news, error);
-	p->maker_answered |= p->now == p->maker && !fetch_error_transient(error);
+	if (g_error_matches(error, FETCH_ERROR, FETCH_MISSING)) {
+		p->lacking |= bit(p->now);
+		if (p->maker == NONE)
+			p->allowed = bits_below(m->count);
+	}
 	/* an unusable answer after the last byte: no mirror has anything left to send */
 	if (!elsewhere || attempt_delivered(a)) {
 		p->retry_ns = 0;
