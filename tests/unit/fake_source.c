@@ -186,6 +186,7 @@ static GError *fake_stat(struct fake_source *s, struct source_stat *r)
 
 	pthread_mutex_lock(&s->lock);
 	s->stats++;
+	s->listed_ns = r->listed_ns;
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);
 	error = fake_admit(s);

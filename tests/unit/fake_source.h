@@ -33,6 +33,7 @@ struct fake_source {
 	GHashTable *directories; /* path → struct fake_directory, owned */
 	GArray *reads;           /* of struct fake_read, as they arrived */
 	unsigned lists, stats, under_way;
+	int64_t listed_ns;    /* of the last stat request */
 	unsigned empty_lists; /* as many listings come out empty */
 	bool closing;
 

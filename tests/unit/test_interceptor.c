@@ -8,6 +8,7 @@
 #include "fake_source.h"
 
 #define GRAIN 4096u
+#define MTIME_NS INT64_C(7000000000)
 #define SIZE 66000u /* the size that the fake source lists for this name */
 #define NAME "f65"
 
@@ -100,6 +101,7 @@ static void read_start(struct box *b, struct reading *r, uint64_t offset, uint64
 	        .offset = offset,
 	        .length = length,
 	        .size = SIZE,
+	        .mtime_ns = MTIME_NS,
 	        .grain = GRAIN,
 	        .begin = on_begin,
 	        .data = on_data,
@@ -204,6 +206,8 @@ static void test_version(void)
 		read_wait(&r);
 		g_assert_cmpint(r.error, ==, 0);
 		told[n] = r.req.version;
+		/* of several mirrors, one that has this file is asked for its version */
+		g_assert_cmpint(b.fake->listed_ns, ==, MTIME_NS);
 		read_clear(&r);
 		source_close(b.source);
 	}

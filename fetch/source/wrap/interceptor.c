@@ -358,6 +358,7 @@ static void version_ask(struct interception *q)
 		return;
 	}
 	q->stat.base = (struct source_request){.path = q->outer->base.path, .done = version_known};
+	q->stat.listed_ns = q->outer->mtime_ns;
 	source_stat(a->inner, &q->stat);
 	inner_leave(a);
 }
