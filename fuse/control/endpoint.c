@@ -154,11 +154,11 @@ static void *endpoint_main(void *data)
 	return NULL;
 }
 
-/* A socket that a dead daemon left. */
+/* A socket that a dead daemon left. One that is served may have its queue full: EAGAIN. */
 static void leftover_remove(const struct address *a)
 {
 	struct stat st;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (lstat(a->path.sun_path, &st) == 0 && S_ISSOCK(st.st_mode) && fd >= 0 &&
 	    connect(fd, &a->any, a->length) != 0 && errno == ECONNREFUSED)
 		unlink(a->path.sun_path);

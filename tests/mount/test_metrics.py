@@ -295,6 +295,19 @@ def test_address_in_use(mount, lacunafs, tree, scratch):
     assert done.returncode == 1 and file.read_text() == "mine"
 
 
+def test_socket_of_a_busy_server(lacunafs, tree, scratch):
+    """Its queue is full: the mount fails at once, as in the test before, and does not wait."""
+    path = str(scratch / "busy.sock")
+    (scratch / "m").mkdir()
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        server.bind(path)
+        server.listen(0)
+        client.connect(path)
+        done = lacunafs.run("mount", tree, scratch / "m", "--store", scratch / "s9", "-o",
+                            f"metrics=unix:{path}", timeout=60)
+    assert done.returncode == 1 and "Address already in use" in done.stderr
+
+
 @pytest.mark.parametrize("where", ["", "unix:", "unix:relative", "unix:/" + "x" * 108, "1234",
                                    "0.0.0.0:99", "192.168.1.1:99", "127.0.0.1", "127.0.0.1:0",
                                    "127.0.0.1:65536", "[::]:99", "localhost:99"])
