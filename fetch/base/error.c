@@ -14,6 +14,11 @@ GQuark local_error_quark(void)
 	return g_quark_from_static_string("lacuna-local-error");
 }
 
+GQuark denial_error_quark(void)
+{
+	return g_quark_from_static_string("lacuna-denial-error");
+}
+
 /* GLib creates its lock of the domains with the first error, and the thread sanitizer reports two
  * threads that do so: the first error is created here, by one thread. */
 __attribute__((constructor)) static void error_begin(void)
@@ -26,7 +31,7 @@ int fetch_error_errno(const GError *error, bool listing)
 	if (error == NULL)
 		return 0;
 	/* a code that is no errno would read as success, or as another call's result */
-	if (error->domain == LOCAL_ERROR)
+	if (error->domain == LOCAL_ERROR || error->domain == DENIAL_ERROR)
 		return error->code > 0 && error->code < 4096 ? error->code : EIO;
 	if (error->domain != FETCH_ERROR)
 		return EIO;

@@ -2,9 +2,9 @@
  * Copyright the lacunafs authors */
 
 /* Errors of a fetch or a listing.
- * Two domains: FETCH_ERROR for failures of the remote side, LOCAL_ERROR for those of
- * the local side (the code is the errno). A GError's message names
- * the file or URL and the cause on one line and never a credential.
+ * Three domains: FETCH_ERROR for failures of the remote side, LOCAL_ERROR for those of the local
+ * side, DENIAL_ERROR for what a handler denied (the code of both is the errno). A GError's message
+ * names the file or URL and the cause on one line and never a credential.
  */
 #pragma once
 #include <glib.h>
@@ -12,6 +12,7 @@
 
 #define FETCH_ERROR fetch_error_quark()
 #define LOCAL_ERROR local_error_quark()
+#define DENIAL_ERROR denial_error_quark()
 
 enum fetch_error {
 	FETCH_UNREACHABLE, /* no connection, no name, TLS refused */
@@ -28,9 +29,11 @@ enum fetch_error {
 
 GQuark fetch_error_quark(void);
 GQuark local_error_quark(void);
+GQuark denial_error_quark(void);
 
 /* The positive errno a file system caller sees: EACCES for DENIED; ENOENT for
- * MISSING and EISDIR for DIRECTORY where `listing`; the code itself for LOCAL_ERROR, EIO otherwise.
+ * MISSING and EISDIR for DIRECTORY where `listing`; the code itself for LOCAL_ERROR and
+ * DENIAL_ERROR, EIO otherwise.
  */
 int fetch_error_errno(const GError *error, bool listing);
 

@@ -106,6 +106,7 @@ struct fill_wait { /* zeroed; the engine's, until `done` or a successful fill_ca
 	struct source_cause cause; /* the waiting process; the engine sets `owner` */
 	/* error: 0 or a positive errno. No lock held; may reply, may free the wait. */
 	void (*done)(struct fill_wait *w, int error);
+	bool denied;             /* for `done`: the error is a handler's errno */
 	struct content *content; /* private from here on */
 	uint64_t missing;
 	int64_t until_ns;

@@ -177,7 +177,7 @@ void waiter_add_locked(struct content *c, struct fill_wait *w, uint64_t missing)
         REQUIRES(fill_locked);
 void waiter_remove_locked(struct fill_wait *w) REQUIRES(fill_locked);
 void waiters_wake_locked(struct content *c, uint64_t chunk, GList **ready) REQUIRES(fill_locked);
-void waiters_fail_locked(struct content *c, const struct transfer *t, int error, GList **ready)
-        REQUIRES(fill_locked);
+void waiters_fail_locked(struct content *c, const struct transfer *t, const GError *cause,
+                         GList **ready) REQUIRES(fill_locked);
 void waiters_answer(GList *ready);
 void waiters_expire(struct alarm *a);

@@ -355,7 +355,7 @@ void transfer_end(struct transfer *t, const GError *error)
 
 	fill_lock(f);
 	if (lacking)
-		waiters_fail_locked(c, t, fetch_error_errno(cause, false), &ready);
+		waiters_fail_locked(c, t, cause, &ready);
 	transfer_drop_charge_locked(t);
 	c->transfers = g_list_remove_link(c->transfers, &t->link);
 	g_queue_unlink(&f->transfers, &t->all);

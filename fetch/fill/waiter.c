@@ -23,6 +23,7 @@ void waiter_add_locked(struct content *c, struct fill_wait *w, uint64_t missing)
 	w->content = c;
 	w->missing = missing;
 	w->error = 0;
+	w->denied = false;
 	__atomic_add_fetch(&f->waits, 1, __ATOMIC_RELAXED);
 	if (w->since_ns == 0)
 		w->since_ns = clock_now();
@@ -83,7 +84,8 @@ void waiters_wake_locked(struct content *c, uint64_t chunk, GList **ready)
 	}
 }
 
-void waiters_fail_locked(struct content *c, const struct transfer *t, int error, GList **ready)
+void waiters_fail_locked(struct content *c, const struct transfer *t, const GError *cause,
+                         GList **ready)
 {
 	uint64_t first, last;
 
@@ -92,8 +94,10 @@ void waiters_fail_locked(struct content *c, const struct transfer *t, int error,
 
 		next = l->next;
 		waiter_chunks(c, w, &first, &last);
-		if (transfer_holds_any_locked(t, first, last))
-			waiter_ready_locked(w, error, ready);
+		if (!transfer_holds_any_locked(t, first, last))
+			continue;
+		w->denied = cause->domain == DENIAL_ERROR;
+		waiter_ready_locked(w, fetch_error_errno(cause, false), ready);
 	}
 }
 

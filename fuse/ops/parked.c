@@ -182,17 +182,26 @@ static int read_errno(int error)
 	return error == EFBIG || replay_waits_for(error) ? EIO : error;
 }
 
+/* A handler's errno is the answer, also ENOSPC: no room in the store would change it. */
+static void denied(struct parked *p, int error)
+{
+	reply_err(p->req, error);
+	parked_free(p);
+}
+
 static void filled(struct fill_wait *w, int error)
 {
 	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, fill));
 	release(p);
-	bool goes_on = p->goes_on = parked_waits_for(p, error);
+	bool goes_on = p->goes_on = !w->denied && parked_waits_for(p, error);
 	if (p->operation == LACUNA_READ && !goes_on)
 		error = read_errno(error);
 	if (error && p->operation == LACUNA_READ && !p->again && !goes_on)
 		parked_failed(p, error);
 	if (goes_on && p->operation != LACUNA_READ)
 		parked_later(p, error); /* it then looks again for absent chunks */
+	else if (error && w->denied && !p->fail)
+		denied(p, error);
 	else if (error)
 		parked_fail(p, error);
 	else
@@ -278,13 +287,6 @@ void parked_attributes(struct parked *p, struct directory *d, struct listing *l,
 	park_list_begin(p);
 	if (park_end(p, lister_want_attributes(d, l, index, &p->list)))
 		resume(p, NULL);
-}
-
-/* A handler's errno is the answer, also ENOSPC: no room in the store would change it. */
-static void denied(struct parked *p, int error)
-{
-	reply_err(p->req, error);
-	parked_free(p);
 }
 
 static void judged(struct event *e, enum verdict verdict, int error, int fd)

@@ -43,7 +43,8 @@ guard_enter(struct source_request *req, void (*done)(struct source_request *, co
 static void guard_done(struct source_request *req, const GError *error)
 {
 	g_assert(submitting != req);
-	g_assert(error == NULL || error->domain == FETCH_ERROR || error->domain == LOCAL_ERROR);
+	g_assert(error == NULL || error->domain == FETCH_ERROR || error->domain == LOCAL_ERROR ||
+	         error->domain == DENIAL_ERROR);
 	req->done = req->guard_done;
 	req->done(req, error);
 }

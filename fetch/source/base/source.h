@@ -12,7 +12,7 @@
  *          at a time per request; the order for a read is begin, data…, done.
  *          `done` is called exactly once; the source does not use the request after it.
  *          Callbacks do not block on the network and may submit new requests.
- * Errors:  FETCH_ERROR, LOCAL_ERROR (fetch/base/error.h); the caller logs them
+ * Errors:  FETCH_ERROR, LOCAL_ERROR, DENIAL_ERROR (fetch/base/error.h); the caller logs them
  */
 #pragma once
 #include <sys/types.h>

@@ -394,7 +394,7 @@ void question_answer(struct question *question, enum verdict verdict, int denied
 		            "%s: a handler allowed the access without supplying the data",
 		            outer->base.path);
 	else
-		g_set_error(&error, LOCAL_ERROR, denied, "%s: denied by a handler: %s",
+		g_set_error(&error, DENIAL_ERROR, denied, "%s: denied by a handler: %s",
 		            outer->base.path, g_strerror(denied));
 	interception_end(q, error);
 }

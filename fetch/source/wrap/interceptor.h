@@ -6,7 +6,7 @@
  *
  *      read ──ask()──▶ answer ── allow: the data of `fd`
  *               │         ├──── fetch: the inner source reads; the data of `fd` replaces its data
- *               │         └──── deny: LOCAL_ERROR with the errno
+ *               │         └──── deny: DENIAL_ERROR with the errno
  *               └ no handler to ask: the inner source reads
  *
  * Shape:   listings and attributes are the inner source's. A version, too: supplied data gets
@@ -15,7 +15,7 @@
  * Owns:    the inner source; a question belongs to the ops from ask() to its answer
  * Locking: ask() is called without a lock. question_answer() from any thread, also within ask()
  *          if the verdict is VERDICT_FETCH
- * Errors:  FETCH_ERROR, LOCAL_ERROR
+ * Errors:  FETCH_ERROR, LOCAL_ERROR, DENIAL_ERROR
  */
 #pragma once
 #include "fetch/source/base/source.h"
