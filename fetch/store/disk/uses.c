@@ -11,24 +11,7 @@
 #include "fetch/base/pool.h"
 #include "fetch/store/disk/room.h"
 #include "fetch/store/disk/store_private.h"
-
-#define USAGE_MAGIC UINT64_C(0x314753554e43414c) /* "LACNUSG1" */
-
-/* format.h has the fields. */
-struct usage_disk {
-	uint64_t magic;
-	uint64_t used, fetched;
-	uint32_t known, reserved;
-	uint64_t count;
-	uint64_t checksum;
-};
-G_STATIC_ASSERT(sizeof(struct usage_disk) == 48);
-
-struct use_disk {
-	uint64_t ino;
-	uint32_t at, reserved;
-};
-G_STATIC_ASSERT(sizeof(struct use_disk) == 16);
+#include "fetch/store/disk/usage.h"
 
 static void *key_of(uint64_t number)
 {
