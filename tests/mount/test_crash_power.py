@@ -135,6 +135,8 @@ def test_what_a_crash_left_is_nobody_elses(lacunafs, scratch, disk):
     for n in range(8):
         os.makedirs(scratch / "source" / str(n))
         os.symlink("to", scratch / "source" / str(n) / "link")
+    for n in range(64):
+        (disk.path / f"spare{n}").touch()
     m = lacunafs.mount(scratch / "source", "-o", "rw,allow_other", store=disk.path / "store")
     below = m.store / "tree"
     os.chmod(m / "0", 0o1777)
@@ -146,6 +148,8 @@ def test_what_a_crash_left_is_nobody_elses(lacunafs, scratch, disk):
     kept = [p for p in origins.rglob("*") if p.is_symlink()]
     for path in kept:  # hard links: what is put back must not take the numbers itself
         os.link(path, disk.path / path.name, follow_symlinks=False)
+    for n in range(64):  # numbers for what the store makes from here on
+        (disk.path / f"spare{n}").unlink()
     for n in range(8):
         os.unlink(m / str(n) / "link")
     m.umount()
