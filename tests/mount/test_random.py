@@ -11,13 +11,19 @@ import random_lies
 import random_mirrors
 
 
-@pytest.mark.sanitize
-@pytest.mark.patience(300)
-def test_random(lacunafs, serve, request, variant):
+def seed_of(request, script, variant=None):
+    """Chosen by --seed, or at random; told with the command that repeats it."""
     seed = request.config.getoption("seed")
     if seed is None:
         seed = random.SystemRandom().randrange(1 << 31)
-    print(f"seed {seed}: random_io.py --seed {seed}")
+    print(f"seed {seed}: {script} --seed {seed}" + (f" --variant {variant}" if variant else ""))
+    return seed
+
+
+@pytest.mark.sanitize
+@pytest.mark.patience(300)
+def test_random(lacunafs, serve, request, variant):
+    seed = seed_of(request, "random_io.py")
     seconds = 40 if variant == "plain" else 20
     assert random_io.torture(lacunafs, serve, seed, seconds) >= 2
 
@@ -25,18 +31,12 @@ def test_random(lacunafs, serve, request, variant):
 @pytest.mark.sanitize
 @pytest.mark.patience(400)
 def test_random_lies(lacunafs, request, variant):
-    seed = request.config.getoption("seed")
-    if seed is None:
-        seed = random.SystemRandom().randrange(1 << 31)
-    print(f"seed {seed}: random_lies.py --seed {seed} --variant {variant}")
+    seed = seed_of(request, "random_lies.py", variant)
     assert random_lies.torture(lacunafs, seed, 25 if variant == "plain" else 15) >= 1
 
 
 @pytest.mark.sanitize
 @pytest.mark.patience(300)
 def test_random_mirrors(lacunafs, request, variant):
-    seed = request.config.getoption("seed")
-    if seed is None:
-        seed = random.SystemRandom().randrange(1 << 31)
-    print(f"seed {seed}: random_mirrors.py --seed {seed} --variant {variant}")
+    seed = seed_of(request, "random_mirrors.py", variant)
     random_mirrors.torture(lacunafs, seed, 6 if variant == "plain" else 4)
