@@ -21,7 +21,7 @@ static bool fd_add(struct inbox *in, int fd)
 static int fds_take(struct inbox *in, struct msghdr *m)
 {
 	unsigned came = 0;
-	bool room = true;
+	bool fit = true;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
@@ -29,19 +29,19 @@ static int fds_take(struct inbox *in, struct msghdr *m)
 		     at += sizeof(int)) {
 			int fd;
 			memcpy(&fd, CMSG_DATA(c) + at, sizeof(fd));
-			room = fd_add(in, fd) && room;
+			fit = fd_add(in, fd) && fit;
 			came++;
 		}
 	}
 	/* Cut off and empty: this process has as many open files as it may. */
 	if (m->msg_flags & MSG_CTRUNC)
-		room = came == 0 && fd_add(in, -1) && room;
-	return room ? 0 : -EPROTO;
+		fit = came == 0 && fd_add(in, -1) && fit;
+	return fit ? 0 : -EPROTO;
 }
 
 int inbox_receive(struct inbox *in, int socket)
 {
-	/* Room for one descriptor: the kernel hands out those of one send at a time */
+	/* For one descriptor: the kernel hands out those of one send at a time */
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(int))];

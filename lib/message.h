@@ -30,7 +30,7 @@ struct inbox {
 };
 
 /* Receives available data, without waiting. -EAGAIN: none; -ECONNRESET; -EPROTO: descriptors that
- * no message can have. There is room for a message if complete ones are removed between calls. */
+ * no message can have. A message fits if complete ones are removed between calls. */
 int inbox_receive(struct inbox *in, int socket);
 /* 1: a complete message is at `bytes`; 0: not yet; -EPROTO. */
 int inbox_whole(const struct inbox *in);
@@ -43,5 +43,5 @@ int inbox_fd(struct inbox *in, int *fd);
 int inbox_line(struct inbox *in, char line[LINE_MAX_BYTES]);
 void inbox_clear(struct inbox *in);
 
-/* Sends the whole message, waits for room. -ECONNRESET. */
+/* Sends the whole message, waits until the socket takes it. -ECONNRESET. */
 int message_send(int socket, const void *message, size_t length);

@@ -229,9 +229,9 @@ static bool entry_check(const struct listing *l, uint32_t i, uint64_t *at)
 		return false;
 	next += e->name_len + 1u;
 	if (e->target_off != 0) {
-		size_t room = MIN(end - next, LISTING_TARGET_MAX + 1u);
-		size_t length = strnlen(l->blob + next, room);
-		if (e->target_off != next || length == 0 || length == room)
+		size_t most = MIN(end - next, LISTING_TARGET_MAX + 1u);
+		size_t length = strnlen(l->blob + next, most);
+		if (e->target_off != next || length == 0 || length == most)
 			return false;
 		next += length + 1;
 	}
@@ -278,9 +278,9 @@ static bool blob_check(const struct listing *l)
 	for (uint32_t i = 0; i < h->count; i++)
 		if (!entry_check(l, i, &at))
 			return false;
-	uint64_t room = h->length - at;
-	return h->validator_off == at && room > 0 && room <= LISTING_VALIDATOR_MAX + 1u &&
-	       strnlen(l->blob + at, room) == room - 1 && index_check(l);
+	uint64_t length = h->length - at;
+	return h->validator_off == at && length > 0 && length <= LISTING_VALIDATOR_MAX + 1u &&
+	       strnlen(l->blob + at, length) == length - 1 && index_check(l);
 }
 
 const char *listing_refused(const void *data, size_t size)

@@ -11,8 +11,8 @@
 struct listing_builder {
 	struct listing_entry *entries; /* in the order of the source; *_off into heap */
 	char *heap;                    /* items of the entries, without gaps, in their order */
-	size_t count, entries_room;
-	size_t heap_length, heap_room;
+	size_t count, entries_capacity;
+	size_t heap_length, heap_capacity;
 	bool failed; /* too large or no memory: entries are missing */
 };
 
@@ -37,16 +37,16 @@ void listing_builder_free(struct listing_builder *b)
 	g_free(b);
 }
 
-static bool room_ensure(void **array, size_t *room, size_t wanted, size_t size)
+static bool capacity_ensure(void **array, size_t *capacity, size_t wanted, size_t size)
 {
-	if (wanted <= *room)
+	if (wanted <= *capacity)
 		return true;
-	size_t grown = MAX(wanted, *room + *room / 2 + 64);
+	size_t grown = MAX(wanted, *capacity + *capacity / 2 + 64);
 	void *bigger = g_try_realloc_n(*array, grown, size);
 	if (bigger == NULL)
 		return false;
 	*array = bigger;
-	*room = grown;
+	*capacity = grown;
 	return true;
 }
 
@@ -94,8 +94,8 @@ bool listing_builder_add(struct listing_builder *b, const char *name, size_t nam
 	            LISTING_BLOB_MAX)
 		b->failed = true;
 	if (b->failed ||
-	    !room_ensure((void **)&b->entries, &b->entries_room, b->count + 1, sizeof *e) ||
-	    !room_ensure((void **)&b->heap, &b->heap_room, heap_wanted, 1)) {
+	    !capacity_ensure((void **)&b->entries, &b->entries_capacity, b->count + 1, sizeof *e) ||
+	    !capacity_ensure((void **)&b->heap, &b->heap_capacity, heap_wanted, 1)) {
 		b->failed = true;
 		g_set_error_literal(error, LOCAL_ERROR, EFBIG, "directory too large to be kept");
 		return false;
@@ -120,7 +120,7 @@ bool listing_builder_add(struct listing_builder *b, const char *name, size_t nam
 
 uint64_t listing_builder_memory(const struct listing_builder *b, bool finish)
 {
-	uint64_t bytes = b->entries_room * sizeof *b->entries + b->heap_room;
+	uint64_t bytes = b->entries_capacity * sizeof *b->entries + b->heap_capacity;
 	/* the blob, keys, places, survivors, keep flags */
 	uint64_t each = sizeof(struct key) + 2 * sizeof(uint32_t) + 1;
 	if (finish)

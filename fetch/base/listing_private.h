@@ -66,5 +66,5 @@ const char *listing_name_refused(const char *name, size_t length);
 bool listing_type_known(uint32_t mode);
 /* Hash of size and time as the source listed them, for later comparison. */
 uint64_t listing_entry_hash(const struct listing_entry *e);
-/* Length of the packed xattrs at `data`, 0 where they are invalid within `room`. */
-size_t listing_xattrs_check(const char *data, size_t room);
+/* Length of the packed xattrs at `data`, 0 where they are invalid within `size`. */
+size_t listing_xattrs_check(const char *data, size_t size);

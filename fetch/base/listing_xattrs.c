@@ -17,12 +17,12 @@ static void u32_append(GByteArray *a, size_t value)
 	g_byte_array_append(a, (const guint8 *)&v, sizeof v);
 }
 
-size_t listing_xattrs_check(const char *data, size_t room)
+size_t listing_xattrs_check(const char *data, size_t size)
 {
-	if (room < 8)
+	if (size < 8)
 		return 0;
 	uint64_t end = u32_at(data) + UINT64_C(4), names = u32_at(data + 4);
-	if (end > room || names == 0 || names > XATTR_LIST_MAX || 8 + names > end)
+	if (end > size || names == 0 || names > XATTR_LIST_MAX || 8 + names > end)
 		return 0;
 	uint64_t at = 8 + names;
 	for (const char *name = data + 8; name < data + 8 + names;) {

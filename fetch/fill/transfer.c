@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <unistd.h>
 #include "fetch/fill/fill_private.h"
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 
 /* A shorter rest is received although nothing needs it: that is cheaper than a new connection */
 #define DRAIN_BYTES (UINT64_C(1) << 20)
@@ -195,7 +195,7 @@ static int transfer_enter(struct transfer *t, uint64_t chunk)
 		XXH3_64bits_reset(t->hash);
 	if (ended || !t->taking)
 		return ended ? -ECANCELED : 0;
-	return store_room_take(f->store, content_chunk_end(t->content, chunk) - t->at);
+	return store_space_take(f->store, content_chunk_end(t->content, chunk) - t->at);
 }
 
 /* Reads back the data that the source wrote itself: a chunk is published with its hash. */

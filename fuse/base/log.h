@@ -9,7 +9,7 @@
  *          line is counted, a flood is thinned out (repeats.h)
  * Waits:   logging never blocks: a thread writes (logqueue.h). The end of the process waits up to
  *          2 s for that thread: log_end(), abort() and fatal faults, by signal handlers.
- *          Lines without room, in memory or on the disk, are counted, and their number is
+ *          Lines that do not fit, in memory or on the disk, are counted, and their number is
  *          logged
  * Locking: its own mutex; any thread
  */

@@ -143,8 +143,8 @@ static bool file_rotate(struct logfile *f, const struct stat *full)
 /* The bytes that go to the current file: to the end of the line that fills it. */
 static size_t piece_length(const char *text, size_t length, off_t size)
 {
-	size_t room = size < FILE_MAX ? (size_t)(FILE_MAX - size) : 0;
-	const char *end = room < length ? memchr(text + room, '\n', length - room) : NULL;
+	size_t left = size < FILE_MAX ? (size_t)(FILE_MAX - size) : 0;
+	const char *end = left < length ? memchr(text + left, '\n', length - left) : NULL;
 	return end ? (size_t)(end - text) + 1 : length;
 }
 

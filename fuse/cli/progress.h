@@ -24,7 +24,7 @@ struct progress {
 void progress_open(struct progress *p);
 /* Shows changes, if it is time to. */
 void progress_update(struct progress *p);
-/* Makes room for another line of output. */
+/* Clears the line for other output. */
 void progress_clear(struct progress *p);
 /* `summary`: with a last line that gives the totals. */
 void progress_close(struct progress *p, bool summary, bool interrupted);

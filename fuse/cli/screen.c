@@ -72,13 +72,13 @@ void screen_show(struct screen *s, const char *text)
 		g_string_append_printf(picture, "\033[%uA", s->lines);
 	s->lines = 0;
 	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-	unsigned count = g_strv_length(lines), room = size.ws_row - 1u;
+	unsigned count = g_strv_length(lines), most = size.ws_row - 1u;
 	if (count && !*lines[count - 1])
 		count--;
-	for (char **line = lines; line < lines + count && s->lines < room; line++) {
+	for (char **line = lines; line < lines + count && s->lines < most; line++) {
 		unsigned left = count - (unsigned)(line - lines);
 		g_autofree char *more = NULL;
-		if (s->lines + 1 == room && left > 1)
+		if (s->lines + 1 == most && left > 1)
 			more = g_strdup_printf("... and %u lines more: name one mount", left);
 		const char *shown = more ? more : *line;
 		unsigned width = MIN(human_width(shown), size.ws_col);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* pin and unpin: what stays, however little room is left. */
+/* pin and unpin: files that are never evicted. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -17,7 +17,7 @@ static const char pin_help[] =
         "Usage: lacunafs pin PATH...\n"
         "\n"
         "Keeps the cached data of files, and of all files below directories, also of\n"
-        "those fetched later: neither a shortage of room nor lacunafs evict drops it.\n"
+        "those fetched later: neither a shortage of space nor lacunafs evict drops it.\n"
         "Pins are kept in the store, and follow a file or directory that is renamed.\n"
         "Nothing is fetched: see lacunafs fill.\n";
 

@@ -89,7 +89,7 @@ static void leave_run(struct control_client *client, const struct request *r,
 	            leave, &ops, client);
 }
 
-/* As many handlers as leave room for other clients. */
+/* As many handlers as leave connections for other clients. */
 static bool handlers_full(struct control *c)
 {
 	unsigned attached = 0;

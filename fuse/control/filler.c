@@ -19,11 +19,11 @@ enum {
 	TICK_NS = 100000000,
 };
 /* The evictor calls earlier, unless its round ended before the wait began. */
-#define ROOM_NS INT64_C(1000000000)
+#define SHORTAGE_NS INT64_C(1000000000)
 
 struct filler_slot {
 	struct fill_wait wait;
-	struct waitqueue_entry room; /* waits for room in the store */
+	struct waitqueue_entry space; /* waits for space in the store */
 	struct filler *filler;
 	struct inode *inode;     /* a reference; NULL: the slot is free */
 	struct content *content; /* a reference */
@@ -31,11 +31,11 @@ struct filler_slot {
 	uint64_t before;         /* bytes present at the start */
 	uint64_t seen;           /* bytes present when the window was asked for */
 	int64_t asked_ns;
-	bool waiting; /* until it has landed: for data or, `queued`, for room */
+	bool waiting; /* until it has landed: for data or, `queued`, for space */
 	bool queued;
-	uint64_t room_seen; /* shortage.h */
-	bool landed;        /* under the lock */
-	int error;          /* of the wait; under the lock until it has landed */
+	uint64_t rounds_seen; /* shortage.h */
+	bool landed;          /* under the lock */
+	int error;            /* of the wait; under the lock until it has landed */
 };
 
 struct filler {
@@ -44,7 +44,7 @@ struct filler {
 	void *user;
 	const uint64_t *inos;
 	size_t count, taken;
-	GQueue later;            /* of uint64_t, owned: files that made room for others */
+	GQueue later;            /* of uint64_t, owned: files that yielded to others */
 	unsigned active;         /* slots in use, */
 	unsigned most;           /* and how many may be */
 	int64_t moved_ns;        /* a file was completed */
@@ -134,14 +134,14 @@ static void slot_advance(struct filler_slot *slot)
 	slot_finish(slot, !size || content_complete(slot->content) ? 0 : EIO);
 }
 
-static void room_done(struct waitqueue_entry *w, int error)
+static void space_done(struct waitqueue_entry *w, int error)
 {
 	struct filler_slot *slot =
-	        (struct filler_slot *)((char *)w - offsetof(struct filler_slot, room));
+	        (struct filler_slot *)((char *)w - offsetof(struct filler_slot, space));
 	wait_done(&slot->wait, error);
 }
 
-/* Files that are being filled are not evicted: if they take all room, fewer are filled at a time.
+/* Files that are being filled are not evicted: if they take all space, fewer are filled at a time.
  */
 static bool slot_yield(struct filler_slot *slot)
 {
@@ -155,8 +155,8 @@ static bool slot_yield(struct filler_slot *slot)
 	return true;
 }
 
-/* Waits for room in the store. false: there is none, and no other error is waited for. */
-static bool slot_await_room(struct filler_slot *slot)
+/* Waits for space in the store. false: there is none, and no other error is waited for. */
+static bool slot_await_space(struct filler_slot *slot)
 {
 	struct server *s = slot->filler->server;
 	int error = slot->error;
@@ -164,25 +164,25 @@ static bool slot_await_room(struct filler_slot *slot)
 	int64_t now = clock_now(), longest = (int64_t)s->settings->wait_ms * 1000000;
 	if (error != ENOSPC && error != EDQUOT)
 		return false;
-	bool hopes = shortage_may_end(s, error, need, &slot->room_seen);
+	bool hopes = shortage_may_end(s, error, need, &slot->rounds_seen);
 	if (!hopes && slot_yield(slot))
 		return true;
 	if (!hopes && now - slot->filler->moved_ns > longest)
 		return false;
-	slot->room = (struct waitqueue_entry){
+	slot->space = (struct waitqueue_entry){
 	        .what = s->shortage,
-	        .again_ns = now + ROOM_NS,
+	        .again_ns = now + SHORTAGE_NS,
 	        .until_ns = now + longest,
 	        .error = error,
-	        .done = room_done,
+	        .done = space_done,
 	};
-	slot->waiting = slot->queued = waitqueue_enter(s->waitqueue, &slot->room) == 0;
+	slot->waiting = slot->queued = waitqueue_enter(s->waitqueue, &slot->space) == 0;
 	if (slot->queued)
 		shortage_tell(s, error, need);
 	return slot->queued;
 }
 
-static void slot_room(struct filler_slot *slot)
+static void slot_called(struct filler_slot *slot)
 {
 	slot->waiting = slot->landed = slot->queued = false;
 	if (slot->error)
@@ -194,7 +194,7 @@ static void slot_room(struct filler_slot *slot)
 static void slot_land(struct filler_slot *slot)
 {
 	if (slot->queued) {
-		slot_room(slot);
+		slot_called(slot);
 		return;
 	}
 	int64_t took_ms = (clock_now() - slot->asked_ns) / 1000000;
@@ -202,7 +202,7 @@ static void slot_land(struct filler_slot *slot)
 	slot->waiting = false;
 	slot->landed = false;
 	if (slot->error && !moved) {
-		if (!slot_await_room(slot))
+		if (!slot_await_space(slot))
 			slot_finish(slot, slot->error);
 		return;
 	}
@@ -240,7 +240,7 @@ static void slot_start(struct filler_slot *slot, uint64_t ino)
 	slot->inode = inode;
 	slot->content = inode_open_content(f->server, inode);
 	slot->next = 0;
-	slot->room_seen = 0;
+	slot->rounds_seen = 0;
 	slot->window = WINDOW_FIRST;
 	slot->before = 0;
 	f->active++;
@@ -302,7 +302,7 @@ static void filler_progress(struct filler *f)
 static bool slot_withdraw(struct filler_slot *slot)
 {
 	struct server *s = slot->filler->server;
-	return slot->queued ? waitqueue_leave(s->waitqueue, &slot->room)
+	return slot->queued ? waitqueue_leave(s->waitqueue, &slot->space)
 	                    : fill_cancel(s->fill, &slot->wait);
 }
 

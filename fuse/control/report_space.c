@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include "fetch/store/disk/pins.h"
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 #include "fuse/base/json.h"
 #include "fuse/inode/handle.h"
 #include "fuse/inode/server.h"
@@ -41,11 +41,11 @@ static void add_kept(const struct evictor_info *info, JsonBuilder *b)
 
 void report_space(struct server *s, JsonBuilder *b)
 {
-	struct room_look look = {0};
-	struct room_use use;
+	struct space_look look = {0};
+	struct space_use use;
 	struct evictor_info info = {0};
-	store_room_look(s->store, &look);
-	store_room_use(s->store, &use);
+	store_space_look(s->store, &look);
+	store_space_use(s->store, &use);
 	if (s->evictor)
 		evictor_info(s->evictor, &info);
 	json_builder_set_member_name(b, "space");

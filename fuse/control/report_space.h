@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The room in the store, for status: lacunafs(1). */
+/* The disk space of the store, for status: lacunafs(1). */
 #pragma once
 #include <json-glib/json-glib.h>
 

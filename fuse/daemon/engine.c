@@ -4,7 +4,7 @@
 #include <poll.h>
 #include "fetch/source/source_open.h"
 #include "fetch/store/disk/pins.h"
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 #include "fetch/store/file/flusher.h"
 #include "fetch/store/opening.h"
 #include "fuse/base/caller.h"
@@ -88,12 +88,12 @@ bool engine_start(struct server *s, int signals, GError **error)
 	s->store = store_take_over(settings->store, &ss, signals, error);
 	if (!s->store)
 		return false;
-	store_room_limit(s->store, &(struct room_limits){
-	                                   .quota = settings->quota,
-	                                   .min_free = settings->min_free.bytes,
-	                                   .percent = settings->min_free.percent,
-	                                   .automatic = settings->min_free.automatic,
-	                           });
+	store_space_limit(s->store, &(struct space_limits){
+	                                    .quota = settings->quota,
+	                                    .min_free = settings->min_free.bytes,
+	                                    .percent = settings->min_free.percent,
+	                                    .automatic = settings->min_free.automatic,
+	                            });
 	mutex_init(&s->failing, RANK_FAILING);
 	rwlock_init(&s->names, RANK_NAMES);
 	s->ways = ways_new();

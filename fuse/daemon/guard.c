@@ -18,7 +18,7 @@
 
 #define NOTIFY_RESEND 7 /* FUSE_NOTIFY_RESEND, Linux 6.9; glibc's and older headers lack it */
 
-static char message[(1u << 20) + 8192]; /* max_write, and room for the header */
+static char message[(1u << 20) + 8192]; /* max_write and a header */
 
 static void deny(int device, const struct fuse_in_header *in)
 {

@@ -2,7 +2,7 @@
  * Copyright the lacunafs authors */
 
 /* Open files. A handle's number is index + generation, never a pointer.
- * Shape:   handles keep as many local descriptors as leave room for the daemon's own; beyond that
+ * Shape:   handles keep as many local descriptors as leave enough for the daemon's own; beyond that
  *          the oldest descriptor that no request uses is closed, and reopened by
  *          the next request that needs it
  * Owns:    a reference on inode and content

@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 #include "fuse/base/seal.h"
 #include "fuse/inode/backing.h"
 #include "fuse/inode/lease.h"
@@ -69,10 +69,10 @@ struct choice {
 /* While space is short, writes must pass the daemon, which evicts for them. */
 static bool is_crowded(struct server *s)
 {
-	struct room_look l;
-	struct room_use use;
-	store_room_use(s->store, &use);
-	return use.fetched > 0 && store_room_look(s->store, &l) == 0 && room_lack(&l, 0, 1) > 0;
+	struct space_look l;
+	struct space_use use;
+	store_space_use(s->store, &use);
+	return use.fetched > 0 && store_space_look(s->store, &l) == 0 && space_lack(&l, 0, 1) > 0;
 }
 
 static void choose(struct server *s, struct inode *i, int own, struct choice *c)

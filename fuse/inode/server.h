@@ -41,8 +41,8 @@ struct server {
 	struct notifier *notifier;   /* kernel cache invalidation */
 	struct waitqueue *waitqueue; /* requests that wait for a file or a descriptor */
 	struct flusher *flusher;     /* makes local writes durable */
-	struct shortage *shortage;   /* requests that found no room in the store */
-	struct evictor *evictor;     /* makes room; NULL: not mounted */
+	struct shortage *shortage;   /* requests that found no space in the store */
+	struct evictor *evictor;     /* frees space; NULL: not mounted */
 	struct vigil *vigil;         /* requests whose process caught a signal */
 	struct registry *handlers;   /* handlers of pre-content events */
 	/* No object has this inode number any more: removes its marks. No lock is held */

@@ -4,7 +4,7 @@
 #include "fuse/inode/shortage.h"
 #include <errno.h>
 #include "fetch/base/lock.h"
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 #include "fuse/inode/server.h"
 
 #define SECOND INT64_C(1000000000)
@@ -39,19 +39,19 @@ void shortage_free(struct shortage *q)
 bool shortage_may_end(struct server *s, int error, uint64_t need, uint64_t *seen)
 {
 	struct shortage *q = s->shortage;
-	struct room_look l;
-	struct room_use use;
+	struct space_look l;
+	struct space_use use;
 	if (error != ENOSPC && error != EDQUOT)
 		return false;
 	/* A sync that failed is not repeated: the second one would succeed, without the data. */
-	if (store_failed(s->store) || store_room_look(s->store, &l) < 0)
+	if (store_failed(s->store) || store_space_look(s->store, &l) < 0)
 		return false;
-	bool roomy = error == ENOSPC && room_lack(&l, need, 1) == 0 && !l.few_inodes;
-	store_room_use(s->store, &use);
+	bool enough = error == ENOSPC && space_lack(&l, need, 1) == 0 && !l.few_inodes;
+	store_space_use(s->store, &use);
 	if (use.known && need > l.free + use.fetched)
 		return false;
 	mutex_lock(&q->lock);
-	bool may = !q->stopped && clock_now() >= q->hopeless_ns && !(roomy && *seen == q->rounds);
+	bool may = !q->stopped && clock_now() >= q->hopeless_ns && !(enough && *seen == q->rounds);
 	*seen = q->rounds;
 	mutex_unlock(&q->lock);
 	return may;

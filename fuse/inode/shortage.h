@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Requests that found no room in the store, and the evictor (fuse/ops/evictor.h), which makes some.
+/* Requests that found no space in the store, and the evictor (fuse/ops/evictor.h), which frees
+ * some.
  *
  *     request ── ENOSPC, shortage_may_end() ──▶ waits for s->shortage in the wait queue,
  *                   │                           shortage_tell() ──▶ a round of evictions ──▶ again
@@ -21,8 +22,8 @@ struct shortage;
 struct shortage *shortage_new(void);
 void shortage_free(struct shortage *q);
 
-/* May a request that failed with `error`, and needs `need` bytes, find room after a round?
- * *seen: of the request, 0 at first. A request that fails although there is room is tried again
+/* May a request that failed with `error`, and needs `need` bytes, find space after a round?
+ * *seen: of the request, 0 at first. A request that fails although there is space is tried again
  * only if data was evicted since it failed last: others may have been faster, but other limits have
  * the same errno (the size of an xattr, of a directory). */
 bool shortage_may_end(struct server *s, int error, uint64_t need, uint64_t *seen);

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include "fetch/base/lock.h"
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 #include "fetch/store/disk/uses.h"
 #include "fuse/base/human.h"
 #include "fuse/inode/server.h"
@@ -53,10 +53,10 @@ void evictor_info(struct evictor *e, struct evictor_info *out)
 /* How long the next check may wait: at 1 GB/s a byte takes 1 ns. */
 static int64_t pause_ns(struct evictor *e)
 {
-	struct room_look l;
-	struct room_use use;
-	store_room_use(e->server->store, &use);
-	if (store_room_look(e->server->store, &l) < 0 || clock_now() < e->rest_ns)
+	struct space_look l;
+	struct space_use use;
+	store_space_use(e->server->store, &use);
+	if (store_space_look(e->server->store, &l) < 0 || clock_now() < e->rest_ns)
 		return LOOK_MOST;
 	if (!use.known)
 		return SECOND;
@@ -74,28 +74,28 @@ static int64_t pause_ns(struct evictor *e)
 static uint64_t lack(struct evictor *e, const struct wish *wish)
 {
 	struct server *s = e->server;
-	struct room_look l;
-	if (store_room_look(s->store, &l) < 0)
+	struct space_look l;
+	if (store_space_look(s->store, &l) < 0)
 		return 0;
 	/* the background starts at half the slack and restores all of it */
 	unsigned part = wish->any ? 1 : 2;
 	uint64_t need = wish->need;
 	bool few = l.few_inodes && wish->any; /* others may use them up: only for who needs one */
-	if (room_lack(&l, need, part) == 0 && !few)
+	if (space_lack(&l, need, part) == 0 && !few)
 		return 0;
 	if (l.quota && l.used + l.quota_slack / part + need > l.quota &&
-	    round_measure(e->round, MEASURE_LEAST) && store_room_look(s->store, &l) < 0)
+	    round_measure(e->round, MEASURE_LEAST) && store_space_look(s->store, &l) < 0)
 		return 0;
 	few = l.few_inodes && wish->any;
-	if (room_lack(&l, need, part) == 0 && !few)
+	if (space_lack(&l, need, part) == 0 && !few)
 		return 0;
-	return MAX(room_lack(&l, need, 1), few ? l.slack / 4 : 1);
+	return MAX(space_lack(&l, need, 1), few ? l.slack / 4 : 1);
 }
 
 static uint64_t lack_unseen(struct evictor *e, const struct wish *wish)
 {
-	struct room_look l;
-	if (!wish->unseen || store_room_look(e->server->store, &l) < 0)
+	struct space_look l;
+	if (!wish->unseen || store_space_look(e->server->store, &l) < 0)
 		return 0;
 	return MAX(l.slack / 4, wish->need);
 }
@@ -168,11 +168,11 @@ static void *evictor_main(void *data)
 {
 	struct evictor *e = data;
 	struct server *s = e->server;
-	struct room_use use;
+	struct space_use use;
 	struct wish wish;
 	e->saved_ns = clock_now();
 	while (shortage_await(s->shortage, pause_ns(e), &wish)) {
-		store_room_use(s->store, &use);
+		store_space_use(s->store, &use);
 		if (!use.known)
 			round_measure(e->round, MEASURE_LEAST);
 		work(e, &wish);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The evictor makes room in the store (room.h), on a thread of its own: in the background, before
- * room is short, and for requests that found none (shortage.h).
+/* The evictor frees space in the store (space.h), on a thread of its own: in the background, before
+ * space is short, and for requests that found none (shortage.h).
  * Choice:  least recently used first (victims.h), whole files; by evict_file(), so local, open,
  *          mapped, running, sealed, pinned and unconfirmed data stays
  * Locking: its own mutex, never held across a call; any thread

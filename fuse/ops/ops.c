@@ -24,7 +24,7 @@ static const char *stacking(struct server *s, unsigned *depth)
 		          "mounted over this mount; -o overlays=1 allows it, without passthrough");
 	if (overlays + stacked < 2)
 		return NULL;
-	return stacked ? "the store lies on overlayfs, and -o overlays= leaves no room for it"
+	return stacked ? "the store lies on overlayfs, and -o overlays= leaves no layer for it"
 	               : "switched off by -o overlays=2";
 }
 

@@ -6,7 +6,7 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include "fetch/base/nanoseconds.h"
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 #include "fuse/inode/access.h"
 #include "fuse/inode/twin.h"
 #include "fuse/ops/ops.h"
@@ -368,8 +368,8 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		return;
 	}
 	/* Evictable data counts as available. */
-	struct room_use use;
-	store_room_use(s->store, &use);
+	struct space_use use;
+	store_space_use(s->store, &use);
 	fsblkcnt_t spare = use.known ? use.fetched / st.f_frsize : 0;
 	spare = MIN(spare, st.f_blocks - MIN(st.f_bfree, st.f_blocks));
 	st.f_bfree += spare;

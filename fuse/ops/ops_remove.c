@@ -180,8 +180,8 @@ static int unlink_once(struct server *s, fuse_ino_t parent, const char *name)
 	return err;
 }
 
-/* No room for the mark of the removed name: there is some in reserve. */
-static bool room_made(struct server *s, int err)
+/* There is no space for the mark of the removed name: the reserve is spent on it. */
+static bool reserve_spent(struct server *s, int err)
 {
 	return (err == ENOSPC || err == EDQUOT) && store_reserve_spend(s->store);
 }
@@ -190,7 +190,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct server *s = fuse_req_userdata(req);
 	int err = unlink_once(s, parent, name);
-	if (room_made(s, err))
+	if (reserve_spent(s, err))
 		err = unlink_once(s, parent, name);
 	if (err == 0)
 		store_reserve(s->store);
@@ -204,7 +204,7 @@ static int rmdir_once(struct parked *p)
 	struct inode *i = child_known(s, p->inode, p->name, &err);
 	if (i)
 		err = S_ISDIR(i->type) ? rmdir_name(s, p->inode, i, p->name) : ENOTDIR;
-	if (i && room_made(s, err))
+	if (i && reserve_spent(s, err))
 		err = rmdir_name(s, p->inode, i, p->name);
 	inode_put(s, i);
 	return err;

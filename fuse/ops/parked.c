@@ -18,7 +18,7 @@
 
 #define LATER_NS INT64_C(20000000)
 /* The evictor calls earlier, unless its round ended before the wait began. */
-#define ROOM_NS INT64_C(1000000000)
+#define SHORTAGE_NS INT64_C(1000000000)
 
 struct parked *parked_new(struct server *s, fuse_req_t req, struct inode *i, const char *name)
 {
@@ -182,7 +182,7 @@ static int read_errno(int error)
 	return error == EFBIG || replay_waits_for(error) ? EIO : error;
 }
 
-/* A handler's errno is the answer, also ENOSPC: no room in the store would change it. */
+/* A handler's errno is the answer, also ENOSPC: no space in the store would change it. */
 static void denied(struct parked *p, int error)
 {
 	reply_err(p->req, error);
@@ -333,13 +333,13 @@ bool parked_waits_for(struct parked *p, int error)
 	return replay_waits_for(error) || shortage_may_end(p->server, error, p->needs, &p->seen);
 }
 
-static bool is_room(int error)
+static bool is_shortage(int error)
 {
 	return error == ENOSPC || error == EDQUOT;
 }
 
 /* Its time is up: no second wait. */
-static void no_room(struct parked *p, int error)
+static void shortage_fail(struct parked *p, int error)
 {
 	reply_err(p->req, error);
 	parked_free(p);
@@ -349,8 +349,8 @@ static void called(struct waitqueue_entry *w, int error)
 {
 	struct parked *p = (struct parked *)((char *)w - offsetof(struct parked, waitqueue));
 	release(p);
-	if (error && is_room(error))
-		no_room(p, error);
+	if (error && is_shortage(error))
+		shortage_fail(p, error);
 	else if (error)
 		parked_fail(p, error);
 	else
@@ -360,25 +360,25 @@ static void called(struct waitqueue_entry *w, int error)
 void parked_later(struct parked *p, int error)
 {
 	struct server *s = p->server;
-	bool room = is_room(error);
+	bool shortage = is_shortage(error);
 	uint64_t need = p->needs;
-	if (room && clock_now() >= p->began_ns + longest_ns(p)) {
-		no_room(p, error);
+	if (shortage && clock_now() >= p->began_ns + longest_ns(p)) {
+		shortage_fail(p, error);
 		return;
 	}
-	if (error != CLAIM_BUSY && !room)
+	if (error != CLAIM_BUSY && !shortage)
 		handle_table_spare(s->handles);
 	p->kind = PARKED_QUEUE;
 	p->waitqueue = (struct waitqueue_entry){
-	        .what = room ? s->shortage : NULL,
-	        .again_ns = clock_now() + (room ? ROOM_NS : LATER_NS),
+	        .what = shortage ? s->shortage : NULL,
+	        .again_ns = clock_now() + (shortage ? SHORTAGE_NS : LATER_NS),
 	        .until_ns = p->began_ns + longest_ns(p),
-	        .error = room ? error : EIO, /* no other is a limit of the caller's */
+	        .error = shortage ? error : EIO, /* no other is a limit of the caller's */
 	        .done = called};
 	park_begin(p);
 	int err = waitqueue_enter(s->waitqueue, &p->waitqueue);
 	park_end(p, err ? err : -EINPROGRESS);
-	if (room)
+	if (shortage)
 		shortage_tell(s, error, need);
 }
 

@@ -76,7 +76,7 @@ void parked_attributes(struct parked *p, struct directory *d, struct listing *l,
  * thread, or fails it. false: no handler to ask. event.fd, which the caller then owns, has the
  * supplied data. */
 bool parked_ask(struct parked *p, uint64_t offset, uint64_t length, bool cached);
-/* replay_waits_for(error), or room may be made (shortage.h). */
+/* replay_waits_for(error), or space may be freed (shortage.h). */
 bool parked_waits_for(struct parked *p, int error);
 /* Waits as parked_waits_for(error), for a request that is not replayed: resumes `p` on a thread of
  * the disk pool a moment later, or fails it. */

@@ -18,7 +18,7 @@
 #define KEPT_MAX (80u << 10)
 #define AGAIN_NS INT64_C(20000000)
 /* The evictor calls earlier, unless its round ended before the wait began. */
-#define ROOM_NS INT64_C(1000000000)
+#define SHORTAGE_NS INT64_C(1000000000)
 
 struct replay {
 	struct server *server;
@@ -139,7 +139,7 @@ static void answer(struct replay *r, int error)
 
 static int late(const struct replay *r)
 {
-	if (!replay_waits_for(r->why)) /* no room */
+	if (!replay_waits_for(r->why)) /* no space */
 		return r->why;
 	g_message("a request timed out after %u ms: %s", r->server->settings->wait_ms,
 	          r->why == CLAIM_BUSY ? "its file is being evicted or refreshed"
@@ -171,8 +171,8 @@ void replay_fail(fuse_req_t req, int error)
 	bool transient = replay_waits_for(error);
 	uint64_t seen = hand.replay ? hand.replay->seen : 0;
 	uint64_t need = hand.replay ? hand.replay->size : hand.message ? hand.message->size : 0;
-	bool room = !transient && shortage_may_end(fuse_req_userdata(req), error, need, &seen);
-	struct replay *r = transient || room ? kept(SIZE_MAX) : NULL;
+	bool shortage = !transient && shortage_may_end(fuse_req_userdata(req), error, need, &seen);
+	struct replay *r = transient || shortage ? kept(SIZE_MAX) : NULL;
 	if (!r) {
 		reply_err(req, transient ? EIO : error);
 		return;
@@ -191,14 +191,15 @@ void replay_fail(fuse_req_t req, int error)
 		replay_put(r);
 		return;
 	}
-	r->wait = (struct waitqueue_entry){.what = room ? s->shortage : NULL,
-	                                   .again_ns = clock_now() + (room ? ROOM_NS : AGAIN_NS),
+	r->wait = (struct waitqueue_entry){.what = shortage ? s->shortage : NULL,
+	                                   .again_ns = clock_now() +
+	                                               (shortage ? SHORTAGE_NS : AGAIN_NS),
 	                                   .until_ns = until_ns,
 	                                   .error = ETIME,
 	                                   .done = called};
 	reply_none(req); /* frees it; the kernel waits on */
 	if (waitqueue_enter(s->waitqueue, &r->wait) < 0)
 		answer(r, EIO); /* the mount ends */
-	if (room)
+	if (shortage)
 		shortage_tell(s, error, need);
 }

@@ -17,7 +17,7 @@
 #include "fuse/ops/meter.h"
 #include "fuse/ops/replay.h"
 
-#define BUFFER_SIZE ((1u << 20) + 8192) /* max_write, and room for the header */
+#define BUFFER_SIZE ((1u << 20) + 8192) /* max_write and a header */
 #define SPIN_NS 100000
 #define SPIN_FROM 32
 #define SPIN_LATE 2

@@ -91,10 +91,10 @@ HOOK(ssize_t, hook_read, "read", (int fd, void *buffer, size_t size))
 	return n == NOT_A_GROUP ? real()->read(fd, buffer, size) : hook_return(n);
 }
 
-HOOK(ssize_t, hook_read_chk, "__read_chk", (int fd, void *buffer, size_t size, size_t room))
+HOOK(ssize_t, hook_read_chk, "__read_chk", (int fd, void *buffer, size_t size, size_t capacity))
 {
-	if (size > room)
-		return real()->__read_chk(fd, buffer, size, room);
+	if (size > capacity)
+		return real()->__read_chk(fd, buffer, size, capacity);
 	return hook_read(fd, buffer, size);
 }
 

@@ -40,9 +40,9 @@ HOOK(ssize_t, hook_readlink, "readlink", (const char *path, char *out, size_t si
 }
 
 HOOK(ssize_t, hook_readlink_chk, "__readlink_chk",
-     (const char *path, char *out, size_t size, size_t room))
+     (const char *path, char *out, size_t size, size_t capacity))
 {
-	if (size > room)
+	if (size > capacity)
 		abort();
 	return hook_readlink(path, out, size);
 }
@@ -72,9 +72,9 @@ HOOK(ssize_t, hook_readlinkat, "readlinkat", (int dfd, const char *path, char *o
 }
 
 HOOK(ssize_t, hook_readlinkat_chk, "__readlinkat_chk",
-     (int dfd, const char *path, char *out, size_t size, size_t room))
+     (int dfd, const char *path, char *out, size_t size, size_t capacity))
 {
-	if (size > room)
+	if (size > capacity)
 		abort();
 	return hook_readlinkat(dfd, path, out, size);
 }
@@ -89,9 +89,9 @@ HOOK(char *, hook_realpath, "realpath", (const char *path, char *out))
 	return answer;
 }
 
-HOOK(char *, hook_realpath_chk, "__realpath_chk", (const char *path, char *out, size_t room))
+HOOK(char *, hook_realpath_chk, "__realpath_chk", (const char *path, char *out, size_t capacity))
 {
-	if (room < PATH_MAX)
+	if (capacity < PATH_MAX)
 		abort();
 	return hook_realpath(path, out);
 }

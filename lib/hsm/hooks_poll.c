@@ -123,18 +123,18 @@ HOOK(int, hook_ppoll, "ppoll",
 }
 
 HOOK(int, hook_poll_chk, "__poll_chk",
-     (struct pollfd * fds, nfds_t count, int timeout, size_t room))
+     (struct pollfd * fds, nfds_t count, int timeout, size_t capacity))
 {
-	if (room / sizeof(*fds) < count)
+	if (capacity / sizeof(*fds) < count)
 		abort();
 	return hook_poll(fds, count, timeout);
 }
 
 HOOK(int, hook_ppoll_chk, "__ppoll_chk",
      (struct pollfd * fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
-      size_t room))
+      size_t capacity))
 {
-	if (room / sizeof(*fds) < count)
+	if (capacity / sizeof(*fds) < count)
 		abort();
 	return hook_ppoll(fds, count, timeout, mask);
 }

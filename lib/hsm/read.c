@@ -125,15 +125,15 @@ static struct event *event_pop(struct group *g)
 	return e;
 }
 
-/* The next event; -EINVAL: it does not fit into `room`, and stays. */
-static int event_take(struct group *g, size_t room, struct event **out)
+/* The next event; -EINVAL: it does not fit into `capacity`, and stays. */
+static int event_take(struct group *g, size_t capacity, struct event **out)
 {
 	int r = -EAGAIN;
 	while (g->queue && !g->queue->from)
 		event_drop(event_pop(g)); /* its mount has gone */
-	if (g->queue || room < record_size(g)) {
+	if (g->queue || capacity < record_size(g)) {
 		r = g->queue ? 0 : event_queue(g);
-		if (r == 0 && room < record_size(g))
+		if (r == 0 && capacity < record_size(g))
 			r = -EINVAL;
 		if (r == 0)
 			*out = event_pop(g);

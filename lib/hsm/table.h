@@ -41,6 +41,7 @@ int table_next(int first, int last);
 /* After a fork: the table is this process's from now on. */
 void table_adopt(void);
 
-/* Moves an own descriptor to a number that programs do not use; -1: no room, and `fd` is closed. */
+/* Moves an own descriptor to a number that programs do not use; -1: none is free, and `fd` is
+ * closed. */
 int hidden_keep(int fd);
 void hidden_close(int fd); /* -1: nothing */

@@ -40,7 +40,7 @@ struct stub {
 };
 
 static struct stub *stubs; /* sorted by ino once the tree is made */
-static size_t count, room;
+static size_t count, capacity;
 static uint64_t filled, events;
 static const char *from, *to;
 
@@ -61,9 +61,9 @@ static int stub_make(const char *path, const struct stat *st, int type, struct F
 		    futimens(fd, times) != 0)
 			err(1, "%s", below);
 		close(fd);
-		if (count == room) {
-			room = room ? room * 2 : 4096;
-			stubs = realloc(stubs, room * sizeof(*stubs));
+		if (count == capacity) {
+			capacity = capacity ? capacity * 2 : 4096;
+			stubs = realloc(stubs, capacity * sizeof(*stubs));
 			if (!stubs)
 				err(1, "realloc");
 		}

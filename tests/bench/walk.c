@@ -20,7 +20,7 @@ static enum mode mode;
 static uint64_t entries, files, directories, bytes, hash;
 static unsigned char buffer[1 << 20];
 static char **names; /* OPEN, OPEN_RW: paths of the regular files, from the working directory */
-static size_t names_room;
+static size_t names_capacity;
 
 static void file_read(int directory, const char *name)
 {
@@ -44,9 +44,9 @@ static void file_read(int directory, const char *name)
 
 static void file_collect(const char *path)
 {
-	if (files == names_room) {
-		names_room = names_room ? names_room * 2 : 4096;
-		names = realloc(names, names_room * sizeof(*names));
+	if (files == names_capacity) {
+		names_capacity = names_capacity ? names_capacity * 2 : 4096;
+		names = realloc(names, names_capacity * sizeof(*names));
 		if (!names)
 			err(1, "realloc");
 	}

@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t at = 2; at < size && r == 0; at += piece) {
 		size_t n = size - at < piece ? size - at : piece;
 		if (n > sizeof(h.inbox.bytes) - h.inbox.used)
-			abort(); /* there is always room for a message */
+			abort(); /* a message always fits */
 		memcpy(h.inbox.bytes + h.inbox.used, data + at, n);
 		h.inbox.used += n;
 		r = handler_sort_locked(&h);

@@ -281,11 +281,11 @@ static void read_calls(void)
 	fanotify_mark(g, ADD, PRE_ACCESS, AT_FDCWD, path_a);
 	told("poll, nothing", wait_readable(g, 0));
 	told("read, nothing", read(g, small, sizeof(small)));
-	told("read, no room", read(g, small, 0));
+	told("read, too small", read(g, small, 0));
 	struct reader *r = reader_new(path_a, 5000), *second;
 	told("poll", wait_readable(g, 10));
 	told("read, too small", read(g, small, sizeof(small)));
-	told("read, no room", read(g, small, 0));
+	told("read, too small", read(g, small, 0));
 	told("poll", wait_readable(g, 0));
 	second = reader_new(path_a, 9000);
 	wait_two(g);

@@ -3,7 +3,7 @@
 """A disk that gives up in the middle of an operation (faulty.c is preloaded into the daemon).
 
 Shape:   `left` calls of the daemon that change a file system still work, then
-         GROWTH: those that take room fail, as on a full disk or over a quota
+         GROWTH: those that take space fail, as on a full disk or over a quota
          CHANGES: all fail, as on a disk that has become read-only
          KILL: the daemon is killed; a sync is a step, too
          TEAR: the same, half way in the call, where it writes

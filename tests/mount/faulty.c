@@ -52,7 +52,7 @@ static int torn(void)
 	       __atomic_load_n(&faults->left, __ATOMIC_ACQUIRE) == 0;
 }
 
-/* Does this call fail? `grows`: it may take room. */
+/* Does this call fail? `grows`: it may take space. */
 static int fails(const char *call, int grows)
 {
 	uint32_t mode = faults ? __atomic_load_n(&faults->mode, __ATOMIC_ACQUIRE) : OFF;

@@ -177,7 +177,7 @@ def test_control_socket(mount, serve, tree):
 
 @pytest.mark.sanitize
 def test_control_socket_with_rude_clients(mount, serve, tree):
-    """More clients than there is room for, none of whom says anything."""
+    """More clients than may connect, none of whom says anything."""
     m = mount(serve(tree).url)
     path = control(m)
     rude = []
@@ -291,7 +291,7 @@ def test_watch_on_a_terminal(mount, serve, tree):
 
 @pytest.mark.parametrize("spare", [-3, -1, 0, 1])
 def test_watch_says_what_does_not_fit(mount, tree, spare):
-    """As many lines as there is room for above the cursor, the last of which tells how many more
+    """As many lines as fit above the cursor, the last of which tells how many more
     there are; all of them where they fit."""
     m = mount(tree)
     whole = m.program.run("status", m.path).stdout.splitlines()

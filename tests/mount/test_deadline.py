@@ -212,7 +212,7 @@ def test_retries_back_off(mount, serve, tree):
     assert times[2] - times[0] > 0.1 and times[5] - times[3] > 0.1
 
 
-def test_many_stalled_readers_leave_room(mount, serve, tree):
+def test_many_stalled_readers_leave_threads(mount, serve, tree):
     """Requests that wait do not keep others from being served."""
     server = serve(tree)
     m = mount(server.url)

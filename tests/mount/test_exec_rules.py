@@ -101,8 +101,8 @@ def made(session_scratch):
     root.mkdir(exist_ok=True)
     (root / "hold.c").write_text(HOLD)
     # more than the page cache is left to serve: then passthrough is used
-    (root / "room.c").write_text("char room[1 << 19] = {1};\n")
-    subprocess.run(["gcc", "-o", root / "hold", root / "hold.c", root / "room.c"], check=True)
+    (root / "bulk.c").write_text("char bulk[1 << 19] = {1};\n")
+    subprocess.run(["gcc", "-o", root / "hold", root / "hold.c", root / "bulk.c"], check=True)
     loader = subprocess.run(["readelf", "-p", ".interp", root / "hold"], check=True,
                             capture_output=True, text=True).stdout.split()[-1]
     shutil.copy(loader, root / "loader")
@@ -127,7 +127,7 @@ def place(request, made, scratch, mount):
         shutil.copy(made / name, put / name)
     (put / "script").write_text(f"#!{at}/hold\n")
     (put / "script").chmod(0o755)
-    subprocess.run(["gcc", "-o", put / "linked", made / "hold.c", made / "room.c",
+    subprocess.run(["gcc", "-o", put / "linked", made / "hold.c", made / "bulk.c",
                     f"-Wl,--dynamic-linker={at}/loader"], check=True)
     (put / "garbage").write_bytes(b"\0" * 300_000)
     (put / "garbage").chmod(0o755)

@@ -29,7 +29,7 @@ def many(names):
 
 
 def test_move_of_very_many(mount, serve, scratch):
-    """It costs what the move of an empty one costs, in requests, room and time."""
+    """It costs what the move of an empty one costs, in requests, space and time."""
     source = scratch / "source"
     (source / "big").mkdir(parents=True)
     (source / "small").mkdir()

@@ -78,7 +78,7 @@ def check(m, source):
 
 
 @pytest.mark.parametrize("kind,expected", [("ext4", errno.ENOSPC), ("btrfs", errno.EDQUOT)])
-def test_no_room(volume, mount, scratch, kind, expected):
+def test_no_space(volume, mount, scratch, kind, expected):
     source = scratch / "source"
     make_source(source)
     v = volume(kind, {"ext4": 24, "btrfs": 128}[kind])
@@ -99,7 +99,7 @@ def test_no_room(volume, mount, scratch, kind, expected):
     check(m.again(), source)
 
 
-def test_removing_makes_room(volume, mount, scratch):
+def test_removing_frees_space(volume, mount, scratch):
     """Also of what the source has, in directories where nothing was removed before."""
     source = scratch / "source"
     for d in "abc":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """A disk that is full, or read-only, from any step of any operation on, and a daemon that dies
-between any two: the right errno, and the state before or the state after; with room again the
+between any two: the right errno, and the state before or the state after; with space again the
 operation works.
 
 Shape: each operation has a directory of its own, and a native copy to agree with
@@ -222,8 +222,8 @@ def test_from_any_step_on(mount, scratch, faulty, mode, error):
         wrong += [f"{name}, {when}, remounted: {line}" for line in world.differs(when, name, n)]
         if when == "before":
             if told := attempt(OPERATIONS[name], world.mount / name / str(n)):
-                wrong.append(f"{name}, with room again: {errno.errorcode[told]}")
-            wrong += [f"{name}, with room again: {line}" for line in world.differs("after", name, n)]
+                wrong.append(f"{name}, with space again: {errno.errorcode[told]}")
+            wrong += [f"{name}, with space again: {line}" for line in world.differs("after", name, n)]
     assert not wrong, f"{len(wrong)} differences, {steps} steps:\n" + "\n".join(wrong)
 
 

@@ -296,7 +296,7 @@ def test_attaching_wrongly(attach, source, mount):
     assert Handler(m).hello["attached"] == 1
 
 
-def test_too_many_handlers_leave_room_for_others(source, mount):
+def test_too_many_handlers_leave_connections_for_others(source, mount):
     m = mount(source)
     there = [Handler(m) for _ in range(30)]
     assert sum("attached" in h.hello for h in there) == 24

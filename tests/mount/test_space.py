@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
-"""A store with less room than what is read through it: what was used longest ago goes, and what
+"""A store with less space than what is read through it: what was used longest ago goes, and what
 must stay stays."""
 import errno
 import os
@@ -211,7 +211,7 @@ def test_one_that_is_refused_hides_no_others(volume, mount, serve, scratch):
 
 
 def test_writes_come_first(volume, mount, serve, own):
-    """More is written than is free: cached data makes room, no writer gets an error. Then the disk
+    """More is written than is free: cached data is evicted, no writer gets an error. Then the disk
     is full of local data: that is what ENOSPC is for."""
     v = volume("ext4", 24)
     m = mount(serve(own).url, "-o", "rw,passthrough=no,min_free=0", store=v.path / "store")
@@ -231,7 +231,7 @@ def test_writes_come_first(volume, mount, serve, own):
         assert (m / f"mine{n}").read_bytes() == trees.noise(100 + n, MIB)
 
 
-def test_every_change_finds_room(volume, mount, scratch):
+def test_every_change_finds_space(volume, mount, scratch):
     """The disk is full to the last block, and cached data goes for each change that a user makes:
     none fails, all is right."""
     source = scratch / "source"
@@ -255,8 +255,8 @@ def test_every_change_finds_room(volume, mount, scratch):
     assert all(right(m, n) for n in range(14))
 
 
-def test_fill_beyond_the_room(mount, serve, own):
-    """`fill` waits for room as readers do."""
+def test_fill_beyond_the_space(mount, serve, own):
+    """`fill` waits for space as readers do."""
     m = mount(serve(own).url, "-o", "quota=10M")
     done = m.fill("")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -126,14 +126,14 @@ static bool answer(struct visit *v, const char *head)
 static void *visit_run(void *arg)
 {
 	struct visit *v = arg;
-	size_t room = 4096, length = 0;
-	char *head = g_malloc(room);
+	size_t capacity = 4096, length = 0;
+	char *head = g_malloc(capacity);
 	ssize_t got = 1;
 	bool more = true;
 	while (more && await(v->liar, v->fd, -1) && got > 0) {
-		if (room - length < 4096)
-			head = g_realloc(head, room *= 2);
-		got = recv(v->fd, head + length, room - length - 1, 0);
+		if (capacity - length < 4096)
+			head = g_realloc(head, capacity *= 2);
+		got = recv(v->fd, head + length, capacity - length - 1, 0);
 		if (got > 0)
 			length += (size_t)got;
 		head[length] = '\0';

@@ -98,7 +98,7 @@ static void test_full(void)
 	disk_wait_stuck(d);
 	for (unsigned n = 0; n < COUNT; n++)
 		add(q, line);
-	add(q, "s\n"); /* there is room for it, but not before the note of lost lines */
+	add(q, "s\n"); /* it would fit, but not before the note of lost lines */
 	disk_thaw(d);
 	g_assert_true(logqueue_flush(q, 30000));
 	add(q, "after\n");

@@ -13,7 +13,7 @@
 #define CHUNK UINT64_C(4096)
 #define CHUNKS 12
 #define SIZE (CHUNKS * CHUNK - 1000)
-#define ROOM (SIZE + 8 * CHUNK)
+#define SPAN (SIZE + 8 * CHUNK)
 #define FILE_NUMBER 3
 
 enum owner { REMOTE, DIRTY, LOCAL };
@@ -21,7 +21,7 @@ enum owner { REMOTE, DIRTY, LOCAL };
 struct model {
 	struct box box;
 	struct store_file *file;
-	uint8_t bytes[ROOM]; /* as a reader would see them if all were fetched */
+	uint8_t bytes[SPAN]; /* as a reader would see them if all were fetched */
 	enum owner owner[CHUNKS];
 	uint64_t size, limit;
 };
@@ -67,7 +67,7 @@ static void model_free(struct model *m)
 /* Fetches absent chunks, then compares all. */
 static void model_check(struct model *m)
 {
-	g_autofree uint8_t *bytes = g_malloc(ROOM);
+	g_autofree uint8_t *bytes = g_malloc(SPAN);
 	struct stat st;
 
 	for (uint64_t k = 0; k < CHUNKS; k++) {
@@ -78,7 +78,7 @@ static void model_check(struct model *m)
 	}
 	fstat(store_file_fd(m->file), &st);
 	g_assert_cmpuint(st.st_size, ==, m->size);
-	g_assert_cmpint(pread(store_file_fd(m->file), bytes, ROOM, 0), ==, m->size);
+	g_assert_cmpint(pread(store_file_fd(m->file), bytes, SPAN, 0), ==, m->size);
 	for (uint64_t i = 0; i < m->size; i++)
 		if (bytes[i] != m->bytes[i])
 			g_error("byte %" G_GUINT64_FORMAT " of chunk %" G_GUINT64_FORMAT
@@ -182,10 +182,10 @@ static void model_step(struct model *m)
 	length = lengths[g_test_rand_int_range(0, G_N_ELEMENTS(lengths))];
 	if (g_test_rand_bit())
 		offset -= offset % CHUNK;
-	offset = MIN(offset, ROOM - length);
+	offset = MIN(offset, SPAN - length);
 	switch (g_test_rand_int_range(0, 12)) {
 	case 0:
-		model_truncate(m, g_test_rand_int_range(0, ROOM));
+		model_truncate(m, g_test_rand_int_range(0, SPAN));
 		break;
 	case 1:
 		g_assert_cmpint(store_file_sync(m->file, false), ==, 0);

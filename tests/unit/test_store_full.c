@@ -19,7 +19,7 @@ static void make(struct box *b, const char *path, unsigned file, uint64_t size)
 	store_file_close(f);
 }
 
-/* Fills the disk until every write fails; with room again, all succeed. */
+/* Fills the disk until every write fails; with free space again, all succeed. */
 static void check_full(struct box *b)
 {
 	g_autofree char *ballast = g_build_filename(b->root, "disk", "ballast", NULL);
@@ -34,7 +34,7 @@ static void check_full(struct box *b)
 	for (size_t piece = 65536; piece >= 512; piece /= 2)
 		while (write(fd, junk, piece) > 0)
 			;
-	/* room for some of it */
+	/* space for some of it */
 	g_assert_cmpint(ftruncate(fd, lseek(fd, 0, SEEK_CUR) - 100000), ==, 0);
 	fsync(fd);
 	box_open(b); /* a full disk is no reason not to read */

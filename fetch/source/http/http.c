@@ -11,7 +11,7 @@ static void http_close(struct source *s)
 	struct http *h = (struct http *)s;
 	if (h->transport != NULL)
 		transport_free(h->transport);
-	parsing_room_free(h->parsing); /* every page has had its parsing_end() by then */
+	parsing_pool_free(h->parsing); /* every page has had its parsing_end() by then */
 	credentials_free(h->credentials);
 	url_clear(&h->root);
 	g_free(h->root_text);
@@ -116,7 +116,7 @@ struct source *http_source_open(const char *url, const struct source_options *op
 	if (h->credentials != NULL)
 		h->transport = transport_new(h->credentials, &limits, error);
 	if (h->transport != NULL) {
-		h->parsing = parsing_room_new(options->index_memory);
+		h->parsing = parsing_pool_new(options->index_memory);
 		return &h->base;
 	}
 	http_close(&h->base);

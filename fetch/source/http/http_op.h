@@ -24,7 +24,7 @@
 struct http {
 	struct source base;
 	struct transport *transport;
-	struct parsing_room *parsing;
+	struct parsing_pool *parsing;
 	struct credentials *credentials;
 	struct source_options
 	        options;    /* the borrowed pointers in it are NULL, but the time zone, owned */

@@ -43,8 +43,8 @@ static struct exchange *transport_next(struct transport *t)
 {
 	mutex_lock(&t->lock);
 	struct exchange *x = t->queue;
-	bool room = t->count < pace_allowed(&t->pace) && !t->stopped;
-	if (x != NULL && (room || t->closing)) {
+	bool open = t->count < pace_allowed(&t->pace) && !t->stopped;
+	if (x != NULL && (open || t->closing)) {
 		t->queue = x->next;
 		x->next = NULL;
 	} else {

@@ -17,7 +17,7 @@ static size_t scheme_length(const char *url)
 }
 
 /* Percent-decodes `length` bytes, once. A '%' without two digits stays itself: servers that
- * do not encode it mean it. Returns the decoded length; `to` has room for `length`. */
+ * do not encode it mean it. Returns the decoded length; the capacity of `to` is `length`. */
 static size_t segment_decode(const char *from, size_t length, char *to)
 {
 	size_t n = 0;

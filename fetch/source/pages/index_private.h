@@ -53,8 +53,8 @@ struct index_size {
 };
 size_t index_size_parse(const char *text, struct index_size *size);
 /* Appends `count` bytes to the `length` in `to`, every run of blanks (no-break spaces too) as
- * one ' ', as far as there is room and a NUL after it. Returns the new length. */
-size_t index_text_append(char *to, size_t length, size_t room, const char *from, size_t count);
+ * one ' ', as far as they and a NUL after them fit. Returns the new length. */
+size_t index_text_append(char *to, size_t length, size_t capacity, const char *from, size_t count);
 /* Appends `count` bytes, those ≥ 0x80 and NUL as "%XX". */
 void index_ascii_append(GString *to, const char *from, size_t count);
 

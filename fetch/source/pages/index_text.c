@@ -132,7 +132,7 @@ static size_t format_match(const char *format, const char *text, GTimeZone *zone
 	int east = zone_read(&at, &has_zone);
 	if (*at != '\0' && *at != ' ')
 		return 0;
-	/* the range of 64 bits of nanoseconds, with room for a zone */
+	/* the range of 64 bits of nanoseconds, less the offset of a zone */
 	if (tm.tm_year < 1900 || tm.tm_year > 2261 || tm.tm_mon < 1 || tm.tm_mon > 12 ||
 	    tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
 	    tm.tm_sec > 60)
@@ -210,9 +210,9 @@ size_t index_size_parse(const char *text, struct index_size *size)
 	return at - text;
 }
 
-size_t index_text_append(char *to, size_t length, size_t room, const char *from, size_t count)
+size_t index_text_append(char *to, size_t length, size_t capacity, const char *from, size_t count)
 {
-	for (size_t i = 0; i < count && length + 1 < room; i++) {
+	for (size_t i = 0; i < count && length + 1 < capacity; i++) {
 		char c = from[i];
 		if (c == '\xc2' && i + 1 < count && from[i + 1] == '\xa0') {
 			c = ' ';

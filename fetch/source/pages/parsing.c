@@ -10,7 +10,7 @@
 #define QUEUE_MAX (1u << 20)
 #define SMALL (UINT64_C(1) << 20)
 
-struct parsing_room {
+struct parsing_pool {
 	struct pool *threads;
 	struct mutex lock;
 	uint64_t memory, taken; /* of `memory`; under lock */
@@ -20,11 +20,11 @@ struct parsing_room {
 
 struct parsing {
 	struct pool_job job;
-	struct parsing_room *room;
+	struct parsing_pool *pool;
 	const struct parsing_ops *ops;
 	void *user;
 	struct index_parser *parser; /* the job's */
-	uint64_t taken;              /* of the room's memory; under the room's lock */
+	uint64_t taken;              /* of the pool's memory; under the pool's lock */
 
 	struct mutex lock;
 	GQueue queue;  /* of GBytes; under lock, as all that follows */
@@ -37,43 +37,43 @@ struct parsing {
 
 static void parsing_run(struct pool_job *job);
 
-struct parsing_room *parsing_room_new(uint64_t memory)
+struct parsing_pool *parsing_pool_new(uint64_t memory)
 {
-	struct parsing_room *room = g_new0(struct parsing_room, 1);
-	room->threads = pool_new("index", THREADS);
-	room->memory = memory;
-	mutex_init(&room->lock, RANK_PARSING_ROOM);
-	g_queue_init(&room->large);
-	g_queue_init(&room->waiters);
-	return room;
+	struct parsing_pool *pool = g_new0(struct parsing_pool, 1);
+	pool->threads = pool_new("index", THREADS);
+	pool->memory = memory;
+	mutex_init(&pool->lock, RANK_PARSING_POOL);
+	g_queue_init(&pool->large);
+	g_queue_init(&pool->waiters);
+	return pool;
 }
 
-void parsing_room_free(struct parsing_room *room)
+void parsing_pool_free(struct parsing_pool *pool)
 {
-	if (room == NULL)
+	if (pool == NULL)
 		return;
-	pool_free(room->threads);
-	g_assert(room->taken == 0 && room->waiters.length == 0);
-	mutex_destroy(&room->lock);
-	g_free(room);
+	pool_free(pool->threads);
+	g_assert(pool->taken == 0 && pool->waiters.length == 0);
+	mutex_destroy(&pool->lock);
+	g_free(pool);
 }
 
-static void waiters_wake_locked(struct parsing_room *room) REQUIRES(room->lock)
+static void waiters_wake_locked(struct parsing_pool *pool) REQUIRES(pool->lock)
 {
-	for (struct parsing *p; (p = g_queue_pop_head(&room->waiters));)
-		pool_submit(room->threads, &p->job);
+	for (struct parsing *p; (p = g_queue_pop_head(&pool->waiters));)
+		pool_submit(pool->threads, &p->job);
 }
 
 static void memory_give(struct parsing *p)
 {
-	struct parsing_room *room = p->room;
-	mutex_lock(&room->lock);
+	struct parsing_pool *pool = p->pool;
+	mutex_lock(&pool->lock);
 	if (p->taken > 0)
-		g_queue_remove(&room->large, p);
-	room->taken -= p->taken;
+		g_queue_remove(&pool->large, p);
+	pool->taken -= p->taken;
 	p->taken = 0;
-	waiters_wake_locked(room);
-	mutex_unlock(&room->lock);
+	waiters_wake_locked(pool);
+	mutex_unlock(&pool->lock);
 }
 
 enum memory { MEMORY_GOT, MEMORY_WAITS, MEMORY_NONE };
@@ -82,37 +82,37 @@ enum memory { MEMORY_GOT, MEMORY_WAITS, MEMORY_NONE };
  * waits: so one always continues, frees its memory, and lets the next be first. */
 static enum memory memory_take(struct parsing *p, uint64_t need)
 {
-	struct parsing_room *room = p->room;
+	struct parsing_pool *pool = p->pool;
 	enum memory result = MEMORY_GOT;
 	if (need <= SMALL)
 		return MEMORY_GOT;
-	mutex_lock(&room->lock);
-	bool first = room->large.head == NULL || room->large.head->data == p;
-	uint64_t limit = first ? room->memory : room->memory / 2;
-	uint64_t room_left = limit > room->taken ? limit - room->taken : 0;
+	mutex_lock(&pool->lock);
+	bool first = pool->large.head == NULL || pool->large.head->data == p;
+	uint64_t limit = first ? pool->memory : pool->memory / 2;
+	uint64_t left = limit > pool->taken ? limit - pool->taken : 0;
 	uint64_t more = need > p->taken ? need - p->taken : 0;
-	if (more > 0 && more + need / 4 <= room_left)
+	if (more > 0 && more + need / 4 <= left)
 		more += need / 4; /* spares a call for every slice */
-	if (more > room_left) {
+	if (more > left) {
 		result = first ? MEMORY_NONE : MEMORY_WAITS;
 		if (!first)
-			g_queue_push_tail(&room->waiters, p);
+			g_queue_push_tail(&pool->waiters, p);
 	} else if (more > 0) {
 		if (p->taken == 0)
-			g_queue_push_tail(&room->large, p);
-		room->taken += more;
+			g_queue_push_tail(&pool->large, p);
+		pool->taken += more;
 		p->taken += more;
 	}
-	mutex_unlock(&room->lock);
+	mutex_unlock(&pool->lock);
 	return result;
 }
 
-struct parsing *parsing_new(struct parsing_room *room, struct index_parser *parser,
+struct parsing *parsing_new(struct parsing_pool *pool, struct index_parser *parser,
                             const struct parsing_ops *ops, void *user)
 {
 	struct parsing *p = g_new0(struct parsing, 1);
 	p->job.run = parsing_run;
-	p->room = room;
+	p->pool = pool;
 	p->ops = ops;
 	p->user = user;
 	p->parser = parser;
@@ -126,7 +126,7 @@ static void run_locked(struct parsing *p) REQUIRES(p->lock)
 	if (p->running)
 		return;
 	p->running = true;
-	pool_submit(p->room->threads, &p->job);
+	pool_submit(p->pool->threads, &p->job);
 }
 
 enum parsing_fed parsing_feed(struct parsing *p, const char *data, size_t length, GError **error)
@@ -149,7 +149,7 @@ enum parsing_fed parsing_feed(struct parsing *p, const char *data, size_t length
 
 void parsing_end(struct parsing *p, const GError *error)
 {
-	struct parsing_room *room = p->room;
+	struct parsing_pool *pool = p->pool;
 	mutex_lock(&p->lock);
 	p->ended = true;
 	p->full = false;
@@ -160,10 +160,10 @@ void parsing_end(struct parsing *p, const GError *error)
 	/* a failed page does not wait for memory; `p` may be freed, and is only compared */
 	if (error == NULL)
 		return;
-	mutex_lock(&room->lock);
-	if (g_queue_remove(&room->waiters, p))
-		pool_submit(room->threads, &p->job);
-	mutex_unlock(&room->lock);
+	mutex_lock(&pool->lock);
+	if (g_queue_remove(&pool->waiters, p))
+		pool_submit(pool->threads, &p->job);
+	mutex_unlock(&pool->lock);
 }
 
 /* The next bytes, of a piece that only the job removes; NULL: none. */
@@ -232,7 +232,7 @@ static enum memory memory_ensure(struct parsing *p, bool last)
 		           g_error_new(LOCAL_ERROR, ENOMEM,
 		                       "the index page needs more memory than the "
 		                       "%" G_GUINT64_FORMAT " MiB that -o index_memory allows it",
-		                       p->room->memory >> 20));
+		                       p->pool->memory >> 20));
 	return got;
 }
 
@@ -258,7 +258,7 @@ static void parsing_run(struct pool_job *job)
 	bool whole = ended && p->error == NULL;
 	p->running = more || ended;
 	if (more)
-		pool_submit(p->room->threads, &p->job);
+		pool_submit(p->pool->threads, &p->job);
 	mutex_unlock(&p->lock);
 	if (!ended)
 		return;

@@ -6,13 +6,13 @@
  *
  *        parsing_new ──feed()…──▶ parsing_end ──────▶ done(), on a parser's thread
  *                        │  ▲
- *              false: full  └── more(), when there is room again
+ *              false: full  └── more(), when data is accepted again
  *
  * Shape:   a page is parsed in slices, page by page in turn: a small page never waits for a large
  *          one. At most QUEUE_MAX bytes and one piece of a page wait to be parsed
  * Memory:  pages that take more than SMALL share `memory`: a page that needs more waits until
  *          others have ended; a page that takes more than half of it may fail
- * Owns:    its parser; borrows the room and `user`, which live until done()
+ * Owns:    its parser; borrows the pool and `user`, which live until done()
  * Locking: parsing_feed() and parsing_end() by one thread; more() runs with the parsing's lock
  *          held, done() with none
  * Errors:  as index.h; LOCAL_ERROR ENOMEM: the memory of all pages is used up
@@ -20,7 +20,7 @@
 #pragma once
 #include "fetch/source/pages/index.h"
 
-struct parsing_room;
+struct parsing_pool;
 struct parsing;
 
 struct parsing_ops {
@@ -31,12 +31,12 @@ struct parsing_ops {
 };
 
 /* `memory`: bytes for all pages that are being parsed. */
-struct parsing_room *parsing_room_new(uint64_t memory);
+struct parsing_pool *parsing_pool_new(uint64_t memory);
 /* After the last parsing_end(): every done() has been called when it returns. */
-void parsing_room_free(struct parsing_room *room);
+void parsing_pool_free(struct parsing_pool *pool);
 
 /* Takes `parser`. */
-struct parsing *parsing_new(struct parsing_room *room, struct index_parser *parser,
+struct parsing *parsing_new(struct parsing_pool *pool, struct index_parser *parser,
                             const struct parsing_ops *ops, void *user);
 enum parsing_fed { PARSING_WANTS, PARSING_FULL, PARSING_FAILED };
 /* Copies the data. FULL: feed no more until more(). FAILED: *error is set. */

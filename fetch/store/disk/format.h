@@ -47,7 +47,7 @@
  *                                much the store holds. Missing or damaged: not known
  *   STORE/state/pins/xx/<ino>    empty files: the files and directories that are not evicted, by
  *                                their st_ino in the mount
- *   STORE/state/reserve          256 KiB of padding: room for removals on a full disk
+ *   STORE/state/reserve          256 KiB of padding: space for removals on a full disk
  *   STORE/state/tmp/<n>          unfinished files; emptied when the store is opened
  *   STORE/state/log, log.1       the daemon's log: text
  *
@@ -337,7 +337,7 @@ G_STATIC_ASSERT(sizeof(struct number_disk) == 16);
 #define MAP_MAGIC UINT64_C(0x3150414d4e43414c) /* "LACNMAP1" */
 
 enum map_flags {
-	MAP_CHECKED = 1, /* each slot has its check, and the file has room for all of them */
+	MAP_CHECKED = 1, /* each slot has its check, and the file is long enough for all of them */
 };
 
 struct map_header {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Room for removals. The removal of a remote name needs room for its mark in state/gone: without a
- * reserve a full disk would allow no removal, and so never get room. It is of no use under a quota
- * of btrfs, which does not return freed space at once. */
+/* Space for removals. The removal of a remote name needs space for its mark in state/gone: without
+ * a reserve a full disk would allow no removal, and so never get space. It is of no use under a
+ * quota of btrfs, which does not return freed space at once. */
 #include <fcntl.h>
 #include <unistd.h>
 #include "fetch/store/disk/store_private.h"

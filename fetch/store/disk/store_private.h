@@ -24,9 +24,9 @@ struct sharing {
 	GHashTable *visits; /* st_ino → number of visits, never 0 */
 };
 
-/* room.c */
-struct room {
-	/* fixed before the first fetch: room.h */
+/* space.c */
+struct space {
+	/* fixed before the first fetch: space.h */
 	uint64_t quota, min_free;
 	unsigned percent;
 	bool automatic;
@@ -59,7 +59,7 @@ struct store {
 	struct epoch epoch;
 	struct dirty dirty;
 	struct sharing sharing;
-	struct room room;
+	struct space space;
 	struct uses uses;
 	struct pins pins;
 	unsigned chunk_shift;
@@ -69,7 +69,7 @@ struct store {
 	/* atomic: */
 	uint64_t count;   /* of numbers given out */
 	int links;        /* state/links exists */
-	int reserved;     /* reserve.c has room */
+	int reserved;     /* reserve.c holds space */
 	int no_tmpfile;   /* the file system has no O_TMPFILE */
 	int link_by_proc; /* linkat() by descriptor is not permitted */
 };

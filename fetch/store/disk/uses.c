@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 #include "fetch/base/pool.h"
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 #include "fetch/store/disk/store_private.h"
 #include "fetch/store/disk/usage.h"
 
@@ -92,13 +92,13 @@ void store_uses_trim(struct store *s)
 /* The file's content; its checksum is set. */
 static GByteArray *encode(struct store *s)
 {
-	struct room_use use;
+	struct space_use use;
 	struct usage_disk head = {.magic = GUINT64_TO_LE(USAGE_MAGIC)};
 	GByteArray *out;
 	GHashTableIter iter;
 	gpointer key, value;
 
-	store_room_use(s, &use);
+	store_space_use(s, &use);
 	head.used = GUINT64_TO_LE(use.used);
 	head.fetched = GUINT64_TO_LE(use.fetched);
 	head.known = use.known;
@@ -208,14 +208,14 @@ void uses_load(struct store *s, bool exact)
 	struct usage_disk head;
 
 	if (s->fresh) {
-		s->room.known = true;
+		s->space.known = true;
 		return;
 	}
 	if (data == NULL || !check(data, length, &head))
 		return;
-	s->room.used = GUINT64_FROM_LE(head.used);
-	s->room.fetched = GUINT64_FROM_LE(head.fetched);
-	s->room.known = exact && head.known;
+	s->space.used = GUINT64_FROM_LE(head.used);
+	s->space.fetched = GUINT64_FROM_LE(head.fetched);
+	s->space.known = exact && head.known;
 	for (size_t at = sizeof head; at < length; at += sizeof(struct use_disk)) {
 		struct use_disk one;
 

@@ -2,7 +2,7 @@
  * Copyright the lacunafs authors */
 
 /* When local files were last used: opens and closes, since reads in passthrough are not seen. Kept
- * in state/usage (format.h) across mounts, with the counts of room.h. A file without an entry was
+ * in state/usage (format.h) across mounts, with the counts of space.h. A file without an entry was
  * last used when it was last fetched: its ctime.
  * Shape:   st_ino of the local file → seconds since 1970; 16 to 32 bytes each, at most USES_MAX
  *          after uses_trim()

@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 #include "fetch/store/file/store_file_private.h"
 #include "fetch/store/object/mapfile.h"
 
@@ -98,7 +98,7 @@ static int file_evict(struct store_file *f, uint64_t *freed)
 			err = evict_chunk(f, k);
 		if (err == 0 && fstat(f->fd, &after) == 0)
 			*freed = (uint64_t)MAX(before.st_blocks - after.st_blocks, 0) * 512;
-		store_room_give(f->store, *freed);
+		store_space_give(f->store, *freed);
 	}
 	mutex_unlock(&f->lock);
 	rwlock_unlock(&f->writing);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "fetch/base/path.h"
 #include "fetch/store/disk/entries.h"
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 #include "fetch/store/disk/shard.h"
 #include "fetch/store/disk/stamp.h"
 #include "fetch/store/tree/tree_private.h"
@@ -126,7 +126,7 @@ static int clear_file(const struct clearing *c, const struct place *p, const str
 	last_forget(s, &last);
 	if (c->sweeping && st->st_nlink == 1) {
 		*c->freed += (uint64_t)st->st_blocks * 512;
-		store_room_give(s, (uint64_t)st->st_blocks * 512);
+		store_space_give(s, (uint64_t)st->st_blocks * 512);
 	}
 	return 0;
 }

@@ -22,7 +22,7 @@ struct walk {
 	GHashTable *linked; /* st_ino of files with several names */
 	bool tree;          /* below STORE/tree */
 	uint64_t entries;
-	struct room_use use;
+	struct space_use use;
 };
 
 /* Some of the file's data is fetched, or may be. */
@@ -97,13 +97,13 @@ static int walk_directory(struct walk *w, const char *path)
 int store_measure(struct store *s, const struct measure *m)
 {
 	struct walk w = {.store = s, .measure = m, .use.known = true};
-	struct room_use before;
+	struct space_use before;
 	int err = 0;
 
 	w.path = g_string_new(NULL);
 	w.pending = g_ptr_array_new_with_free_func(g_free);
 	w.linked = g_hash_table_new(NULL, NULL);
-	store_room_use(s, &before);
+	store_space_use(s, &before);
 	/* the tree last, and thus first to be read: state/links has further names of its files */
 	g_ptr_array_add(w.pending, g_strdup("state"));
 	g_ptr_array_add(w.pending, g_strdup("tree"));
@@ -113,7 +113,7 @@ int store_measure(struct store *s, const struct measure *m)
 		err = walk_directory(&w, path);
 	}
 	if (err == 0)
-		store_room_measured(s, &before, &w.use);
+		store_space_measured(s, &before, &w.use);
 	g_hash_table_unref(w.linked);
 	g_ptr_array_unref(w.pending);
 	g_string_free(w.path, TRUE);

@@ -9,7 +9,7 @@
  * Errors:  -errno of a directory that could not be read: the sums are of no use then
  */
 #pragma once
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 
 struct measured {           /* a file with fetched data */
 	const char *path;   /* in STORE/tree */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 #include <errno.h>
 #include <sys/statvfs.h>
 #include "fetch/store/disk/store_private.h"
@@ -10,41 +10,41 @@
 /* Data stored between two looks at the file system: others write to it, too. */
 #define STEP_MAX (INT64_C(16) << 20)
 
-void store_room_limit(struct store *s, const struct room_limits *limits)
+void store_space_limit(struct store *s, const struct space_limits *limits)
 {
-	s->room.quota = limits->quota;
-	s->room.min_free = limits->min_free;
-	s->room.percent = limits->percent;
-	s->room.automatic = limits->automatic;
+	s->space.quota = limits->quota;
+	s->space.min_free = limits->min_free;
+	s->space.percent = limits->percent;
+	s->space.automatic = limits->automatic;
 }
 
-static uint64_t floor_of(const struct room *r, uint64_t total)
+static uint64_t floor_of(const struct space *r, uint64_t total)
 {
 	if (r->automatic)
 		return MIN(total / 20, GIB);
 	return r->percent ? total / 100 * r->percent : r->min_free;
 }
 
-int store_room_look(struct store *s, struct room_look *out)
+int store_space_look(struct store *s, struct space_look *out)
 {
 	struct statvfs fs;
 
 	if (fstatvfs(s->state, &fs) < 0)
 		return -errno;
-	*out = (struct room_look){
+	*out = (struct space_look){
 	        .total = (uint64_t)fs.f_blocks * fs.f_frsize,
 	        .free = (uint64_t)fs.f_bavail * fs.f_frsize,
-	        .quota = s->room.quota,
-	        .used = __atomic_load_n(&s->room.used, __ATOMIC_RELAXED),
+	        .quota = s->space.quota,
+	        .used = __atomic_load_n(&s->space.used, __ATOMIC_RELAXED),
 	        .few_inodes = fs.f_files > 0 && fs.f_favail < fs.f_files / 256,
 	};
-	out->floor = floor_of(&s->room, out->total);
+	out->floor = floor_of(&s->space, out->total);
 	out->slack = MIN(out->total / 32, GIB);
 	out->quota_slack = MIN(out->quota / 32, GIB);
 	return 0;
 }
 
-uint64_t room_lack(const struct room_look *l, uint64_t need, unsigned part)
+uint64_t space_lack(const struct space_look *l, uint64_t need, unsigned part)
 {
 	uint64_t wanted = l->floor + l->slack / part + need;
 	uint64_t lack = wanted > l->free ? wanted - l->free : 0;
@@ -56,7 +56,7 @@ uint64_t room_lack(const struct room_look *l, uint64_t need, unsigned part)
 }
 
 /* Bytes that may still be fetched. */
-static uint64_t room_left(const struct room_look *l)
+static uint64_t space_left(const struct space_look *l)
 {
 	uint64_t left = l->free > l->floor ? l->free - l->floor : 0;
 
@@ -65,14 +65,14 @@ static uint64_t room_left(const struct room_look *l)
 	return left;
 }
 
-int store_room_take(struct store *s, uint64_t bytes)
+int store_space_take(struct store *s, uint64_t bytes)
 {
-	struct room *r = &s->room;
-	struct room_look l;
+	struct space *r = &s->space;
+	struct space_look l;
 
 	if (__atomic_sub_fetch(&r->step, (int64_t)bytes, __ATOMIC_RELAXED) < 0 &&
-	    store_room_look(s, &l) == 0) {
-		uint64_t left = room_left(&l);
+	    store_space_look(s, &l) == 0) {
+		uint64_t left = space_left(&l);
 
 		if (left < bytes) {
 			__atomic_store_n(&r->step, 0, __ATOMIC_RELAXED);
@@ -96,29 +96,30 @@ static void lessen(uint64_t *counter, uint64_t bytes)
 		;
 }
 
-void store_room_give(struct store *s, uint64_t bytes)
+void store_space_give(struct store *s, uint64_t bytes)
 {
-	lessen(&s->room.used, bytes);
-	lessen(&s->room.fetched, bytes);
+	lessen(&s->space.used, bytes);
+	lessen(&s->space.fetched, bytes);
 }
 
-void store_room_use(struct store *s, struct room_use *out)
+void store_space_use(struct store *s, struct space_use *out)
 {
-	out->used = __atomic_load_n(&s->room.used, __ATOMIC_RELAXED);
-	out->fetched = __atomic_load_n(&s->room.fetched, __ATOMIC_RELAXED);
-	out->known = __atomic_load_n(&s->room.known, __ATOMIC_RELAXED);
+	out->used = __atomic_load_n(&s->space.used, __ATOMIC_RELAXED);
+	out->fetched = __atomic_load_n(&s->space.fetched, __ATOMIC_RELAXED);
+	out->known = __atomic_load_n(&s->space.known, __ATOMIC_RELAXED);
 }
 
 /* Data fetched during a measurement may be missing in it, so it is added again: a high count only
  * causes another measurement, a low one exceeds the quota. */
-void store_room_measured(struct store *s, const struct room_use *before, const struct room_use *now)
+void store_space_measured(struct store *s, const struct space_use *before,
+                          const struct space_use *now)
 {
-	uint64_t used = __atomic_load_n(&s->room.used, __ATOMIC_RELAXED);
-	uint64_t fetched = __atomic_load_n(&s->room.fetched, __ATOMIC_RELAXED);
+	uint64_t used = __atomic_load_n(&s->space.used, __ATOMIC_RELAXED);
+	uint64_t fetched = __atomic_load_n(&s->space.fetched, __ATOMIC_RELAXED);
 
 	used = used > before->used ? used - before->used : 0;
 	fetched = fetched > before->fetched ? fetched - before->fetched : 0;
-	__atomic_store_n(&s->room.used, now->used + used, __ATOMIC_RELAXED);
-	__atomic_store_n(&s->room.fetched, now->fetched + fetched, __ATOMIC_RELAXED);
-	__atomic_store_n(&s->room.known, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->space.used, now->used + used, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->space.fetched, now->fetched + fetched, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->space.known, true, __ATOMIC_RELAXED);
 }

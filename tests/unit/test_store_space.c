@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Room for fetched data, when files were used, and pins: in memory and across sessions. */
+/* Space for fetched data, when files were used, and pins: in memory and across sessions. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "fetch/store/disk/pins.h"
-#include "fetch/store/disk/room.h"
+#include "fetch/store/disk/space.h"
 #include "fetch/store/disk/uses.h"
 #include "fetch/store/tree/measure.h"
 #include "fetch/store/tree/tree.h"
@@ -18,7 +18,7 @@
 static void test_lack(void)
 {
 	static const struct {
-		struct room_look look;
+		struct space_look look;
 		uint64_t need;
 		unsigned part;
 		uint64_t lack;
@@ -35,32 +35,32 @@ static void test_lack(void)
 	};
 
 	for (size_t n = 0; n < G_N_ELEMENTS(rows); n++)
-		g_assert_cmpuint(room_lack(&rows[n].look, rows[n].need, rows[n].part), ==,
+		g_assert_cmpuint(space_lack(&rows[n].look, rows[n].need, rows[n].part), ==,
 		                 rows[n].lack);
 }
 
 static void test_take(void)
 {
-	struct room_use use;
+	struct space_use use;
 	struct box b;
 
 	box_new(&b);
-	store_room_limit(b.store, &(struct room_limits){.quota = 100000});
-	g_assert_cmpint(store_room_take(b.store, 60000), ==, 0);
-	g_assert_cmpint(store_room_take(b.store, 60000), ==, -ENOSPC);
-	g_assert_cmpint(store_room_take(b.store, 40000), ==, 0);
-	g_assert_cmpint(store_room_take(b.store, 1), ==, -ENOSPC);
-	store_room_give(b.store, 50000);
-	store_room_use(b.store, &use);
+	store_space_limit(b.store, &(struct space_limits){.quota = 100000});
+	g_assert_cmpint(store_space_take(b.store, 60000), ==, 0);
+	g_assert_cmpint(store_space_take(b.store, 60000), ==, -ENOSPC);
+	g_assert_cmpint(store_space_take(b.store, 40000), ==, 0);
+	g_assert_cmpint(store_space_take(b.store, 1), ==, -ENOSPC);
+	store_space_give(b.store, 50000);
+	store_space_use(b.store, &use);
 	g_assert_cmpuint(use.used, ==, 50000);
-	g_assert_cmpint(store_room_take(b.store, 50000), ==, 0);
-	store_room_give(b.store, MUCH); /* never below 0 */
-	store_room_use(b.store, &use);
+	g_assert_cmpint(store_space_take(b.store, 50000), ==, 0);
+	store_space_give(b.store, MUCH); /* never below 0 */
+	store_space_use(b.store, &use);
 	g_assert_true(use.used == 0 && use.fetched == 0 && use.known);
-	store_room_limit(b.store, &(struct room_limits){.min_free = MUCH});
-	g_assert_cmpint(store_room_take(b.store, 1), ==, -ENOSPC);
-	store_room_limit(b.store, &(struct room_limits){0});
-	g_assert_cmpint(store_room_take(b.store, 1), ==, 0);
+	store_space_limit(b.store, &(struct space_limits){.min_free = MUCH});
+	g_assert_cmpint(store_space_take(b.store, 1), ==, -ENOSPC);
+	store_space_limit(b.store, &(struct space_limits){0});
+	g_assert_cmpint(store_space_take(b.store, 1), ==, 0);
 	box_free(&b);
 }
 
@@ -111,14 +111,14 @@ static void measure(struct box *b, struct walked *f)
 
 static void test_measure(void)
 {
-	struct room_use use;
+	struct space_use use;
 	struct walked f;
 	struct box b;
 
 	box_new(&b);
 	make_files(&b);
 	measure(&b, &f);
-	store_room_use(b.store, &use);
+	store_space_use(b.store, &use);
 	g_assert_cmpuint(f.files, ==, 2);
 	g_assert_cmpuint(f.bytes, ==, SIZE + 2 * 4096);
 	g_assert_cmpuint(use.fetched, ==, f.bytes);
@@ -133,7 +133,7 @@ static void test_measure(void)
 /* Counts and times last across a clean close; after a crash the times do. */
 static void test_sessions(void)
 {
-	struct room_use use, before;
+	struct space_use use, before;
 	struct walked f;
 	struct box b;
 	uint32_t at;
@@ -145,10 +145,10 @@ static void test_sessions(void)
 	at = store_used_at(b.store, f.number);
 	g_assert_cmpuint(at, >, 0);
 	g_assert_cmpuint(store_used_at(b.store, 1), ==, 0);
-	store_room_use(b.store, &before);
+	store_space_use(b.store, &before);
 	box_close(&b);
 	box_open(&b);
-	store_room_use(b.store, &use);
+	store_space_use(b.store, &use);
 	g_assert_true(use.known && use.used == before.used && use.fetched == before.fetched);
 	g_assert_cmpuint(store_used_at(b.store, f.number), ==, at);
 	struct store_file *more = box_create(&b, "more", 3, SIZE);
@@ -156,7 +156,7 @@ static void test_sessions(void)
 	store_file_close(more);
 	box_crash(&b);
 	box_open(&b);
-	store_room_use(b.store, &use);
+	store_space_use(b.store, &use);
 	g_assert_false(use.known);
 	g_assert_cmpuint(store_used_at(b.store, f.number), ==, at);
 	box_free(&b);
@@ -181,7 +181,7 @@ static void damage(char *data, gsize *length, unsigned n)
 
 static void test_damage(void)
 {
-	struct room_use use;
+	struct space_use use;
 	struct box b;
 	gsize length;
 	g_autofree char *good = NULL;
@@ -200,7 +200,7 @@ static void test_damage(void)
 		damage(bad, &size, n);
 		g_assert_true(g_file_set_contents(path, bad, (gssize)size, NULL));
 		box_open(&b);
-		store_room_use(b.store, &use);
+		store_space_use(b.store, &use);
 		g_assert_true(!use.known && store_used_at(b.store, 77) == 0);
 		box_close(&b);
 	}
@@ -232,11 +232,11 @@ static void test_pins(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	g_test_add_func("/store/room/lack", test_lack);
-	g_test_add_func("/store/room/take", test_take);
-	g_test_add_func("/store/room/measure", test_measure);
-	g_test_add_func("/store/room/sessions", test_sessions);
-	g_test_add_func("/store/room/damage", test_damage);
-	g_test_add_func("/store/room/pins", test_pins);
+	g_test_add_func("/store/space/lack", test_lack);
+	g_test_add_func("/store/space/take", test_take);
+	g_test_add_func("/store/space/measure", test_measure);
+	g_test_add_func("/store/space/sessions", test_sessions);
+	g_test_add_func("/store/space/damage", test_damage);
+	g_test_add_func("/store/space/pins", test_pins);
 	return g_test_run();
 }

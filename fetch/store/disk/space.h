@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Room for fetched data. Local changes are never refused: they are limited by the disk alone.
+/* Disk space for fetched data. Local changes are never refused: they are limited by the disk alone.
  *
  *       0        floor       start        stop                                     total
  *       ├──────────┼───────────┼───────────┼─────────────── free bytes ───────────────┤
@@ -20,14 +20,14 @@
 
 struct store;
 
-struct room_limits {
+struct space_limits {
 	uint64_t quota;    /* of the store's use; 0: none */
 	uint64_t min_free; /* of the file system */
 	unsigned percent;  /* > 0: of the file system, instead of min_free */
 	bool automatic;    /* 5 %, or 1 GiB if that is less */
 };
 
-struct room_look {
+struct space_look {
 	uint64_t total, free; /* of the file system; free to unprivileged users */
 	uint64_t floor;       /* free bytes that fetched data leaves */
 	uint64_t quota;       /* 0: none */
@@ -37,24 +37,24 @@ struct room_look {
 	bool few_inodes; /* less than a 256th of the file system's are free */
 };
 
-void store_room_limit(struct store *s, const struct room_limits *limits);
-int store_room_look(struct store *s, struct room_look *out); /* -errno */
+void store_space_limit(struct store *s, const struct space_limits *limits);
+int store_space_look(struct store *s, struct space_look *out); /* -errno */
 /* How many bytes must be freed for `need` more, and for all of the slack (`part` 1) or half of it
  * (2). */
-uint64_t room_lack(const struct room_look *l, uint64_t need, unsigned part);
-/* Before fetched data is stored. -ENOSPC: no room; nothing is counted. Never blocks. */
-int store_room_take(struct store *s, uint64_t bytes);
+uint64_t space_lack(const struct space_look *l, uint64_t need, unsigned part);
+/* Before fetched data is stored. -ENOSPC: not enough; nothing is counted. Never blocks. */
+int store_space_take(struct store *s, uint64_t bytes);
 /* After fetched data was dropped. */
-void store_room_give(struct store *s, uint64_t bytes);
+void store_space_give(struct store *s, uint64_t bytes);
 
 /* Disk usage of the store: measured, then counted. Changes that bypass the daemon make the count
  * drift. */
-struct room_use {
+struct space_use {
 	uint64_t used;    /* all blocks of the store */
 	uint64_t fetched; /* of these, the blocks of files that can be fetched again */
 	bool known;       /* measured, by this daemon or before the last clean close */
 };
-void store_room_use(struct store *s, struct room_use *out);
+void store_space_use(struct store *s, struct space_use *out);
 /* Sets the measured counts; `before`: the counts when the measurement began. */
-void store_room_measured(struct store *s, const struct room_use *before,
-                         const struct room_use *now);
+void store_space_measured(struct store *s, const struct space_use *before,
+                          const struct space_use *now);
