@@ -108,7 +108,7 @@ static int follow_locked(struct lacuna_handler *h, struct marker *m, int64_t unt
 	return -r;
 }
 
-static int outcome_locked(struct lacuna_handler *h, struct marker *m, struct event **out)
+static int outcome_locked(struct lacuna_handler *h, struct marker *m, struct queued_request **out)
 {
 	if (m && m->done)
 		return 0;
@@ -125,7 +125,8 @@ static int outcome_locked(struct lacuna_handler *h, struct marker *m, struct eve
 	return 0;
 }
 
-int handler_wait(struct lacuna_handler *h, struct marker *m, int timeout_ms, struct event **out)
+int handler_wait(struct lacuna_handler *h, struct marker *m, int timeout_ms,
+                 struct queued_request **out)
 {
 	int64_t until = timeout_ms < 0 ? -1 : time_now_ms() + timeout_ms;
 	bool expired = false;

@@ -20,9 +20,9 @@
 #include "lib/message.h"
 
 /* A request with its path: one allocation. */
-struct event {
+struct queued_request {
 	struct lacuna_request request; /* first: lacuna_respond() frees by it */
-	struct event *next;
+	struct queued_request *next;
 	char path[];
 };
 
@@ -45,7 +45,7 @@ struct lacuna_handler {
 	pthread_mutex_t lock;
 	pthread_cond_t events; /* for `waiting` threads: an event, or no thread reads the socket */
 	pthread_cond_t left;   /* users: 0 */
-	struct event *first, **last;
+	struct queued_request *first, **last;
 	struct marker *markers;
 	uint64_t marks; /* made so far */
 	unsigned users, waiting;
@@ -64,11 +64,12 @@ void handler_enter(struct lacuna_handler *h);
 void handler_leave(struct lacuna_handler *h);
 /* Waits until `m` is done, if not NULL, else for an event, which it returns.
  * `timeout_ms` -1: no limit. 0, -EAGAIN, -ESHUTDOWN, or the error of the connection. */
-int handler_wait(struct lacuna_handler *h, struct marker *m, int timeout_ms, struct event **out);
+int handler_wait(struct lacuna_handler *h, struct marker *m, int timeout_ms,
+                 struct queued_request **out);
 /* Dispatches the complete messages of the inbox. REQUIRES(lock) */
 int handler_sort_locked(struct lacuna_handler *h);
 int handler_send(struct lacuna_handler *h, const void *message, size_t length);
-void event_free(struct event *e);
+void queued_request_free(struct queued_request *e);
 void eventfd_set(int fd);  /* async-signal-safe */
 int64_t time_now_ms(void); /* CLOCK_MONOTONIC */
 

@@ -46,14 +46,14 @@ int lacuna_respond(struct lacuna_handler *h, struct lacuna_request *r, unsigned 
 	        .verdict = verdict,
 	        .error = (uint32_t)error};
 	int sent = handler_send(h, &answer, sizeof(answer));
-	event_free((struct event *)r);
+	queued_request_free((struct queued_request *)r);
 	return sent;
 }
 
 int lacuna_next(struct lacuna_handler *h, int timeout_ms, struct lacuna_request **out)
 {
 	ERRNO_KEPT;
-	struct event *e;
+	struct queued_request *e;
 	int r = handler_wait(h, NULL, timeout_ms, &e);
 	if (r < 0)
 		return r;
@@ -95,9 +95,9 @@ void lacuna_close(struct lacuna_handler *h, int lost)
 	if (!lost)
 		farewell(h);
 	while (h->first) {
-		struct event *e = h->first;
+		struct queued_request *e = h->first;
 		h->first = e->next;
-		event_free(e);
+		queued_request_free(e);
 	}
 	inbox_clear(&h->inbox);
 	int fds[] = {h->poll, h->wake, h->ready, h->socket};

@@ -100,14 +100,14 @@ static int refusal(const char *text)
 	return -ENOTTY;
 }
 
-struct reply {
+struct attach_reply {
 	long attached, error;
 	int inherited;
 	bool refused;
 	char why[TEXT_MAX];
 };
 
-static bool member_take(struct reply *r, const char *name, const struct value *v)
+static bool member_take(struct attach_reply *r, const char *name, const struct value *v)
 {
 	if (strcmp(name, "attached") == 0) {
 		r->attached = v->number;
@@ -129,7 +129,7 @@ static bool member_take(struct reply *r, const char *name, const struct value *v
 	return true; /* from a newer daemon */
 }
 
-static bool object_scan(const char **at, struct reply *r)
+static bool object_scan(const char **at, struct attach_reply *r)
 {
 	char name[TEXT_MAX];
 	struct value v;
@@ -152,7 +152,7 @@ static bool object_scan(const char **at, struct reply *r)
 
 int reply_parse(const char *line, int *inherited)
 {
-	struct reply r = {0};
+	struct attach_reply r = {0};
 	blanks_skip(&line);
 	if (!object_scan(&line, &r))
 		return -EPROTO;

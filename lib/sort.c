@@ -5,7 +5,7 @@
 #include <unistd.h>
 #include "lib/handler.h"
 
-void event_free(struct event *e)
+void queued_request_free(struct queued_request *e)
 {
 	if (e->request.fd >= 0)
 		close(e->request.fd);
@@ -34,7 +34,7 @@ static int event_take(struct lacuna_handler *h)
 	int fd, r = inbox_fd(&h->inbox, &fd);
 	if (r < 0)
 		return r;
-	struct event *e = malloc(sizeof(*e) + wire.path_length + 1);
+	struct queued_request *e = malloc(sizeof(*e) + wire.path_length + 1);
 	if (!e) {
 		if (fd >= 0)
 			close(fd);

@@ -113,25 +113,20 @@ void alarm_set(struct alarm_clock *c, struct alarm *a, int64_t at_ns)
 	mutex_unlock(&c->lock);
 }
 
-bool alarm_cancel(struct alarm_clock *c, struct alarm *a)
+bool alarm_stop(struct alarm_clock *c, struct alarm *a)
 {
-	bool was_set;
+	bool was_set = false;
 
-	mutex_lock(&c->lock);
-	was_set = alarm_remove_locked(a);
-	mutex_unlock(&c->lock);
-	return was_set;
-}
-
-void alarm_stop(struct alarm_clock *c, struct alarm *a)
-{
 	mutex_lock(&c->lock);
 	g_assert(!pthread_equal(pthread_self(), c->thread));
+	was_set = alarm_remove_locked(a);
 	/* its ring may set it again */
-	while (alarm_remove_locked(a) || c->ringing == a)
-		if (c->ringing == a)
-			condition_wait(&c->changed, &c->lock);
+	while (c->ringing == a) {
+		condition_wait(&c->changed, &c->lock);
+		was_set |= alarm_remove_locked(a);
+	}
 	mutex_unlock(&c->lock);
+	return was_set;
 }
 
 void alarm_clock_free(struct alarm_clock *c)

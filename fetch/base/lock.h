@@ -79,7 +79,7 @@ enum lock_rank {
 	RANK_EPOCH,
 	RANK_SHARING,
 	RANK_PINS,
-	RANK_USES,
+	RANK_LRU,
 
 	/* fetch/base/ and fuse/base/: under any other */
 	RANK_LISTING,

@@ -29,9 +29,7 @@ struct alarm {                         /* embedded; zeroed before first use */
 };
 struct alarm_clock *alarm_clock_new(void);
 void alarm_set(struct alarm_clock *c, struct alarm *a, int64_t at_ns);
-/* true: it will not ring. false: it has rung, is ringing, or was not set. */
-bool alarm_cancel(struct alarm_clock *c, struct alarm *a);
 /* Cancels, and waits for a running ring() to end: `a` may be freed then. Not from a
- * ring(), and without a lock that a ring() takes. */
-void alarm_stop(struct alarm_clock *c, struct alarm *a);
+ * ring(), and without a lock that a ring() takes. false: it was not set. */
+bool alarm_stop(struct alarm_clock *c, struct alarm *a);
 void alarm_clock_free(struct alarm_clock *c); /* pending alarms never ring */

@@ -116,7 +116,7 @@ static void object(struct check *c, const struct place *p)
 	check_settle(c, c->stopped);
 }
 
-struct walk {
+struct check_walk {
 	struct check *check;
 	GPtrArray *pending; /* owned paths of directories; a tree may be deeper than a process has
 	                     * descriptors */
@@ -124,7 +124,7 @@ struct walk {
 
 static int walk_entry(int fd, struct dirent *e, void *user)
 {
-	struct walk *w = user;
+	struct check_walk *w = user;
 	struct check *c = w->check;
 	gsize length = c->path->len;
 	struct place p;
@@ -141,7 +141,7 @@ static int walk_entry(int fd, struct dirent *e, void *user)
 
 static void walk_tree(struct check *c)
 {
-	struct walk w = {.check = c, .pending = g_ptr_array_new_with_free_func(g_free)};
+	struct check_walk w = {.check = c, .pending = g_ptr_array_new_with_free_func(g_free)};
 
 	g_ptr_array_add(w.pending, g_strdup("tree"));
 	while (!c->stopped && w.pending->len > 0) {

@@ -145,14 +145,14 @@ static void owner_check(struct check *c, int dir, const char *name)
 		            "mode and owner of an object are damaged: its own are shown");
 }
 
-struct kind {
+struct folder {
 	const char *name;
 	void (*check)(struct check *c, int dir, const char *name);
 };
 
 struct looking {
 	struct check *check;
-	const struct kind *kind;
+	const struct folder *folder;
 };
 
 static int look(int fd, struct dirent *e, void *user)
@@ -162,21 +162,21 @@ static int look(int fd, struct dirent *e, void *user)
 	gsize length = c->path->len;
 
 	g_string_append_printf(c->path, "/%s", e->d_name);
-	l->kind->check(c, fd, e->d_name);
+	l->folder->check(c, fd, e->d_name);
 	c->totals.objects++;
 	check_settle(c, false);
 	g_string_truncate(c->path, length);
 	return check_goes_on(c) ? 0 : 1;
 }
 
-static void kind_check(struct check *c, const struct kind *kind)
+static void folder_check(struct check *c, const struct folder *folder)
 {
-	struct looking l = {.check = c, .kind = kind};
+	struct looking l = {.check = c, .folder = folder};
 
 	for (unsigned shard = 0; shard < 256 && !c->stopped; shard++) {
 		int err;
 
-		g_string_printf(c->path, "state/%s/%02x", kind->name, shard);
+		g_string_printf(c->path, "state/%s/%02x", folder->name, shard);
 		err = entries_foreach(path_open(c->store->dir, c->path->str,
 		                                O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
 		                      look, &l);
@@ -248,14 +248,14 @@ static void numbers_check(struct check *c)
 
 void check_state(struct check *c)
 {
-	static const struct kind kinds[] = {{"dirs", listing_check},
-	                                    {"dirty", dirty_check},
-	                                    {"links", link_check},
-	                                    {"owners", owner_check}};
+	static const struct folder folders[] = {{"dirs", listing_check},
+	                                        {"dirty", dirty_check},
+	                                        {"links", link_check},
+	                                        {"owners", owner_check}};
 
 	settings_check(c);
 	epoch_check(c);
 	numbers_check(c);
-	for (size_t n = 0; n < G_N_ELEMENTS(kinds) && !c->stopped; n++)
-		kind_check(c, &kinds[n]);
+	for (size_t n = 0; n < G_N_ELEMENTS(folders) && !c->stopped; n++)
+		folder_check(c, &folders[n]);
 }

@@ -60,11 +60,6 @@ void *content_owner(const struct content *c)
 	return c->owner;
 }
 
-const char *content_path(const struct content *c)
-{
-	return c->path;
-}
-
 struct store_file *content_file(struct content *c)
 {
 	return __atomic_load_n(&c->file, __ATOMIC_ACQUIRE);

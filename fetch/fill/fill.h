@@ -89,7 +89,6 @@ bool content_local(struct content *c);
  * caller holds its reference. */
 int content_fd(struct content *c);
 uint64_t content_size(const struct content *c);
-const char *content_path(const struct content *c);
 /* The version of the cached chunks; 0: no chunk is cached, or no version is known. */
 source_version content_version(struct content *c);
 

@@ -2,7 +2,7 @@
  * Copyright the lacunafs authors */
 
 /* Shared by the files of the lister: lister.c (requests), refresh.c (one directory's
- * listing from store or source), finding.c (files that are directories), ancestry.c (directories
+ * listing from store or source), mistyped.c (files that are directories), ancestry.c (directories
  * below themselves), attributes.c (one entry's), directory.c, lister_wait.c (answers),
  * lister_save.c.
  *
@@ -147,13 +147,14 @@ void directory_failed_locked(struct directory *d, const GError *error) REQUIRES(
 /* Records from the last request whether the source can be reached. */
 void lister_reached_locked(struct lister *l, const GError *error) REQUIRES(lister_locked);
 
-/* finding.c. Makes entry `index` a directory. Returns the previous listing, to be dropped without
+/* mistyped.c. Makes entry `index` a directory. Returns the previous listing, to be dropped without
  * the lock; NULL: no memory. */
 struct listing *directory_found_locked(struct directory *d, uint32_t index) REQUIRES(lister_locked);
 /* Is it doubtful that `d`, marked LISTING_DIRECTORY, is a directory, now that listing it failed? */
-bool finding_suspect_locked(const struct directory *d, const GError *error) REQUIRES(lister_locked);
+bool mistyped_suspect_locked(const struct directory *d, const GError *error)
+        REQUIRES(lister_locked);
 /* `d` is a file. On a thread of the disk pool: calls changed() for the parent directory. */
-void finding_refute(struct directory *d);
+void mistyped_refute(struct directory *d);
 
 /* ancestry.c */
 struct shape listing_shape(struct listing *l);

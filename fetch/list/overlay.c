@@ -4,7 +4,7 @@
 #include <glib.h>
 #include <string.h>
 
-struct entry {
+struct local_name {
 	uint32_t type;
 	uint32_t number, cookie; /* one of them */
 	char name[];
@@ -12,7 +12,7 @@ struct entry {
 
 struct overlay_slot {
 	uint32_t key;
-	struct entry *entry; /* borrowed; NULL: it was removed */
+	struct local_name *entry; /* borrowed; NULL: it was removed */
 };
 
 /* Slots by key, rising. */
@@ -22,7 +22,7 @@ struct order {
 };
 
 struct overlay {
-	GHashTable *local; /* name (of the entry) → struct entry, owned */
+	GHashTable *local; /* name (of the entry) → struct local_name, owned */
 	GHashTable *gone;  /* set of names, owned */
 	struct order numbered, unlisted;
 	uint32_t last; /* number given out */
@@ -49,14 +49,14 @@ static struct overlay_slot *order_slot(const struct order *order, guint at)
 	return &g_array_index(order->slots, struct overlay_slot, at);
 }
 
-static void order_add(struct order *order, uint32_t key, struct entry *e)
+static void order_add(struct order *order, uint32_t key, struct local_name *e)
 {
 	struct overlay_slot slot = {.key = key, .entry = e};
 
 	g_array_append_val(order->slots, slot);
 }
 
-static void order_remove(struct order *order, uint32_t key, const struct entry *e)
+static void order_remove(struct order *order, uint32_t key, const struct local_name *e)
 {
 	guint at = order_find(order, key), kept = 0;
 
@@ -101,7 +101,7 @@ static void overlay_renumber(struct overlay *o)
 	guint kept = 0;
 
 	for (guint n = 0; n < order->slots->len; n++) {
-		struct entry *e = order_slot(order, n)->entry;
+		struct local_name *e = order_slot(order, n)->entry;
 
 		if (e == NULL)
 			continue;
@@ -115,7 +115,7 @@ static void overlay_renumber(struct overlay *o)
 
 void overlay_add(struct overlay *o, const char *name, uint32_t type, uint32_t cookie)
 {
-	struct entry *e = g_hash_table_lookup(o->local, name);
+	struct local_name *e = g_hash_table_lookup(o->local, name);
 	size_t length = strlen(name) + 1;
 
 	if (e) {
@@ -137,7 +137,7 @@ void overlay_add(struct overlay *o, const char *name, uint32_t type, uint32_t co
 
 void overlay_remove(struct overlay *o, const char *name)
 {
-	struct entry *e = g_hash_table_lookup(o->local, name);
+	struct local_name *e = g_hash_table_lookup(o->local, name);
 
 	if (e == NULL)
 		return;
@@ -148,14 +148,14 @@ void overlay_remove(struct overlay *o, const char *name)
 	g_hash_table_remove(o->local, name);
 }
 
-static void entry_tell(const struct entry *e, struct overlay_entry *out)
+static void entry_tell(const struct local_name *e, struct overlay_entry *out)
 {
 	*out = (struct overlay_entry){e->name, e->type, e->number, e->cookie};
 }
 
 bool overlay_find(const struct overlay *o, const char *name, struct overlay_entry *out)
 {
-	const struct entry *e = g_hash_table_lookup(o->local, name);
+	const struct local_name *e = g_hash_table_lookup(o->local, name);
 
 	if (e)
 		entry_tell(e, out);
@@ -175,7 +175,7 @@ bool overlay_is_empty(const struct overlay *o)
 bool overlay_next(const struct overlay *o, uint32_t number, struct overlay_entry *out)
 {
 	for (guint n = order_find(&o->numbered, number); n-- > 0;) {
-		const struct entry *e = order_slot(&o->numbered, n)->entry;
+		const struct local_name *e = order_slot(&o->numbered, n)->entry;
 
 		if (e == NULL)
 			continue;
@@ -190,7 +190,7 @@ bool overlay_next_unlisted(const struct overlay *o, uint32_t cookie, struct over
 	const struct order *order = &o->unlisted;
 
 	for (guint n = order_find(order, (uint64_t)cookie + 1); n < order->slots->len; n++) {
-		const struct entry *e = order_slot(order, n)->entry;
+		const struct local_name *e = order_slot(order, n)->entry;
 
 		if (e == NULL)
 			continue;
@@ -217,7 +217,7 @@ void overlay_relist(struct overlay *o,
 	o->unlisted.removed = 0;
 	g_hash_table_iter_init(&iter, o->local);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
-		struct entry *e = value;
+		struct local_name *e = value;
 
 		if (e->cookie && !listed(user, e->name, e->cookie))
 			order_add(&o->unlisted, e->cookie, e);

@@ -215,7 +215,7 @@ static void refresh_finish(struct pool_job *job)
 	if (error)
 		lister_tell(error, waited, "listing", d->path);
 	if (a->refuted)
-		finding_refute(d);
+		mistyped_refute(d);
 	if (after != a->request.previous && after && l->options.changed)
 		l->options.changed(l->options.user, d, before, after);
 
@@ -259,7 +259,7 @@ static bool refresh_check_kind(struct refresh *a, const GError *error)
 	bool asks;
 
 	lister_lock(l);
-	asks = !l->stopped && finding_suspect_locked(a->directory, error);
+	asks = !l->stopped && mistyped_suspect_locked(a->directory, error);
 	l->submitting += asks;
 	lister_unlock(l);
 	if (asks) {

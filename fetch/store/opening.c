@@ -17,7 +17,7 @@
 #include "fetch/store/disk/entries.h"
 #include "fetch/store/disk/format.h"
 #include "fetch/store/disk/pins.h"
-#include "fetch/store/disk/uses.h"
+#include "fetch/store/disk/lru.h"
 #include "fetch/store/file/dirty.h"
 #include "fetch/store/identity.h"
 #include "fetch/store/object/object_private.h"
@@ -234,8 +234,8 @@ static bool store_start(struct store *s, struct store_settings *settings, GError
 		return store_fail(error, s->path, -err);
 	s->epoch.tree = s->tree;
 	if (copied)
-		uses_drop(s);
-	uses_load(s, s->epoch.clean_on_disk);
+		lru_drop(s);
+	lru_load(s, s->epoch.clean_on_disk);
 	err = pins_load(s);
 	if (err == 0 && copied)
 		err = epoch_begin(&s->epoch);
@@ -261,7 +261,7 @@ static void store_free(struct store *s)
 	const int fds[] = {s->tmp, s->tree, s->state, s->dir, s->lock};
 
 	dirty_close(s);
-	uses_clear(s);
+	lru_clear(s);
 	pins_clear(s);
 	shared_clear(&s->sharing);
 	for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
@@ -316,7 +316,7 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	rwlock_init(&s->stamps, RANK_STAMPS);
 	s->fd_most = descriptors_for_files();
 	dirty_init(s);
-	uses_init(s);
+	lru_init(s);
 	pins_init(s);
 	shared_init(&s->sharing);
 	s->dir = s->state = s->tree = s->tmp = s->lock = -1;
@@ -343,7 +343,7 @@ int store_close(struct store *s)
 {
 	int err = g_hash_table_size(s->dirty.files) > 0 ? store_sync(s) : 0;
 
-	store_uses_save(s);
+	store_lru_save(s);
 	int ended = epoch_end(&s->epoch, s->state);
 
 	store_free(s);

@@ -88,16 +88,6 @@ struct logfile *logfile_new(const char *path, const char *store)
 	return f;
 }
 
-void logfile_free(struct logfile *f)
-{
-	if (f->fd >= 0)
-		close(f->fd);
-	g_string_free(f->pending, TRUE);
-	g_free(f->path);
-	g_free(f->store);
-	g_free(f);
-}
-
 static bool store_is_there(const struct logfile *f)
 {
 	if (!f->store)
@@ -107,7 +97,7 @@ static bool store_is_there(const struct logfile *f)
 	return access(tree, F_OK) == 0 && access(state, F_OK) == 0;
 }
 
-static void file_take(struct logfile *f, int fd)
+static void file_replace(struct logfile *f, int fd)
 {
 	int before = f->fd;
 	f->fd = fd;
@@ -133,7 +123,7 @@ static bool file_rotate(struct logfile *f, const struct stat *full)
 	if (fd < 0)
 		return false;
 	if (fstat(fd, &st) != 0 || !same(&st, full)) {
-		file_take(f, fd);
+		file_replace(f, fd);
 		return true;
 	}
 	close(fd); /* it cannot be renamed, or is known by a link */
@@ -190,7 +180,7 @@ uint64_t logfile_write(struct logfile *f, const char *text, size_t length)
 	uint64_t lost = 0;
 	int fd = f->fd < 0 && f->path && store_is_there(f) ? logfile_open(f->path, NULL) : -1;
 	if (fd >= 0) {
-		file_take(f, fd);
+		file_replace(f, fd);
 		lost = file_write(f, f->pending->str, f->pending->len);
 		g_string_truncate(f->pending, 0);
 	}

@@ -23,8 +23,8 @@ struct logfile;
 int logfile_open(const char *path, GError **error);
 
 /* `path` NULL: the current standard error. `store` (may be NULL): the directory of `path`, which is
- * created only once the directory is a store. The first write opens it. */
+ * created only once the directory is a store. The first write opens it. It lives as
+ * long as the process. */
 struct logfile *logfile_new(const char *path, const char *store);
-void logfile_free(struct logfile *f); /* that standard output and error do not follow */
 /* Writes the lines in `text`; returns how many were lost for want of space or of a file. */
 uint64_t logfile_write(struct logfile *f, const char *text, size_t length);

@@ -28,15 +28,6 @@ struct repeats *repeats_new(void)
 	return r;
 }
 
-void repeats_free(struct repeats *r)
-{
-	for (unsigned i = 0; r && i < LINES_MAX; i++) {
-		g_free(r->lines[i].text);
-		g_free(r->lines[i].key);
-	}
-	g_free(r);
-}
-
 static const char *digits_skip(const char *p)
 {
 	while (g_ascii_isdigit(*p))

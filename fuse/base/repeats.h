@@ -16,9 +16,8 @@
 struct repeats;
 
 struct repeats *repeats_new(void);
-void repeats_free(struct repeats *r);
 /* Whether to write `text` now. `before` (of char *, owned by it) gets lines to write before it:
  * the counts of suppressed lines. */
 bool repeats_pass(struct repeats *r, const char *text, int64_t now_ns, GPtrArray *before);
-/* At the end: all remaining counts. */
+/* At the end: all remaining counts. It owns nothing then, and g_free() may follow. */
 void repeats_end(struct repeats *r, GPtrArray *before);

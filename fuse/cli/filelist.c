@@ -60,7 +60,7 @@ static void list_add(struct filelist *l, const char *path, const struct stat *st
 	l->bytes += entry.size;
 }
 
-struct walk {
+struct filelist_walk {
 	struct filelist *list;
 	const GPtrArray *mounts;
 	const struct filelist_ops *ops;
@@ -69,12 +69,12 @@ struct walk {
 	dev_t dev;              /* of the argument that is being walked */
 };
 
-static void walk_failed(struct walk *w, const char *path, const char *cause)
+static void walk_failed(struct filelist_walk *w, const char *path, const char *cause)
 {
 	w->ops->failed(w->user, path, cause);
 }
 
-static void walk_take(struct walk *w, const char *path, const struct stat *st)
+static void walk_take(struct filelist_walk *w, const char *path, const struct stat *st)
 {
 	if (st->st_dev != w->dev)
 		return; /* another mount */
@@ -86,7 +86,7 @@ static void walk_take(struct walk *w, const char *path, const struct stat *st)
 
 /* fts(3) would be shorter, but its readdir(3) takes a failure for the end of the directory: a
  * listing that cannot be fetched would look like an empty one. */
-static bool walk_directory(struct walk *w, const char *path)
+static bool walk_directory(struct filelist_walk *w, const char *path)
 {
 	DIR *directory = opendir(path);
 	struct dirent *e;
@@ -118,7 +118,7 @@ static bool walk_directory(struct walk *w, const char *path)
 	return wanted;
 }
 
-static bool walk_argument(struct walk *w, const char *path)
+static bool walk_argument(struct filelist_walk *w, const char *path)
 {
 	struct stat st;
 	bool wanted = w->ops->walking(w->user, w->list);
@@ -143,7 +143,7 @@ static bool walk_argument(struct walk *w, const char *path)
 void filelist_walk(struct filelist *l, char **paths, const GPtrArray *mounts,
                    const struct filelist_ops *ops, void *user)
 {
-	struct walk w = {l, mounts, ops, user, g_ptr_array_new_with_free_func(g_free), 0};
+	struct filelist_walk w = {l, mounts, ops, user, g_ptr_array_new_with_free_func(g_free), 0};
 	for (char **path = paths; *path; path++)
 		if (!walk_argument(&w, *path))
 			break;

@@ -21,7 +21,7 @@ static const struct unit no_units[] = {{"", 1}, {NULL}};
 #define SPARE_PERCENT (UINT64_C(1) << 62)
 #define SPARE_AUTO (UINT64_C(1) << 63)
 
-enum kind {
+enum option_type {
 	SIZE,
 	SPARE,
 	CHUNK,
@@ -46,7 +46,7 @@ enum kind {
 
 static const struct rule {
 	const char *name;
-	enum kind kind;
+	enum option_type type;
 	size_t field;
 	uint64_t min, max, otherwise;
 	const char *expects;
@@ -185,7 +185,7 @@ static bool zone_is_known(const char *text)
 /* The number that `text` stands for, in the unit of the range. */
 static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 {
-	switch (r->kind) {
+	switch (r->type) {
 	case SPARE:
 		return spare_parse(text, out);
 	case SIZE:
@@ -234,7 +234,7 @@ static void value_store(struct settings *s, const struct rule *r, uint64_t value
 {
 	void *field = (char *)s + r->field;
 	unsigned number = (unsigned)value;
-	switch (r->kind) {
+	switch (r->type) {
 	case ZONE: /* texts: see rule_apply() */
 	case ADDRESS:
 		return;
@@ -283,16 +283,16 @@ void option_defaults(struct settings *s)
 static bool rule_apply(struct settings *s, const struct rule *r, const char *text, GError **error)
 {
 	uint64_t value = 1;
-	bool fits = r->kind == FLAG ? !text : text && value_parse(r, text, &value);
+	bool fits = r->type == FLAG ? !text : text && value_parse(r, text, &value);
 	fits = fits && value >= r->min && value <= r->max;
-	if (fits && r->kind == CHUNK)
+	if (fits && r->type == CHUNK)
 		fits = (value & (value - 1)) == 0;
 	if (!fits) {
 		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "-o %s%s%s: expects %s", r->name,
 		            text ? "=" : "", text ? text : "", r->expects);
 		return false;
 	}
-	if (r->kind == ZONE || r->kind == ADDRESS) {
+	if (r->type == ZONE || r->type == ADDRESS) {
 		char **field = (char **)((char *)s + r->field);
 		g_free(*field);
 		*field = g_strdup(text);
@@ -332,7 +332,7 @@ static bool one_parse(struct settings *s, const char *raw, GError **error)
 		*value++ = '\0';
 	for (unsigned i = 0; i < G_N_ELEMENTS(rules); i++)
 		if (strcmp(rules[i].name, plain) == 0 && !for_mount8(raw)) {
-			s->owner_named |= rules[i].kind == ID;
+			s->owner_named |= rules[i].type == ID;
 			return rule_apply(s, &rules[i], value, error);
 		}
 	if (strcmp(plain, "subtype") == 0 || strcmp(plain, "fd") == 0 ||

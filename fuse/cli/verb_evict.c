@@ -28,7 +28,7 @@ static const char refresh_help[] =
         "at all: a file that is changed locally, open, mapped, running or sealed is\n"
         "skipped and named on a line of its own; the exit status is then 1.\n";
 
-struct job {
+struct evict_run {
 	const struct batch_ops *ops;
 	GPtrArray *mounts;
 	uint64_t bytes, newer; /* evicted; files with another version */
@@ -37,7 +37,7 @@ struct job {
 
 static void complain(void *user, const char *path, const char *cause)
 {
-	struct job *job = user;
+	struct evict_run *job = user;
 	job->failures++;
 	verb_complain("%s: %s", path, cause);
 }
@@ -54,13 +54,13 @@ static bool walk_goes_on(void *user, const struct filelist *list)
 
 static void walk_directory(void *user, const char *path, dev_t dev, ino_t ino)
 {
-	struct job *job = user;
+	struct evict_run *job = user;
 	batch_run_directory(path, dev, ino, job->mounts, job->ops, job);
 }
 
 static void answered(void *user, const char *path, JsonObject *answer)
 {
-	struct job *job = user;
+	struct evict_run *job = user;
 	const char *error = json_text(answer, "error", NULL);
 	int64_t bytes = json_int(answer, "bytes", 0);
 	job->bytes += MAX(bytes, 0);
@@ -74,7 +74,7 @@ static void answered(void *user, const char *path, JsonObject *answer)
 static int leave(const struct batch_ops *ops, char **paths, bool anew)
 {
 	g_autoptr(GError) error = NULL;
-	struct job job = {.ops = ops, .mounts = mounts_read(&error)};
+	struct evict_run job = {.ops = ops, .mounts = mounts_read(&error)};
 	if (!job.mounts) {
 		verb_complain("%s", error->message);
 		return EXIT_FAILED;

@@ -15,7 +15,7 @@ static const char help[] =
         "named on a line of its own, and the exit status is 1 if anything is missing.\n"
         "Ctrl-C stops; fetched data stays.\n";
 
-struct job {
+struct fill_run {
 	GPtrArray *mounts;
 	struct progress progress;
 	uint64_t present, fetched; /* before this batch */
@@ -23,7 +23,7 @@ struct job {
 
 static void complain(void *user, const char *path, const char *cause)
 {
-	struct job *job = user;
+	struct fill_run *job = user;
 	progress_clear(&job->progress);
 	job->progress.failures++;
 	verb_complain("%s: %s", path, cause);
@@ -31,7 +31,7 @@ static void complain(void *user, const char *path, const char *cause)
 
 static bool walk_goes_on(void *user, const struct filelist *list)
 {
-	struct job *job = user;
+	struct fill_run *job = user;
 	job->progress.files = list->entries->len;
 	job->progress.bytes = list->bytes;
 	progress_update(&job->progress);
@@ -46,7 +46,7 @@ static uint64_t number(JsonObject *o, const char *name)
 
 static void answered(void *user, const char *path, JsonObject *answer)
 {
-	struct job *job = user;
+	struct fill_run *job = user;
 	const char *error = json_text(answer, "error", NULL);
 	if (!json_object_has_member(answer, "ino")) {
 		job->progress.present = job->present + number(answer, "bytes");
@@ -62,14 +62,14 @@ static void answered(void *user, const char *path, JsonObject *answer)
 /* A daemon counts from 0 in each batch. */
 static void begins(void *user)
 {
-	struct job *job = user;
+	struct fill_run *job = user;
 	job->present = job->progress.present;
 	job->fetched = job->progress.fetched;
 }
 
 static bool goes_on(void *user)
 {
-	struct job *job = user;
+	struct fill_run *job = user;
 	return !progress_interrupted(&job->progress);
 }
 
@@ -84,7 +84,7 @@ static int run(int argc, char **argv)
 		verb_complain("fill: expects a PATH");
 		return EXIT_USAGE;
 	}
-	struct job job = {.mounts = mounts_read(&error)};
+	struct fill_run job = {.mounts = mounts_read(&error)};
 	if (!job.mounts) {
 		verb_complain("%s", error->message);
 		return EXIT_FAILED;

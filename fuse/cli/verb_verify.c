@@ -33,7 +33,7 @@ static const char help[] =
 enum { ANSWER_MS = 60000 };
 #define SHOW_NS INT64_C(200000000)
 
-struct verifying {
+struct verification {
 	bool json, repair, quick, terminal, live;
 	struct screen *screen;
 	int64_t shown_ns;
@@ -41,7 +41,7 @@ struct verifying {
 	char *store; /* owned */
 };
 
-static void print_finding(struct verifying *v, const struct check_finding *f)
+static void print_finding(struct verification *v, const struct check_finding *f)
 {
 	g_autofree char *path = human_name(f->path), *what = human_name(f->what);
 	g_autofree char *remedy = f->remedy ? human_name(f->remedy) : NULL;
@@ -73,7 +73,7 @@ static JsonBuilder *json_new(void)
 
 static void found(void *user, const struct check_finding *f)
 {
-	struct verifying *v = user;
+	struct verification *v = user;
 	if (!v->json) {
 		print_finding(v, f);
 		return;
@@ -95,7 +95,7 @@ static void append_figures(const struct check_totals *t, GString *line)
 
 static bool goes_on(void *user, const struct check_totals *so_far)
 {
-	struct verifying *v = user;
+	struct verification *v = user;
 	int64_t now = clock_now();
 	v->totals = *so_far;
 	if (v->terminal && now - v->shown_ns > SHOW_NS) {
@@ -108,7 +108,7 @@ static bool goes_on(void *user, const struct check_totals *so_far)
 	return !screen_interrupted(v->screen);
 }
 
-static void summary(struct verifying *v)
+static void summary(struct verification *v)
 {
 	const struct check_totals *t = &v->totals;
 	screen_clear(v->screen);
@@ -137,7 +137,7 @@ static void summary(struct verifying *v)
 	puts(line->str);
 }
 
-static bool check_directory(struct verifying *v, const char *path, GError **error)
+static bool check_directory(struct verification *v, const char *path, GError **error)
 {
 	static const struct check_ops ops = {.found = found, .goes_on = goes_on};
 	const struct check_options options = {.repair = v->repair, .bytes = !v->quick};
@@ -153,7 +153,7 @@ static bool check_directory(struct verifying *v, const char *path, GError **erro
 }
 
 /* A line of the daemon: of a finding, or of the totals. */
-static void take_line(struct verifying *v, JsonObject *answer)
+static void take_line(struct verification *v, JsonObject *answer)
 {
 	const char *path = json_text(answer, "path", NULL);
 	if (path) {
@@ -179,7 +179,7 @@ static void take_line(struct verifying *v, JsonObject *answer)
 		v->store = g_strdup(json_text(answer, "store", ""));
 }
 
-static bool check_mount(struct verifying *v, const struct mount *m, GError **error)
+static bool check_mount(struct verification *v, const struct mount *m, GError **error)
 {
 	struct client *c = client_open(m, error);
 	if (!c)
@@ -205,7 +205,7 @@ static bool check_mount(struct verifying *v, const struct mount *m, GError **err
 	return ok;
 }
 
-static bool check(struct verifying *v, const char *path, GError **error)
+static bool check(struct verification *v, const char *path, GError **error)
 {
 	g_autoptr(GPtrArray) mounts = mounts_read(error);
 	const struct mount *m = mounts ? mounts_of_path(mounts, path) : NULL;
@@ -230,7 +230,7 @@ static int run(int argc, char **argv)
 		verb_complain("verify: expects one PATH");
 		return EXIT_USAGE;
 	}
-	struct verifying v = {.json = json, .repair = repair, .quick = quick};
+	struct verification v = {.json = json, .repair = repair, .quick = quick};
 	const char *path = paths && paths[0] ? paths[0] : ".";
 	v.terminal = isatty(STDOUT_FILENO) && !json;
 	v.screen = screen_open(v.terminal);

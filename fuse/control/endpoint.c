@@ -15,7 +15,7 @@
 #include "fuse/control/http_request.h"
 #include "fuse/control/metrics.h"
 
-struct connection {
+struct scrape {
 	int fd;           /* -1: free */
 	int64_t until_ns; /* of the whole exchange */
 	size_t got;
@@ -31,10 +31,10 @@ struct endpoint {
 	ino_t ino;
 	int listener, wake;
 	pthread_t thread;
-	struct connection connections[ENDPOINT_CLIENTS];
+	struct scrape scrapes[ENDPOINT_CLIENTS];
 };
 
-static void connection_end(struct connection *c)
+static void scrape_end(struct scrape *c)
 {
 	if (c->answer)
 		g_string_free(c->answer, TRUE);
@@ -43,7 +43,7 @@ static void connection_end(struct connection *c)
 	c->answer = NULL;
 }
 
-static void answer_make(struct endpoint *e, struct connection *c, unsigned status, bool head)
+static void answer_make(struct endpoint *e, struct scrape *c, unsigned status, bool head)
 {
 	GString *body = status == 200 ? metrics_text(e->server) : g_string_new(NULL);
 	if (status != 200)
@@ -60,7 +60,7 @@ static void answer_make(struct endpoint *e, struct connection *c, unsigned statu
 }
 
 /* false: it is over. */
-static bool connection_read(struct endpoint *e, struct connection *c)
+static bool scrape_read(struct endpoint *e, struct scrape *c)
 {
 	ssize_t n = recv(c->fd, c->request + c->got, sizeof c->request - c->got, MSG_DONTWAIT);
 	bool head;
@@ -77,7 +77,7 @@ static bool connection_read(struct endpoint *e, struct connection *c)
 
 /* At the end the peer's further bytes are discarded: close(2) would reset the connection, and the
  * answer with it. */
-static bool connection_write(struct connection *c)
+static bool scrape_write(struct scrape *c)
 {
 	ssize_t n = send(c->fd, c->answer->str + c->sent, c->answer->len - c->sent,
 	                 MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -90,7 +90,7 @@ static bool connection_write(struct connection *c)
 	return recv(c->fd, c->request, sizeof c->request, MSG_DONTWAIT) > 0;
 }
 
-static void connection_take(struct endpoint *e, int64_t now)
+static void scrape_take(struct endpoint *e, int64_t now)
 {
 	int fd = accept4(e->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0) {
@@ -99,7 +99,7 @@ static void connection_take(struct endpoint *e, int64_t now)
 		return;
 	}
 	for (unsigned n = 0; n < ENDPOINT_CLIENTS; n++) {
-		struct connection *c = &e->connections[n];
+		struct scrape *c = &e->scrapes[n];
 		if (c->fd >= 0)
 			continue;
 		c->fd = fd;
@@ -110,13 +110,13 @@ static void connection_take(struct endpoint *e, int64_t now)
 	close(fd);
 }
 
-static void connection_step(struct endpoint *e, struct connection *c, short ready, int64_t now)
+static void scrape_step(struct endpoint *e, struct scrape *c, short ready, int64_t now)
 {
 	bool on = now < c->until_ns;
 	if (on && ready)
-		on = c->answer ? connection_write(c) : connection_read(e, c);
+		on = c->answer ? scrape_write(c) : scrape_read(e, c);
 	if (!on)
-		connection_end(c);
+		scrape_end(c);
 }
 
 /* While all places are taken nobody is accepted. */
@@ -125,7 +125,7 @@ static unsigned polls_fill(struct endpoint *e, struct pollfd *p)
 	unsigned busy = 0;
 	p[0] = (struct pollfd){.fd = e->wake, .events = POLLIN};
 	for (unsigned n = 0; n < ENDPOINT_CLIENTS; n++) {
-		struct connection *c = &e->connections[n];
+		struct scrape *c = &e->scrapes[n];
 		p[2 + n] = (struct pollfd){.fd = c->fd, .events = c->answer ? POLLOUT : POLLIN};
 		busy += c->fd >= 0;
 	}
@@ -146,10 +146,10 @@ static void *endpoint_main(void *data)
 			break;
 		int64_t now = clock_now();
 		for (unsigned n = 0; n < ENDPOINT_CLIENTS; n++)
-			if (e->connections[n].fd >= 0)
-				connection_step(e, &e->connections[n], p[2 + n].revents, now);
+			if (e->scrapes[n].fd >= 0)
+				scrape_step(e, &e->scrapes[n], p[2 + n].revents, now);
 		if (p[1].fd >= 0 && p[1].revents)
-			connection_take(e, now);
+			scrape_take(e, now);
 	}
 	return NULL;
 }
@@ -199,8 +199,8 @@ static void endpoint_close(struct endpoint *e)
 	    st.st_ino == e->ino)
 		unlink(e->address.path.sun_path);
 	for (unsigned n = 0; n < ENDPOINT_CLIENTS; n++)
-		if (e->connections[n].fd >= 0)
-			connection_end(&e->connections[n]);
+		if (e->scrapes[n].fd >= 0)
+			scrape_end(&e->scrapes[n]);
 	if (e->listener >= 0)
 		close(e->listener);
 	if (e->wake >= 0)
@@ -215,7 +215,7 @@ struct endpoint *endpoint_new(struct server *s, const char *where, GError **erro
 	e->server = s;
 	e->listener = e->wake = -1;
 	for (unsigned n = 0; n < ENDPOINT_CLIENTS; n++)
-		e->connections[n].fd = -1;
+		e->scrapes[n].fd = -1;
 	bool ok = address_parse(where, &e->address, error) && endpoint_listen(e, where, error);
 	sigfillset(&all); /* signals are for the thread that waits for them */
 	pthread_sigmask(SIG_SETMASK, &all, &before);

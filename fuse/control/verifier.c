@@ -8,14 +8,14 @@
 
 #define LINE_NS INT64_C(500000000) /* between two lines that tell how far it is */
 
-struct verifying {
+struct verifier {
 	const struct verifier_ops *ops;
 	void *user;
 	int64_t reported_ns;
 	bool gone;
 };
 
-static void send(struct verifying *v, JsonBuilder *b)
+static void send(struct verifier *v, JsonBuilder *b)
 {
 	json_builder_end_object(b);
 	v->gone = v->gone || !v->ops->line(v->user, b);
@@ -52,7 +52,7 @@ static void add_totals(JsonBuilder *b, const struct check_totals *t)
 
 static bool goes_on(void *user, const struct check_totals *so_far)
 {
-	struct verifying *v = user;
+	struct verifier *v = user;
 	if (clock_now() - v->reported_ns > LINE_NS) {
 		JsonBuilder *b = line_new();
 		add_totals(b, so_far);
@@ -66,7 +66,7 @@ void verifier_run(struct server *s, bool repair, bool bytes, const struct verifi
 {
 	static const struct check_ops check = {.found = found, .goes_on = goes_on};
 	const struct check_options options = {.repair = repair, .bytes = bytes, .live = true};
-	struct verifying v = {.ops = ops, .user = user, .reported_ns = clock_now()};
+	struct verifier v = {.ops = ops, .user = user, .reported_ns = clock_now()};
 	struct check_totals totals;
 	if (!check_store(s->store, &options, &check, &v, &totals))
 		return;

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include "fetch/base/lock.h"
 #include "fetch/store/disk/space.h"
-#include "fetch/store/disk/uses.h"
+#include "fetch/store/disk/lru.h"
 #include "fuse/base/human.h"
 #include "fuse/inode/server.h"
 #include "fuse/inode/shortage.h"
@@ -157,11 +157,11 @@ static void save(struct evictor *e)
 {
 	struct server *s = e->server;
 	int64_t now = clock_now();
-	store_uses_trim(s->store);
+	store_lru_trim(s->store);
 	if (now - e->saved_ns < SAVE_EVERY)
 		return;
 	e->saved_ns = now;
-	store_uses_save(s->store);
+	store_lru_save(s->store);
 }
 
 static void *evictor_main(void *data)

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include "fetch/store/disk/uses.h"
+#include "fetch/store/disk/lru.h"
 #include "fuse/events/registry.h"
 #include "fuse/inode/access.h"
 #include "fuse/inode/adoption.h"
@@ -195,7 +195,7 @@ static void open_run(const struct opening *o)
 	if (ahead)
 		prefetch_siblings(s, i);
 	if (visited)
-		store_used(s->store, visited);
+		store_lru_touch(s->store, visited);
 	fi->fh = handle_open(s, i, c, fd, fi->flags, watched);
 	handle_get(s->handles, fi->fh)->visited = visited;
 	if (reply_open(req, fi) == -ENOENT)
@@ -277,7 +277,7 @@ void handle_release(struct server *s, struct handle *h)
 	h->visited = 0;
 	uint64_t used = i->born ? 0 : i->number;
 	if (used)
-		store_used(s->store, used);
+		store_lru_touch(s->store, used);
 	iomode_release(s, i);
 	access_release(s, i, h->flags);
 	mutex_lock(&i->lock);

@@ -137,7 +137,7 @@ static void answer(struct replay *r, int error)
 	replay_put(r);
 }
 
-static int late(const struct replay *r)
+static int late_errno(const struct replay *r)
 {
 	if (!replay_waits_for(r->why)) /* no space */
 		return r->why;
@@ -151,7 +151,7 @@ static void called(struct waitqueue_entry *w, int error)
 {
 	struct replay *r = (struct replay *)((char *)w - offsetof(struct replay, wait));
 	if (error) {
-		answer(r, error == ETIME ? late(r) : error);
+		answer(r, error == ETIME ? late_errno(r) : error);
 		return;
 	}
 	r->job.run = run;
@@ -159,7 +159,7 @@ static void called(struct waitqueue_entry *w, int error)
 }
 
 /* 0: it may wait, also if its caller cannot be looked at: that takes a descriptor. */
-static int refuse(const struct replay *r, int64_t until_ns)
+static int overdue(const struct replay *r, int64_t until_ns)
 {
 	if (clock_now() >= until_ns)
 		return ETIME;
@@ -185,9 +185,9 @@ void replay_fail(fuse_req_t req, int error)
 		r->began_ns = clock_now();
 	int64_t until_ns = r->began_ns + (int64_t)s->settings->wait_ms * 1000000;
 	r->why = error;
-	int over = refuse(r, until_ns);
+	int over = overdue(r, until_ns);
 	if (over) {
-		reply_err(req, over == ETIME ? late(r) : over);
+		reply_err(req, over == ETIME ? late_errno(r) : over);
 		replay_put(r);
 		return;
 	}

@@ -8,14 +8,14 @@
 #include "fuse/inode/pinned.h"
 #include "fuse/inode/server.h"
 #include "fuse/ops/evict.h"
-#include "fuse/ops/seek.h"
+#include "fuse/ops/path_lookup.h"
 #include "fuse/ops/victims.h"
 
 #define SECOND INT64_C(1000000000)
-/* Files per batch; each costs a request. The first batch is small: it shows whether the source
- * answers. */
-#define BATCH 64
-#define BATCH_FIRST 8
+/* Files chosen at a time; each costs a request. The first choice is small: it shows whether the
+ * source answers. */
+#define CHOICE 64
+#define CHOICE_FIRST 8
 /* How long a kept file is skipped. */
 #define SPARE_USED (5 * SECOND)
 #define SPARE_REFUSED (300 * SECOND)
@@ -33,7 +33,7 @@ struct chosen {
 	uint64_t number;
 };
 
-struct batch {
+struct choice {
 	struct round *round;
 	struct round_result *result;
 	GArray *files;       /* of struct chosen */
@@ -83,12 +83,12 @@ static bool is_used(struct inode *i)
 	return used;
 }
 
-static void batch_add(struct batch *b, struct victim *v)
+static void choice_add(struct choice *b, struct victim *v)
 {
 	struct round *r = b->round;
 	struct inode *above;
 	int err;
-	struct inode *i = inode_seek(r->server, v->path, &above, &err);
+	struct inode *i = path_lookup(r->server, v->path, &above, &err);
 	int64_t now = clock_now();
 	if (!i && err == ENOENT && above)
 		g_hash_table_add(b->parents, inode_ref(r->server->inodes, above));
@@ -113,7 +113,7 @@ static void batch_add(struct batch *b, struct victim *v)
 	}
 }
 
-static const struct chosen *chosen_find(const struct batch *b, uint64_t ino)
+static const struct chosen *chosen_find(const struct choice *b, uint64_t ino)
 {
 	for (guint n = 0; n < b->files->len; n++) {
 		const struct chosen *c = &g_array_index(b->files, struct chosen, n);
@@ -124,7 +124,7 @@ static const struct chosen *chosen_find(const struct batch *b, uint64_t ino)
 }
 
 /* For how long a kept file is skipped, by cause. */
-static int64_t refused(struct batch *b, const struct leaving *out)
+static int64_t refused(struct choice *b, const struct leaving *out)
 {
 	struct round_result *r = b->result;
 	switch (out->error) {
@@ -155,7 +155,7 @@ static int64_t refused(struct batch *b, const struct leaving *out)
 
 static bool line(void *user, uint64_t ino, const struct leaving *out)
 {
-	struct batch *b = user;
+	struct choice *b = user;
 	const struct chosen *c = chosen_find(b, ino);
 	b->result->asked += c != NULL;
 	b->result->bytes += out->bytes;
@@ -170,11 +170,11 @@ static bool line(void *user, uint64_t ino, const struct leaving *out)
 
 static bool wanted(void *user)
 {
-	const struct batch *b = user;
+	const struct choice *b = user;
 	return b->round->wanted(b->round->user);
 }
 
-static void batch_evict(struct batch *b)
+static void choice_evict(struct choice *b)
 {
 	static const struct leaving_ops ops = {.line = line, .wanted = wanted};
 	struct server *s = b->round->server;
@@ -195,27 +195,27 @@ static void batch_evict(struct batch *b)
 }
 
 /* Chooses files of `bytes`, and evicts them. false: no victim is left, or the source is down. */
-static bool batch_run(struct round *r, uint64_t bytes, unsigned most, struct round_result *result)
+static bool choice_run(struct round *r, uint64_t bytes, unsigned most, struct round_result *result)
 {
-	struct batch b = {.round = r, .result = result};
+	struct choice b = {.round = r, .result = result};
 	uint64_t sum = 0;
 	unsigned failed = result->failed;
 	struct victim v;
 	bool any = false;
 	b.files = g_array_new(FALSE, FALSE, sizeof(struct chosen));
 	b.parents = g_hash_table_new(NULL, NULL);
-	while (sum < bytes && b.files->len < most && result->failed - failed < BATCH_FIRST &&
+	while (sum < bytes && b.files->len < most && result->failed - failed < CHOICE_FIRST &&
 	       r->wanted(r->user) && victims_next(r->victims, &v)) {
 		any = true;
 		guint had = b.files->len;
-		batch_add(&b, &v);
+		choice_add(&b, &v);
 		sum += b.files->len > had ? v.bytes : 0;
 		g_free(v.path);
 	}
-	batch_evict(&b);
+	choice_evict(&b);
 	g_array_unref(b.files);
 	g_hash_table_unref(b.parents);
-	result->unreachable = result->failed >= BATCH_FIRST && result->failed == result->asked;
+	result->unreachable = result->failed >= CHOICE_FIRST && result->failed == result->asked;
 	return any && !result->unreachable;
 }
 
@@ -223,13 +223,13 @@ struct round_result round_run(struct round *r, uint64_t goal)
 {
 	struct round_result result = {0};
 	bool measured = false, ended = false;
-	unsigned most = BATCH_FIRST;
+	unsigned most = CHOICE_FIRST;
 	while (result.bytes < goal && !ended && r->wanted(r->user)) {
 		/* One file may fail by itself. If that was all, a few together show more. */
 		bool doubt = result.asked > 0 && result.failed == result.asked;
-		bool any = batch_run(r, doubt ? UINT64_MAX : goal - result.bytes,
-		                     doubt ? BATCH_FIRST : most, &result);
-		most = BATCH;
+		bool any = choice_run(r, doubt ? UINT64_MAX : goal - result.bytes,
+		                      doubt ? CHOICE_FIRST : most, &result);
+		most = CHOICE;
 		ended = result.unreachable || (!any && (measured || !measure(r)));
 		measured |= !any;
 	}

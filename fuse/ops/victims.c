@@ -3,7 +3,7 @@
 
 #include "fuse/ops/victims.h"
 #include <glib.h>
-#include "fetch/store/disk/uses.h"
+#include "fetch/store/disk/lru.h"
 #include "fetch/store/tree/measure.h"
 #include "fuse/inode/server.h"
 
@@ -17,7 +17,7 @@ struct victims {
 	GHashTable *spared; /* number → until when, in seconds + 1 */
 };
 
-struct finding {
+struct victim_search {
 	struct victims *victims;
 	GArray *list;
 	bool (*wanted)(void *user);
@@ -77,7 +77,7 @@ static bool is_spared(struct victims *v, uint64_t number)
 
 static int64_t used_ns(struct server *s, uint64_t number)
 {
-	return (int64_t)store_used_at(s->store, number) * SECOND;
+	return (int64_t)store_lru_time(s->store, number) * SECOND;
 }
 
 /* The last one was used longest ago. */
@@ -96,7 +96,7 @@ static void list_cut(GArray *list)
 
 static void found(void *user, const struct measured *m)
 {
-	struct finding *f = user;
+	struct victim_search *f = user;
 	if (is_spared(f->victims, m->number))
 		return;
 	const struct victim one = {
@@ -112,13 +112,13 @@ static void found(void *user, const struct measured *m)
 
 static bool goes_on(void *user)
 {
-	const struct finding *f = user;
+	const struct victim_search *f = user;
 	return f->wanted(f->user);
 }
 
 int victims_find(struct victims *v, bool (*wanted)(void *user), void *user)
 {
-	struct finding f = {.victims = v, .list = list_new(), .wanted = wanted, .user = user};
+	struct victim_search f = {.victims = v, .list = list_new(), .wanted = wanted, .user = user};
 	const struct measure m = {.file = found, .wanted = goes_on, .user = &f};
 	int err = store_measure(v->server->store, &m);
 	if (err) {

@@ -131,9 +131,9 @@ static int connection_resume(struct group *g, struct connection *c)
 static void connection_broken(struct group *g, struct connection *c)
 {
 	struct connection **at = &g->connections;
-	struct event *lists[] = {g->given, g->queue};
+	struct hsm_event *lists[] = {g->given, g->queue};
 	for (int i = 0; i < 2; i++)
-		for (struct event *e = lists[i]; e; e = e->next)
+		for (struct hsm_event *e = lists[i]; e; e = e->next)
 			if (e->from == c)
 				e->from = NULL;
 	if (connection_resume(g, c) == 0)
@@ -144,7 +144,7 @@ static void connection_broken(struct group *g, struct connection *c)
 	connection_free(c, true);
 }
 
-int connection_next(struct group *g, struct connection *c, struct event **out)
+int connection_next(struct group *g, struct connection *c, struct hsm_event **out)
 {
 	struct lacuna_request *request;
 	int r = lacuna_next(c->handler, 0, &request);
@@ -152,12 +152,12 @@ int connection_next(struct group *g, struct connection *c, struct event **out)
 		connection_broken(g, c);
 	if (r < 0)
 		return r == -EPROTO ? -ECONNRESET : r;
-	struct event *e = calloc(1, sizeof(*e));
+	struct hsm_event *e = calloc(1, sizeof(*e));
 	if (!e) {
 		lacuna_respond(c->handler, request, LACUNA_DENY, 0);
 		return -ENOMEM;
 	}
-	*e = (struct event){.from = c, .request = request, .fd = -1};
+	*e = (struct hsm_event){.from = c, .request = request, .fd = -1};
 	*out = e;
 	return 0;
 }
@@ -179,7 +179,7 @@ void connection_answer(struct connection *c, struct lacuna_request *r, bool allo
 	lacuna_respond(c->handler, r, allow ? LACUNA_ALLOW : LACUNA_DENY, error);
 }
 
-void event_drop(struct event *e)
+void event_drop(struct hsm_event *e)
 {
 	if (e->file) {
 		e->file->locked = false;

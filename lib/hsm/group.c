@@ -104,7 +104,7 @@ static void group_leave(struct group *g)
 		at = &(*at)->next;
 	*at = g->next;
 	while (g->queue || g->given) {
-		struct event **first = g->queue ? &g->queue : &g->given, *e = *first;
+		struct hsm_event **first = g->queue ? &g->queue : &g->given, *e = *first;
 		*first = e->next;
 		event_drop(e);
 	}

@@ -66,8 +66,8 @@ struct connection { /* to a mount */
 	struct mark *marks;             /* owned */
 };
 
-struct event {
-	struct event *next;
+struct hsm_event {
+	struct hsm_event *next;
 	struct connection *from;        /* borrowed; NULL: the mount has gone */
 	struct lacuna_request *request; /* owned; its descriptor is not: the program owns it */
 	struct file *file;              /* counted; NULL: the program has none yet */
@@ -82,9 +82,11 @@ struct group {
 	int epoll, ready, held; /* hidden; `ready`: something is queued; `held`: held_by_others() */
 	int kernel;             /* hidden; the kernel's group; -1: none */
 	struct connection *connections;
-	struct event *queue; /* owned; received from a connection, not read by the program yet */
-	struct event *given; /* owned; read by the program, and not answered; the last one first */
-	struct group *next;  /* in the list of all groups */
+	struct hsm_event
+	        *queue; /* owned; received from a connection, not read by the program yet */
+	struct hsm_event
+	        *given;     /* owned; read by the program, and not answered; the last one first */
+	struct group *next; /* in the list of all groups */
 };
 
 /* group.c */
@@ -117,13 +119,13 @@ struct connection *connection_find(const struct group *g, dev_t dev);
 void connection_free(struct connection *c, bool lost);
 /* The next event, or -EAGAIN, -EMFILE. -ECONNRESET: the mount has gone, and `c` with it, or it gave
  * this handler up, and `c` is connected anew. */
-int connection_next(struct group *g, struct connection *c, struct event **out);
+int connection_next(struct group *g, struct connection *c, struct hsm_event **out);
 /* Tells the mount that the effect of a mark changes: enum rules_effect. */
 int connection_tell(struct connection *c, const struct mark *m, unsigned before, unsigned after);
 /* May a read of this file be an event for the program? */
 bool connection_watches(const struct connection *c, uint64_t ino);
 void connection_answer(struct connection *c, struct lacuna_request *r, bool allow, int error);
-void event_drop(struct event *e);
+void event_drop(struct hsm_event *e);
 
 /* mark.c */
 int group_mark(struct group *g, unsigned flags, uint64_t mask, int dfd, const char *path);

@@ -32,5 +32,5 @@ void inside_close(struct lacuna_handler *h, int lost)
 
 void inside_free(struct lacuna_request *r)
 {
-	event_free((struct event *)r);
+	queued_request_free((struct queued_request *)r);
 }

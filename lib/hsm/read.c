@@ -26,7 +26,7 @@ static int pidfd_of(uint32_t pid)
 	return pid == 0 || errno == ESRCH ? FAN_NOPIDFD : FAN_EPIDFD;
 }
 
-static void record_write(const struct group *g, const struct event *e, uint8_t *at)
+static void record_write(const struct group *g, const struct hsm_event *e, uint8_t *at)
 {
 	const struct lacuna_request *r = e->request;
 	const struct fanotify_event_metadata m = {
@@ -69,7 +69,7 @@ static void descriptor_open(const struct group *g, int fd)
 		real()->fcntl(fd, F_SETFD, 0);
 }
 
-static void event_give(struct group *g, struct event *e, uint8_t *at)
+static void event_give(struct group *g, struct hsm_event *e, uint8_t *at)
 {
 	e->fd = e->request->fd;
 	descriptor_open(g, e->fd);
@@ -89,7 +89,7 @@ static void ready_set(const struct group *g, bool ready)
 }
 
 /* From any mount that has one. -EAGAIN: none. */
-static int event_fetch(struct group *g, struct event **out)
+static int event_fetch(struct group *g, struct hsm_event **out)
 {
 	int r = -EAGAIN;
 	for (struct connection *c = g->connections, *next; c && r == -EAGAIN; c = next) {
@@ -104,7 +104,7 @@ static int event_fetch(struct group *g, struct event **out)
 /* Appends the next event to the queue. */
 static int event_queue(struct group *g)
 {
-	struct event *e, **end = &g->queue;
+	struct hsm_event *e, **end = &g->queue;
 	int r = event_fetch(g, &e);
 	if (r < 0)
 		return r;
@@ -116,9 +116,9 @@ static int event_queue(struct group *g)
 	return 0;
 }
 
-static struct event *event_pop(struct group *g)
+static struct hsm_event *event_pop(struct group *g)
 {
-	struct event *e = g->queue;
+	struct hsm_event *e = g->queue;
 	g->queue = e->next;
 	if (!g->queue)
 		ready_set(g, false);
@@ -126,7 +126,7 @@ static struct event *event_pop(struct group *g)
 }
 
 /* The next event; -EINVAL: it does not fit into `capacity`, and stays. */
-static int event_take(struct group *g, size_t capacity, struct event **out)
+static int event_take(struct group *g, size_t capacity, struct hsm_event **out)
 {
 	int r = -EAGAIN;
 	while (g->queue && !g->queue->from)
@@ -145,7 +145,7 @@ static int event_take(struct group *g, size_t capacity, struct event **out)
 /* As many events as fit, without waiting. */
 static ssize_t events_collect(struct group *g, uint8_t *buffer, size_t size)
 {
-	struct event *e;
+	struct hsm_event *e;
 	size_t done = 0;
 	int r;
 	while ((done == 0 || size - done >= record_size(g)) &&
@@ -229,9 +229,9 @@ bool group_ready(struct group *g)
 	return ready;
 }
 
-static struct event **event_find(struct group *g, int fd)
+static struct hsm_event **event_find(struct group *g, int fd)
 {
-	struct event **at = &g->given, **found = NULL;
+	struct hsm_event **at = &g->given, **found = NULL;
 	for (; *at; at = &(*at)->next)
 		if ((*at)->fd == fd)
 			found = at; /* the oldest, as in the kernel */
@@ -246,14 +246,14 @@ static ssize_t event_answer(struct group *g, const void *data, size_t size)
 	int r = rules_response(data, size, g->flags, &fd, &allow, &error, &taken);
 	if (r != 0)
 		return r < 0 ? r : (ssize_t)taken;
-	struct event **at = event_find(g, fd);
+	struct hsm_event **at = event_find(g, fd);
 	if (!at && g->kernel >= 0) {
 		ssize_t n = real()->write(g->kernel, data, size);
 		return n < 0 ? -errno : n;
 	}
 	if (!at)
 		return -ENOENT;
-	struct event *e = *at;
+	struct hsm_event *e = *at;
 	*at = e->next;
 	if (e->from) {
 		connection_answer(e->from, e->request, allow, error);
@@ -278,7 +278,7 @@ int group_bytes(struct group *g)
 	sigset_t before = hsm_lock();
 	while (event_queue(g) == 0)
 		;
-	for (const struct event *e = g->queue; e; e = e->next)
+	for (const struct hsm_event *e = g->queue; e; e = e->next)
 		bytes += (int)record_size(g);
 	if (g->kernel >= 0 && real()->ioctl(g->kernel, FIONREAD, &others) == 0)
 		bytes += others;

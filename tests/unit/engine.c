@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "fetch/fill/fill_private.h"
 #include "fetch/store/opening.h"
 
 static void on_changed(void *user, struct content *c)
@@ -214,7 +215,7 @@ void content_check(struct content *c, unsigned version, uint64_t offset, uint64_
 	here = g_malloc(length + 1);
 	there = g_malloc(length + 1);
 	g_assert_cmpint(pread(content_fd(c), here, length, offset), ==, length);
-	fake_bytes(content_path(c), version, offset, there, length);
+	fake_bytes(c->path, version, offset, there, length);
 	g_assert_cmpmem(here, length, there, length);
 }
 

@@ -89,14 +89,14 @@ static void test_cancel(void)
 	struct tower t;
 
 	tower_init(&t);
-	g_assert_false(alarm_cancel(c, &never.alarm));
+	g_assert_false(alarm_stop(c, &never.alarm));
 	bell_set(&one, c, &t, clock_now() + 30 * MS);
 	bell_set(&two, c, &t, clock_now() + 60 * MS);
-	g_assert_true(alarm_cancel(c, &one.alarm));
-	g_assert_false(alarm_cancel(c, &one.alarm));
+	g_assert_true(alarm_stop(c, &one.alarm));
+	g_assert_false(alarm_stop(c, &one.alarm));
 	tower_wait(&t, 1);
 	g_assert_cmpuint(t.rung, ==, 1);
-	g_assert_false(alarm_cancel(c, &two.alarm));
+	g_assert_false(alarm_stop(c, &two.alarm));
 	alarm_clock_free(c);
 }
 
@@ -159,7 +159,7 @@ static void *hammer(void *user)
 		struct bell *b = &bells[n * 7919 % 16];
 
 		if (n % 3 == 0)
-			alarm_cancel(b->clock, &b->alarm);
+			alarm_stop(b->clock, &b->alarm);
 		else
 			alarm_set(b->clock, &b->alarm, clock_now() + n % 5 * 20000);
 	}
@@ -171,7 +171,7 @@ static void ring_count(struct alarm *a)
 	__atomic_add_fetch(&((struct bell *)a)->again, 1, __ATOMIC_RELAXED);
 }
 
-/* Set, cancelled and ringing from several threads at once. */
+/* Set, stopped and ringing from several threads at once. */
 static void test_threads(void)
 {
 	struct alarm_clock *c = alarm_clock_new();

@@ -55,13 +55,13 @@ static void test_stops(void)
 	world_new(&w);
 	pool_submit(w.disk, &w.busy);
 	flusher_wake(w.flusher);
-	g_assert_true(alarm_cancel(w.clock, &w.flusher->alarm)); /* it was set; it rings now: */
+	g_assert_true(alarm_stop(w.clock, &w.flusher->alarm)); /* it was set; it rings now: */
 	flusher_ring(&w.flusher->alarm);
 	pool_submit(w.disk, &w.write);
 	flusher_stop(w.flusher);
 	sem_post(&w.goes_on);
 	pool_free(w.disk);
-	g_assert_false(alarm_cancel(w.clock, &w.flusher->alarm));
+	g_assert_false(alarm_stop(w.clock, &w.flusher->alarm));
 	world_free(&w);
 }
 
@@ -71,9 +71,9 @@ static void test_rings_too_late(void)
 	world_new(&w);
 	flusher_wake(w.flusher);
 	flusher_stop(w.flusher);
-	g_assert_false(alarm_cancel(w.clock, &w.flusher->alarm));
+	g_assert_false(alarm_stop(w.clock, &w.flusher->alarm));
 	flusher_wake(w.flusher);
-	g_assert_false(alarm_cancel(w.clock, &w.flusher->alarm));
+	g_assert_false(alarm_stop(w.clock, &w.flusher->alarm));
 	pool_free(w.disk);
 	world_free(&w);
 }
@@ -85,15 +85,15 @@ static void test_wakes_again(void)
 	world_new(&w);
 	flusher_wake(w.flusher);
 	flusher_wake(w.flusher);
-	g_assert_true(alarm_cancel(w.clock, &w.flusher->alarm));
+	g_assert_true(alarm_stop(w.clock, &w.flusher->alarm));
 	flusher_wake(w.flusher); /* it is taken to be set */
-	g_assert_false(alarm_cancel(w.clock, &w.flusher->alarm));
+	g_assert_false(alarm_stop(w.clock, &w.flusher->alarm));
 	pool_submit(w.disk, &w.busy);
 	flusher_ring(&w.flusher->alarm);
 	pool_submit(w.disk, &w.write);
 	sem_post(&w.goes_on);
 	pool_free(w.disk);
-	g_assert_true(alarm_cancel(w.clock, &w.flusher->alarm));
+	g_assert_true(alarm_stop(w.clock, &w.flusher->alarm));
 	flusher_stop(w.flusher);
 	world_free(&w);
 }
@@ -113,7 +113,7 @@ static void test_one_at_a_time(void)
 	world_new(&w);
 	mutex_lock(&w.box.store->dirty.flushing); /* the disk takes long */
 	flusher_wake(w.flusher);
-	g_assert_true(alarm_cancel(w.clock, &w.flusher->alarm));
+	g_assert_true(alarm_stop(w.clock, &w.flusher->alarm));
 	g_assert_cmpint(pthread_create(&flush, NULL, run, &w.flusher->job), ==, 0);
 	do {
 		g_usleep(1000);
@@ -121,10 +121,10 @@ static void test_one_at_a_time(void)
 	} while (state == SET);
 	flusher_wake(w.flusher);
 	flusher_wake(w.flusher);
-	g_assert_false(alarm_cancel(w.clock, &w.flusher->alarm));
+	g_assert_false(alarm_stop(w.clock, &w.flusher->alarm));
 	mutex_unlock(&w.box.store->dirty.flushing);
 	pthread_join(flush, NULL);
-	g_assert_true(alarm_cancel(w.clock, &w.flusher->alarm)); /* for writes since its begin */
+	g_assert_true(alarm_stop(w.clock, &w.flusher->alarm)); /* for writes since its begin */
 	flusher_stop(w.flusher);
 	pool_free(w.disk);
 	world_free(&w);

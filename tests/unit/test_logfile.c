@@ -136,6 +136,15 @@ static void test_of_somebody_else(void)
 	tear_down();
 }
 
+/* A log lives as long as its process. */
+static struct logfile *log_new(const char *store)
+{
+	static struct logfile *all[16];
+	static unsigned count;
+	g_assert_cmpuint(count, <, G_N_ELEMENTS(all));
+	return all[count++] = logfile_new(file, store);
+}
+
 static uint64_t say(struct logfile *f, const char *line)
 {
 	return logfile_write(f, line, strlen(line));
@@ -144,7 +153,7 @@ static uint64_t say(struct logfile *f, const char *line)
 /* A log with one line, as long as it may be. */
 static struct logfile *full_new(void)
 {
-	struct logfile *f = logfile_new(file, NULL);
+	struct logfile *f = log_new(NULL);
 	g_assert_cmpuint(say(f, "first\n"), ==, 0);
 	g_assert_cmpint(truncate(file, FULL), ==, 0);
 	return f;
@@ -158,7 +167,6 @@ static void test_rotates(void)
 	g_autofree char *now = content(file), *before = content(old);
 	g_assert_cmpstr(now, ==, "second\n");
 	g_assert_true(g_str_has_prefix(before, "first\n"));
-	logfile_free(f);
 	tear_down();
 }
 
@@ -173,13 +181,12 @@ static void test_divides(void)
 	for (unsigned n = 1; n <= LINES; n++)
 		text[n * LINE - 1] = '\n';
 	text[LINE * LINES] = '\0';
-	struct logfile *f = logfile_new(file, NULL);
+	struct logfile *f = log_new(NULL);
 	g_assert_cmpuint(say(f, text), ==, 0);
 	g_assert_cmpint(stat(old, &st), ==, 0);
 	g_assert_cmpint(st.st_size, ==, FULL / LINE * LINE + LINE);
 	g_assert_cmpint(stat(file, &st), ==, 0);
 	g_assert_cmpint(st.st_size, ==, LINE * LINES - 2 * (FULL / LINE * LINE + LINE));
-	logfile_free(f);
 	tear_down();
 }
 
@@ -192,7 +199,6 @@ static void test_cannot_be_renamed(void)
 	g_assert_cmpuint(say(f, "second\n"), ==, 0);
 	g_autofree char *now = content(file);
 	g_assert_cmpstr(now, ==, "second\n");
-	logfile_free(f);
 	tear_down();
 }
 
@@ -221,7 +227,6 @@ static void test_replaced(void)
 	g_autofree char *now = content(file);
 	g_assert_cmpstr(now, ==, "fourth\n");
 	g_unlink(moved);
-	logfile_free(f);
 	tear_down();
 }
 
@@ -233,7 +238,7 @@ static void test_waits_for_its_store(void)
 	g_autofree char *state = g_build_filename(folder, "state", NULL);
 	g_autofree char *many = g_strnfill(60000, 'x');
 	many[59999] = '\n';
-	struct logfile *f = logfile_new(file, folder);
+	struct logfile *f = log_new(folder);
 	g_assert_cmpuint(say(f, "first\n"), ==, 0);
 	g_assert_cmpuint(say(f, many), ==, 0);
 	g_assert_cmpuint(say(f, many), ==, 1);
@@ -244,7 +249,6 @@ static void test_waits_for_its_store(void)
 	g_assert_true(g_str_has_suffix(text, "x\nlast\n"));
 	g_rmdir(tree);
 	g_rmdir(state);
-	logfile_free(f);
 	tear_down();
 }
 

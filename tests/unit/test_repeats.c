@@ -19,6 +19,13 @@ static bool pass(struct repeats *r, const char *text, double seconds)
 	return repeats_pass(r, text, (int64_t)(seconds * SECOND) + 1, before);
 }
 
+static void end(struct repeats *r)
+{
+	g_ptr_array_set_size(before, 0);
+	repeats_end(r, before);
+	g_free(r);
+}
+
 static void test_same(void)
 {
 	struct repeats *r = repeats_new();
@@ -33,11 +40,9 @@ static void test_same(void)
 	g_assert_true(pass(r, "a", 62)); /* after a minute it is written again */
 	g_assert_cmpuint(before->len, ==, 0);
 	g_assert_false(pass(r, "a", 63));
-	g_ptr_array_set_size(before, 0);
-	repeats_end(r, before);
+	end(r);
 	g_assert_cmpuint(before->len, ==, 1);
 	g_assert_cmpstr(said(0), ==, "1 times more: a");
-	repeats_free(r);
 }
 
 /* One cause for all ranges of a file. */
@@ -50,11 +55,9 @@ static void test_ranges(void)
 	g_assert_true(pass(r, "http://h/2: no connect after 0 ms (bytes 0 to 65535 of /f)", 3));
 	g_assert_true(pass(r, "from 1 to 2", 4));
 	g_assert_true(pass(r, "from 1 to 3", 5));
-	g_ptr_array_set_size(before, 0);
-	repeats_end(r, before);
+	end(r);
 	g_assert_cmpuint(before->len, ==, 1);
 	g_assert_true(g_str_has_prefix(said(0), "1 times more: http://h/f: no connect"));
-	repeats_free(r);
 }
 
 /* An hour of different lines, a thousand a second: as many as are allowed. */
@@ -78,7 +81,7 @@ static void test_flood(void)
 		g_snprintf(text, sizeof(text), "burst %u", n);
 		g_assert_true(pass(r, text, 4100));
 	}
-	repeats_free(r);
+	end(r);
 }
 
 /* More texts in turn than are remembered: none is lost, none is written twice. */
@@ -93,12 +96,10 @@ static void test_forgotten(void)
 		for (unsigned k = 0; k < before->len; k++)
 			counted += g_ascii_strtoull(said(k), NULL, 10);
 	}
-	g_ptr_array_set_size(before, 0);
-	repeats_end(r, before);
+	end(r);
 	for (unsigned k = 0; k < before->len; k++)
 		counted += g_ascii_strtoull(said(k), NULL, 10);
 	g_assert_cmpuint(written + counted, ==, 900);
-	repeats_free(r);
 }
 
 int main(int argc, char **argv)

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include "fetch/store/disk/pins.h"
 #include "fetch/store/disk/space.h"
-#include "fetch/store/disk/uses.h"
+#include "fetch/store/disk/lru.h"
 #include "fetch/store/tree/measure.h"
 #include "fetch/store/tree/tree.h"
 #include "tests/unit/store_box.h"
@@ -141,16 +141,16 @@ static void test_sessions(void)
 	box_new(&b);
 	make_files(&b);
 	measure(&b, &f);
-	store_used(b.store, f.number);
-	at = store_used_at(b.store, f.number);
+	store_lru_touch(b.store, f.number);
+	at = store_lru_time(b.store, f.number);
 	g_assert_cmpuint(at, >, 0);
-	g_assert_cmpuint(store_used_at(b.store, 1), ==, 0);
+	g_assert_cmpuint(store_lru_time(b.store, 1), ==, 0);
 	store_space_use(b.store, &before);
 	box_close(&b);
 	box_open(&b);
 	store_space_use(b.store, &use);
 	g_assert_true(use.known && use.used == before.used && use.fetched == before.fetched);
-	g_assert_cmpuint(store_used_at(b.store, f.number), ==, at);
+	g_assert_cmpuint(store_lru_time(b.store, f.number), ==, at);
 	struct store_file *more = box_create(&b, "more", 3, SIZE);
 	box_fill(more, 3, 0, 1);
 	store_file_close(more);
@@ -158,7 +158,7 @@ static void test_sessions(void)
 	box_open(&b);
 	store_space_use(b.store, &use);
 	g_assert_false(use.known);
-	g_assert_cmpuint(store_used_at(b.store, f.number), ==, at);
+	g_assert_cmpuint(store_lru_time(b.store, f.number), ==, at);
 	box_free(&b);
 }
 
@@ -188,7 +188,7 @@ static void test_damage(void)
 
 	box_new(&b);
 	make_files(&b);
-	store_used(b.store, 77);
+	store_lru_touch(b.store, 77);
 	box_close(&b);
 	g_autofree char *path = box_state(&b, "usage");
 	g_assert_true(g_file_get_contents(path, &good, &length, NULL));
@@ -201,7 +201,7 @@ static void test_damage(void)
 		g_assert_true(g_file_set_contents(path, bad, (gssize)size, NULL));
 		box_open(&b);
 		store_space_use(b.store, &use);
-		g_assert_true(!use.known && store_used_at(b.store, 77) == 0);
+		g_assert_true(!use.known && store_lru_time(b.store, 77) == 0);
 		box_close(&b);
 	}
 	box_open(&b);

@@ -53,9 +53,9 @@ static char *mirrors_describe(struct source *s, const char *path)
 
 static const struct source_ops mirrors_ops = {
         .name = "mirrors",
-        .list = passage_list,
-        .stat = passage_stat,
-        .read = passage_read,
+        .list = failover_list,
+        .stat = failover_stat,
+        .read = failover_read,
         .stop = mirrors_stop,
         .close = mirrors_close,
         .describe = mirrors_describe,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Shared by mirrors.c (the source), mirror.c (the state of one) and passage.c (one request). */
+/* Shared by mirrors.c (the source), mirror.c (the state of one) and failover.c (one request). */
 #pragma once
 #include "fetch/base/lock.h"
 #include "fetch/base/pool.h"
@@ -31,7 +31,7 @@ struct mirrors {
 	struct condition idle;
 	/* under lock: */
 	struct detours detours;
-	unsigned busy; /* passages and tests that have not ended */
+	unsigned busy; /* requests and tests that have not ended */
 	bool stopped;
 	unsigned count; /* fixed */
 	struct mirror mirrors[];
@@ -56,9 +56,9 @@ void mirror_test_due(struct mirrors *m);
 /* The first healthy one; `count`: none. */
 unsigned mirror_first_locked(const struct mirrors *m) REQUIRES(m->lock);
 
-/* passage.c */
-void passage_list(struct source *s, struct source_list *req);
-void passage_stat(struct source *s, struct source_stat *req);
-void passage_read(struct source *s, struct source_read *req);
-/* A passage or a test has ended. */
+/* failover.c */
+void failover_list(struct source *s, struct source_list *req);
+void failover_stat(struct source *s, struct source_stat *req);
+void failover_read(struct source *s, struct source_read *req);
+/* A request or a test has ended. */
 void mirrors_leave(struct mirrors *m);

@@ -9,15 +9,15 @@ struct offline {
 	struct pool *pool;
 };
 
-struct refusal {
+struct offline_answer {
 	struct pool_job job; /* first */
 	struct source *source;
 	struct source_request *request;
 };
 
-static void refusal_run(struct pool_job *job)
+static void answer_run(struct pool_job *job)
 {
-	struct refusal *r = (struct refusal *)job;
+	struct offline_answer *r = (struct offline_answer *)job;
 	struct source_request *request = r->request;
 	g_autofree char *name = source_describe(r->source, request->path);
 	g_autoptr(GError) error =
@@ -27,10 +27,10 @@ static void refusal_run(struct pool_job *job)
 	request->done(request, error);
 }
 
-static void refuse(struct source *s, struct source_request *request)
+static void fail_later(struct source *s, struct source_request *request)
 {
-	struct refusal *r = g_new0(struct refusal, 1);
-	r->job.run = refusal_run;
+	struct offline_answer *r = g_new0(struct offline_answer, 1);
+	r->job.run = answer_run;
 	r->source = s;
 	r->request = request;
 	pool_submit(((struct offline *)s)->pool, &r->job);
@@ -38,17 +38,17 @@ static void refuse(struct source *s, struct source_request *request)
 
 static void offline_list(struct source *s, struct source_list *req)
 {
-	refuse(s, &req->base);
+	fail_later(s, &req->base);
 }
 
 static void offline_stat(struct source *s, struct source_stat *req)
 {
-	refuse(s, &req->base);
+	fail_later(s, &req->base);
 }
 
 static void offline_read(struct source *s, struct source_read *req)
 {
-	refuse(s, &req->base);
+	fail_later(s, &req->base);
 }
 
 static void offline_close(struct source *s)

@@ -36,8 +36,8 @@ struct space {
 	bool known;
 };
 
-/* uses.c */
-struct uses {
+/* lru.c */
+struct lru {
 	struct mutex lock;
 	GHashTable *times; /* st_ino in the store → seconds since 1970 */
 	bool changed;      /* since it was saved */
@@ -60,7 +60,7 @@ struct store {
 	struct dirty dirty;
 	struct sharing sharing;
 	struct space space;
-	struct uses uses;
+	struct lru lru;
 	struct pins pins;
 	unsigned chunk_shift;
 	bool stacked, privileged;

@@ -154,7 +154,7 @@ static int64_t change_chunks(struct store_file *f, uint64_t offset, uint64_t len
 	return end > offset ? (int64_t)(end - offset) : err;
 }
 
-static void file_take(struct store_file *f, bool taken)
+static void taken_set(struct store_file *f, bool taken)
 {
 	rwlock_wrlock(&f->writing);
 	f->taken = taken;
@@ -169,7 +169,7 @@ static int64_t change_single(struct store_file *f, uint64_t offset, uint64_t len
 	int64_t n;
 	int err = 0;
 
-	file_take(f, true);
+	taken_set(f, true);
 	if (map_is_full(&f->map)) {
 		err = file_localise(f, false, false);
 		n = err ? err : change(f->fd, user);
@@ -185,7 +185,7 @@ static int64_t change_single(struct store_file *f, uint64_t offset, uint64_t len
 	} else {
 		n = -EAGAIN;
 	}
-	file_take(f, false);
+	taken_set(f, false);
 	return n;
 }
 

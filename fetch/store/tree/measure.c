@@ -13,7 +13,7 @@
 
 #define WANTED_EVERY 1024 /* entries: a directory may have millions */
 
-struct walk {
+struct measure_walk {
 	struct store *store;
 	const struct measure *measure;
 	GString *path; /* in STORE, of the directory that is being read */
@@ -41,7 +41,7 @@ static bool is_fetched(int fd, const char *name, const struct stat *st, bool *mi
 	return !(r.flags & RECORD_LOCAL);
 }
 
-static void walk_file(struct walk *w, int fd, const char *name, const struct stat *st)
+static void walk_file(struct measure_walk *w, int fd, const char *name, const struct stat *st)
 {
 	struct measured m = {.number = st->st_ino,
 	                     .bytes = (uint64_t)st->st_blocks * 512,
@@ -61,7 +61,7 @@ static void walk_file(struct walk *w, int fd, const char *name, const struct sta
 
 static int walk_entry(int fd, struct dirent *e, void *user)
 {
-	struct walk *w = user;
+	struct measure_walk *w = user;
 	struct stat st;
 
 	if (++w->entries % WANTED_EVERY == 0 && !w->measure->wanted(w->measure->user))
@@ -79,7 +79,7 @@ static int walk_entry(int fd, struct dirent *e, void *user)
 	return 0;
 }
 
-static int walk_directory(struct walk *w, const char *path)
+static int walk_directory(struct measure_walk *w, const char *path)
 {
 	const struct measure *m = w->measure;
 	int fd, err;
@@ -96,7 +96,7 @@ static int walk_directory(struct walk *w, const char *path)
 
 int store_measure(struct store *s, const struct measure *m)
 {
-	struct walk w = {.store = s, .measure = m, .use.known = true};
+	struct measure_walk w = {.store = s, .measure = m, .use.known = true};
 	struct space_use before;
 	int err = 0;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* One request on its way from mirror to mirror. */
+/* One request, and the mirrors that it is sent to, one after the other, until one serves it. */
 #include <string.h>
 #include "fetch/source/wrap/mirrors_private.h"
 
@@ -9,13 +9,13 @@
 #define DETOUR_NS INT64_C(60000000000)
 #define NONE UINT32_MAX
 
-enum kind { KIND_LIST, KIND_STAT, KIND_READ };
+enum request_kind { KIND_LIST, KIND_STAT, KIND_READ };
 
-struct passage {
+struct failover {
 	struct attempt attempt; /* first */
 	struct pool_job job;    /* of the verdict, if no mirror could be asked */
 	struct mirrors *mirrors;
-	enum kind kind;
+	enum request_kind kind;
 	unsigned now;                /* the mirror being asked */
 	uint32_t allowed, asked;     /* sets of mirrors */
 	bool kept;                   /* there is a listing, which may stay */
@@ -46,20 +46,20 @@ void mirrors_leave(struct mirrors *m)
 
 /* The mirror to ask next; NONE. Failed ones come last, and not at all for a listing that may stay,
  * or while their server accepts no request. */
-static unsigned choose_locked(struct passage *p) REQUIRES(p->mirrors->lock)
+static unsigned choose_locked(struct failover *f) REQUIRES(f->mirrors->lock)
 {
-	const struct mirrors *m = p->mirrors;
+	const struct mirrors *m = f->mirrors;
 	int64_t now = clock_now();
-	uint32_t left = m->stopped ? 0 : p->allowed & ~p->asked, avoided = 0;
-	if (p->kind != KIND_LIST)
-		avoided = detour_mirrors(&m->detours, p->attempt.request->path, now);
+	uint32_t left = m->stopped ? 0 : f->allowed & ~f->asked, avoided = 0;
+	if (f->kind != KIND_LIST)
+		avoided = detour_mirrors(&m->detours, f->attempt.request->path, now);
 	for (unsigned round = 0; round < 3; round++)
 		for (unsigned i = 0; i < m->count; i++) {
 			const struct mirror *one = &m->mirrors[i];
 			bool failed = one->health.failed;
 			bool fits = round == 0   ? !failed && (avoided & bit(i)) == 0
 			            : round == 1 ? !failed
-			                         : failed && !p->kept && now >= one->limited_ns;
+			                         : failed && !f->kept && now >= one->limited_ns;
 			if ((left & bit(i)) != 0 && fits)
 				return i;
 		}
@@ -91,60 +91,60 @@ static uint32_t listers_locked(const struct mirrors *m, unsigned maker) REQUIRES
 }
 
 /* No mirror was asked: the first one's last failure is the cause. */
-static GError *error_unasked_locked(struct passage *p) REQUIRES(p->mirrors->lock)
+static GError *error_unasked_locked(struct failover *f) REQUIRES(f->mirrors->lock)
 {
-	const struct mirrors *m = p->mirrors;
+	const struct mirrors *m = f->mirrors;
 	for (unsigned i = 0; i < m->count; i++)
-		if ((p->allowed & bit(i)) != 0 && m->mirrors[i].cause != NULL)
+		if ((f->allowed & bit(i)) != 0 && m->mirrors[i].cause != NULL)
 			return g_error_new(FETCH_ERROR, (gint)m->mirrors[i].code, "%s",
 			                   m->mirrors[i].cause);
 	return g_error_new(FETCH_ERROR, FETCH_UNREACHABLE, "no mirror can be asked");
 }
 
-static void retry_note(struct passage *p, int64_t retry_ns)
+static void retry_note(struct failover *f, int64_t retry_ns)
 {
 	if (retry_ns > clock_now())
-		p->retry_ns = p->retry_ns == 0 ? retry_ns : MIN(p->retry_ns, retry_ns);
+		f->retry_ns = f->retry_ns == 0 ? retry_ns : MIN(f->retry_ns, retry_ns);
 }
 
 /* A mirror that wants to be asked later may have what others lack. */
-static void error_later_locked(struct passage *p, GError *error) REQUIRES(p->mirrors->lock)
+static void error_later_locked(struct failover *f, GError *error) REQUIRES(f->mirrors->lock)
 {
-	const struct mirrors *m = p->mirrors;
+	const struct mirrors *m = f->mirrors;
 	for (unsigned i = 0; i < m->count; i++)
-		if ((p->allowed & ~p->asked & bit(i)) != 0)
-			retry_note(p, m->mirrors[i].limited_ns);
-	if (p->retry_ns != 0 && error->code != FETCH_CHANGED && !fetch_error_transient(error))
+		if ((f->allowed & ~f->asked & bit(i)) != 0)
+			retry_note(f, m->mirrors[i].limited_ns);
+	if (f->retry_ns != 0 && error->code != FETCH_CHANGED && !fetch_error_transient(error))
 		error->code = FETCH_SERVER;
 }
 
 /* Of the kind of the first one, with the causes of all. NULL: none was asked. */
-static GError *error_joined(const struct passage *p)
+static GError *error_joined(const struct failover *f)
 {
 	GError *error = NULL;
-	for (unsigned i = 0; i < p->mirrors->count; i++)
-		if (error == NULL && p->errors[i] != NULL) {
-			error = g_error_copy(p->errors[i]);
-		} else if (p->errors[i] != NULL) {
-			char *both = g_strconcat(error->message, "; ", p->errors[i]->message, NULL);
+	for (unsigned i = 0; i < f->mirrors->count; i++)
+		if (error == NULL && f->errors[i] != NULL) {
+			error = g_error_copy(f->errors[i]);
+		} else if (f->errors[i] != NULL) {
+			char *both = g_strconcat(error->message, "; ", f->errors[i]->message, NULL);
 			g_free(error->message);
 			error->message = both;
 		}
 	return error;
 }
 
-static GError *verdict_locked(struct passage *p) REQUIRES(p->mirrors->lock)
+static GError *verdict_locked(struct failover *f) REQUIRES(f->mirrors->lock)
 {
-	struct mirrors *m = p->mirrors;
+	struct mirrors *m = f->mirrors;
 	if (m->stopped)
 		return g_error_new(FETCH_ERROR, FETCH_CANCELLED, "the source is being closed");
-	GError *error = error_joined(p);
+	GError *error = error_joined(f);
 	if (error == NULL)
-		error = error_unasked_locked(p);
-	error_later_locked(p, error);
+		error = error_unasked_locked(f);
+	error_later_locked(f, error);
 	/* only its own mirror can say that a directory is gone; if that is unknown, all of them */
-	uint32_t own = p->maker != NONE ? bit(p->maker) : bits_below(m->count);
-	if (p->kept && (own & ~p->lacking) != 0 && mirror_first_locked(p->mirrors) < m->count) {
+	uint32_t own = f->maker != NONE ? bit(f->maker) : bits_below(m->count);
+	if (f->kept && (own & ~f->lacking) != 0 && mirror_first_locked(f->mirrors) < m->count) {
 		error->code = FETCH_CANCELLED;
 		g_prefix_error(&error, "the listing stays while its mirror has failed: ");
 	}
@@ -152,137 +152,137 @@ static GError *verdict_locked(struct passage *p) REQUIRES(p->mirrors->lock)
 }
 
 /* Ends the request. `error` is taken. */
-static void passage_end(struct passage *p, GError *error)
+static void failover_end(struct failover *f, GError *error)
 {
-	struct mirrors *m = p->mirrors;
+	struct mirrors *m = f->mirrors;
 	for (unsigned i = 0; i < m->count; i++)
-		g_clear_error(&p->errors[i]);
+		g_clear_error(&f->errors[i]);
 	/* for the retries above */
-	__atomic_store_n(&p->attempt.request->retry_ns, p->retry_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&f->attempt.request->retry_ns, f->retry_ns, __ATOMIC_RELAXED);
 	mirrors_leave(m);
-	attempt_finish(&p->attempt, error);
+	attempt_finish(&f->attempt, error);
 	g_clear_error(&error);
 }
 
-static void passage_fail(struct passage *p)
+static void failover_fail(struct failover *f)
 {
-	mutex_lock(&p->mirrors->lock);
-	GError *error = verdict_locked(p);
-	mutex_unlock(&p->mirrors->lock);
-	passage_end(p, error);
+	mutex_lock(&f->mirrors->lock);
+	GError *error = verdict_locked(f);
+	mutex_unlock(&f->mirrors->lock);
+	failover_end(f, error);
 }
 
-static void passage_fail_run(struct pool_job *job)
+static void failover_fail_run(struct pool_job *job)
 {
-	passage_fail((struct passage *)(void *)((char *)job - offsetof(struct passage, job)));
+	failover_fail((struct failover *)(void *)((char *)job - offsetof(struct failover, job)));
 }
 
 /* false: no mirror is left to be asked. */
-static bool passage_next(struct passage *p)
+static bool failover_next(struct failover *f)
 {
-	struct mirrors *m = p->mirrors;
-	struct attempt *a = &p->attempt;
-	mutex_lock(&p->mirrors->lock);
-	unsigned next = choose_locked(p);
+	struct mirrors *m = f->mirrors;
+	struct attempt *a = &f->attempt;
+	mutex_lock(&f->mirrors->lock);
+	unsigned next = choose_locked(f);
 	if (next != NONE) {
-		p->now = next;
-		p->asked |= bit(next);
-		p->last = m->mirrors[next].health.failed;
+		f->now = next;
+		f->asked |= bit(next);
+		f->last = m->mirrors[next].health.failed;
 		m->mirrors[next].requests++;
 	}
-	mutex_unlock(&p->mirrors->lock);
+	mutex_unlock(&f->mirrors->lock);
 	if (next == NONE)
 		return false;
-	if (p->kind == KIND_READ)
+	if (f->kind == KIND_READ)
 		a->in.read.as_listed = next > 0;
-	if (p->kind == KIND_STAT)
+	if (f->kind == KIND_STAT)
 		a->in.stat.as_listed = next > 0;
 	attempt_start(a, m->mirrors[next].inner);
 	return true;
 }
 
-static void passage_ended(struct attempt *a, const GError *error)
+static void failover_ended(struct attempt *a, const GError *error)
 {
-	struct passage *p = (struct passage *)a;
-	struct mirrors *m = p->mirrors;
+	struct failover *f = (struct failover *)a;
+	struct mirrors *m = f->mirrors;
 	int64_t retry_ns = a->in.base.retry_ns, now = clock_now();
 	bool elsewhere = mirror_error_elsewhere(error);
 	mutex_lock(&m->lock);
 	struct mirror_news news =
-	        mirror_answered_locked(m, p->now, error, a->in.base.started_ns, retry_ns, p->last);
-	if (elsewhere && p->kind != KIND_LIST)
-		detour_note(&m->detours, a->request->path, p->now, now,
+	        mirror_answered_locked(m, f->now, error, a->in.base.started_ns, retry_ns, f->last);
+	if (elsewhere && f->kind != KIND_LIST)
+		detour_note(&m->detours, a->request->path, f->now, now,
 		            MAX(now + DETOUR_NS, retry_ns));
 	mutex_unlock(&m->lock);
 	mirror_tell(m, news, error);
 	if (g_error_matches(error, FETCH_ERROR, FETCH_MISSING)) {
-		p->lacking |= bit(p->now);
-		if (p->maker == NONE)
-			p->allowed = bits_below(m->count);
+		f->lacking |= bit(f->now);
+		if (f->maker == NONE)
+			f->allowed = bits_below(m->count);
 	}
 	/* an unusable answer after the last byte: no mirror has anything left to send */
 	if (!elsewhere || attempt_delivered(a)) {
-		p->retry_ns = 0;
-		passage_end(p, error != NULL ? g_error_copy(error) : NULL);
+		f->retry_ns = 0;
+		failover_end(f, error != NULL ? g_error_copy(error) : NULL);
 		return;
 	}
-	retry_note(p, retry_ns);
-	p->errors[p->now] = g_error_copy(error);
-	if (!passage_next(p))
-		passage_fail(p);
+	retry_note(f, retry_ns);
+	f->errors[f->now] = g_error_copy(error);
+	if (!failover_next(f))
+		failover_fail(f);
 }
 
-static struct passage *passage_new(struct source *s, enum kind kind)
+static struct failover *failover_new(struct source *s, enum request_kind kind)
 {
-	struct passage *p = g_new0(struct passage, 1);
-	p->mirrors = (struct mirrors *)s;
-	p->kind = kind;
-	p->allowed = bits_below(p->mirrors->count);
-	p->attempt.ended = passage_ended;
-	p->job.run = passage_fail_run;
-	mutex_lock(&p->mirrors->lock);
-	p->mirrors->busy++;
-	mutex_unlock(&p->mirrors->lock);
-	return p;
+	struct failover *f = g_new0(struct failover, 1);
+	f->mirrors = (struct mirrors *)s;
+	f->kind = kind;
+	f->allowed = bits_below(f->mirrors->count);
+	f->attempt.ended = failover_ended;
+	f->job.run = failover_fail_run;
+	mutex_lock(&f->mirrors->lock);
+	f->mirrors->busy++;
+	mutex_unlock(&f->mirrors->lock);
+	return f;
 }
 
 /* A request does not end within the call that submits it: see source.h. */
-static void passage_begin(struct passage *p)
+static void failover_begin(struct failover *f)
 {
-	struct mirrors *m = p->mirrors;
+	struct mirrors *m = f->mirrors;
 	mutex_lock(&m->lock);
-	m->busy++; /* `p` may end meanwhile */
+	m->busy++; /* `f` may end meanwhile */
 	mutex_unlock(&m->lock);
-	if (!passage_next(p))
-		pool_submit(m->pool, &p->job);
+	if (!failover_next(f))
+		pool_submit(m->pool, &f->job);
 	mirror_test_due(m);
 	mirrors_leave(m);
 }
 
-void passage_list(struct source *s, struct source_list *req)
+void failover_list(struct source *s, struct source_list *req)
 {
-	struct passage *p = passage_new(s, KIND_LIST);
-	attempt_list(&p->attempt, req);
+	struct failover *f = failover_new(s, KIND_LIST);
+	attempt_list(&f->attempt, req);
 	if (req->previous != NULL) {
-		p->maker = maker_of(p->mirrors, req->previous);
-		mutex_lock(&p->mirrors->lock);
-		p->allowed = listers_locked(p->mirrors, p->maker);
-		mutex_unlock(&p->mirrors->lock);
-		p->kept = true;
+		f->maker = maker_of(f->mirrors, req->previous);
+		mutex_lock(&f->mirrors->lock);
+		f->allowed = listers_locked(f->mirrors, f->maker);
+		mutex_unlock(&f->mirrors->lock);
+		f->kept = true;
 	}
-	passage_begin(p);
+	failover_begin(f);
 }
 
-void passage_stat(struct source *s, struct source_stat *req)
+void failover_stat(struct source *s, struct source_stat *req)
 {
-	struct passage *p = passage_new(s, KIND_STAT);
-	attempt_stat(&p->attempt, req);
-	passage_begin(p);
+	struct failover *f = failover_new(s, KIND_STAT);
+	attempt_stat(&f->attempt, req);
+	failover_begin(f);
 }
 
-void passage_read(struct source *s, struct source_read *req)
+void failover_read(struct source *s, struct source_read *req)
 {
-	struct passage *p = passage_new(s, KIND_READ);
-	attempt_read(&p->attempt, req);
-	passage_begin(p);
+	struct failover *f = failover_new(s, KIND_READ);
+	attempt_read(&f->attempt, req);
+	failover_begin(f);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/ops/seek.h"
+#include "fuse/ops/path_lookup.h"
 #include <errno.h>
 #include <sys/stat.h>
 #include "fetch/base/lock.h"
@@ -92,7 +92,7 @@ static struct inode *child(struct server *s, struct inode *dir, const char *name
 	return i;
 }
 
-struct inode *inode_seek(struct server *s, const char *path, struct inode **above, int *err)
+struct inode *path_lookup(struct server *s, const char *path, struct inode **above, int *err)
 {
 	g_auto(GStrv) names = g_strsplit(path, "/", -1);
 	struct inode *i = inode_get(s->inodes, FUSE_ROOT_ID);

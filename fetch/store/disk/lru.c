@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fetch/store/disk/uses.h"
+#include "fetch/store/disk/lru.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,33 +23,33 @@ static uint32_t now_s(void)
 	return (uint32_t)MIN(clock_realtime() / 1000000000, (int64_t)UINT32_MAX);
 }
 
-void uses_init(struct store *s)
+void lru_init(struct store *s)
 {
-	mutex_init(&s->uses.lock, RANK_USES);
-	s->uses.times = g_hash_table_new(NULL, NULL);
+	mutex_init(&s->lru.lock, RANK_LRU);
+	s->lru.times = g_hash_table_new(NULL, NULL);
 }
 
-void uses_clear(struct store *s)
+void lru_clear(struct store *s)
 {
-	g_hash_table_unref(s->uses.times);
-	mutex_destroy(&s->uses.lock);
+	g_hash_table_unref(s->lru.times);
+	mutex_destroy(&s->lru.lock);
 }
 
-void store_used(struct store *s, uint64_t number)
+void store_lru_touch(struct store *s, uint64_t number)
 {
-	mutex_lock(&s->uses.lock);
-	g_hash_table_insert(s->uses.times, key_of(number), GUINT_TO_POINTER(now_s()));
-	s->uses.changed = true;
-	mutex_unlock(&s->uses.lock);
+	mutex_lock(&s->lru.lock);
+	g_hash_table_insert(s->lru.times, key_of(number), GUINT_TO_POINTER(now_s()));
+	s->lru.changed = true;
+	mutex_unlock(&s->lru.lock);
 }
 
-uint32_t store_used_at(struct store *s, uint64_t number)
+uint32_t store_lru_time(struct store *s, uint64_t number)
 {
 	uint32_t at;
 
-	mutex_lock(&s->uses.lock);
-	at = GPOINTER_TO_UINT(g_hash_table_lookup(s->uses.times, key_of(number)));
-	mutex_unlock(&s->uses.lock);
+	mutex_lock(&s->lru.lock);
+	at = GPOINTER_TO_UINT(g_hash_table_lookup(s->lru.times, key_of(number)));
+	mutex_unlock(&s->lru.lock);
 	return MIN(at, now_s()); /* the clock may have been set back */
 }
 
@@ -66,14 +66,14 @@ static int compare_times(const void *a, const void *b)
 }
 
 /* Drops a quarter more than it must, so that the next call has nothing to do. */
-void store_uses_trim(struct store *s)
+void store_lru_trim(struct store *s)
 {
-	GHashTable *t = s->uses.times;
+	GHashTable *t = s->lru.times;
 	GHashTableIter iter;
 	gpointer value;
 
-	mutex_lock(&s->uses.lock);
-	if (g_hash_table_size(t) > USES_MAX) {
+	mutex_lock(&s->lru.lock);
+	if (g_hash_table_size(t) > LRU_MAX) {
 		uint32_t n = 0, count = g_hash_table_size(t);
 		g_autofree uint32_t *times = g_new(uint32_t, count);
 
@@ -82,11 +82,11 @@ void store_uses_trim(struct store *s)
 			times[n++] = GPOINTER_TO_UINT(value);
 		qsort(times, count, sizeof *times, compare_times);
 		g_hash_table_foreach_remove(t, is_older,
-		                            GUINT_TO_POINTER(times[count - USES_MAX / 4 * 3]));
-		if (g_hash_table_size(t) > USES_MAX) /* all at one time */
+		                            GUINT_TO_POINTER(times[count - LRU_MAX / 4 * 3]));
+		if (g_hash_table_size(t) > LRU_MAX) /* all at one time */
 			g_hash_table_remove_all(t);
 	}
-	mutex_unlock(&s->uses.lock);
+	mutex_unlock(&s->lru.lock);
 }
 
 /* The file's content; its checksum is set. */
@@ -102,20 +102,20 @@ static GByteArray *encode(struct store *s)
 	head.used = GUINT64_TO_LE(use.used);
 	head.fetched = GUINT64_TO_LE(use.fetched);
 	head.known = use.known;
-	mutex_lock(&s->uses.lock);
-	head.count = GUINT64_TO_LE((uint64_t)g_hash_table_size(s->uses.times));
+	mutex_lock(&s->lru.lock);
+	head.count = GUINT64_TO_LE((uint64_t)g_hash_table_size(s->lru.times));
 	out = g_byte_array_sized_new(
-	        (guint)(sizeof head + g_hash_table_size(s->uses.times) * sizeof(struct use_disk)));
+	        (guint)(sizeof head + g_hash_table_size(s->lru.times) * sizeof(struct use_disk)));
 	g_byte_array_append(out, (const guint8 *)&head, sizeof head);
-	g_hash_table_iter_init(&iter, s->uses.times);
+	g_hash_table_iter_init(&iter, s->lru.times);
 	while (g_hash_table_iter_next(&iter, &key, &value)) {
 		const struct use_disk one = {.ino = GUINT64_TO_LE((uint64_t)(uintptr_t)key),
 		                             .at = GUINT32_TO_LE(GPOINTER_TO_UINT(value))};
 
 		g_byte_array_append(out, (const guint8 *)&one, sizeof one);
 	}
-	s->uses.changed = false;
-	mutex_unlock(&s->uses.lock);
+	s->lru.changed = false;
+	mutex_unlock(&s->lru.lock);
 	((struct usage_disk *)(void *)out->data)->checksum =
 	        GUINT64_TO_LE(XXH3_64bits(out->data, out->len));
 	return out;
@@ -142,14 +142,14 @@ static int write_file(struct store *s, const GByteArray *data)
 }
 
 /* Without fsync: a file that a crash has damaged is ignored. */
-int store_uses_save(struct store *s)
+int store_lru_save(struct store *s)
 {
 	bool changed;
 	int err;
 
-	mutex_lock(&s->uses.lock);
-	changed = s->uses.changed;
-	mutex_unlock(&s->uses.lock);
+	mutex_lock(&s->lru.lock);
+	changed = s->lru.changed;
+	mutex_unlock(&s->lru.lock);
 	if (!changed && !__atomic_load_n(&s->epoch.begun, __ATOMIC_ACQUIRE))
 		return 0;
 	g_autoptr(GByteArray) data = encode(s);
@@ -161,7 +161,7 @@ int store_uses_save(struct store *s)
 	return err;
 }
 
-void uses_drop(struct store *s)
+void lru_drop(struct store *s)
 {
 	unlinkat(s->state, "usage", 0);
 }
@@ -187,7 +187,7 @@ static uint8_t *read_file(struct store *s, size_t *length)
 {
 	int fd = openat(s->state, "usage", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
-	size_t most = sizeof(struct usage_disk) + 2 * (size_t)USES_MAX * sizeof(struct use_disk);
+	size_t most = sizeof(struct usage_disk) + 2 * (size_t)LRU_MAX * sizeof(struct use_disk);
 	uint8_t *data = NULL;
 
 	if (size > 0 && (size_t)size <= most) {
@@ -201,7 +201,7 @@ static uint8_t *read_file(struct store *s, size_t *length)
 	return data;
 }
 
-void uses_load(struct store *s, bool exact)
+void lru_load(struct store *s, bool exact)
 {
 	size_t length = 0;
 	g_autofree uint8_t *data = read_file(s, &length);
@@ -220,7 +220,7 @@ void uses_load(struct store *s, bool exact)
 		struct use_disk one;
 
 		memcpy(&one, data + at, sizeof one);
-		g_hash_table_insert(s->uses.times, key_of(GUINT64_FROM_LE(one.ino)),
+		g_hash_table_insert(s->lru.times, key_of(GUINT64_FROM_LE(one.ino)),
 		                    GUINT_TO_POINTER(GUINT32_FROM_LE(one.at)));
 	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Directories that a listing shows as files, found by a request for attributes or a read. A finding
- * may be outdated: the name was a directory for a moment, and the listing is newer. It holds as
+/* Directories that a listing shows as files, found by a request for attributes or a read. This may
+ * be outdated: the name was a directory for a moment, and the listing is newer. It holds as
  * long as the listing is unchanged, or until listing the directory fails and the source reports a
  * file. */
 #include <string.h>
@@ -42,7 +42,7 @@ bool directory_found(struct directory *d, const char *name)
 }
 
 /* The entry of the parent that was found to be `d`; false: it is listed as a directory. */
-static bool finding_locked(const struct directory *d, uint32_t *index) REQUIRES(lister_locked)
+static bool mistyped_locked(const struct directory *d, uint32_t *index) REQUIRES(lister_locked)
 {
 	const struct directory *above = d->parent;
 	const char *slash = strrchr(d->path, '/'), *name = slash ? slash + 1 : d->path;
@@ -56,16 +56,16 @@ static bool finding_locked(const struct directory *d, uint32_t *index) REQUIRES(
 	       (listing_at(above->listing, *index)->flags & LISTING_DIRECTORY) != 0;
 }
 
-bool finding_suspect_locked(const struct directory *d, const GError *error)
+bool mistyped_suspect_locked(const struct directory *d, const GError *error)
 {
 	uint32_t index;
 
 	return (g_error_matches(error, FETCH_ERROR, FETCH_MISSING) ||
 	        g_error_matches(error, FETCH_ERROR, FETCH_PROTOCOL)) &&
-	       finding_locked(d, &index);
+	       mistyped_locked(d, &index);
 }
 
-void finding_refute(struct directory *d)
+void mistyped_refute(struct directory *d)
 {
 	struct lister *l = d->lister;
 	struct directory *above = d->parent;
@@ -73,7 +73,7 @@ void finding_refute(struct directory *d)
 	uint32_t index;
 
 	lister_lock(l);
-	if (finding_locked(d, &index))
+	if (mistyped_locked(d, &index))
 		after = listing_with_file(above->listing, index, l->source->file_mode);
 	if (after) {
 		before = above->listing;

@@ -10,4 +10,4 @@ struct server;
 /* A reference; NULL and a positive errno: ENOENT: no such name. *above: the deepest directory
  * reached, a reference. Blocks on disk and network: directories that the mount has not listed are
  * listed. */
-struct inode *inode_seek(struct server *s, const char *path, struct inode **above, int *err);
+struct inode *path_lookup(struct server *s, const char *path, struct inode **above, int *err);
