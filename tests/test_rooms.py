@@ -11,40 +11,44 @@ import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 
-# Groups of rooms, for the table
-STORE = ["fetch/store/tree", "fetch/store/file", "fetch/store/object", "fetch/store/disk"]
-FETCH = ["fetch/base", "fetch/fill", "fetch/list", "fetch/source/base", "fetch/source/wrap", *STORE]
-
-# Room → the rooms that it may use, beside itself. A room is used by those above it only.
+# Room → the rooms that it uses, beside itself, and no others. A room is used by those above it only.
 USES = {
     "fetch/base": [],
     "fetch/store/disk": ["fetch/base"],
     "fetch/store/object": ["fetch/base", "fetch/store/disk"],
     "fetch/store/file": ["fetch/base", "fetch/store/disk", "fetch/store/object"],
     "fetch/store/tree": ["fetch/base", "fetch/store/disk", "fetch/store/object"],
-    "fetch/store": ["fetch/base", *STORE],
-    "fetch/check": ["fetch/base", "fetch/store/object", "fetch/store/disk"],
+    "fetch/store": ["fetch/base", "fetch/store/disk", "fetch/store/object", "fetch/store/file",
+                    "fetch/store/tree"],
+    "fetch/check": ["fetch/base", "fetch/store/disk", "fetch/store/object"],
     "fetch/source/base": ["fetch/base"],
     "fetch/source/pages": ["fetch/base", "fetch/source/base"],
     "fetch/source/http": ["fetch/base", "fetch/source/base", "fetch/source/pages"],
     "fetch/source/dir": ["fetch/base", "fetch/source/base"],
     "fetch/source/wrap": ["fetch/base", "fetch/source/base"],
-    "fetch/source": ["fetch/base", "fetch/source/base", "fetch/source/wrap", "fetch/source/http",
-                     "fetch/source/dir"],
-    "fetch/fill": ["fetch/base", "fetch/source/base", "fetch/store/file", "fetch/store/object",
-                   "fetch/store/disk"],
-    "fetch/list": ["fetch/base", "fetch/source/base", "fetch/store/tree", "fetch/store/object",
-                   "fetch/store/disk"],
+    "fetch/source": ["fetch/base", "fetch/source/base", "fetch/source/http", "fetch/source/dir",
+                     "fetch/source/wrap"],
+    "fetch/fill": ["fetch/base", "fetch/source/base", "fetch/store/disk", "fetch/store/object",
+                   "fetch/store/file"],
+    "fetch/list": ["fetch/base", "fetch/source/base", "fetch/store/disk", "fetch/store/tree"],
     "fuse/base": ["fetch/base", "fetch/source/base"],
     # all of the command line but `mount`, which starts a daemon, speaks to daemons only
     # (`verify` reads a store that no daemon has; `mount` checks SOURCE: source_open.h)
-    "fuse/cli": ["fetch/base", "fetch/check", "fetch/source", "fetch/source/base", "fuse/base", "fuse/daemon"],
-    "fuse/inode": ["fuse/base", *FETCH],
-    "fuse/events": ["fuse/base", "fuse/inode", *FETCH],
-    "fuse/ops": ["fuse/base", "fuse/inode", "fuse/events", *FETCH],
-    "fuse/control": ["fetch/check", "fuse/base", "fuse/inode", "fuse/events", "fuse/ops", *FETCH],
-    "fuse/daemon": ["fuse/base", "fuse/inode", "fuse/events", "fuse/ops", "fuse/control",
-                    "fetch/store", "fetch/source", *FETCH],
+    "fuse/cli": ["fetch/base", "fetch/source", "fetch/check", "fuse/base", "fuse/daemon"],
+    "fuse/inode": ["fetch/base", "fetch/store/disk", "fetch/store/object", "fetch/store/tree",
+                   "fetch/fill", "fetch/list", "fuse/base"],
+    "fuse/events": ["fetch/base", "fetch/source/wrap", "fetch/store/disk", "fuse/base",
+                    "fuse/inode"],
+    "fuse/ops": ["fetch/base", "fetch/source/base", "fetch/source/wrap", "fetch/store/disk",
+                 "fetch/store/object", "fetch/store/file", "fetch/store/tree", "fetch/fill",
+                 "fetch/list", "fuse/base", "fuse/inode", "fuse/events"],
+    "fuse/control": ["fetch/base", "fetch/source/base", "fetch/source/wrap", "fetch/store/disk",
+                     "fetch/store/object", "fetch/check", "fetch/fill", "fetch/list", "fuse/base",
+                     "fuse/inode", "fuse/events", "fuse/ops"],
+    "fuse/daemon": ["fetch/base", "fetch/source/base", "fetch/source/wrap", "fetch/source",
+                    "fetch/store/disk", "fetch/store/file", "fetch/store/tree", "fetch/store",
+                    "fetch/fill", "fetch/list", "fuse/base", "fuse/inode", "fuse/events",
+                    "fuse/ops", "fuse/control"],
 }
 
 
@@ -159,6 +163,29 @@ def test_calls_run_down(request):
     assert len(used) > 100
     assert [f"{path} calls {', '.join(used[path][to])} of {to}"
             for path, to in climbing({p: list(u) for p, u in used.items()})] == []
+
+
+def idle(*graphs):
+    """Arrows of the table that no file of the graphs has: (room, room used)."""
+    taken = {(room_of(path), room_of(u)) for graph in graphs for path, used in graph.items()
+             for u in used}
+    return [(room, used) for room, all_used in USES.items() for used in all_used
+            if (room, used) not in taken]
+
+
+def test_nothing_is_allowed_in_vain(request):
+    build = request.config.getoption("build")
+    if not build:
+        pytest.skip("needs --build")
+    assert [f"{room} does not use {used}" for room, used in
+            idle(includes(TOP), calls(pathlib.Path(build).resolve()))] == []
+
+
+def test_only_source_c_calls_a_source():
+    """It checks the contract of each call (fetch/source/base/source.h)."""
+    direct = re.compile(r"->ops->(list|stat|read|describe)\(")
+    assert [f for f in files(TOP) if f != "fetch/source/base/source.c"
+            and direct.search((TOP / f).read_text(encoding="utf-8"))] == []
 
 
 def test_no_file_is_longer_than_a_reader_takes_in():

@@ -145,6 +145,25 @@ void source_read(struct source *s, struct source_read *req)
 	submitting = outer;
 }
 
+/* The checks are those of the outer call, whose callbacks are in place. */
+void source_pass_list(struct source *inner, struct source_list *req)
+{
+	g_assert(req->base.done == list_done);
+	inner->ops->list(inner, req);
+}
+
+void source_pass_stat(struct source *inner, struct source_stat *req)
+{
+	g_assert(req->base.done == guard_done);
+	inner->ops->stat(inner, req);
+}
+
+void source_pass_read(struct source *inner, struct source_read *req)
+{
+	g_assert(req->base.done == read_done && !req->guard.begun);
+	inner->ops->read(inner, req);
+}
+
 void source_stop(struct source *s)
 {
 	if (s->ops->stop != NULL)

@@ -178,6 +178,11 @@ void source_list(struct source *s, struct source_list *req);
 bool source_shape_is(const struct source *s, const char *validator);
 void source_stat(struct source *s, struct source_stat *req);
 void source_read(struct source *s, struct source_read *req);
+/* Of a wrapper: its inner source serves a request that the wrapper was called with, unchanged. The
+ * caller's checks of the request go on. */
+void source_pass_list(struct source *inner, struct source_list *req);
+void source_pass_stat(struct source *inner, struct source_stat *req);
+void source_pass_read(struct source *inner, struct source_read *req);
 void source_stop(struct source *s);
 void source_close(struct source *s);
 char *source_describe(struct source *s, const char *path);

@@ -39,14 +39,12 @@ struct interception {
 
 static void interceptor_list(struct source *s, struct source_list *req)
 {
-	struct source *inner = ((struct interceptor *)s)->inner;
-	inner->ops->list(inner, req);
+	source_pass_list(((struct interceptor *)s)->inner, req);
 }
 
 static void interceptor_stat(struct source *s, struct source_stat *req)
 {
-	struct source *inner = ((struct interceptor *)s)->inner;
-	inner->ops->stat(inner, req);
+	source_pass_stat(((struct interceptor *)s)->inner, req);
 }
 
 static void interceptor_read(struct source *s, struct source_read *req)
@@ -75,7 +73,7 @@ static void interceptor_read(struct source *s, struct source_read *req)
 		condition_broadcast(&a->idle);
 	mutex_unlock(&a->lock);
 	g_free(q);
-	a->inner->ops->read(a->inner, req);
+	source_pass_read(a->inner, req);
 }
 
 /* false: the source is being closed, and the inner one must not be called any more. */
