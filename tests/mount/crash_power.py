@@ -14,14 +14,12 @@ By hand: crash_power.py [--build DIR] [--fs ext4|xfs] [--rounds N] [--seed N]
 """
 import argparse
 import errno
-import fcntl
 import os
 import pathlib
 import random
 import re
 import shutil
 import stat
-import struct
 import subprocess
 import sys
 import tempfile
@@ -35,49 +33,7 @@ import mounting  # noqa: E402
 import processes  # noqa: E402
 from crash_points import EXCHANGE, pwrite, rename2  # noqa: E402
 from crashing import CHUNK, Wrong  # noqa: E402
-
-SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2
-# Blocks of a page: with the 1 KiB that small disks get, ext4 keeps less than a page of what was
-# not synced, and zeros after it where a file that had grown is cut
-MAKE = {"ext4": ["mkfs.ext4", "-q", "-F", "-b", "4096", "-O", "has_journal"],
-        "xfs": ["mkfs.xfs", "-q", "-f"]}
-
-
-class Disk:
-    def __init__(self, kind, scratch):
-        self.image, self.path = scratch / f"{kind}.image", scratch / kind
-        with open(self.image, "wb") as f:
-            f.truncate(320 << 20)  # the least that xfs takes
-        subprocess.run([*MAKE[kind], self.image], check=True, capture_output=True)
-        self.path.mkdir()
-        self.mounted = False
-        self.mount()
-
-    def mount(self):
-        # As often as a test wants it, not every five seconds
-        options = "loop,commit=1000" if self.image.name.startswith("ext4") else "loop"
-        subprocess.run(["mount", "-o", options, self.image, self.path], check=True)
-        self.mounted = True
-
-    def cut(self):
-        fd = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
-        finally:
-            os.close(fd)
-
-    def umount(self):
-        if not self.mounted:
-            return
-        # the kernel lets go of a killed daemon's files in its own time
-        assert processes.wait_until(lambda: not subprocess.run(["umount", self.path]).returncode)
-        self.mounted = False
-        # Held by a copy of our mounts in another namespace, it would come back shut down as it is
-        assert processes.wait_until(self.is_free), f"somebody holds {self.image}"
-
-    def is_free(self):
-        return not subprocess.run(["losetup", "-j", self.image], check=True,
-                                  capture_output=True).stdout
+from power_disk import MAKE, Disk  # noqa: E402
 
 
 def pages(content):
@@ -125,10 +81,39 @@ class Round:
         self.choose, self.m, self.since, self.fault = choose, m, since, fault
         self.native, self.mounted = str(native), str(m / d)
         self.states, self.told, self.durable = [], [], 0
+        self.changed = []  # sets of native inode numbers, beside states: changed_by()
         self.alive = {}  # native inode number → Life
-        self.note("start")
+        self.note(set(), "start")
 
-    def note(self, *what):
+    def ino(self, path):
+        """The native inode number; None: there is no such name."""
+        try:
+            return os.lstat(f"{self.native}/{path}").st_ino
+        except FileNotFoundError:
+            return None
+
+    def changed_by(self, name, path, other, before, replaced):
+        """Native inode numbers of what an operation changes, as the disk's journal has it. An fsync
+        of one of these writes the log up to this change, and with it all changes before; one of any
+        other inode, a name's old directory included, makes nothing durable (xfs: xfs_link,
+        xfs_cross_rename). What a name stands for changes, so names do not tell.
+        `before`: what `path` was; `replaced`: what `other` was; None: nothing"""
+        directories = {self.ino(os.path.dirname(p) or ".") for p in (path, other) if p}
+        if re.match("write|append|truncate|chmod|chown|utime|setxattr", name):
+            return {before}
+        if name == "link":  # the inode has one more link; its old name stays as it is
+            return {before, self.ino(os.path.dirname(other) or ".")}
+        if other and before == replaced:  # two names of one file: rename(2) does nothing
+            return set()
+        if name == "exchange":  # xfs has no new ctime for the files
+            return directories
+        if name.startswith("rename"):
+            return {before, *directories}
+        # made, or removed: the number of what was removed may come again for another, which is
+        # then a later change
+        return {self.ino(path), *directories} - {None}
+
+    def note(self, changed, *what):
         state, now = crashing.snapshot(self.native, self.since), {}
         for path, told in state.items():
             if "content" not in told:
@@ -143,6 +128,7 @@ class Round:
         self.alive = now
         self.states.append(state)
         self.told.append(what)
+        self.changed.append(changed)
 
     def pick(self, kind):
         found = [os.fsdecode(p) for p, t in self.states[-1].items()
@@ -154,7 +140,7 @@ class Round:
         return f"{where}/n{len(self.states)}"
 
     def draw(self):
-        """(name, what is changed, call of a directory, other names that it changes…)"""
+        """(name, what is changed, call of a directory, the other name, if there are two)"""
         c = self.choose
         file, other, directory = self.pick(stat.S_IFREG), self.pick(stat.S_IFREG), \
             self.pick(stat.S_IFDIR)
@@ -217,7 +203,8 @@ class Round:
                 "content" in self.states[-1][os.fsencode(path)] else []
             # Its own last change; what came before that in the log is there, too. fdatasync(2) need
             # not write the log: ext4 and xfs keep the bytes, and lose a rename of others before
-            own = [i for i, t in enumerate(self.told) if path in t[1:] and not data]
+            ino = self.ino(path)
+            own = [i for i, c in enumerate(self.changed) if ino in c and not data]
             self.durable = max([self.durable, *own])
         for p in paths:
             self.states[-1][p]["life"].synced(self.states[-1][p]["content"])
@@ -279,15 +266,14 @@ class Round:
                 self.sync()
                 continue
             name, path, call, *others = self.draw()
+            other = others[0] if others else None
+            before, replaced = self.ino(path), self.ino(other) if other else None
             try:
                 call(self.native)
             except OSError:
                 continue
             call(self.mounted)
-            # what changes names is a change of the directories too, and durable once one of them is
-            of_file = re.match("write|append|truncate|chmod|chown|utime|setxattr", name)
-            where = () if of_file else {os.path.dirname(p) or "." for p in (path, *others)}
-            self.note(name, path, *sorted(where))
+            self.note(self.changed_by(name, path, other, before, replaced), name, path, *others)
 
     def history(self):
         return "changes:\n" + "\n".join(f"  {i} {t}" for i, t in enumerate(self.told))
