@@ -31,7 +31,7 @@ USES = {
     "fetch/fill": ["fetch/base", "fetch/source/base", "fetch/store/disk", "fetch/store/object",
                    "fetch/store/file"],
     "fetch/list": ["fetch/base", "fetch/source/base", "fetch/store/disk", "fetch/store/tree"],
-    "fuse/base": ["fetch/base", "fetch/source/base"],
+    "fuse/base": ["fetch/base", "fetch/source/base", "fetch/check"],
     # all of the command line but `mount`, which starts a daemon, speaks to daemons only
     # (`verify` reads a store that no daemon has; `mount` checks SOURCE: source_open.h)
     "fuse/cli": ["fetch/base", "fetch/source", "fetch/check", "fuse/base", "fuse/daemon"],

@@ -7,6 +7,7 @@
 #include "fetch/base/error.h"
 #include "fetch/base/pool.h"
 #include "fetch/check/check.h"
+#include "fuse/base/check_json.h"
 #include "fuse/base/human.h"
 #include "fuse/base/json.h"
 #include "fuse/base/jsontext.h"
@@ -79,11 +80,7 @@ static void found(void *user, const struct check_finding *f)
 		return;
 	}
 	JsonBuilder *b = json_new();
-	json_add_text(b, "path", f->path);
-	json_add_text(b, "what", f->what);
-	json_add_text(b, "remedy", f->remedy);
-	json_add_bool(b, "repaired", f->repaired);
-	json_add_bool(b, "unread", f->unread);
+	check_json_add_finding(b, f);
 	print_json(b);
 }
 
@@ -115,11 +112,7 @@ static void summary(struct verification *v)
 	if (v->json) {
 		JsonBuilder *b = json_new();
 		json_add_text(b, "store", v->store);
-		json_add_int(b, "objects", t->objects);
-		json_add_int(b, "bytes", t->bytes);
-		json_add_int(b, "damaged", t->damaged);
-		json_add_int(b, "repaired", t->repaired);
-		json_add_int(b, "unread", t->unread);
+		check_json_add_totals(b, t);
 		print_json(b);
 		return;
 	}
@@ -155,25 +148,13 @@ static bool check_directory(struct verification *v, const char *path, GError **e
 /* A line of the daemon: of a finding, or of the totals. */
 static void take_line(struct verification *v, JsonObject *answer)
 {
-	const char *path = json_text(answer, "path", NULL);
-	if (path) {
-		const struct check_finding f = {
-		        .path = path,
-		        .what = json_text(answer, "what", ""),
-		        .remedy = json_text(answer, "remedy", NULL),
-		        .repaired = json_true(answer, "repaired"),
-		        .unread = json_true(answer, "unread"),
-		};
+	struct check_finding f;
+	struct check_totals t;
+	if (check_json_finding(answer, &f)) {
 		found(v, &f);
 		return;
 	}
-	const struct check_totals t = {
-	        .objects = (uint64_t)MAX(json_int(answer, "objects", 0), 0),
-	        .bytes = (uint64_t)MAX(json_int(answer, "bytes", 0), 0),
-	        .damaged = (uint64_t)MAX(json_int(answer, "damaged", 0), 0),
-	        .repaired = (uint64_t)MAX(json_int(answer, "repaired", 0), 0),
-	        .unread = (uint64_t)MAX(json_int(answer, "unread", 0), 0),
-	};
+	check_json_totals(answer, &t);
 	goes_on(v, &t);
 	if (json_object_has_member(answer, "store"))
 		v->store = g_strdup(json_text(answer, "store", ""));

@@ -3,6 +3,7 @@
 #include "fuse/control/verifier.h"
 #include "fetch/base/pool.h"
 #include "fetch/check/check.h"
+#include "fuse/base/check_json.h"
 #include "fuse/base/json.h"
 #include "fuse/inode/server.h"
 
@@ -33,21 +34,8 @@ static JsonBuilder *line_new(void)
 static void found(void *user, const struct check_finding *f)
 {
 	JsonBuilder *b = line_new();
-	json_add_text(b, "path", f->path);
-	json_add_text(b, "what", f->what);
-	json_add_text(b, "remedy", f->remedy);
-	json_add_bool(b, "repaired", f->repaired);
-	json_add_bool(b, "unread", f->unread);
+	check_json_add_finding(b, f);
 	send(user, b);
-}
-
-static void add_totals(JsonBuilder *b, const struct check_totals *t)
-{
-	json_add_int(b, "objects", t->objects);
-	json_add_int(b, "bytes", t->bytes);
-	json_add_int(b, "damaged", t->damaged);
-	json_add_int(b, "repaired", t->repaired);
-	json_add_int(b, "unread", t->unread);
 }
 
 static bool goes_on(void *user, const struct check_totals *so_far)
@@ -55,7 +43,7 @@ static bool goes_on(void *user, const struct check_totals *so_far)
 	struct verifier *v = user;
 	if (clock_now() - v->reported_ns > LINE_NS) {
 		JsonBuilder *b = line_new();
-		add_totals(b, so_far);
+		check_json_add_totals(b, so_far);
 		send(v, b);
 	}
 	return !v->gone && v->ops->wanted(v->user);
@@ -72,6 +60,6 @@ void verifier_run(struct server *s, bool repair, bool bytes, const struct verifi
 		return;
 	JsonBuilder *b = line_new();
 	json_add_text(b, "store", store_path(s->store));
-	add_totals(b, &totals);
+	check_json_add_totals(b, &totals);
 	send(&v, b);
 }
