@@ -35,7 +35,6 @@ What is right. One open is one open(2), with the mappings made from it, until bo
             byte for byte.
 A failure is printed with the seed; since processes race, a seed repeats the choices only.
 """
-import argparse
 import os
 import pathlib
 import random
@@ -47,6 +46,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import campaign  # noqa: E402
 import lying  # noqa: E402
 import mounting  # noqa: E402
 import processes  # noqa: E402
@@ -285,11 +285,7 @@ def torture(program, scratch, seed, seconds, round_s=4.0, sources=("dir", "http"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--build", default="build")
-    parser.add_argument("--variant", choices=["plain", "asan", "tsan"], default="plain")
+    parser = campaign.parser(__doc__)
     parser.add_argument("--round", type=float, default=4, help="seconds")
     parser.add_argument("--source", choices=["dir", "http"], help="default: both in turn")
     parser.add_argument("-o", metavar="OPTIONS", help="of each mount, not drawn")
@@ -297,8 +293,7 @@ def main():
     parser.add_argument("--tally", action="store_true", help="go on, and count what is wrong")
     parser.add_argument("--native", action="store_true", help="no mount: tries the test itself")
     args = parser.parse_args()
-    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 31)
-    print(f"seed {seed}", flush=True)
+    seed = campaign.seed_of(args)
     processes.adopt()
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="lacunafs-stamps-"))
     program = None if args.native else mounting.Program(args.build, args.variant, scratch)

@@ -8,7 +8,7 @@ anew, at times after kill -9, at times with the server away for a while.
 
 By hand: random_io.py --seconds 3600 [--seed N] [--build DIR]
 """
-import argparse
+import contextlib
 import faulthandler
 import fcntl
 import mmap
@@ -18,14 +18,13 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import campaign  # noqa: E402
 import lying  # noqa: E402
-import mounting  # noqa: E402
 import processes  # noqa: E402
 import trees  # noqa: E402
 
@@ -237,27 +236,14 @@ def torture(program, server_of, seed, seconds, readers=6, round_s=4.0):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--build", default="build")
-    parser.add_argument("--variant", choices=["plain", "asan", "tsan"], default="plain")
-    args = parser.parse_args()
-    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 31)
-    print(f"seed {seed}", flush=True)
-    processes.adopt()
-    with tempfile.TemporaryDirectory(prefix="lacunafs-random-") as scratch:
-        program = mounting.Program(args.build, args.variant, scratch)
-        servers = []
-        try:
-            rounds = torture(program, lambda root: servers.append(lying.LyingServer(root))
-                             or servers[0], seed, args.seconds)
-        finally:
-            wrong = program.close()
-            for server in servers:
-                server.stop()
-        if wrong:
-            sys.exit("\n".join(wrong))
+    args = campaign.parser(__doc__).parse_args()
+    seed = campaign.seed_of(args)
+    with contextlib.ExitStack() as servers, campaign.program(args, "random") as program:
+        def serve(root):
+            server = lying.LyingServer(root)
+            servers.callback(server.stop)
+            return server
+        rounds = torture(program, serve, seed, args.seconds)
     print(f"{rounds} rounds, every byte as it should be")
 
 

@@ -8,19 +8,17 @@ error, each within the reader's deadline; and all is right again once the server
 
 By hand: random_lies.py --seconds 3600 [--seed N] [--build DIR] [--variant asan]
 """
-import argparse
 import os
 import pathlib
 import random
 import stat
 import sys
-import tempfile
 import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-import mounting  # noqa: E402
+import campaign  # noqa: E402
 import mutating  # noqa: E402
 import processes  # noqa: E402
 import trees  # noqa: E402
@@ -218,24 +216,12 @@ def torture(program, seed, seconds, readers=5, round_s=4.0, index=None):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--build", default="build")
-    parser.add_argument("--variant", choices=["plain", "asan", "tsan"], default="plain")
+    parser = campaign.parser(__doc__)
     parser.add_argument("--index", choices=["json", "html", "python"])
     args = parser.parse_args()
-    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 31)
-    print(f"seed {seed}", flush=True)
-    processes.adopt()
-    with tempfile.TemporaryDirectory(prefix="lacunafs-lies-") as scratch:
-        program = mounting.Program(args.build, args.variant, scratch)
-        try:
-            rounds = torture(program, seed, args.seconds, index=args.index)
-        finally:
-            wrong = program.close()
-        if wrong:
-            sys.exit("\n".join(wrong))
+    seed = campaign.seed_of(args)
+    with campaign.program(args, "lies") as program:
+        rounds = torture(program, seed, args.seconds, index=args.index)
     print(f"{rounds} rounds: right, or an error")
 
 

@@ -9,19 +9,17 @@ while cached data is evicted; and all is right again once the mirrors are.
 
 By hand: random_mirrors.py --seconds 600 [--seed N] [--build DIR] [--variant tsan]
 """
-import argparse
 import errno
 import os
 import random
 import sys
-import tempfile
 import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import campaign  # noqa: E402
 import lying  # noqa: E402
-import mounting  # noqa: E402
 import processes  # noqa: E402
 import trees  # noqa: E402
 
@@ -131,23 +129,10 @@ def torture(program, seed, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--build", default="build")
-    parser.add_argument("--variant", choices=["plain", "asan", "tsan"], default="plain")
-    args = parser.parse_args()
-    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 31)
-    print(f"seed {seed}", flush=True)
-    processes.adopt()
-    with tempfile.TemporaryDirectory(prefix="lacunafs-mirrors-") as scratch:
-        program = mounting.Program(args.build, args.variant, scratch)
-        try:
-            right, failed = torture(program, seed, args.seconds)
-        finally:
-            wrong = program.close()
-        if wrong:
-            sys.exit("\n".join(wrong))
+    args = campaign.parser(__doc__).parse_args()
+    seed = campaign.seed_of(args)
+    with campaign.program(args, "mirrors") as program:
+        right, failed = torture(program, seed, args.seconds)
     print(f"{right} reads right, {failed} failed")
 
 

@@ -10,7 +10,6 @@ the machine once everything was synced; meanwhile files are evicted, refreshed a
 
 By hand: random_ops.py --seconds 3600 [--seed N] [--build DIR] [--native] [--without NAME,…]
 """
-import argparse
 import collections
 import os
 import pathlib
@@ -28,6 +27,7 @@ import traceback
 sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)),
                 os.path.join(os.path.dirname(os.path.abspath(__file__)), "posix")]
 
+import campaign  # noqa: E402
 import kit  # noqa: E402
 import mounting  # noqa: E402
 import posix_chooser  # noqa: E402
@@ -419,18 +419,13 @@ def torture(program, scratch, seed, seconds, steps=400, start=None, without=()):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int)
+    parser = campaign.parser(__doc__)
     parser.add_argument("--steps", type=int, default=400, help="of each process in a round")
-    parser.add_argument("--build", default="build")
-    parser.add_argument("--variant", choices=["plain", "asan", "tsan"], default="plain")
     parser.add_argument("--native", action="store_true", help="two native trees: tries the test")
     parser.add_argument("--without", default="", help="steps not to take; links: in the source; "
                         "crash: kill -9 beside steps")
     args = parser.parse_args()
-    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 31)
-    print(f"seed {seed}", flush=True)
+    seed = campaign.seed_of(args)
     processes.adopt()
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="lacunafs-random-"))
     scratch.chmod(0o755)
