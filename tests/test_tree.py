@@ -3,7 +3,6 @@
 """The source tree itself: format, licence lines, what includes what; and a moment of each fuzz
 target."""
 import json
-import os
 import pathlib
 import re
 import shlex

@@ -5,7 +5,6 @@ import mmap
 import os
 import subprocess
 import sys
-import threading
 import time
 
 import pytest

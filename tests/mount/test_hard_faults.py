@@ -9,9 +9,6 @@ Shape: each operation has a directory of its own, and a native copy to agree wit
 import ctypes
 import errno
 import os
-import shutil
-import stat
-import time
 
 import pytest
 

@@ -9,32 +9,17 @@ import time
 
 import pytest
 
+import indexes
 import lying
-import origin
 import servers
+from index_pages import QUICK, many, page_of, refused, rows
 
-QUICK = "retries=0,connect_timeout=1s,stall_timeout=1s,wait_timeout=5s"
-
-
-def refused(call):
-    """The errno of a call that fails."""
-    with pytest.raises(OSError) as caught:
-        call()
-    return caught.value.errno
+__all__ = ["many"]  # a fixture
 
 
 def close_delimited(cut):
     """As HTTP/1.0: the body ends with the connection, after `cut` bytes of it."""
     return lying.together(lying.header("Content-Length", None), lying.truncate(cut))
-
-
-@pytest.fixture
-def many(scratch):
-    top = scratch / "many"
-    (top / "d").mkdir(parents=True)
-    for n in range(300):
-        (top / "d" / f"file{n:03}").write_bytes(b"12345")
-    return top
 
 
 @pytest.mark.parametrize("index", ["html", "python", "json"])
@@ -140,7 +125,7 @@ def test_not_modified_without_a_listing(mount, serve, many):
 def test_redirected_listing(mount, serve, many):
     """The links of a page are those of where it came from in the end."""
     server = serve(many, index="html")
-    server.pages["/moved/"] = origin.index_html([("file001", os.stat(many / "d" / "file001"))])
+    server.pages["/moved/"] = indexes.index_html([("file001", os.stat(many / "d" / "file001"))])
     body = server.pages["/moved/"][1].replace(b'"file001"', b'"/moved/file001"')
     server.pages["/moved/"] = ("text/html", body)
     server.lie("/d/", lying.redirect("/moved/"))
@@ -223,96 +208,6 @@ def test_nested_alike(mount, serve, scratch):
         assert (m / chain.relative_to(top) / "last").read_bytes() == b"x"
         assert sorted(os.listdir(m / "d" / "d")) == ["d", "f"]
         m.umount()
-
-
-def page_without_slashes(rows):
-    return "text/html", ("<html><title>Index of /</title><table><tr><th>Name</th><th>Size</th></tr>" + "".join(
-        f'<tr><td><a href="{name}">{name}</a></td><td>17-Nov-2025 12:34</td><td>{size}</td></tr>'
-        for name, size in rows) + "</table></html>").encode()
-
-
-@pytest.mark.parametrize("size", ["-", "4096"])
-def test_directories_without_a_slash(mount, serve, many, size):
-    """A link that the server redirects to the same with a slash is a directory: known by the first
-    look at it, or where the index tells a size for it, by the first read."""
-    server = serve(many)
-    server.pages["/"] = page_without_slashes([("d", size), ("e", size)])
-    (many / "e").mkdir()
-    m = mount(server.url, "-o", QUICK + ",dirmode=750")
-    if size != "-":
-        for name in ("d", "e"):
-            assert refused(lambda: (m / name).read_bytes()) in (errno.EIO, errno.EISDIR)
-        for _ in range(200):  # the kernel is told by a thread of its own
-            if os.path.isdir(m / "d") and os.path.isdir(m / "e"):
-                break
-            time.sleep(0.05)
-    assert os.path.isdir(m / "d") and os.path.isdir(m / "e")
-    assert os.stat(m / "d").st_mode == os.stat(m / "e").st_mode == 0o40750
-    assert {e.name: e.is_dir() for e in os.scandir(m.path)} == {"d": True, "e": True}
-    assert len(os.listdir(m / "d")) == 300 and os.listdir(m / "e") == []
-    assert (m / "d" / "file007").read_bytes() == b"12345"
-    (m / "d" / "new").write_bytes(b"new")
-    m.umount()
-    server.stop()
-    m = m.again()
-    assert len(os.listdir(m / "d")) == 301 and (m / "d" / "new").read_bytes() == b"new"
-    os.rmdir(m / "e")
-    assert os.listdir(m.path) == ["d"]
-
-
-def test_directory_without_a_slash_is_listed_anew(lacunafs, mount, serve, many):
-    """What was found out stays as long as the index says the same of it."""
-    server = serve(many)
-    server.pages["/"] = page_without_slashes([("d", "-")])
-    m = mount(server.url, "-o", QUICK)
-    assert os.path.isdir(m / "d")
-    server.pages["/"] = page_without_slashes([("d", "-"), ("other", "5")])
-    server.forget()
-    assert lacunafs.run("refresh", m.path).returncode == 0
-    assert sorted(os.listdir(m.path)) == ["d", "other"]
-    assert os.path.isdir(m / "d") and len(os.listdir(m / "d")) == 300
-    assert not server.asked("/d")
-
-
-def eventually(call, seconds=10):
-    """What `call` is true of: the kernel is told by a thread of its own."""
-    until = time.monotonic() + seconds
-    while not (found := call()) and time.monotonic() < until:
-        time.sleep(0.02)
-    return found
-
-
-@pytest.mark.parametrize("later", ["404", "no index"])
-def test_directory_for_a_moment(mount, serve, scratch, later):
-    """The name was a directory when it was read, and is a file again, as the listing says that was
-    fetched in between: what cannot be listed is asked for once more."""
-    (scratch / "few").mkdir()
-    (scratch / "few" / "f").write_bytes(b"12345")
-    server = serve(scratch / "few")
-    server.pages["/"] = page_without_slashes([("f", "5")])
-    server.pages["/f/"] = page_without_slashes([])
-    m = mount(server.url, "-o", QUICK)
-    server.lie("/f", lying.redirect("{path}/", 301))
-    assert refused(lambda: (m / "f").read_bytes()) in (errno.EIO, errno.EISDIR)
-    assert eventually(lambda: os.path.isdir(m / "f"))
-    server.honest()
-    server.pages["/f/"] = ("text/html", b"12345")
-    if later == "404":
-        server.lie("/f/", lying.status(404))
-    assert refused(lambda: os.listdir(m / "f")) == errno.EIO
-    assert eventually(lambda: os.path.isfile(m / "f"))
-    assert (m / "f").read_bytes() == b"12345"
-    assert {e.name: e.is_file() for e in os.scandir(m.path)} == {"f": True}
-    m.umount()
-    assert (m.again() / "f").read_bytes() == b"12345"
-
-
-def rows(count):
-    return "".join(f'<a href="{n:06x}">x</a> 01-Jan-2026 00:00 5\n' for n in range(count))
-
-
-def page_of(body):
-    return "text/html", f"<html><title>Index of /</title><pre>{body}</pre></html>".encode()
 
 
 def while_reading(m, names, call):

@@ -16,7 +16,8 @@ import handlers
 import trees
 from handlers import (ADD, ALLOCATE, ALLOW, DENY, EXEC, FAULT, FILE, IGNORE, MOUNT, READ,
                       REMOVE, TRUNCATE, WRITE, Handler, Serving, inverted)
-from test_precontent import FAULTER, error_of
+from outcomes import error_of
+from precontent import FAULTER
 
 SIZE = 300_000
 DATA = trees.noise(8, SIZE)

@@ -15,9 +15,9 @@ import pytest
 import handlers
 import lying
 import trees
-from handlers import (ADD, ALLOW, DENY, FETCH, FILE, IGNORE, MARK, MOUNT, Handler, Serving,
-                      inverted)
-from test_precontent import CHUNK, DATA, OTHER, Reader, error_of, pread
+from handlers import ADD, ALLOW, DENY, FETCH, FILE, IGNORE, MARK, MOUNT, Handler, Serving
+from outcomes import error_of
+from precontent import CHUNK, DATA, OTHER, Reader, pread
 from test_stop import end
 
 PAGE = 4096

@@ -15,8 +15,8 @@ import time
 import pytest
 
 import processes
-from test_seals import (EXEC, FUTURE, GET_SEALS, GROW, NAMES, PAGE, PROT_RW, R, RW, SEAL, SHARED,
-                        SHRINK, W, WRITE, File, Memfd, libc, mapped, opened, told)
+from sealing import (EXEC, FUTURE, GET_SEALS, GROW, NAMES, PAGE, PROT_RW, R, RW, SEAL, SHARED,
+                     SHRINK, W, WRITE, File, Memfd, libc, mapped, opened, told)
 
 SIZE = 300_000  # more than the page cache is left to serve
 

@@ -5,7 +5,6 @@ must stay stays."""
 import errno
 import os
 import subprocess
-import sys
 import threading
 import time
 

@@ -7,7 +7,6 @@ import subprocess
 
 import pytest
 
-import trees
 
 BECOME = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
