@@ -308,6 +308,34 @@ def test_refresh_while_the_first_is_away(mount, scratch, serve):
     assert wait_until(new, 30)
 
 
+@pytest.mark.parametrize("kind", ["http", "dir"])
+def test_first_comes_back_older(mount, scratch, serve, kind):
+    """Listed by the second mirror, then the first one returns with an older file of equal size:
+    no byte of it under the newer time, in this mount and in the next one."""
+    old, new = make_tree(scratch / "old", seed=2, then=THEN - 7200), make_tree(scratch / "new")
+    a, b = serve(old), serve(new)
+    first = a.url if kind == "http" else scratch / "first"
+    if kind == "http":
+        a.stop()
+    m = mount(first, "--mirror", b.url, *quick("retries=0"))
+    assert (m / "d" / "f7").read_bytes() and states(m) == ["failed", "in use"]
+    if kind == "http":
+        a.start()
+    else:
+        os.rename(old, first)
+
+    def back():
+        m.program.run("refresh", m / "d" / "f7")  # some request
+        return states(m) == ["in use", "ready"]
+    assert wait_until(back, 30)
+    for name in ("big", "d/f0"):
+        assert (m / name).read_bytes() == (new / name).read_bytes(), name
+    assert "before the listed time" in m.log()
+    m.umount()
+    m = m.again()
+    assert (m / "d/f1").read_bytes() == (new / "d/f1").read_bytes()
+
+
 def test_order_changes_between_mounts(mount, scratch, serve):
     """ETags of two servers without Last-Modified agree by chance, and the files differ."""
     a, b = serve(make_tree(scratch / "a")), serve(make_tree(scratch / "b", seed=2))

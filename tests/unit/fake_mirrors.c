@@ -79,13 +79,13 @@ static void fake_list(struct source *s, struct source_list *req)
 
 static void fake_stat(struct source *s, struct source_stat *req)
 {
-	__atomic_store_n(&((struct fake *)s)->as_listed, req->as_listed, __ATOMIC_RELAXED);
+	__atomic_store_n(&((struct fake *)s)->demand, req->demand, __ATOMIC_RELAXED);
 	fake_submit(s, &req->base, stat_answer);
 }
 
 static void fake_read(struct source *s, struct source_read *req)
 {
-	__atomic_store_n(&((struct fake *)s)->as_listed, req->as_listed, __ATOMIC_RELAXED);
+	__atomic_store_n(&((struct fake *)s)->demand, req->demand, __ATOMIC_RELAXED);
 	fake_submit(s, &req->base, read_answer);
 }
 

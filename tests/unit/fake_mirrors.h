@@ -18,9 +18,9 @@ struct fake {
 	int code;       /* enum fetch_error; GOOD */
 	uint64_t bytes; /* of a read that fails, delivered before */
 	source_version version;
-	unsigned wait_ms; /* as Retry-After */
-	unsigned asked;   /* atomic */
-	bool as_listed;   /* of the last request; atomic */
+	unsigned wait_ms;          /* as Retry-After */
+	unsigned asked;            /* atomic */
+	enum source_demand demand; /* of the last request; atomic */
 };
 
 struct call {

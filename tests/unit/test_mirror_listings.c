@@ -94,6 +94,35 @@ static void test_takeover(void)
 	world_end(&w);
 }
 
+/* The first mirror's version of a file, while only its own listings are used, and afterwards. */
+static void test_demand(void)
+{
+	struct world w;
+	struct answer a;
+	for (unsigned stored = 0; stored < 2; stored++) {
+		world_begin(&w, 2, 60000, UINT_MAX);
+		g_assert_cmpint(list_directory(&w, &a, NULL), ==, GOOD);
+		listing_unref(a.r.list.listing);
+		g_assert_cmpint(read_file(&w, &a, "f", 0), ==, GOOD);
+		g_assert_cmpint(w.fakes[0].demand, ==, DEMAND_ANY);
+		g_autofree char *validator = g_strdup_printf("O%016" G_GINT64_MODIFIER "x",
+		                                             (guint64)w.fakes[1].base.shape);
+		if (stored) {
+			g_assert_true(source_shape_is(w.source, validator));
+		} else {
+			w.fakes[0].code = FETCH_MISSING;
+			detour_is_told();
+			g_assert_cmpint(list_directory(&w, &a, NULL), ==, GOOD);
+			listing_unref(a.r.list.listing);
+			w.fakes[0].code = GOOD;
+		}
+		g_assert_cmpint(read_file(&w, &a, "f", 0), ==, GOOD);
+		g_assert_cmpint(w.fakes[0].demand, ==, DEMAND_NO_OLDER);
+		g_test_assert_expected_messages();
+		world_end(&w);
+	}
+}
+
 /* A listing made with other options, so that nobody knows by which mirror: as one of the first, but
  * gone only if all say so. */
 static void test_unknown_maker(void)
@@ -138,6 +167,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mirrors/listing", test_listing);
 	g_test_add_func("/mirrors/not-gone", test_not_gone);
 	g_test_add_func("/mirrors/takeover", test_takeover);
+	g_test_add_func("/mirrors/demand", test_demand);
 	g_test_add_func("/mirrors/unknown-maker", test_unknown_maker);
 	return g_test_run();
 }

@@ -30,7 +30,8 @@ static void test_classes(void)
 			bool before = classes[c].limit == 0 || n <= classes[c].limit;
 			g_assert_cmpuint(asked(&w, 0), ==, before);
 			g_assert_cmpuint(asked(&w, 1), ==, 1);
-			g_assert_true(w.fakes[1].as_listed && !w.fakes[0].as_listed);
+			g_assert_cmpint(w.fakes[0].demand, ==, DEMAND_ANY);
+			g_assert_cmpint(w.fakes[1].demand, ==, DEMAND_LISTED);
 			g_assert_true(has_failed(&w, 0) ==
 			              (classes[c].limit != 0 && n >= classes[c].limit));
 		}

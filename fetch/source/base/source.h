@@ -42,16 +42,23 @@ struct source_list {
 	                           * == previous (with a reference) on "not modified" */
 };
 
+/* Which versions of a file answer a request, by its listed time. Another is FETCH_CHANGED. */
+enum source_demand {
+	DEMAND_ANY,
+	DEMAND_NO_OLDER, /* than the listed time; nothing, if there is no time */
+	DEMAND_LISTED,   /* of the listed time */
+};
+
 struct source_stat {
 	struct source_request base;
-	uint64_t listed;        /* in: the size in the listing, perhaps rounded; 0 = none. A
-	                         * contradicting answer is checked by another kind of request */
-	int64_t listed_ns;      /* in: the time in the listing, perhaps without seconds; 0 = none */
-	bool as_listed;         /* in: another time than listed_ns is FETCH_CHANGED */
-	uint64_t size;          /* out */
-	int64_t mtime_ns;       /* out */
-	bool mtime_known;       /* out */
-	source_version version; /* out */
+	uint64_t listed;   /* in: the size in the listing, perhaps rounded; 0 = none. A
+	                    * contradicting answer is checked by another kind of request */
+	int64_t listed_ns; /* in: the time in the listing, perhaps without seconds; 0 = none */
+	enum source_demand demand; /* in: for listed_ns */
+	uint64_t size;             /* out */
+	int64_t mtime_ns;          /* out */
+	bool mtime_known;          /* out */
+	source_version version;    /* out */
 };
 
 /* The caller on whose behalf a read is made, for the events of handlers. */
@@ -64,15 +71,15 @@ struct source_cause {
 
 struct source_read {
 	struct source_request base;
-	uint64_t offset, length; /* in: requested range, length > 0. Before begin() they become
-	                          * the range that will be delivered: a server that ignores
-	                          * Range delivers the whole file from 0 */
-	uint64_t size;           /* in: the file's size as listed; another size at the source
-	                          * is FETCH_CHANGED */
-	source_version pinned;   /* in: 0 = any; another is FETCH_CHANGED, before any data */
-	source_version version;  /* out, valid from begin() on */
-	int64_t mtime_ns;        /* in: as listed */
-	bool as_listed;          /* in, for pinned 0: as that of source_stat, for mtime_ns */
+	uint64_t offset, length;   /* in: requested range, length > 0. Before begin() they become
+	                            * the range that will be delivered: a server that ignores
+	                            * Range delivers the whole file from 0 */
+	uint64_t size;             /* in: the file's size as listed; another size at the source
+	                            * is FETCH_CHANGED */
+	source_version pinned;     /* in: 0 = any; another is FETCH_CHANGED, before any data */
+	source_version version;    /* out, valid from begin() on */
+	int64_t mtime_ns;          /* in: as listed */
+	enum source_demand demand; /* in, for pinned 0: for mtime_ns */
 	uint64_t grain; /* in: data beyond the range is useful in aligned units of this size; a
 	                 * power of two, 0: as 1 */
 	struct source_cause cause;
@@ -166,6 +173,13 @@ struct source_options {
 static inline bool source_time_is(int64_t mtime_ns, int64_t listed_ns)
 {
 	return mtime_ns >= listed_ns && mtime_ns - listed_ns < INT64_C(60000000000);
+}
+
+/* Is the listed time, 0 = unknown, that of a file that answers the demand? */
+static inline bool source_time_fits(enum source_demand demand, int64_t mtime_ns, int64_t listed_ns)
+{
+	return demand == DEMAND_ANY || listed_ns == 0 || source_time_is(mtime_ns, listed_ns) ||
+	       (demand == DEMAND_NO_OLDER && mtime_ns > listed_ns);
 }
 
 /* The version of a file of which time (HTTP's form, as Last-Modified) and size are known; never 0.

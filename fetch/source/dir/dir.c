@@ -130,14 +130,15 @@ void dir_fail(struct dir_source *d, const char *path, int err, GError **error)
 		g_set_error(error, FETCH_ERROR, error_kind(err), "%s: %s", name, g_strerror(err));
 }
 
-bool dir_as_listed(struct dir_source *d, const char *path, const struct statx *st,
-                   int64_t listed_ns, GError **error)
+bool dir_meets(struct dir_source *d, const char *path, const struct statx *st,
+               enum source_demand demand, int64_t listed_ns, GError **error)
 {
-	if (listed_ns == 0 || source_time_is(dir_time(&st->stx_mtime), listed_ns))
+	if (source_time_fits(demand, dir_time(&st->stx_mtime), listed_ns))
 		return true;
 	g_autofree char *name = dir_describe(&d->source, path);
 	g_set_error(error, FETCH_ERROR, FETCH_CHANGED,
-	            "%s: another version: its mtime is not the listed time", name);
+	            "%s: another version: its mtime is %s the listed time", name,
+	            demand == DEMAND_LISTED ? "not" : "before");
 	return false;
 }
 
@@ -172,7 +173,7 @@ static bool dir_stat(struct dir_source *d, struct source_stat *req, GError **err
 		            name);
 		return false;
 	}
-	if (req->as_listed && !dir_as_listed(d, req->base.path, &st, req->listed_ns, error))
+	if (!dir_meets(d, req->base.path, &st, req->demand, req->listed_ns, error))
 		return false;
 	req->size = st.stx_size;
 	req->mtime_ns = dir_time(&st.stx_mtime);

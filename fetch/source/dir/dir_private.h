@@ -33,9 +33,9 @@ source_version dir_instance(const struct dir_source *d, const struct statx *st);
 source_version dir_version(const struct dir_source *d, const struct statx *st);
 /* FETCH_ERROR or LOCAL_ERROR for the errno of a system call on `path`. */
 void dir_fail(struct dir_source *d, const char *path, int err, GError **error);
-/* false with FETCH_CHANGED: see as_listed in source.h. */
-bool dir_as_listed(struct dir_source *d, const char *path, const struct statx *st,
-                   int64_t listed_ns, GError **error);
+/* false with FETCH_CHANGED. */
+bool dir_meets(struct dir_source *d, const char *path, const struct statx *st,
+               enum source_demand demand, int64_t listed_ns, GError **error);
 /* false with FETCH_CANCELLED: the source is being closed. */
 bool dir_goes_on(struct dir_source *d, GError **error);
 

@@ -198,8 +198,8 @@ static bool copy_start(struct dir_copy *c, GError **error)
 	    (req->pinned != 0 && req->pinned != dir_version(c->source, &st)) ||
 	    req->offset >= st.stx_size)
 		return copy_changed(c, error);
-	if (req->pinned == 0 && req->as_listed &&
-	    !dir_as_listed(c->source, req->base.path, &st, req->mtime_ns, error))
+	if (req->pinned == 0 &&
+	    !dir_meets(c->source, req->base.path, &st, req->demand, req->mtime_ns, error))
 		return false;
 	req->length = MIN(req->length, st.stx_size - req->offset);
 	c->sparse = st.stx_blocks * 512 < st.stx_size;

@@ -173,14 +173,20 @@ bool op_as_listed(const struct http_op *op, int64_t listed_ns)
 	return reply_mtime(&op->x.reply, &modified_ns) && source_time_is(modified_ns, listed_ns);
 }
 
-bool op_check_listed(const struct http_op *op, int64_t listed_ns, GError **error)
+bool op_meets(const struct http_op *op, enum source_demand demand, int64_t listed_ns,
+              GError **error)
 {
-	if (listed_ns == 0 || op_as_listed(op, listed_ns))
+	int64_t modified_ns = INT64_MIN;
+	bool dated = reply_mtime(&op->x.reply, &modified_ns);
+	if (source_time_fits(demand, modified_ns, listed_ns))
 		return true;
-	g_set_error(error, FETCH_ERROR, FETCH_CHANGED,
-	            op->x.reply.modified != NULL
-	                    ? "another version: its Last-Modified is not the listed time"
-	                    : "perhaps another version: it has no Last-Modified");
+	const char *words = demand == DEMAND_LISTED ? "not" : "before";
+	if (dated)
+		g_set_error(error, FETCH_ERROR, FETCH_CHANGED,
+		            "another version: its Last-Modified is %s the listed time", words);
+	else
+		g_set_error(error, FETCH_ERROR, FETCH_CHANGED,
+		            "perhaps another version: it has no Last-Modified");
 	return false;
 }
 

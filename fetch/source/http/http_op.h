@@ -84,8 +84,9 @@ bool op_refused(struct http_op *op, GError **error);
 source_version op_version(const struct http_op *op, uint64_t size);
 /* Is its Last-Modified the listed time? */
 bool op_as_listed(const struct http_op *op, int64_t listed_ns);
-/* The same for a request as_listed; false with FETCH_CHANGED. */
-bool op_check_listed(const struct http_op *op, int64_t listed_ns, GError **error);
+/* false with FETCH_CHANGED. */
+bool op_meets(const struct http_op *op, enum source_demand demand, int64_t listed_ns,
+              GError **error);
 
 void http_list(struct source *s, struct source_list *req);
 void http_stat(struct source *s, struct source_stat *req);

@@ -85,7 +85,7 @@ static bool check_version(struct read_op *r, struct source_read *req, source_ver
 {
 	source_version pinned = r->begun ? req->version : req->pinned;
 	source_version version = op_version(&r->op, req->size);
-	if (pinned == 0 && req->as_listed && !op_check_listed(&r->op, req->mtime_ns, error))
+	if (pinned == 0 && !op_meets(&r->op, req->demand, req->mtime_ns, error))
 		return false;
 	if (pinned != 0 && version != pinned) {
 		bool alone = !r->op.http->options.no_etag && r->op.x.reply.etag != NULL &&

@@ -32,7 +32,7 @@ static bool contradicts(uint64_t size, uint64_t listed)
 static bool stat_known(struct http_op *op, uint64_t size, GError **error)
 {
 	struct source_stat *req = (struct source_stat *)op->request;
-	if (req->as_listed && !op_check_listed(op, req->listed_ns, error))
+	if (!op_meets(op, req->demand, req->listed_ns, error))
 		return false;
 	req->size = size;
 	req->mtime_known = reply_mtime(&op->x.reply, &req->mtime_ns);

@@ -81,7 +81,7 @@ void attempt_stat(struct attempt *a, struct source_stat *req)
 	attempt_init(a, &req->base);
 	a->in.stat.listed = req->listed;
 	a->in.stat.listed_ns = req->listed_ns;
-	a->in.stat.as_listed = req->as_listed;
+	a->in.stat.demand = req->demand;
 	a->send = stat_send;
 	a->give = stat_give;
 }
@@ -163,6 +163,6 @@ static void read_send(struct attempt *a, struct source *inner)
 void attempt_read(struct attempt *a, struct source_read *req)
 {
 	attempt_init(a, &req->base);
-	a->in.read.as_listed = req->as_listed;
+	a->in.read.demand = req->demand;
 	a->send = read_send;
 }

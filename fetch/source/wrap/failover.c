@@ -177,6 +177,16 @@ static void failover_fail_run(struct pool_job *job)
 	failover_fail((struct failover *)(void *)((char *)job - offsetof(struct failover, job)));
 }
 
+/* The first mirror's version is accepted, whatever is listed, as that of a single source. Where
+ * others have made listings it must not be older: it may have returned with a stale tree. */
+static enum source_demand demand_of(const struct mirrors *m, unsigned mirror)
+{
+	if (mirror > 0)
+		return DEMAND_LISTED;
+	bool others = (__atomic_load_n(&m->makers, __ATOMIC_RELAXED) & ~bit(0)) != 0;
+	return others ? DEMAND_NO_OLDER : DEMAND_ANY;
+}
+
 /* false: no mirror is left to be asked. */
 static bool failover_next(struct failover *f)
 {
@@ -194,9 +204,9 @@ static bool failover_next(struct failover *f)
 	if (next == NONE)
 		return false;
 	if (f->kind == KIND_READ)
-		a->in.read.as_listed = next > 0;
+		a->in.read.demand = demand_of(m, next);
 	if (f->kind == KIND_STAT)
-		a->in.stat.as_listed = next > 0;
+		a->in.stat.demand = demand_of(m, next);
 	attempt_start(a, m->mirrors[next].inner);
 	return true;
 }
@@ -214,6 +224,8 @@ static void failover_ended(struct attempt *a, const GError *error)
 		detour_note(&m->detours, a->request->path, f->now, now,
 		            MAX(now + DETOUR_NS, retry_ns));
 	mutex_unlock(&m->lock);
+	if (error == NULL && f->kind == KIND_LIST)
+		mirrors_note_maker(m, f->now);
 	mirror_tell(m, news, error);
 	if (g_error_matches(error, FETCH_ERROR, FETCH_MISSING)) {
 		f->lacking |= bit(f->now);

@@ -2,12 +2,20 @@
  * Copyright the lacunafs authors */
 #include "fetch/source/wrap/mirrors_private.h"
 
+void mirrors_note_maker(struct mirrors *m, unsigned index)
+{
+	__atomic_or_fetch(&m->makers, UINT32_C(1) << index, __ATOMIC_RELAXED);
+}
+
 static bool mirrors_listed(const struct source *s, const char *validator)
 {
-	const struct mirrors *m = (const struct mirrors *)s;
+	struct mirrors *m = (struct mirrors *)s;
 	for (unsigned i = 0; i < m->count; i++)
-		if (source_shape_is(m->mirrors[i].inner, validator))
+		if (source_shape_is(m->mirrors[i].inner, validator)) {
+			mirrors_note_maker(m, i);
 			return true;
+		}
+	mirrors_note_maker(m, m->count - 1); /* perhaps: its options were others */
 	return false;
 }
 

@@ -20,7 +20,8 @@
  *          are comparable only if both derive them from the file, as nginx does: where they
  *          differ, nothing is proven. A file of which nothing is cached is read from
  *          other mirrors than the first only if size and time are those of the listing: an
- *          older version would otherwise be kept under the newer one's time. A version without
+ *          older version would otherwise be kept under the newer one's time. For that reason the
+ *          first one's must not be older, once others have made listings. A version without
  *          Last-Modified is that of one server, whichever place it has among the mirrors
  * Names:   a listing comes from one mirror, whole; names of several are not merged. A listed
  *          directory that a mirror lacks is looked for at the next. An existing listing is replaced

@@ -27,6 +27,7 @@ struct mirrors {
 	struct source base;
 	struct mirrors_options options; /* defaults filled in */
 	struct pool *pool;              /* for requests that end without being sent */
+	uint32_t makers; /* atomic: set of mirrors of which a listing may be in use */
 	struct mutex lock;
 	struct condition idle;
 	/* under lock: */
@@ -55,6 +56,9 @@ void mirror_tell(struct mirrors *m, struct mirror_news news, const GError *error
 void mirror_test_due(struct mirrors *m);
 /* The first healthy one; `count`: none. */
 unsigned mirror_first_locked(const struct mirrors *m) REQUIRES(m->lock);
+
+/* mirrors.c. A listing of this mirror is used from now on. */
+void mirrors_note_maker(struct mirrors *m, unsigned index);
 
 /* failover.c */
 void failover_list(struct source *s, struct source_list *req);
