@@ -107,6 +107,7 @@ struct transfer {
 	XXH3_state_t *hash; /* owned; of the chunk being stored */
 	uint64_t unwanted;  /* bytes received since the file has neither waiter nor user */
 	bool taking;        /* the chunk at `at` is being stored */
+	uint64_t taken;     /* bytes of store_space_take() for a chunk that is not published yet */
 	bool changed;       /* the source has another version than the cached chunks */
 	int local_error;    /* positive errno of the store */
 };

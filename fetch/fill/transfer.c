@@ -178,6 +178,16 @@ static bool transfer_is_unwanted_locked(struct transfer *t, uint64_t chunk) REQU
 	return t->unwanted > c->fill->options.prefetch_bytes;
 }
 
+/* Space for the rest of the chunk that is being stored. */
+static int transfer_take_space(struct transfer *t, uint64_t bytes)
+{
+	int err = store_space_take(t->content->fill->store, bytes);
+
+	if (err == 0)
+		t->taken = bytes;
+	return err;
+}
+
 /* At the first byte of `chunk`. -ECANCELED: the rest is not needed. */
 static int transfer_enter(struct transfer *t, uint64_t chunk)
 {
@@ -195,7 +205,7 @@ static int transfer_enter(struct transfer *t, uint64_t chunk)
 		XXH3_64bits_reset(t->hash);
 	if (ended || !t->taking)
 		return ended ? -ECANCELED : 0;
-	return store_space_take(f->store, content_chunk_end(t->content, chunk) - t->at);
+	return transfer_take_space(t, content_chunk_end(t->content, chunk) - t->at);
 }
 
 /* Reads back the data that the source wrote itself: a chunk is published with its hash. */
@@ -238,6 +248,7 @@ static int transfer_take(struct transfer *t, uint64_t chunk, const void *buffer,
 		return 0;
 	err = store_file_publish(file, chunk, XXH3_64bits_digest(t->hash));
 	if (err == 0) {
+		t->taken = 0;
 		__atomic_add_fetch(&c->fill->chunks_fetched, 1, __ATOMIC_RELAXED);
 		transfer_arrived(t, chunk);
 	}
@@ -343,6 +354,9 @@ void transfer_end(struct transfer *t, const GError *error)
 	GList *ready = NULL;
 	bool lacking;
 
+	/* blocks of a chunk that was cut short stay, until it is fetched again over them */
+	if (t->taken > 0)
+		store_space_give(f->store, t->taken);
 	fill_lock(f);
 	t->ended = true;
 	lacking = t->first <= t->last;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include "fetch/store/disk/space.h"
 
 #define K UINT64_C(1024)
 #define CHUNK (64 * K)
@@ -73,6 +74,32 @@ static void test_cut_short(void)
 	g_assert_cmpint(content_read(c, 0, 8 * CHUNK, 0), ==, 0);
 	g_assert_cmpuint(fake_read_at(e->fake, 1).offset, ==, 3 * CHUNK);
 	content_check(c, 0, 0, 8 * CHUNK);
+	content_unref(c);
+	engine_free(e);
+}
+
+/* The count of a store's use does not drift up with chunks that are never published. */
+static void test_failed_chunks_take_no_space(void)
+{
+	struct engine *e = engine_new(NULL);
+	struct space_use before, after;
+	struct content *c;
+
+	fake_file_add(e->fake, "f", 4 * CHUNK);
+	c = engine_content(e, "f");
+	g_assert_cmpint(content_read(c, 0, 1, 0), ==, 0);
+	store_space_use(e->store, &before);
+	e->fake->cut_after = 100;
+	for (unsigned n = 0; n < 5; n++)
+		g_assert_cmpint(content_read(c, 2 * CHUNK, 10, 0), ==, EIO);
+	fake_wait_idle(e->fake);
+	store_space_use(e->store, &after);
+	g_assert_cmpuint(after.used, ==, before.used);
+	g_assert_cmpuint(after.fetched, ==, before.fetched);
+	e->fake->cut_after = 0;
+	g_assert_cmpint(content_read(c, 2 * CHUNK, 10, 0), ==, 0);
+	store_space_use(e->store, &after);
+	g_assert_cmpuint(after.used, ==, before.used + CHUNK);
 	content_unref(c);
 	engine_free(e);
 }
@@ -317,6 +344,7 @@ int main(int argc, char **argv)
 	engine_quiet();
 	g_test_add_func("/fill/failed_first", test_failed_first);
 	g_test_add_func("/fill/cut_short", test_cut_short);
+	g_test_add_func("/fill/failed_chunks_take_no_space", test_failed_chunks_take_no_space);
 	g_test_add_func("/fill/prefetch_fails_in_silence", test_prefetch_fails_in_silence);
 	g_test_add_func("/fill/cancel", test_cancel);
 	g_test_add_func("/fill/cancel_races", test_cancel_races);
