@@ -4,9 +4,11 @@
 /* pin and unpin: files that are never evicted. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include "fuse/base/human.h"
 #include "fuse/base/json.h"
 #include "fuse/base/jsontext.h"
 #include "fuse/base/mounts.h"
@@ -15,11 +17,15 @@
 
 static const char pin_help[] =
         "Usage: lacunafs pin PATH...\n"
+        "       lacunafs pin --list MOUNT\n"
         "\n"
         "Keeps the cached data of files, and of all files below directories, also of\n"
         "those fetched later: neither a shortage of space nor lacunafs evict drops it.\n"
         "Pins are kept in the store, and follow a file or directory that is renamed.\n"
-        "Nothing is fetched: see lacunafs fill.\n";
+        "Nothing is fetched: see lacunafs fill.\n"
+        "\n"
+        "  --list   print what is pinned in a mount, one path a line; where the mount has\n"
+        "           not looked a path up since it began: the path when it was pinned\n";
 
 static const char unpin_help[] =
         "Usage: lacunafs unpin PATH...\n"
@@ -66,13 +72,48 @@ static bool pin(const GPtrArray *mounts, const char *verb, const char *path)
 	return ok;
 }
 
+static void print_pin(const struct mount *m, JsonObject *line)
+{
+	const char *path = json_text(line, "path", "");
+	bool known = json_true(line, "known");
+	g_autofree char *whole = *path   ? g_build_filename(m->point, path, NULL)
+	                         : known ? g_strdup(m->point)
+	                                 : g_strconcat("inode ", json_text(line, "ino", "?"), NULL);
+	g_autofree char *shown = human_name(whole);
+	printf("%s%s\n", shown, *path && !known ? " (when it was pinned)" : "");
+}
+
+static bool list(const struct mount *m, const void *unused, GError **error)
+{
+	JsonBuilder *b = json_builder_new();
+	json_builder_begin_object(b);
+	json_add_text(b, "verb", "pins");
+	json_builder_end_object(b);
+	struct client *c = client_open(m, error);
+	JsonObject *line = NULL;
+	bool ok = c && client_send(c, b, error);
+	if (!c)
+		g_object_unref(b);
+	while (ok && (ok = client_receive(c, CLIENT_TIMEOUT_MS, &line, error)) && line) {
+		print_pin(m, line);
+		json_object_unref(line);
+	}
+	if (c)
+		client_close(c);
+	return ok;
+}
+
 static int run(const struct verb *v, int argc, char **argv)
 {
 	g_autoptr(GError) error = NULL;
 	g_auto(GStrv) paths = NULL;
-	const GOptionEntry entries[] = {{NULL}};
-	if (!verb_options(v, argc, argv, entries, &paths))
+	gboolean lists = FALSE;
+	const GOptionEntry entries[] = {{"list", 0, 0, G_OPTION_ARG_NONE, &lists}, {NULL}};
+	const GOptionEntry none[] = {{NULL}};
+	if (!verb_options(v, argc, argv, v == &verb_pin ? entries : none, &paths))
 		return EXIT_USAGE;
+	if (lists)
+		return verb_of_mount(v, paths, list, NULL);
 	if (!paths || !paths[0]) {
 		verb_complain("%s: expects a PATH", v->name);
 		return EXIT_USAGE;

@@ -81,6 +81,15 @@ static bool leaving_line(void *user, uint64_t ino, const struct leaving *out)
 	return line_end(user, b, out->error, out->cause);
 }
 
+static bool pin_line(void *user, uint64_t ino, const char *path, bool known)
+{
+	struct control_client *client = user;
+	g_autoptr(JsonBuilder) b = line_begin(client, ino, 0);
+	json_add_text(b, "path", path);
+	json_add_bool(b, "known", known);
+	return line_end(client, b, 0, NULL) && fill_wanted(client);
+}
+
 static void leave_run(struct control_client *client, const struct request *r,
                       void (*leave)(struct server *s, struct inode *i, struct leaving *out))
 {
@@ -174,6 +183,9 @@ void client_answer(struct control_client *client, struct request *r)
 		return;
 	case REQUEST_UNPIN:
 		leave_run(client, r, unpin_file);
+		return;
+	case REQUEST_PINS:
+		pin_list(&(struct pin_list){server, pin_line, client});
 		return;
 	case REQUEST_REFRESH:
 		leave_run(client, r, refresh_file);

@@ -132,6 +132,12 @@ def test_what_must_stay(volume, mount, serve, own):
         opened.close()
 
 
+def pinned(m):
+    done = m.program.run("pin", "--list", m.path)
+    assert done.returncode == 0, done.stderr
+    return sorted(done.stdout.splitlines())
+
+
 def test_pins(mount, serve, own):
     """They survive remounts and renames, and evict names what is pinned."""
     trees.put(own / "d" / "e" / "x", b"x" * 100_000)
@@ -139,8 +145,10 @@ def test_pins(mount, serve, own):
     assert m.program.run("pin", m / "f00", m / "d").returncode == 0
     os.rename(m / "d", m / "moved")
     assert right(m, 0) and (m / "moved" / "e" / "x").read_bytes() == b"x" * 100_000
+    assert pinned(m) == [f"{m / 'f00'}", f"{m / 'moved'}"]
     m.umount()
     m = m.again()
+    assert pinned(m) == [f"{m / name} (when it was pinned)" for name in ("d", "f00")]
     os.rename(m / "f00", m / "other")
     assert m.status("other")["pinned"] and m.status("moved/e/x")["pinned"]
     assert not m.status("f01")["pinned"] and m.status()["space"]["pins"] == 2
@@ -148,6 +156,7 @@ def test_pins(mount, serve, own):
     assert done.returncode == 1
     assert sorted(line.rpartition(": ")[2] for line in done.stderr.splitlines()) == ["pinned"] * 2
     assert m.status("other")["present_chunks"] == 16
+    assert pinned(m) == [f"{m / 'moved'}", f"{m / 'other'}"]
     done = m.program.run("unpin", m / "moved" / "e")
     assert done.returncode == 1 and "a directory above it is pinned" in done.stderr
     assert m.program.run("unpin", m / "moved", m / "other").returncode == 0
@@ -156,7 +165,11 @@ def test_pins(mount, serve, own):
     assert m.program.run("pin", m / "f02").returncode == 0
     os.unlink(m / "f02")
     assert m.status()["space"]["pins"] == 0
+    assert pinned(m) == []
+    assert m.program.run("pin", m.path).returncode == 0 and pinned(m) == [f"{m.path}"]
     assert m.program.run("pin", "/etc/passwd").returncode == 1
+    assert m.program.run("pin", "--list").returncode == 2
+    assert m.program.run("pin", "--list", "/etc").returncode == 1
     assert m.program.run("unpin").returncode == 2
 
 

@@ -215,8 +215,8 @@ static void test_pins(void)
 
 	box_new(&b);
 	for (size_t n = 0; n < G_N_ELEMENTS(inos); n++)
-		g_assert_cmpint(store_pin(b.store, inos[n]), ==, 0);
-	g_assert_cmpint(store_pin(b.store, 1), ==, 0);
+		g_assert_cmpint(store_pin(b.store, inos[n], "f"), ==, 0);
+	g_assert_cmpint(store_pin(b.store, 1, "f"), ==, 0);
 	g_assert_cmpint(store_unpin(b.store, 2), ==, 0);
 	g_assert_cmpint(store_unpin(b.store, 0xff), ==, 0);
 	g_autofree char *stray = box_state(&b, "pins/stray");

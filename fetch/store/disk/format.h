@@ -45,8 +45,9 @@
  *                                given
  *   STORE/state/usage            usage_disk use_disk*count: when files were last used, and how
  *                                much the store holds. Missing or damaged: not known
- *   STORE/state/pins/xx/<ino>    empty files: the files and directories that are not evicted, by
- *                                their st_ino in the mount
+ *   STORE/state/pins/xx/<ino>    the files and directories that are not evicted, by their st_ino
+ *                                in the mount; text: the path there when it was pinned, to be
+ *                                shown only. May be empty
  *   STORE/state/reserve          256 KiB of padding: space for removals on a full disk
  *   STORE/state/tmp/<n>          unfinished files; emptied when the store is opened
  *   STORE/state/log, log.1       the daemon's log: text

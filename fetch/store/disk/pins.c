@@ -4,6 +4,7 @@
 #include "fetch/store/disk/pins.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 #include "fetch/base/path.h"
@@ -58,10 +59,20 @@ int pins_load(struct store *s)
 	return err == -ENOENT ? 0 : err;
 }
 
-int store_pin(struct store *s, uint64_t ino)
+/* The path is for people: one that is cut short costs no pin. */
+static int path_write(struct store *s, int fd, const char *path)
+{
+	size_t length = MIN(strlen(path), (size_t)PATH_MAX);
+
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, path, length, 0) < 0)
+		return -errno;
+	return epoch_sync(&s->epoch, fd, false);
+}
+
+int store_pin(struct store *s, uint64_t ino, const char *path)
 {
 	int fd = shard_open(s->state, "pins", ino, O_WRONLY | O_CREAT);
-	int err = fd < 0 ? fd : epoch_sync(&s->epoch, fd, false);
+	int err = fd < 0 ? fd : path_write(s, fd, path);
 
 	if (fd >= 0)
 		close(fd);
@@ -103,4 +114,47 @@ unsigned store_pins(struct store *s)
 	count = g_hash_table_size(s->pins.inos);
 	mutex_unlock(&s->pins.lock);
 	return count;
+}
+
+static void path_read(struct store *s, uint64_t ino, char path[PATH_MAX + 1])
+{
+	int fd = shard_open(s->state, "pins", ino, O_RDONLY);
+	ssize_t n = fd < 0 ? 0 : pread(fd, path, PATH_MAX, 0);
+
+	path[MAX(n, 0)] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
+static int by_number(gconstpointer a, gconstpointer b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+void store_pins_foreach(struct store *s, bool (*fn)(void *user, uint64_t ino, const char *path),
+                        void *user)
+{
+	g_autoptr(GArray) inos = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	char path[PATH_MAX + 1];
+	GHashTableIter iter;
+	gpointer key;
+	bool more = true;
+
+	mutex_lock(&s->pins.lock);
+	g_hash_table_iter_init(&iter, s->pins.inos);
+	while (g_hash_table_iter_next(&iter, &key, NULL)) {
+		uint64_t ino = (uintptr_t)key;
+
+		g_array_append_val(inos, ino);
+	}
+	mutex_unlock(&s->pins.lock);
+	g_array_sort(inos, by_number);
+	for (unsigned n = 0; more && n < inos->len; n++) {
+		uint64_t ino = g_array_index(inos, uint64_t, n);
+
+		path_read(s, ino, path);
+		more = fn(user, ino, path);
+	}
 }
