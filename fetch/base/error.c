@@ -26,6 +26,17 @@ __attribute__((constructor)) static void error_begin(void)
 	g_error_free(g_error_new_literal(FETCH_ERROR, FETCH_CANCELLED, ""));
 }
 
+const char *fetch_error_class(enum fetch_error code)
+{
+	static const char *const names[FETCH_ERRORS] = {
+	        [FETCH_UNREACHABLE] = "unreachable", [FETCH_TIMEOUT] = "timeout",
+	        [FETCH_SERVER] = "server",           [FETCH_DENIED] = "denied",
+	        [FETCH_MISSING] = "missing",         [FETCH_CHANGED] = "changed",
+	        [FETCH_PROTOCOL] = "content",
+	};
+	return names[code];
+}
+
 int fetch_error_errno(const GError *error, bool listing)
 {
 	if (error == NULL)

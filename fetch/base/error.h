@@ -27,6 +27,12 @@ enum fetch_error {
 	FETCH_USAGE,       /* an invalid URL, scheme or option */
 };
 
+#define FETCH_ERRORS (FETCH_USAGE + 1) /* how many kinds */
+
+/* The kind's name in status and metrics; NULL: no failure of a source (cancelled, directory,
+ * usage). */
+const char *fetch_error_class(enum fetch_error code);
+
 GQuark fetch_error_quark(void);
 GQuark local_error_quark(void);
 GQuark denial_error_quark(void);

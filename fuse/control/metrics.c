@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/fuse.h>
 #include <string.h>
+#include "fetch/source/wrap/mirrors.h"
 #include "fuse/base/log.h"
 #include "fuse/inode/handle.h"
 #include "fuse/inode/inode_table.h"
@@ -139,6 +140,50 @@ static void add_source(GString *t, const struct fill_counters *f, const struct l
 	        "Listings that the source confirmed as unchanged.", l->listings_unchanged);
 }
 
+/* One set of samples per mirror; a single source is number 1. */
+struct sources {
+	GString *text;
+	unsigned number;
+	bool up; /* else: failures */
+};
+
+static void add_failures(struct sources *o, const struct source *source)
+{
+	for (unsigned code = 0; code < FETCH_ERRORS; code++)
+		if (fetch_error_class(code))
+			g_string_append_printf(o->text,
+			                       "lacunafs_source_failures_total{mirror=\"%u\","
+			                       "class=\"%s\"} %" G_GUINT64_FORMAT "\n",
+			                       o->number, fetch_error_class(code),
+			                       source_failures(source, code));
+}
+
+static void add_mirror(const struct mirror_info *m, void *user)
+{
+	struct sources *o = user;
+	o->number++;
+	if (o->up)
+		g_string_append_printf(o->text, "lacunafs_mirror_up{mirror=\"%u\"} %d\n", o->number,
+		                       !m->failed);
+	else
+		add_failures(o, m->source);
+}
+
+static void add_mirrors(GString *t, struct server *s)
+{
+	struct sources failures = {.text = t}, up = {.text = t, .up = true};
+	family(t, "lacunafs_source_failures", "counter", NULL,
+	       "Requests that failed at a source, before retries and other mirrors.");
+	if (s->mirrors)
+		mirrors_foreach(s->mirrors, add_mirror, &failures);
+	else
+		add_failures(&(struct sources){.text = t, .number = 1}, s->source);
+	if (!s->mirrors)
+		return;
+	family(t, "lacunafs_mirror_up", "gauge", NULL, "1: the mirror has not failed.");
+	mirrors_foreach(s->mirrors, add_mirror, &up);
+}
+
 static void add_fills(GString *t, const struct fill_counters *f, const struct lister_counters *l)
 {
 	family(t, "lacunafs_chunks", "counter", NULL, "Chunks that became present.");
@@ -203,6 +248,7 @@ GString *metrics_text(struct server *s)
 	add_errors(t, s->meter);
 	add_reads(t, s);
 	add_source(t, &fill, &lister);
+	add_mirrors(t, s);
 	add_fills(t, &fill, &lister);
 	add_store(t, s);
 	g_string_append(t, "# EOF\n");

@@ -84,8 +84,8 @@ static void add_listing_wait(const struct lister_wait_info *w, void *user)
 	json_builder_end_object(b);
 }
 
-static void add_network(JsonBuilder *b, const struct fill_counters *fill,
-                        const struct lister_counters *lister, bool offline)
+static void add_network(JsonBuilder *b, struct server *s, const struct fill_counters *fill,
+                        const struct lister_counters *lister)
 {
 	json_builder_set_member_name(b, "network");
 	json_builder_begin_object(b);
@@ -93,7 +93,8 @@ static void add_network(JsonBuilder *b, const struct fill_counters *fill,
 	json_add_int(b, "requests", fill->requests + lister->listings + lister->attributes);
 	json_add_int(b, "errors", fill->errors + lister->errors);
 	json_add_bool(b, "source_down", lister->source_down);
-	json_add_bool(b, "offline", offline);
+	json_add_bool(b, "offline", s->settings->source_options.offline);
+	report_failures(s, b);
 	json_builder_end_object(b);
 
 	json_builder_set_member_name(b, "chunks");
@@ -177,7 +178,7 @@ void report_mount(struct server *s, JsonBuilder *b)
 	add_store(s, b);
 	report_space(s, b);
 	add_log(b);
-	add_network(b, &fill, &lister, s->settings->source_options.offline);
+	add_network(b, s, &fill, &lister);
 	report_mirrors(s, b);
 	add_transfers(s, NULL, b);
 	struct scope scope = {.server = s, .builder = b, .now = clock_now()};

@@ -4,6 +4,16 @@
 #include "fetch/source/wrap/mirrors.h"
 #include "fuse/base/json.h"
 
+static void add_failures(const struct source *source, JsonBuilder *b)
+{
+	json_builder_set_member_name(b, "failures");
+	json_builder_begin_object(b);
+	for (unsigned code = 0; code < FETCH_ERRORS; code++)
+		if (fetch_error_class(code))
+			json_add_int(b, fetch_error_class(code), source_failures(source, code));
+	json_builder_end_object(b);
+}
+
 static const char *state_name(const struct mirror_info *m)
 {
 	return m->failed ? "failed" : m->used ? "in use" : "ready";
@@ -20,6 +30,7 @@ static void add_mirror(const struct mirror_info *m, void *user)
 	json_add_seconds(b, "retry_in_s", m->failed ? MAX(m->until_ns - now, 0) : 0);
 	json_add_int(b, "requests", m->requests);
 	json_add_int(b, "errors", m->errors);
+	add_failures(m->source, b);
 	json_builder_set_member_name(b, "last_error");
 	if (m->cause) {
 		json_builder_begin_object(b);
@@ -39,4 +50,9 @@ void report_mirrors(struct server *s, JsonBuilder *b)
 	if (s->mirrors)
 		mirrors_foreach(s->mirrors, add_mirror, b);
 	json_builder_end_array(b);
+}
+
+void report_failures(struct server *s, JsonBuilder *b)
+{
+	add_failures(s->source, b);
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* The mirrors of a mount in its status report. */
+/* The sources of a mount in its status report. */
 #pragma once
 #include <json-glib/json-glib.h>
 #include "fuse/inode/server.h"
 
 /* The member `mirrors`: an array with one object per mirror, empty where there is one source. */
 void report_mirrors(struct server *s, JsonBuilder *b);
+/* The member `failures`: an object, how many requests to the source failed, by class. */
+void report_failures(struct server *s, JsonBuilder *b);

@@ -196,6 +196,39 @@ def test_durations_and_failures(mount, serve, tree):
     server.honest()
 
 
+def test_failures_by_class(mount, serve, tree):
+    """Each kind of failure counts in its class, and at the mirror where it happened."""
+    kinds = {"server": lying.status(503), "denied": lying.status(401), "missing": lying.status(404),
+             "content": lying.page, "unreachable": lying.drop, "timeout": lying.stall(0)}
+    names = dict(zip(kinds, sorted(p.name for p in (tree / "sizes").iterdir()
+                                   if p.stat().st_size > 1000)))
+    server = serve(tree)
+    for kind, name in names.items():
+        server.lie(f"/sizes/{name}", kinds[kind])
+    m = mount(server.url, "-o", "retries=0,stall_timeout=300ms")
+    os.listdir(m / "sizes")
+    before = metrics(m)
+    for kind, name in names.items():
+        with pytest.raises(OSError):
+            (m / "sizes" / name).read_bytes()
+    # as a walk goes on, the next files are requested, too: perhaps more than one each
+    for now in (metrics(m), before):
+        for kind in (*kinds, "changed"):
+            count = value(now, "lacunafs_source_failures_total", mirror="1", **{"class": kind})
+            assert (count >= 1) == (now is not before and kind in kinds), kind
+    assert all(m.status()["network"]["failures"][kind] >= 1 for kind in kinds)
+    m.umount()
+    server.stop()
+    m = mount(server.url, "--mirror", serve(tree).url, "-o", "retries=0")
+    assert (m / "big").read_bytes() == (tree / "big").read_bytes()
+    now = metrics(m)
+    assert value(now, "lacunafs_mirror_up", mirror="1") == 0
+    assert value(now, "lacunafs_mirror_up", mirror="2") == 1
+    first, second = (x["failures"] for x in m.status()["mirrors"])
+    assert first["unreachable"] >= 1 and not any(second.values())
+    assert not any(m.status()["network"]["failures"].values())  # the second one served all
+
+
 def ask(address, request):
     """The whole answer to these bytes."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
@@ -319,7 +352,7 @@ def test_wrong_addresses(lacunafs, tree, scratch, where):
 
 def test_dashboard_names_what_is_exported(mount, serve, tree):
     """And the manual names everything."""
-    m = mount(serve(tree).url, "-o", "passthrough=no")
+    m = mount(serve(tree).url, "--mirror", tree, "-o", "passthrough=no")
     (m / "sizes" / "f4097").read_bytes()
     values, families = parse(m.program.run("metrics", m.path).stdout)
     exported = {sample for sample, _ in values} | {"lacunafs_request_errors_total"}

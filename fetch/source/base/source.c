@@ -26,14 +26,16 @@ static bool path_is_legal(const char *path)
 /* The request that this thread is submitting: none of its callbacks may come yet. */
 static _Thread_local const struct source_request *submitting;
 
-static const struct source_request *
-guard_enter(struct source_request *req, void (*done)(struct source_request *, const GError *))
+static const struct source_request *guard_enter(struct source *s, struct source_request *req,
+                                                void (*done)(struct source_request *,
+                                                             const GError *))
 {
 	const struct source_request *outer = submitting;
 	g_assert(req->done != NULL && path_is_legal(req->path));
 	req->started_ns = clock_now();
 	__atomic_store_n(&req->attempt, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&req->retry_ns, 0, __ATOMIC_RELAXED);
+	req->guard_source = s;
 	req->guard_done = req->done;
 	req->done = done;
 	submitting = req;
@@ -45,6 +47,8 @@ static void guard_done(struct source_request *req, const GError *error)
 	g_assert(submitting != req);
 	g_assert(error == NULL || error->domain == FETCH_ERROR || error->domain == LOCAL_ERROR ||
 	         error->domain == DENIAL_ERROR);
+	if (error != NULL && error->domain == FETCH_ERROR)
+		__atomic_add_fetch(&req->guard_source->failures[error->code], 1, __ATOMIC_RELAXED);
 	req->done = req->guard_done;
 	req->done(req, error);
 }
@@ -59,7 +63,7 @@ static void list_done(struct source_request *base, const GError *error)
 void source_list(struct source *s, struct source_list *req)
 {
 	req->listing = NULL;
-	const struct source_request *outer = guard_enter(&req->base, list_done);
+	const struct source_request *outer = guard_enter(s, &req->base, list_done);
 	s->ops->list(s, req);
 	submitting = outer;
 }
@@ -87,7 +91,7 @@ source_version source_version_dated(const char *modified, uint64_t size)
 
 void source_stat(struct source *s, struct source_stat *req)
 {
-	const struct source_request *outer = guard_enter(&req->base, guard_done);
+	const struct source_request *outer = guard_enter(s, &req->base, guard_done);
 	s->ops->stat(s, req);
 	submitting = outer;
 }
@@ -140,7 +144,7 @@ void source_read(struct source *s, struct source_read *req)
 	req->guard.begun = req->guard.refused = false;
 	req->begin = read_begin;
 	req->data = read_data;
-	const struct source_request *outer = guard_enter(&req->base, read_done);
+	const struct source_request *outer = guard_enter(s, &req->base, read_done);
 	s->ops->read(s, req);
 	submitting = outer;
 }
@@ -162,6 +166,13 @@ void source_pass_read(struct source *inner, struct source_read *req)
 {
 	g_assert(req->base.done == read_done && !req->guard.begun);
 	inner->ops->read(inner, req);
+}
+
+uint64_t source_failures(const struct source *s, enum fetch_error code)
+{
+	while (s->lists != NULL)
+		s = s->lists;
+	return __atomic_load_n(&s->failures[code], __ATOMIC_RELAXED);
 }
 
 void source_stop(struct source *s)

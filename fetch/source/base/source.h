@@ -31,7 +31,9 @@ struct source_request {
 	unsigned attempt;   /* 0 first; for status */
 	int64_t retry_ns;   /* CLOCK_MONOTONIC of the next attempt, 0 = under way now */
 	void (*done)(struct source_request *req, const GError *error);
-	/* private: the caller's callback, while source.c checks the contract */
+	/* private: the caller's callback, while source.c checks the contract, and whose request
+	 * it is */
+	struct source *guard_source;
 	void (*guard_done)(struct source_request *req, const GError *error);
 };
 
@@ -133,6 +135,7 @@ struct source {
 	/* Permissions of a directory that was listed as a file (FETCH_DIRECTORY), and of one that
 	 * is a file after all; 0: listings distinguish the two. */
 	uint32_t dir_mode, file_mode;
+	uint64_t failures[FETCH_ERRORS]; /* private, atomic: requests that failed, by kind */
 	bool cyclic; /* a directory may appear again below itself, without an identity */
 };
 
@@ -197,6 +200,9 @@ void source_read(struct source *s, struct source_read *req);
 void source_pass_list(struct source *inner, struct source_list *req);
 void source_pass_stat(struct source *inner, struct source_stat *req);
 void source_pass_read(struct source *inner, struct source_read *req);
+/* How many requests failed so, since the source was opened. Of a wrapper: of the source whose
+ * listings it passes on, before any retry. */
+uint64_t source_failures(const struct source *s, enum fetch_error code);
 void source_stop(struct source *s);
 void source_close(struct source *s);
 char *source_describe(struct source *s, const char *path);

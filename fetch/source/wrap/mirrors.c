@@ -116,6 +116,7 @@ void mirrors_foreach(struct mirrors *m, void (*fn)(const struct mirror_info *, v
 		        .until_ns = one->health.until_ns,
 		        .requests = one->requests,
 		        .errors = one->errors,
+		        .source = one->inner,
 		};
 		mutex_unlock(&m->lock);
 		fn(&info, user);

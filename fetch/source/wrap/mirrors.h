@@ -60,6 +60,7 @@ struct mirror_info {
 	int64_t since_ns;  /* beginning of the state, CLOCK_MONOTONIC; 0: it never changed */
 	int64_t until_ns;  /* failed: not tested before */
 	uint64_t requests, errors;
+	const struct source *source; /* borrowed: see source_failures() */
 };
 /* For status: one call per mirror, in order, without a lock. */
 void mirrors_foreach(struct mirrors *m, void (*fn)(const struct mirror_info *, void *), void *user);
