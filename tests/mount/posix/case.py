@@ -41,9 +41,9 @@ def add(name, run, needs="", users="root user", left=True):
 
 
 def case(needs="", users="root user", left=True):
-    """Registers a function as module.function."""
+    """Registers a function as module.function; cases_data_map.py is of module data."""
     def register(function):
-        module = function.__module__.removeprefix("cases_")
+        module = function.__module__.removeprefix("cases_").partition("_")[0]
         add(f"{module}.{function.__name__}", function, needs, users, left)
         return function
     return register

@@ -14,16 +14,20 @@ import zlib
 import pytest
 
 import case
-import cases_attr    # noqa: F401
-import cases_bits    # noqa: F401
-import cases_data    # noqa: F401
-import cases_dir     # noqa: F401
-import cases_link    # noqa: F401
-import cases_lock    # noqa: F401
-import cases_open    # noqa: F401
-import cases_rename  # noqa: F401
-import cases_space   # noqa: F401
-import cases_xattr   # noqa: F401
+import cases_attr         # noqa: F401
+import cases_attr_access  # noqa: F401
+import cases_bits         # noqa: F401
+import cases_data         # noqa: F401
+import cases_data_map     # noqa: F401
+import cases_dir          # noqa: F401
+import cases_dir_nodes    # noqa: F401
+import cases_link         # noqa: F401
+import cases_lock         # noqa: F401
+import cases_open         # noqa: F401
+import cases_rename       # noqa: F401
+import cases_space        # noqa: F401
+import cases_xattr        # noqa: F401
+import cases_xattr_acl    # noqa: F401
 import state
 import worlds
 
