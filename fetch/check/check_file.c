@@ -43,10 +43,13 @@ static void check_directory(struct check *c, const struct place *p)
 	char data[sizeof m + 1];
 	uint64_t ino;
 	ssize_t n = place_getxattr(p, RECORD_XATTR, data, sizeof data);
+	int err = n < 0 && errno != ERANGE ? -errno : mark_read(p, &m);
 
-	if (n < 0 && (errno == ENODATA || errno == EOPNOTSUPP))
+	if (n < 0 && (err == -ENODATA || err == -EOPNOTSUPP))
 		return;
-	if (mark_read(p, &m) != 0)
+	if (err && err != -ENODATA)
+		check_unread(c, err);
+	else if (err)
 		check_found(c, false, "compare it with what you expect, and rename it in the mount",
 		            "its mark is damaged: it is taken for the source's directory");
 	else if (!(m.flags & MARK_DIR_LOCAL))
@@ -61,7 +64,11 @@ static void links_check(struct check *c, const struct place *p, const struct sta
 	struct stat other;
 	bool mended = false;
 
-	if (!links_read(p, &pending, &base) || pending == 0)
+	int has = links_read(p, &pending, &base);
+
+	if (has < 0)
+		check_unread(c, has);
+	if (has < 1 || pending == 0)
 		return;
 	shard_path("links", ino, path);
 	if (fstatat(c->store->state, path, &other, AT_SYMLINK_NOFOLLOW) < 0) {

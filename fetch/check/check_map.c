@@ -155,12 +155,17 @@ static bool head_is_blank(int fd)
  * record. */
 static bool header_mend(struct check *c, struct check_file *f)
 {
-	bool whole = mapfile_is_whole(f->map_fd, f->record), repaired = false;
+	int whole = mapfile_is_whole(f->map_fd, f->record);
+	bool repaired = false;
 	uint64_t any = 0;
 	int64_t damaged =
-	        whole ? mapfile_foreach(f->map_fd, f->record, true, slot_count, &any) : -1;
+	        whole == 1 ? mapfile_foreach(f->map_fd, f->record, true, slot_count, &any) : whole;
 
-	if (damaged != 0 || any == 0 ||
+	if (damaged < 0) {
+		check_unread(c, (int)damaged);
+		return false;
+	}
+	if (whole == 0 || damaged != 0 || any == 0 ||
 	    ((f->record->flags & RECORD_LIMIT) && head_is_blank(f->map_fd)))
 		return map_lost(c, f, whole ? "damaged" : "cut short");
 	if (check_repairs(c))
@@ -182,7 +187,11 @@ bool check_map(struct check *c, struct check_file *f)
 		f->map_fd = shard_open(c->store->state, "maps", r->id, flags);
 		if (f->map_fd < 0 && r->version == 0 && !(r->flags & RECORD_LIMIT))
 			return false; /* nothing was fetched yet */
-		return f->map_fd < 0 ? map_lost(c, f, "missing") : header_mend(c, f);
+		if (f->map_fd >= 0)
+			return header_mend(c, f);
+		fd = f->map_fd;
+		if (fd == -ENOENT || fd == -ELOOP || fd == -EISDIR)
+			return map_lost(c, f, "missing");
 	}
 	if (fd < 0) {
 		check_unread(c, fd);

@@ -59,17 +59,17 @@ static int file_reopen(struct store_file *f, const struct found *found)
 		return 0;
 	if (fd < 0)
 		return fd == -ENOENT ? -ESTALE : fd;
-	if (fstat(fd, &st) < 0 || st.st_ino != found->st.st_ino || st.st_dev != found->st.st_dev) {
+	int err = fstat(fd, &st) < 0 ? -errno : 0;
+	if (err || st.st_ino != found->st.st_ino || st.st_dev != found->st.st_dev) {
 		close(fd);
-		return -ESTALE;
+		return err ? err : -ESTALE;
 	}
 	close(f->fd);
 	f->fd = fd;
 	bool longer = (uint64_t)st.st_size > f->record.size && record_is_blank(&f->record);
 	if (longer ||
 	    ((uint64_t)st.st_size < f->record.size && !(f->record.flags & RECORD_LIMIT))) {
-		int err = epoch_begin(&f->store->epoch);
-
+		err = epoch_begin(&f->store->epoch);
 		if (err == 0 && ftruncate(fd, (off_t)f->record.size) < 0)
 			err = -errno;
 		return err;
@@ -193,10 +193,13 @@ static int file_set_owner(int fd, const struct store_origin *o, bool privileged,
 
 	if (fstat(fd, st) < 0)
 		return -errno;
-	if (privileged && (st->st_uid != o->uid || st->st_gid != o->gid) &&
-	    fchown(fd, o->uid, o->gid) == 0) {
-		st->st_uid = o->uid;
-		st->st_gid = o->gid;
+	if (privileged && (st->st_uid != o->uid || st->st_gid != o->gid)) {
+		if (fchown(fd, o->uid, o->gid) == 0) {
+			st->st_uid = o->uid;
+			st->st_gid = o->gid;
+		} else if (errno != EPERM && errno != EINVAL) {
+			return -errno;
+		}
 	}
 	if ((st->st_mode & 07777) != mode && fchmod(fd, mode) < 0 && errno != EPERM)
 		return -errno;

@@ -17,15 +17,16 @@ static struct links_disk links_disk(uint32_t pending, uint32_t base)
 	return (struct links_disk){.pending = GUINT32_TO_LE(pending), .base = GUINT32_TO_LE(base)};
 }
 
-bool links_read(const struct place *p, uint32_t *pending, uint32_t *base)
+int links_read(const struct place *p, uint32_t *pending, uint32_t *base)
 {
 	struct links_disk d;
+	int has = place_xattr(p, LINKS_XATTR, &d, sizeof d);
 
-	if (place_getxattr(p, LINKS_XATTR, &d, sizeof d) != sizeof d)
-		return false;
-	*pending = GUINT32_FROM_LE(d.pending);
-	*base = GUINT32_FROM_LE(d.base);
-	return true;
+	if (has == 1) {
+		*pending = GUINT32_FROM_LE(d.pending);
+		*base = GUINT32_FROM_LE(d.base);
+	}
+	return has;
 }
 
 int links_write(const char *proc, uint32_t pending, uint32_t base)
@@ -46,12 +47,12 @@ int links_begin(int fd, uint32_t nlink)
 	return fsetxattr(fd, LINKS_XATTR, &d, sizeof d, 0) < 0 ? -errno : 0;
 }
 
-bool links_count(const struct place *p, struct stat *st)
+int links_count(const struct place *p, struct stat *st)
 {
 	uint32_t pending, base;
+	int has = links_read(p, &pending, &base);
 
-	if (!links_read(p, &pending, &base))
-		return false;
-	st->st_nlink = st->st_nlink - 1 + pending + (st->st_nlink < base);
-	return true;
+	if (has == 1)
+		st->st_nlink = st->st_nlink - 1 + pending + (st->st_nlink < base);
+	return has;
 }

@@ -156,18 +156,34 @@ bool mapfile_is_lost(int state, const struct record *r)
 	return lost;
 }
 
-static bool is_checked(int fd)
+/* 1, 0 or -errno. */
+static int is_checked(int fd)
 {
 	struct map_header h;
+	ssize_t n = pread(fd, &h, sizeof h, 0);
 
-	return pread(fd, &h, sizeof h, 0) == sizeof h && (GUINT16_FROM_LE(h.flags) & MAP_CHECKED);
+	if (n < 0)
+		return -errno;
+	return n == sizeof h && (GUINT16_FROM_LE(h.flags) & MAP_CHECKED);
 }
 
-bool mapfile_is_whole(int fd, const struct record *r)
+int mapfile_is_whole(int fd, const struct record *r)
 {
 	struct stat st;
 
-	return fstat(fd, &st) == 0 && st.st_size >= slot_offset(record_chunks(r));
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return st.st_size >= slot_offset(record_chunks(r));
+}
+
+/* 0; -ESTALE: a part of it is missing; another error: unknown. */
+static int size_check(int fd, const struct record *r)
+{
+	int checked = is_checked(fd), whole = checked == 1 ? mapfile_is_whole(fd, r) : 1;
+
+	if (checked < 0 || whole < 0)
+		return MIN(checked, whole);
+	return whole ? 0 : -ESTALE;
 }
 
 int mapfile_open(int state, const struct record *r)
@@ -183,8 +199,8 @@ int mapfile_open(int state, const struct record *r)
 		err = errno == EINVAL || errno == ESPIPE ? -ESTALE : -errno;
 	else if (!mapfile_check(header, (size_t)n, r))
 		err = -ESTALE;
-	else if (is_checked(fd) && !mapfile_is_whole(fd, r))
-		err = -ESTALE;
+	else
+		err = size_check(fd, r);
 	if (err == 0)
 		return fd;
 	close(fd);
@@ -249,9 +265,10 @@ int mapfile_load(int fd, const struct record *r, uint32_t epoch, bool doubt, str
 {
 	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
 	uint64_t chunks = chunks_told(r);
-	bool checked = is_checked(fd);
-	int got, err = 0;
+	int checked = is_checked(fd), got, err = MIN(checked, 0);
 
+	if (err)
+		return err;
 	for (uint64_t k = slots_next(fd, 0); k < chunks; k = slots_next(fd, k + got)) {
 		got = slots_read(fd, slots, k, MIN(chunks - k, SLOTS_AT_ONCE));
 		if (got <= 0)
@@ -279,10 +296,11 @@ int64_t mapfile_foreach(int fd, const struct record *r, bool strict, mapfile_eac
 {
 	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
 	uint64_t chunks = record_chunks(r);
-	bool checked = strict || is_checked(fd);
+	int checked = strict ? 1 : is_checked(fd), got;
 	int64_t damaged = 0;
-	int got;
 
+	if (checked < 0)
+		return checked;
 	for (uint64_t k = slots_next(fd, 0); k < chunks; k = slots_next(fd, k + got)) {
 		got = slots_read(fd, slots, k, MIN(chunks - k, SLOTS_AT_ONCE));
 		if (got <= 0)
@@ -304,9 +322,10 @@ int64_t mapfile_foreach(int fd, const struct record *r, bool strict, mapfile_eac
 int mapfile_find(int fd, uint64_t id, uint32_t mark, GArray *out)
 {
 	g_autofree struct map_slot *slots = g_new(struct map_slot, SLOTS_AT_ONCE);
-	bool checked = is_checked(fd);
-	int got;
+	int checked = is_checked(fd), got;
 
+	if (checked < 0)
+		return checked;
 	for (uint64_t k = slots_next(fd, 0); k != UINT64_MAX; k = slots_next(fd, k + got)) {
 		got = slots_read(fd, slots, k, SLOTS_AT_ONCE);
 		if (got <= 0)

@@ -40,7 +40,7 @@ int64_t mapfile_foreach(int fd, const struct record *r, bool strict, mapfile_eac
 bool mapfile_fits(uint64_t id, uint64_t chunk, uint64_t hash, uint32_t mark, uint32_t check);
 /* Writes a damaged header anew, for a map all of whose slots are strictly intact. */
 int mapfile_mend(int fd, const struct record *r);
-/* Is the file as long as the map of the record? */
-bool mapfile_is_whole(int fd, const struct record *r);
+/* Is the file as long as the map of the record? 1, 0 or -errno. */
+int mapfile_is_whole(int fd, const struct record *r);
 /* The header at `data` repeats the record. */
 bool mapfile_check(const void *data, size_t length, const struct record *r);

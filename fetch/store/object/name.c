@@ -172,8 +172,9 @@ int name_remove(struct store *s, int dir, const char *path, ino_t ino)
 	if (parent < 0)
 		return parent == -ENOENT || parent == -ENOTDIR ? 0 : parent;
 	stamp_begin(s, parent, &stamp);
-	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == ino &&
-	    unlinkat(parent, name, 0) < 0 && errno != ENOENT)
+	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		err = errno == ENOENT ? 0 : -errno;
+	else if (st.st_ino == ino && unlinkat(parent, name, 0) < 0 && errno != ENOENT)
 		err = -errno;
 	stamp_end(s, &stamp);
 	close(parent);

@@ -119,6 +119,9 @@ void place_at(int dir, const char *name, struct place *out);
 ssize_t place_getxattr(const struct place *p, const char *name, void *value, size_t size);
 ssize_t place_listxattr(const struct place *p, char *list, size_t size);
 
+/* 1: `value` has the xattr; 0: there is none, or one of another size; or -errno. */
+int place_xattr(const struct place *p, const char *name, void *value, size_t size);
+
 struct xattr_names {
 	ssize_t length; /* < 0: too many names, or an error */
 	char list[256];
@@ -131,9 +134,9 @@ bool xattr_names_have(const struct xattr_names *names, const char *name);
 bool owner_privileged(void);
 
 /* owner.c: replaces the members of `st` that could not be set on the local object */
-void owner_read(struct store *s, const struct place *p, struct stat *st);
-/* Is the file a stand-in for another type of object? */
-bool owner_stands_in(const struct place *p);
+int owner_read(struct store *s, const struct place *p, struct stat *st);
+/* Is the file a stand-in for another type of object? 1, 0 or -errno. */
+int owner_stands_in(const struct place *p);
 /* Of a file of an earlier version: set-id bits go from the object to the xattr. */
 int owner_mend(struct store *s, const struct place *p, const struct stat *st);
 /* For a file that is about to become kept. */
@@ -157,10 +160,11 @@ void origin_remove(struct store *s, uint64_t id);
 
 /* links.c. For a file that is about to become kept: it has `nlink` names. */
 int links_begin(int fd, uint32_t nlink);
-/* false: not a file of several remote names. st_nlink: as it is, then as reported. */
-bool links_count(const struct place *p, struct stat *st);
-/* The counts stored on the object; false: none. */
-bool links_read(const struct place *p, uint32_t *pending, uint32_t *base);
+/* 0: not a file of several remote names; 1: it is; or -errno. st_nlink: as it is, then as
+ * reported. */
+int links_count(const struct place *p, struct stat *st);
+/* 1: the counts stored on the object; 0: none; or -errno. */
+int links_read(const struct place *p, uint32_t *pending, uint32_t *base);
 int links_write(const char *proc, uint32_t pending, uint32_t base);
 
 /* xattrs.c */

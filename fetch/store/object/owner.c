@@ -47,26 +47,27 @@ bool owner_privileged(void)
 /* OWNERS/xx/<origin_key()>: a symlink, as origin.c */
 #define OWNERS "owners"
 
-static bool note_read(struct store *s, const struct place *p, struct stat *st)
+static int note_read(struct store *s, const struct place *p, struct stat *st)
 {
 	uint64_t key;
 	char path[SHARD_PATH_MAX], text[64];
 	unsigned mode, uid, gid;
+	int err = origin_key(p->dir, p->name, &key);
 	ssize_t n;
 
-	if (origin_key(p->dir, p->name, &key) < 0)
-		return false;
+	if (err)
+		return err;
 	shard_path(OWNERS, key, path);
 	n = readlinkat(s->state, path, text, sizeof text - 1);
 	if (n < 0)
-		return false;
+		return errno == ENOENT || errno == EINVAL ? 0 : -errno;
 	text[n] = '\0';
 	if (sscanf(text, "%o:%u:%u", &mode, &uid, &gid) != 3 || ((mode ^ st->st_mode) & S_IFMT))
-		return false;
+		return 0;
 	st->st_mode = mode;
 	st->st_uid = uid;
 	st->st_gid = gid;
-	return true;
+	return 0;
 }
 
 /* Replaces an earlier note. */
@@ -95,29 +96,32 @@ void owner_forget(struct store *s, uint64_t key)
 		shard_unlink(s->state, OWNERS, key);
 }
 
-static bool xattr_read(const struct place *p, struct stat *out)
+/* 1: `out` has what was noted; 0: nothing was; or -errno. */
+static int xattr_read(const struct place *p, struct stat *out)
 {
 	struct owner_disk o;
+	int has = place_xattr(p, OWNER_XATTR, &o, sizeof o);
 
-	if (place_getxattr(p, OWNER_XATTR, &o, sizeof o) != sizeof o)
-		return false;
+	if (has < 1)
+		return has;
 	out->st_mode = GUINT32_FROM_LE(o.mode);
 	out->st_uid = GUINT32_FROM_LE(o.uid);
 	out->st_gid = GUINT32_FROM_LE(o.gid);
 	o.rdev = S_ISREG(out->st_mode) ? 0 : GUINT32_FROM_LE(o.rdev);
 	out->st_rdev = makedev(o.rdev >> 20, o.rdev & 0xfffff);
-	return true;
+	return 1;
 }
 
-/* As root, for the file `is`: reads the xattr, and whether it has the whole mode. true: it applies
- * to the owner. */
-static bool bits_read(const struct place *p, const struct stat *is, struct owner_disk *out,
-                      bool *whole)
+/* As root, for the file `is`: reads the xattr, and whether it has the whole mode. 1: it applies
+ * to the owner; 0: it does not, or there is none; or -errno. */
+static int bits_read(const struct place *p, const struct stat *is, struct owner_disk *out,
+                     bool *whole)
 {
 	struct owner_disk o;
+	int has = place_xattr(p, OWNER_XATTR, &o, sizeof o);
 
-	if (place_getxattr(p, OWNER_XATTR, &o, sizeof o) != sizeof o)
-		return false;
+	if (has < 1)
+		return has;
 	*out = (struct owner_disk){
 	        .mode = GUINT32_FROM_LE(o.mode),
 	        .uid = GUINT32_FROM_LE(o.uid),
@@ -127,45 +131,45 @@ static bool bits_read(const struct place *p, const struct stat *is, struct owner
 	return out->uid == is->st_uid && out->gid == is->st_gid;
 }
 
-static void bits_show(const struct place *p, struct stat *st)
+static int bits_show(const struct place *p, struct stat *st)
 {
 	struct owner_disk o;
 	bool whole;
+	int applies = bits_read(p, st, &o, &whole);
 
-	if (!bits_read(p, st, &o, &whole))
-		return;
+	if (applies < 1)
+		return applies;
 	if (whole)
 		st->st_mode &= ~07777u;
 	st->st_mode |= o.mode & (whole ? 07777u : SET_ID);
+	return 0;
 }
 
-void owner_read(struct store *s, const struct place *p, struct stat *st)
+int owner_read(struct store *s, const struct place *p, struct stat *st)
 {
 	struct stat o;
+	int has;
 
-	if (s->privileged) {
-		if (S_ISREG(st->st_mode))
-			bits_show(p, st);
-		return;
-	}
-	if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode)) {
-		note_read(s, p, st);
-		return;
-	}
-	if (!xattr_read(p, &o))
-		return;
+	if (s->privileged)
+		return S_ISREG(st->st_mode) ? bits_show(p, st) : 0;
+	if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode))
+		return note_read(s, p, st);
+	has = xattr_read(p, &o);
+	if (has < 1)
+		return has;
 	st->st_mode = o.st_mode;
 	st->st_uid = o.st_uid;
 	st->st_gid = o.st_gid;
 	st->st_rdev = o.st_rdev;
+	return 0;
 }
 
-bool owner_stands_in(const struct place *p)
+int owner_stands_in(const struct place *p)
 {
 	struct owner_disk o;
+	int has = place_xattr(p, OWNER_XATTR, &o, sizeof o);
 
-	return place_getxattr(p, OWNER_XATTR, &o, sizeof o) == sizeof o &&
-	       !S_ISREG(GUINT32_FROM_LE(o.mode));
+	return has < 1 ? has : !S_ISREG(GUINT32_FROM_LE(o.mode));
 }
 
 int owner_give(struct store *s, int fd, const struct store_origin *o)
@@ -226,12 +230,15 @@ int owner_mend(struct store *s, const struct place *p, const struct stat *st)
 	struct stat noted;
 	uint32_t rdev = (major(st->st_rdev) << 20) | minor(st->st_rdev);
 	struct stat plain = *st;
-	int err = 0;
+	int err = 0, has;
 
 	if (!(st->st_mode & SET_ID))
 		return 0;
 	plain.st_mode &= ~SET_ID;
-	if (s->privileged || !xattr_read(p, &noted))
+	has = s->privileged ? 0 : xattr_read(p, &noted);
+	if (has < 0)
+		return has;
+	if (has == 0)
 		err = owner_keep(p, &plain, st->st_mode, st->st_uid, st->st_gid, rdev);
 	if (err == 0 && fchmodat(p->dir, p->name, plain.st_mode & 07777, 0) < 0)
 		err = -errno;
@@ -267,9 +274,11 @@ static int bits_set(const struct place *p, struct stat *st, uint32_t mode, uint3
 {
 	mode_t own = mode & ~SET_ID;
 	struct owner_disk o = {0};
-	bool whole = false, counts = bits_read(p, st, &o, &whole);
-	int err = 0;
+	bool whole = false;
+	int counts = bits_read(p, st, &o, &whole), err = MIN(counts, 0);
 
+	if (err)
+		return err;
 	if (st->st_uid != uid || st->st_gid != gid) {
 		/* the xattr ends with the owner that it names, and must not apply again later */
 		if (counts && whole)
@@ -280,7 +289,7 @@ static int bits_set(const struct place *p, struct stat *st, uint32_t mode, uint3
 			err = object_chown(p, st, uid, gid);
 		if (err == 0 && (st->st_uid != uid || st->st_gid != gid))
 			err = -EPERM;
-		counts = false;
+		counts = 0;
 	}
 	if (err)
 		return err;
@@ -303,9 +312,10 @@ static int carrier_set(const struct place *p, struct stat *st, uint32_t mode, ui
 	 * a file, and those of a directory are for the owner in the xattr */
 	mode_t own = (st->st_mode & S_IFMT) | (mode & 07777) | (S_ISDIR(st->st_mode) ? 0700 : 0600);
 	struct owner_disk before;
-	bool noted = place_getxattr(p, OWNER_XATTR, &before, sizeof before) == sizeof before;
-	int err;
+	int noted = place_xattr(p, OWNER_XATTR, &before, sizeof before), err;
 
+	if (noted < 0)
+		return noted;
 	if (S_ISREG(st->st_mode))
 		own &= ~SET_ID;
 	noted = noted || own != mode || (own & SET_ID) || st->st_uid != uid || st->st_gid != gid;

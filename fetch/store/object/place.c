@@ -80,6 +80,15 @@ ssize_t place_getxattr(const struct place *p, const char *name, void *value, siz
 	return n < 0 && is_unknown() ? lgetxattr(p->proc, name, value, size) : n;
 }
 
+int place_xattr(const struct place *p, const char *name, void *value, size_t size)
+{
+	ssize_t n = place_getxattr(p, name, value, size);
+
+	if (n < 0)
+		return errno == ENODATA || errno == EOPNOTSUPP || errno == ERANGE ? 0 : -errno;
+	return n == (ssize_t)size;
+}
+
 ssize_t place_listxattr(const struct place *p, char *list, size_t size)
 {
 	ssize_t n = syscall(SYS_listxattrat, p->dir, p->name, AT_SYMLINK_NOFOLLOW, list, size);

@@ -56,7 +56,7 @@ int xattrs_give(struct store *s, int fd, const struct store_kept *k)
 		sum += size + strlen(as);
 		if (fsetxattr(fd, as, value, size, 0) == 0)
 			continue;
-		if (errno == EROFS || errno == EDQUOT || errno == EIO ||
+		if (errno == EROFS || errno == EDQUOT || errno == EIO || errno == ENOMEM ||
 		    (errno == ENOSPC && sum <= XATTRS_SURE))
 			return -errno;
 		g_message("%s: xattr %s cannot be copied to the local file: %s", k->remote, name,

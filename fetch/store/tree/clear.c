@@ -18,29 +18,44 @@
 #include "fetch/store/tree/tree_private.h"
 
 /* Before the name goes. */
-void last_look(const struct place *p, struct last *l)
+static int last_look_file(const struct place *p, const struct stat *st, struct last *l)
 {
 	char data[sizeof(struct record_disk) + 1];
 	struct xattr_names names;
+	ssize_t n = -1;
+	int other = 0;
+
+	place_names(p, &names);
+	if (xattr_names_have(&names, RECORD_XATTR)) {
+		n = place_getxattr(p, RECORD_XATTR, data, sizeof data);
+		if (n < 0 && errno != ENODATA && errno != EOPNOTSUPP && errno != ERANGE)
+			return -errno;
+	}
+	/* an unbound file has no map or origin of its own */
+	l->file = n >= 0 && record_decode(data, (size_t)n, &l->record) == 0 &&
+	          l->record.ino == st->st_ino;
+	if (!l->file && xattr_names_have(&names, OWNER_XATTR))
+		other = owner_stands_in(p);
+	l->other = other == 1;
+	return MIN(other, 0);
+}
+
+int last_look(const struct place *p, struct last *l)
+{
 	struct stat st;
-	ssize_t n;
+	int err = 0;
 
 	*l = (struct last){0};
-	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_nlink > 1 ||
-	    S_ISDIR(st.st_mode))
-		return;
+	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (st.st_nlink > 1 || S_ISDIR(st.st_mode))
+		return 0;
 	l->other = !S_ISREG(st.st_mode);
-	if (S_ISREG(st.st_mode)) {
-		place_names(p, &names);
-		n = xattr_names_have(&names, RECORD_XATTR)
-		            ? place_getxattr(p, RECORD_XATTR, data, sizeof data)
-		            : -1;
-		/* an unbound file has no map or origin of its own */
-		l->file = n >= 0 && record_decode(data, (size_t)n, &l->record) == 0 &&
-		          l->record.ino == st.st_ino;
-		l->other = !l->file && xattr_names_have(&names, OWNER_XATTR) && owner_stands_in(p);
-	}
-	l->other = l->other && origin_key(p->dir, p->name, &l->key) == 0;
+	if (S_ISREG(st.st_mode))
+		err = last_look_file(p, &st, l);
+	if (err == 0 && l->other)
+		err = origin_key(p->dir, p->name, &l->key);
+	return err;
 }
 
 /* After it went. */
@@ -117,8 +132,10 @@ static int clear_file(const struct clearing *c, const struct place *p, const str
 {
 	struct store *s = c->store;
 	struct last last;
+	int err = last_look(p, &last);
 
-	last_look(p, &last);
+	if (err)
+		return err;
 	if (S_ISREG(st->st_mode) && (!known || (st->st_nlink == 1 && !last.file)))
 		return place_set_aside(s, p);
 	if (unlinkat(p->dir, p->name, 0) < 0)
@@ -239,6 +256,8 @@ int place_rmdir(struct store *s, const struct place *p, uint64_t dir)
 	struct mark_disk mark;
 	int err = 0, marked = mark_read(p, &mark);
 
+	if (marked && marked != -ENODATA && marked != -ENOENT)
+		return marked;
 	if (unlinkat(p->dir, p->name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		err = -errno;
 	if (err == -ENOTEMPTY || err == -EEXIST) {

@@ -82,14 +82,20 @@ static int look_file(struct store *s, const struct place *p, struct tree_node *n
 	uint32_t seals;
 	struct record r;
 	ssize_t size;
-	int err;
+	int err, has;
 
 	place_names(p, &names);
 	*owned = xattr_names_have(&names, OWNER_XATTR);
-	if (xattr_names_have(&names, SEALS_XATTR) &&
-	    place_getxattr(p, SEALS_XATTR, &seals, sizeof seals) == sizeof seals)
+	has = xattr_names_have(&names, SEALS_XATTR)
+	              ? place_xattr(p, SEALS_XATTR, &seals, sizeof seals)
+	              : 0;
+	if (has == 1)
 		n->seals = GUINT32_FROM_LE(seals);
-	n->indexed = xattr_names_have(&names, LINKS_XATTR) && links_count(p, &n->st);
+	if (has >= 0)
+		has = xattr_names_have(&names, LINKS_XATTR) ? links_count(p, &n->st) : 0;
+	n->indexed = has == 1;
+	if (has < 0)
+		return has;
 	if (!xattr_names_have(&names, RECORD_XATTR))
 		return 0;
 	size = place_getxattr(p, RECORD_XATTR, data, sizeof data);
@@ -101,11 +107,23 @@ static int look_file(struct store *s, const struct place *p, struct tree_node *n
 	return look_record(s, p, &r, n);
 }
 
+/* Of an object that can carry no mark, or of a file that stands in for one. */
+static int look_other(struct store *s, const struct place *p, struct tree_node *n)
+{
+	uint64_t ino, key;
+	int err = origin_key(p->dir, p->name, &key);
+
+	if (err == 0)
+		err = origin_read(s, key, &ino, &n->remote);
+	if (err == 0)
+		n->st.st_ino = ino;
+	return err == -ENOENT || err == -EUCLEAN ? 0 : err;
+}
+
 int place_look(struct store *s, const struct place *p, struct tree_node *out)
 {
 	struct tree_node n = {.kind = TREE_LOCAL, .looked_ns = clock_now()};
 	struct stat own;
-	uint64_t ino, key;
 	bool owned = true; /* perhaps */
 	int err = 0;
 
@@ -116,18 +134,16 @@ int place_look(struct store *s, const struct place *p, struct tree_node *out)
 		err = look_directory(s, p, &n);
 	else if (S_ISREG(n.st.st_mode))
 		err = look_file(s, p, &n, &owned);
-	else if (origin_key(p->dir, p->name, &key) == 0 &&
-	         origin_read(s, key, &ino, &n.remote) == 0)
-		n.st.st_ino = ino;
+	else
+		err = look_other(s, p, &n);
+	if (err == 0 && owned)
+		err = owner_read(s, p, &own);
+	if (err == 0 && S_ISREG(n.st.st_mode) && !S_ISREG(own.st_mode))
+		err = look_other(s, p, &n);
 	if (err) {
 		tree_node_clear(&n);
 		return err;
 	}
-	if (owned)
-		owner_read(s, p, &own);
-	if (S_ISREG(n.st.st_mode) && !S_ISREG(own.st_mode) &&
-	    origin_key(p->dir, p->name, &key) == 0 && origin_read(s, key, &ino, &n.remote) == 0)
-		n.st.st_ino = ino;
 	n.st.st_mode = own.st_mode;
 	n.st.st_uid = own.st_uid;
 	n.st.st_gid = own.st_gid;

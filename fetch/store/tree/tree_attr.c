@@ -25,23 +25,38 @@ static int place_change(struct store *s, const char *path, struct place *p)
 }
 
 /* Every write drops a capability, a transfer's too: until a file is local its capability has a name
- * of ours. Caller frees. */
-static char *xattr_place(struct store *s, const struct place *p, const char *name)
+ * of ours. 1: it has; 0: it is local, or no file; or -errno. */
+static int hides_capability(const struct place *p)
 {
 	struct stat st;
 	char data[sizeof(struct record_disk) + 1];
 	struct record r;
 	ssize_t n;
 
-	if (!s->privileged && xattr_is_rooted(name))
-		return xattr_hidden(name);
-	if (strcmp(name, "security.capability") != 0 ||
-	    fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
-		return g_strdup(name);
+	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return 0;
 	n = place_getxattr(p, RECORD_XATTR, data, sizeof data);
-	if (n < 0 || record_decode(data, (size_t)n, &r) != 0 || (r.flags & RECORD_LOCAL))
-		return g_strdup(name);
-	return g_strdup(CAPABILITY_XATTR);
+	if (n < 0)
+		return errno == ENODATA || errno == EOPNOTSUPP || errno == ERANGE ? 0 : -errno;
+	return record_decode(data, (size_t)n, &r) == 0 && !(r.flags & RECORD_LOCAL);
+}
+
+/* The name in the store; caller frees *as. */
+static int xattr_place(struct store *s, const struct place *p, const char *name, char **as)
+{
+	int hides = 0;
+
+	if (!s->privileged && xattr_is_rooted(name)) {
+		*as = xattr_hidden(name);
+		return 0;
+	}
+	if (strcmp(name, "security.capability") == 0)
+		hides = hides_capability(p);
+	if (hides >= 0)
+		*as = g_strdup(hides ? CAPABILITY_XATTR : name);
+	return MIN(hides, 0);
 }
 
 int tree_capability_own(struct store *s, const char *path)
@@ -54,10 +69,12 @@ int tree_capability_own(struct store *s, const char *path)
 	if (err || !s->privileged)
 		return err;
 	n = place_getxattr(&p, CAPABILITY_XATTR, value, sizeof value);
+	if (n < 0 && errno != ENODATA && errno != EOPNOTSUPP)
+		err = -errno;
 	if (n >= 0 && lsetxattr(p.proc, "security.capability", value, (size_t)n, 0) < 0)
 		err = -errno;
-	if (n >= 0)
-		lremovexattr(p.proc, CAPABILITY_XATTR);
+	if (err == 0 && n >= 0 && lremovexattr(p.proc, CAPABILITY_XATTR) < 0)
+		err = -errno;
 	place_close(&p);
 	return err;
 }
@@ -67,11 +84,14 @@ static int place_own(struct store *s, const struct place *p, uint32_t mode, uint
                      uint32_t gid)
 {
 	struct stat st, shown;
+	int err;
 
 	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	shown = st;
-	owner_read(s, p, &shown);
+	err = owner_read(s, p, &shown);
+	if (err)
+		return err;
 	if (mode == UINT32_MAX)
 		mode = shown.st_mode & 07777;
 	if (uid == UINT32_MAX)
@@ -109,15 +129,20 @@ static struct posix_acl_xattr_entry *acl_owner(void *value, size_t size)
 }
 
 /* Shows the reported owner's rights: the local object's ACL has those that the daemon needs. */
-static void acl_show(struct store *s, const struct place *p, void *value, size_t size)
+static int acl_show(struct store *s, const struct place *p, void *value, size_t size)
 {
 	struct posix_acl_xattr_entry *e = acl_owner(value, size);
 	struct stat st;
+	int err;
 
-	if (e == NULL || s->privileged || fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return;
-	owner_read(s, p, &st);
-	e->e_perm = GUINT16_TO_LE((st.st_mode >> 6) & 7);
+	if (e == NULL || s->privileged)
+		return 0;
+	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	err = owner_read(s, p, &st);
+	if (err == 0)
+		e->e_perm = GUINT16_TO_LE((st.st_mode >> 6) & 7);
+	return err;
 }
 
 /* The local object's ACL lets the daemon read and write it and its xattrs. NULL: unchanged. */
@@ -137,13 +162,16 @@ static int acl_keep(struct store *s, const struct place *p, const void *value, s
 	g_autofree void *copy = g_memdup2(value, size);
 	struct posix_acl_xattr_entry *e = acl_owner(copy, size);
 	struct stat st, shown;
+	int err;
 
 	if (e == NULL || s->privileged)
 		return 0;
 	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	shown = st;
-	owner_read(s, p, &shown);
+	err = owner_read(s, p, &shown);
+	if (err)
+		return err;
 	return place_own(s, p,
 	                 (shown.st_mode & 07000) | (GUINT16_FROM_LE(e->e_perm) & 7u) << 6 |
 	                         (st.st_mode & 077),
@@ -178,18 +206,20 @@ int tree_open(struct store *s, const char *path, int flags)
 ssize_t tree_getxattr(struct store *s, const char *path, const char *name, void *value, size_t size)
 {
 	struct place p;
+	g_autofree char *as = NULL;
 	ssize_t n = place_open(s, path, &p);
 
 	if (n)
 		return n;
-	g_autofree char *as = xattr_is_own(name) ? NULL : xattr_place(s, &p, name);
-	n = as ? place_getxattr(&p, as, value, size) : -1;
-	if (n < 0)
-		n = as ? -errno : -ENODATA;
-	else if (size > 0 && strcmp(name, ACL_XATTR) == 0)
-		acl_show(s, &p, value, (size_t)n);
+	int err = xattr_is_own(name) ? -ENODATA : xattr_place(s, &p, name, &as);
+	if (err == 0) {
+		n = place_getxattr(&p, as, value, size);
+		err = n < 0 ? -errno : 0;
+	}
+	if (err == 0 && size > 0 && strcmp(name, ACL_XATTR) == 0)
+		err = acl_show(s, &p, value, (size_t)n);
 	place_close(&p);
-	return n;
+	return err ? err : n;
 }
 
 /* Takes our own names out of a list. */
@@ -245,9 +275,10 @@ int tree_setxattr(struct store *s, const char *path, const char *name, const voi
 
 	if (err)
 		return err;
-	g_autofree char *as = xattr_place(s, &p, name);
+	g_autofree char *as = NULL;
+	err = xattr_place(s, &p, name, &as);
 	/* an ACL changes the object's mode, which a crash may have left in the xattr alone */
-	if (s->privileged && strcmp(name, ACL_XATTR) == 0)
+	if (err == 0 && s->privileged && strcmp(name, ACL_XATTR) == 0)
 		err = place_own(s, &p, UINT32_MAX, UINT32_MAX, UINT32_MAX);
 	g_autofree void *given = strcmp(name, ACL_XATTR) == 0 ? acl_given(s, value, size) : NULL;
 	if (err == 0 && lsetxattr(p.proc, as, given ? given : value, size, flags) < 0)
@@ -265,8 +296,9 @@ int tree_removexattr(struct store *s, const char *path, const char *name)
 
 	if (err)
 		return err;
-	g_autofree char *as = xattr_place(s, &p, name);
-	if (lremovexattr(p.proc, as) < 0)
+	g_autofree char *as = NULL;
+	err = xattr_place(s, &p, name, &as);
+	if (err == 0 && lremovexattr(p.proc, as) < 0)
 		err = -errno;
 	place_close(&p);
 	return err;

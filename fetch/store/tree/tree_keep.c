@@ -10,11 +10,18 @@
 #include "fetch/store/disk/stamp.h"
 #include "fetch/store/tree/tree_private.h"
 
-static void set_mtime(const struct place *p, int64_t ns)
+static int set_mtime(const struct place *p, int64_t ns)
 {
 	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, nanoseconds_split(ns)};
 
-	utimensat(p->dir, p->name, times, AT_SYMLINK_NOFOLLOW);
+	return utimensat(p->dir, p->name, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+static int drop_xattr(const struct place *p, const char *name)
+{
+	bool gone = lremovexattr(p->proc, name) == 0 || errno == ENODATA || errno == EOPNOTSUPP;
+
+	return gone ? 0 : -errno;
 }
 
 static int give(struct store *s, const struct place *p, const struct store_kept *k)
@@ -38,12 +45,18 @@ static int keep_directory(struct store *s, struct place *p, const struct store_k
 
 	if (mkdirat(p->dir, p->name, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	if (mark_read(p, &mark) == 0) /* kept or local already */
+	err = mark_read(p, &mark);
+	if (err == 0) /* kept or local already */
 		return mark.flags & MARK_DIR_LOCAL ? 0
 		                                   : origin_again(s, mark.id, o->ino, k->remote);
+	if (err != -ENODATA)
+		return err;
 	/* a remote directory inherits no ACL from its local parent */
-	lremovexattr(p->proc, "system.posix_acl_access");
-	lremovexattr(p->proc, "system.posix_acl_default");
+	err = drop_xattr(p, "system.posix_acl_access");
+	if (err == 0)
+		err = drop_xattr(p, "system.posix_acl_default");
+	if (err)
+		return err;
 	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	if (!S_ISDIR(st.st_mode))
@@ -52,13 +65,17 @@ static int keep_directory(struct store *s, struct place *p, const struct store_k
 	if (err == 0)
 		err = give(s, p, k);
 	/* an ACL may have left the daemon too little access */
-	if (err == 0 && !s->privileged && fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		err = owner_set(s, p, &st, o->mode, o->uid, o->gid, 0);
+	if (err == 0 && !s->privileged) {
+		err = fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+		if (err == 0)
+			err = owner_set(s, p, &st, o->mode, o->uid, o->gid, 0);
+	}
+	if (err == 0)
+		err = set_mtime(p, o->mtime_ns);
 	if (err == 0)
 		err = origin_write(s, id, o->ino, k->remote);
 	if (err)
 		return err;
-	set_mtime(p, o->mtime_ns);
 	err = mark_write(s, p->proc, MARK_DIR_KEPT, id);
 	if (err)
 		origin_remove(s, id);
@@ -99,8 +116,9 @@ static int keep_other(struct store *s, const struct place *to, const char *path,
 		err = origin_write(s, key, o->ino, k->remote);
 	}
 	if (err == 0) {
-		set_mtime(&p, o->mtime_ns);
-		err = move_in(s, &p, to, path);
+		err = set_mtime(&p, o->mtime_ns);
+		if (err == 0)
+			err = move_in(s, &p, to, path);
 		if (err)
 			origin_remove(s, key);
 	}

@@ -13,9 +13,10 @@ int links_settle(const struct place *p)
 {
 	uint32_t pending, base;
 	struct stat st;
+	int has = links_read(p, &pending, &base);
 
-	if (!links_read(p, &pending, &base) || base == 0)
-		return 0;
+	if (has < 1 || base == 0)
+		return has == -ENOENT ? 0 : MIN(has, 0);
 	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	return links_write(p->proc, pending + (st.st_nlink < base), 0);
@@ -54,10 +55,10 @@ static int name_look(struct store *s, const char *path, const struct stat *file)
 static int links_intend(const struct place *p, const struct stat *st)
 {
 	uint32_t pending, base;
-	int err = links_settle(p);
+	int err = links_settle(p), has = err ? err : links_read(p, &pending, &base);
 
-	if (err || !links_read(p, &pending, &base) || pending == 0)
-		return err;
+	if (has < 1 || pending == 0)
+		return MIN(has, 0);
 	return links_write(p->proc, pending - 1, (uint32_t)st->st_nlink + 1);
 }
 

@@ -24,8 +24,7 @@ static int directory_look(struct store *s, int dir, struct stat *out)
 	if (fstatat(dir, "", out, AT_EMPTY_PATH) < 0)
 		return -errno;
 	place_at(dir, ".", &p);
-	owner_read(s, &p, out);
-	return 0;
+	return owner_read(s, &p, out);
 }
 
 /* Gives a new object to its maker, as a local file system would: mode and ACL from the umask and
@@ -70,42 +69,50 @@ static bool maker_is_us(struct store *s, int dir, const struct tree_maker *m)
 	       directory_look(s, dir, &parent) == 0 && !(parent.st_mode & S_ISGID);
 }
 
-/* Has the directory a default ACL? An object that is made elsewhere and moved does not get it. */
-static bool has_default_acl(const struct place *p)
+/* Has the directory a default ACL? An object that is made elsewhere and moved does not get it. 1, 0
+ * or -errno. */
+static int has_default_acl(const struct place *p)
 {
 	struct place dir;
+	ssize_t n;
 
 	place_at(p->dir, ".", &dir);
-	return place_getxattr(&dir, "system.posix_acl_default", NULL, 0) > 0;
+	n = place_getxattr(&dir, "system.posix_acl_default", NULL, 0);
+	if (n < 0)
+		return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
+	return n > 0;
 }
 
-/* No leftover of a known remote file: its record is damaged, or another file's. */
-static bool is_doubtful(const struct place *p, const struct stat *st, int err)
+/* No leftover of a known remote file: its record is damaged, or another file's. 1, 0 or -errno. */
+static int is_doubtful(const struct place *p, int err)
 {
 	struct last last;
+	struct stat st;
 
+	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISREG(st.st_mode))
+		return 0;
 	if (err == -ESTALE)
-		return true;
-	last_look(p, &last);
-	return st->st_nlink == 1 && !last.file;
+		return 1;
+	err = last_look(p, &last);
+	return err ? err : st.st_nlink == 1 && !last.file;
 }
 
 int place_clear(struct store *s, const struct place *p, const char *path)
 {
 	struct tree_node n;
-	struct stat st;
-	int err = tree_look(s, path, &n);
+	int err = tree_look(s, path, &n), doubtful;
 
 	if (err == 0) {
 		tree_node_clear(&n);
 		return -EEXIST;
 	}
-	if ((err == -ESTALE || err == -ENOENT) &&
-	    fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-	    is_doubtful(p, &st, err))
-		return place_set_aside(s, p);
 	if (err != -ENOENT && err != -ESTALE)
 		return err;
+	doubtful = is_doubtful(p, err);
+	if (doubtful)
+		return doubtful < 0 ? doubtful : place_set_aside(s, p);
 	if (unlinkat(p->dir, p->name, 0) == 0)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
@@ -203,13 +210,16 @@ int tree_make(struct store *s, const char *path, const struct tree_maker *m)
 	int err = epoch_begin(&s->epoch);
 	mode_t before;
 	bool made;
+	int acl = 1;
 
 	if (err == 0)
 		err = place_make(s, path, &p);
 	if (err)
 		return err;
-	if (!S_ISDIR(m->mode) && !maker_is_us(s, p.dir, m) && !has_default_acl(&p)) {
-		err = make_moved(s, &p, path, m);
+	if (!S_ISDIR(m->mode) && !maker_is_us(s, p.dir, m))
+		acl = has_default_acl(&p);
+	if (acl <= 0) {
+		err = acl < 0 ? acl : make_moved(s, &p, path, m);
 		place_close(&p);
 		return err;
 	}
@@ -287,10 +297,16 @@ static int nameless_in(struct store *s, const char *dir, const char *to, struct 
 	struct stat st;
 	char proc[40];
 	mode_t before;
+	int err;
 
 	if (parent < 0)
 		return parent;
-	if (directory_look(s, parent, &st) == 0 && (st.st_mode & S_ISGID))
+	err = directory_look(s, parent, &st);
+	if (err) {
+		close(parent);
+		return err;
+	}
+	if (st.st_mode & S_ISGID)
 		m->gid = st.st_gid;
 	before = umask(m->umask);
 	fd = openat(parent, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, m->mode & FILE_MODE);

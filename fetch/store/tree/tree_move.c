@@ -34,8 +34,7 @@ int tree_unlink(struct store *s, const char *path, uint64_t number)
 			err = links_settle(&p);
 		if (err == 0 && renameat(p.dir, p.name, s->state, to) < 0)
 			err = -errno;
-	} else if ((err = links_settle(&p)) == 0) {
-		last_look(&p, &last);
+	} else if ((err = links_settle(&p)) == 0 && (err = last_look(&p, &last)) == 0) {
 		if (unlinkat(p.dir, p.name, 0) < 0)
 			err = -errno;
 		else
@@ -88,7 +87,8 @@ static int rename_at(struct store *s, const struct place *a, const struct place 
 
 int tree_rename(struct store *s, const char *from, const char *to, unsigned flags)
 {
-	bool replaces = !(flags & RENAME_EXCHANGE), marked;
+	bool replaces = !(flags & RENAME_EXCHANGE);
+	int marked = -ENODATA;
 	struct mark_disk mark;
 	struct last last;
 	struct place a, b;
@@ -101,15 +101,18 @@ int tree_rename(struct store *s, const char *from, const char *to, unsigned flag
 	err = place_make(s, to, &b);
 	if (err == 0) {
 		stamp_change_begin(s);
-		last_look(&b, &last);
-		marked = replaces && mark_read(&b, &mark) == 0;
-		if (replaces)
+		err = last_look(&b, &last);
+		if (err == 0 && replaces)
+			marked = mark_read(&b, &mark);
+		if (err == 0 && marked && marked != -ENODATA && marked != -ENOENT)
+			err = marked;
+		if (err == 0 && replaces)
 			err = links_settle(&b);
 		if (err == 0)
 			err = rename_at(s, &a, &b, to, flags);
 		if (err == 0 && replaces)
 			last_forget(s, &last);
-		if (err == 0 && marked)
+		if (err == 0 && marked == 0)
 			origin_remove(s, mark.id);
 		stamp_change_end(s);
 		place_close(&b);
@@ -149,8 +152,8 @@ static int unlinked_drop(int fd, struct dirent *e, void *user)
 	struct last last;
 
 	place_at(fd, e->d_name, &p);
-	last_look(&p, &last);
-	if (unlinkat(fd, e->d_name, 0) == 0)
+	/* else it is of the next sweep */
+	if (last_look(&p, &last) == 0 && unlinkat(fd, e->d_name, 0) == 0)
 		last_forget(s, &last);
 	return 0;
 }

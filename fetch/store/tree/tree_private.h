@@ -18,7 +18,8 @@ struct last {
 	struct record record;
 	uint64_t key; /* of its origin */
 };
-void last_look(const struct place *p, struct last *out); /* before the name is removed */
+/* Before the name is removed. -errno: what it is is unknown, and it has to stay. */
+int last_look(const struct place *p, struct last *out);
 void last_forget(struct store *s, const struct last *l); /* after it was */
 /* Removes everything below, or only looks. -ENOTEMPTY: an entry is no leftover, and stays. */
 int clear_below(struct store *s, const struct place *p, bool remove);
