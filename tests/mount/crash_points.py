@@ -5,6 +5,7 @@
 
 By hand: crash_points.py [--build DIR] [--rows REGEX] [--torn] [--epochs] [--event EVENT]
          [--vanish] [--list]
+         crash_points.py --inject ENOSPC,EIO,… [--lasting]: one call fails instead; injecting.py
 """
 import argparse
 import ctypes
@@ -20,6 +21,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import crashing  # noqa: E402
+import injecting  # noqa: E402
 import mounting  # noqa: E402
 import processes  # noqa: E402
 import vanishing  # noqa: E402
@@ -27,6 +29,7 @@ from crashing import CHUNK, FILE, Row, noise  # noqa: E402
 
 NOREPLACE, EXCHANGE = 1, 2
 BATCH = 16  # rows in one store
+MOUNT = Row("mount and umount", None, [])
 
 
 def rename2(a, b, flags):
@@ -45,7 +48,9 @@ def pread(path, offset, size=1):
 def pwrite(path, data, offset, flags=0):
     fd = os.open(path, os.O_WRONLY | flags)
     try:
-        os.pwrite(fd, data, offset)
+        while data:  # a short write tells no error
+            written = os.pwrite(fd, data, offset)
+            data, offset = data[written:], offset + written
     finally:
         os.close(fd)
 
@@ -263,9 +268,14 @@ def batch(args, some):
     scratch.chmod(0o755)
     program = mounting.Program(args.build, "plain", scratch)
     try:
-        campaign = (vanishing if args.vanish else crashing).Campaign(program, scratch, some)
-        tried, wrong = campaign.torture(epochs=args.epochs, torn=args.torn, keep_going=True,
-                                        event=args.event)
+        if some == [MOUNT]:
+            tried, wrong = injecting.Mounts(program, scratch).torture(args.inject, args.choose)
+        else:
+            kind = vanishing if args.vanish else crashing
+            campaign = (injecting.Campaign(program, scratch, some, args.inject, args.lasting)
+                        if args.inject else kind.Campaign(program, scratch, some))
+            tried, wrong = campaign.torture(args.choose, epochs=args.epochs, torn=args.torn,
+                                            keep_going=True, event=args.event)
     finally:
         complaints = program.close()
         shutil.rmtree(scratch, ignore_errors=True)
@@ -283,6 +293,10 @@ def main():
     parser.add_argument("--torn", action="store_true", help="writes are done in half")
     parser.add_argument("--event", choices=crashing.EVENTS, help="instead of a kill in a step")
     parser.add_argument("--vanish", action="store_true", help="at the source, instead of a kill")
+    parser.add_argument("--inject", metavar="ERRNO,…", help=",".join(injecting.ERRORS),
+                        type=lambda names: names.split(","))
+    parser.add_argument("--lasting", action="store_true", help="all later calls fail, too")
+    parser.add_argument("--points", type=int, help="of each batch, at random; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of the order")
     args = parser.parse_args()
     if args.list:
@@ -290,11 +304,20 @@ def main():
         return
     processes.adopt()
     found, started, bad, tried = rows(args.rows), time.monotonic(), 0, 0
-    random.Random(args.seed).shuffle(found)
-    for at in range(0, len(found), BATCH):
-        n, wrong = batch(args, found[at:at + BATCH])
-        tried, bad = tried + n, bad + len(wrong)
-        print(f"{min(at + BATCH, len(found))} of {len(found)} rows, {tried} points, {bad} wrong, "
+    if args.inject:
+        found += [r for r in injecting.verbs() if re.search(args.rows, r.name)]
+    rng = random.Random(args.seed)
+    rng.shuffle(found)
+    args.choose = None
+    if args.points:
+        args.choose = lambda points: rng.sample(points, min(args.points, len(points)))
+    batches = [found[at:at + BATCH] for at in range(0, len(found), BATCH)]
+    if args.inject and re.search(args.rows, MOUNT.name):
+        batches.append([MOUNT])
+    for n, some in enumerate(batches):
+        more, wrong = batch(args, some)
+        tried, bad = tried + more, bad + len(wrong)
+        print(f"{n + 1} of {len(batches)} batches, {tried} points, {bad} wrong, "
               f"{time.monotonic() - started:.0f} s", flush=True)
     sys.exit(1 if bad else 0)
 

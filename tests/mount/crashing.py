@@ -189,7 +189,7 @@ class Campaign:
     def __init__(self, program, scratch, rows, user=None):
         self.program, self.scratch, self.user = program, pathlib.Path(scratch), user
         self.rows, self.source = rows, self.scratch / "source"
-        self.faults = faults.Faults(self.scratch)
+        self.faults = faults.Faults(program.scratch)
         self.since = time.time_ns() - 10**9
         self.allowed = {}
         self.checks = []  # (directory, what has to be there, a point)
@@ -306,6 +306,8 @@ class Campaign:
         while left and time.monotonic() < until:  # a listing on its way
             time.sleep(0.05)
             left = leftovers(m.store)
+        for name in left:
+            os.unlink(m.store / "state" / name)
         if left:
             raise Wrong(f"left in the store: {left}")
         return m

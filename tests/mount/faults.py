@@ -12,14 +12,21 @@ Shape:   `left` calls of the daemon that change a file system still work, then
          SYNCS: the one after `left` syncs fails, once
          HOLD_SYNCS: they wait until that is over
          HOLD_MADE: who has made a directory waits until that is over
+         ONE: of all calls for `store` that may have `error`, that one fails
+         LASTING: so do all after it
+Kinds:   of a call: GROW and CHANGE may find the disk full, OPEN may lack a descriptor, LOOK changes
+         nothing, FLUSH is a sync, whose data is written all the same
 """
 import mmap
+import os
 import pathlib
 import struct
 import subprocess
 
-OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS, HOLD_SYNCS, HOLD_MADE = range(10)
-SHAPE = struct.Struct("=Iiqq32s")
+OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS, HOLD_SYNCS, HOLD_MADE, ONE, LASTING = range(12)
+CHANGE, GROW, LOOK, OPEN, FLUSH = 1, 2, 4, 8, 16
+SHAPE = struct.Struct("=Iiqq32s256s")
+CALLS = 4096
 SOURCE = pathlib.Path(__file__).with_name("faulty.c")
 
 
@@ -28,20 +35,20 @@ class Faults:
         library, self.path = scratch / "faulty.so", scratch / "faults"
         subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"],
                        check=True)
-        self.path.write_bytes(bytes(SHAPE.size))
+        self.path.write_bytes(bytes(SHAPE.size + CALLS))
         self.path.chmod(0o666)
         self.env = {"LD_PRELOAD": str(library), "FAULTS": str(self.path)}
         with open(self.path, "r+b") as f:
-            self.shared = mmap.mmap(f.fileno(), SHAPE.size)
+            self.shared = mmap.mmap(f.fileno(), SHAPE.size + CALLS)
 
-    def set(self, mode, error=0, left=0):
-        self.shared[:SHAPE.size] = SHAPE.pack(OFF, error, left, 0, b"")
+    def set(self, mode, error=0, left=0, store=""):
+        self.shared[:SHAPE.size] = SHAPE.pack(OFF, error, left, 0, b"", os.fsencode(store))
         self.shared[:4] = struct.pack("=I", mode)
 
     def clear(self):
         """How many calls there were, and the first that failed (None: none did)."""
         self.shared[:4] = struct.pack("=I", OFF)
-        _, _, _, seen, first = SHAPE.unpack(self.shared[:SHAPE.size])
+        _, _, _, seen, first, _ = SHAPE.unpack(self.shared[:SHAPE.size])
         return seen, first.rstrip(b"\0").decode() or None
 
     def first(self):
@@ -49,6 +56,10 @@ class Faults:
 
     def seen(self):
         return SHAPE.unpack(self.shared[:SHAPE.size])[3]
+
+    def kinds(self):
+        """Of the calls seen, the first `CALLS` of them."""
+        return self.shared[SHAPE.size:SHAPE.size + min(self.seen(), CALLS)]
 
     def close(self):
         self.shared.close()
