@@ -97,6 +97,28 @@ def test_synced_chunks_stay_and_others_are_remote(lacunafs, scratch, disk):
     assert got in (truth, written)
 
 
+@pytest.mark.parametrize("first", ["covered", "read"])
+@pytest.mark.parametrize("dies", [False, True])
+def test_data_of_a_file_of_one_chunk(lacunafs, scratch, disk, first, dies):
+    """fdatasync(2) makes the record durable, too, which says since the write that the data is
+    local, perhaps by a daemon that has died."""
+    m = lacunafs.mount(source_of(scratch), *OPTIONS, store=disk.path / "store")
+    fd = os.open(m / "small", os.O_RDWR)
+    if first == "read":
+        os.pread(fd, 1000, 0)
+    os.pwrite(fd, b"x" * 1000, 0)
+    if dies:
+        os.close(fd)
+        m.kill()
+        m = m.again()
+        fd = os.open(m / "small", os.O_RDWR)
+        os.pwrite(fd, b"y", 0)
+    os.fdatasync(fd)
+    os.close(fd)
+    m = cut(m, disk)
+    assert (m / "small").read_bytes() == (b"y" if dies else b"x") + b"x" * 999
+
+
 def test_whole_and_fetched(lacunafs, scratch, disk):
     """Nothing was synced: all of it is verified, or fetched again."""
     source = source_of(scratch)

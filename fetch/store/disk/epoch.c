@@ -14,6 +14,7 @@
 #ifndef STATX_MNT_ID_UNIQUE
 #define STATX_MNT_ID_UNIQUE 0x4000U /* Linux 6.8 */
 #endif
+#define RECORDS_MAX 65536  /* with more changed records every sync is an fsync(2) */
 #define MNT_ID_OFFSET 0x90 /* of stx_mnt_id, younger than some libc headers */
 
 static uint64_t random_number(void)
@@ -154,6 +155,8 @@ int epoch_open(struct epoch *e, int state, unsigned flags)
 		close(fd);
 		return err;
 	}
+	e->records = g_hash_table_new(NULL, NULL);
+	e->records_all = e->begun; /* those of a daemon that died may not be durable either */
 	mutex_init(&e->lock, RANK_EPOCH);
 	for (int n = 0; n < EPOCH_SYNCS; n++)
 		mutex_init(&e->syncing[n], RANK_EPOCH_SYNCING);
@@ -237,6 +240,30 @@ static void file_failed(struct epoch *e, uint64_t ino)
 	mutex_unlock(&e->lock);
 }
 
+static void record_add(struct epoch *e, uint64_t ino)
+{
+	mutex_lock(&e->lock);
+	g_hash_table_add(e->records, (void *)(uintptr_t)ino);
+	if (g_hash_table_size(e->records) > RECORDS_MAX) {
+		g_hash_table_remove_all(e->records);
+		e->records_all = true;
+	}
+	mutex_unlock(&e->lock);
+}
+
+void epoch_record_changed(struct epoch *e, int fd)
+{
+	record_add(e, file_number(fd));
+}
+
+static bool record_take(struct epoch *e, uint64_t ino)
+{
+	mutex_lock(&e->lock);
+	bool taken = g_hash_table_remove(e->records, (void *)(uintptr_t)ino) || e->records_all;
+	mutex_unlock(&e->lock);
+	return taken;
+}
+
 /* One sync per file at a time: an error reported to one caller is recorded before the next caller
  * syncs, to whom the kernel reports success. */
 int epoch_sync(struct epoch *e, int fd, bool datasync)
@@ -246,7 +273,10 @@ int epoch_sync(struct epoch *e, int fd, bool datasync)
 	int err;
 
 	mutex_lock(syncing);
-	err = synced(e, (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0);
+	bool record = record_take(e, ino); /* a change of it from here on needs another sync */
+	err = synced(e, (datasync && !record ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0);
+	if (err && record)
+		record_add(e, ino);
 	if (err && epoch_trust(e) != 0)
 		file_failed(e, ino);
 	mutex_unlock(syncing);
@@ -301,6 +331,7 @@ void epoch_close(struct epoch *e)
 	close(e->fd);
 	if (e->failed_files)
 		g_hash_table_unref(e->failed_files);
+	g_hash_table_unref(e->records);
 	for (int n = 0; n < EPOCH_SYNCS; n++)
 		mutex_destroy(&e->syncing[n]);
 	mutex_destroy(&e->lock);

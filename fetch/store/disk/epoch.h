@@ -35,7 +35,9 @@ struct epoch {
 	uint32_t failures;                 /* atomic: syncs that failed */
 	struct mutex syncing[EPOCH_SYNCS]; /* by inode number */
 	GHashTable *failed_files; /* uint64 inode number → which of them was its last; or NULL */
-	int begun;                /* atomic: unclean on disk, with this number and identity */
+	GHashTable *records; /* set of inode numbers: files with a record that may not be durable */
+	bool records_all;    /* those of all files */
+	int begun;           /* atomic: unclean on disk, with this number and identity */
 };
 
 enum epoch_open_flags {
@@ -53,7 +55,11 @@ int epoch_here(struct epoch *e);
 /* Before any change of the store. After the first change it only checks that the store still
  * exists: -EIO if it was removed. */
 int epoch_begin(struct epoch *e);
-/* fsync(2) or, with `datasync`, fdatasync(2). A write-back error ends the epoch. */
+/* The record of `fd` says from now on that all of its data is local. fdatasync(2) need not write an
+ * xattr, so the file's next sync is an fsync(2). Before the change of data returns. */
+void epoch_record_changed(struct epoch *e, int fd);
+/* fsync(2) or, with `datasync`, fdatasync(2), with the record. A write-back error ends the epoch.
+ */
 int epoch_sync(struct epoch *e, int fd, bool datasync);
 /* For a file whose write-back error may have been reported to another descriptor: -EIO once for
  * each user, whose `seen` counts the failures up to its open. */

@@ -216,7 +216,8 @@
  * Order of durability. Fetched: data, map, record, name; no fsync. Written locally: record with
  * RECORD_LIMIT, dirty mark, data; at fsync, or by the flusher: fdatasync of the data, then
  * MARK_LOCAL, then fsync of the map. Fully local: fsync of the data, then the record. A map: its
- * size, then its header. Kept: origin, then record or mark. Settings, epoch: fsync.
+ * size, then its header. Kept: origin, then record or mark. Settings, epoch: fsync. After a
+ * record became fully local the file's next fdatasync is an fsync: it writes xattrs, too.
  *
  * Damage is noticed, and costs no local change:
  *   settings, epoch      their copy applies; without it, the store cannot be opened, or everything

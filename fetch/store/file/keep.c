@@ -134,6 +134,8 @@ static int record_own(struct store_file *f, bool durable)
 	if (err == 0)
 		err = file_record_locked(f, RECORD_KEPT | RECORD_LOCAL | RECORD_COMPLETE, 0);
 	mutex_unlock(&f->lock);
+	if (err == 0 && !durable)
+		epoch_record_changed(&f->store->epoch, f->fd);
 	if (err || !durable)
 		return err;
 	err = epoch_sync(&f->store->epoch, f->fd, false);
