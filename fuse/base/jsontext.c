@@ -38,7 +38,9 @@ char *json_shown(JsonObject *o)
 {
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
 	json_node_set_object(node, o);
-	g_autofree char *line = json_to_string(node, FALSE);
+	g_autofree char *text = json_to_string(node, FALSE);
+	/* json-glib's strings may be no UTF-8: it takes octal escapes for bytes */
+	g_autofree char *line = g_utf8_make_valid(text, -1);
 	GString *out = g_string_sized_new(strlen(line));
 	for (const char *p = line; *p; p = g_utf8_next_char(p)) {
 		gunichar c = g_utf8_get_char(p);

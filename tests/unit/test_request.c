@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 #include <string.h>
 #include "fetch/base/error.h"
+#include "fuse/base/jsontext.h"
 #include "fuse/control/request.h"
 #include "lacuna/control.h"
 
@@ -121,6 +122,18 @@ static void test_long(void)
 	g_assert_true(parse(line, &r));
 }
 
+/* json-glib takes octal escapes for bytes: what is shown is UTF-8 all the same, and ends where it
+ * ends. */
+static void test_shown(void)
+{
+	static const char line[] = "{\"a\":\"x\\774\"}";
+	g_autoptr(JsonParser) parser = json_parser_new();
+	g_assert_true(json_sane(line, strlen(line), 2));
+	g_assert_true(json_parser_load_from_data(parser, line, -1, NULL));
+	g_autofree char *shown = json_shown(json_node_get_object(json_parser_get_root(parser)));
+	g_assert_cmpstr(shown, ==, "{\"a\":\"x\357\277\275\"}");
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -129,5 +142,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/request/verify", test_verify);
 	g_test_add_func("/request/nested", test_nested);
 	g_test_add_func("/request/long", test_long);
+	g_test_add_func("/request/shown", test_shown);
 	return g_test_run();
 }

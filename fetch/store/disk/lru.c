@@ -13,6 +13,9 @@
 #include "fetch/store/disk/store_private.h"
 #include "fetch/store/disk/usage.h"
 
+/* No disk holds more; the sums of space.c do not overflow with it. */
+#define USED_MAX (UINT64_C(1) << 62)
+
 static void *key_of(uint64_t number)
 {
 	return (void *)(uintptr_t)number;
@@ -173,7 +176,8 @@ static bool check(const uint8_t *data, size_t length, struct usage_disk *head)
 	if (length < sizeof *head)
 		return false;
 	memcpy(head, data, sizeof *head);
-	if (GUINT64_FROM_LE(head->magic) != USAGE_MAGIC ||
+	if (GUINT64_FROM_LE(head->magic) != USAGE_MAGIC || GUINT64_FROM_LE(head->used) > USED_MAX ||
+	    GUINT64_FROM_LE(head->fetched) > USED_MAX ||
 	    GUINT64_FROM_LE(head->count) != (length - sizeof *head) / sizeof(struct use_disk) ||
 	    (length - sizeof *head) % sizeof(struct use_disk) != 0)
 		return false;
