@@ -38,6 +38,8 @@ struct fill_options {
 	/* The current path of a content's local file, existing or not: taken by the engine. NULL:
 	 * the path of content_new(). */
 	char *(*local_path)(void *user, struct content *c);
+	/* A content follows another version now, whose bytes agree with all that is cached. */
+	void (*rebound)(void *user, struct content *c);
 	/* The last reference to a content is gone, and with it the pointer to `owner`. */
 	void (*released)(void *user, struct content *c, void *owner);
 	void *user;

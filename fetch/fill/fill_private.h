@@ -2,8 +2,8 @@
  * Copyright the lacunafs authors */
 
 /* Shared by the files of the fill engine: fill.c (requests), plan.c (the transfers they need),
- * transfer.c and holding.c (data from the source), verify.c (data of a dead epoch),
- * waiter.c (answers), content.c, fill_status.c.
+ * transfer.c and holding.c (data from the source), verify.c (data of a dead epoch), rebind.c
+ * (another version), waiter.c (answers), content.c, fill_status.c.
  *
  * Shape:     every chunk under way is *held* by exactly one transfer, from its plan
  *            until it is published (released, its waiters woken), moved to
@@ -77,9 +77,11 @@ struct content {
 	unsigned refs;                       /* atomic */
 	bool opening FILL_LOCKED;            /* one thread opens or creates the local file */
 	bool looked; /* under the claim: content_open() has looked for a local file */
-	bool completed FILL_LOCKED; /* options.completed has been or need not be called */
-	char *remote;               /* owned, or `path` */
-	char path[];                /* in the store, at creation */
+	struct rebind *rebind FILL_LOCKED; /* under way; NULL: none */
+	int64_t rebound_ns FILL_LOCKED;    /* when the last one began; 0: never */
+	bool completed FILL_LOCKED;        /* options.completed has been or need not be called */
+	char *remote;                      /* owned, or `path` */
+	char path[];                       /* in the store, at creation */
 };
 
 enum transfer_kind { TRANSFER_FETCH, TRANSFER_VERIFY };
@@ -169,6 +171,9 @@ void transfer_widen_locked(struct transfer *t, uint64_t offset, uint64_t length)
 void transfer_arrived(struct transfer *t, uint64_t chunk);
 /* Chunks still held did not arrive, due to `error`. Frees. */
 void transfer_end(struct transfer *t, const GError *error);
+
+/* rebind.c: see there. true: `t` is taken: it is sent again, or ends later. */
+bool rebind_begin(struct transfer *t, const GError *error);
 
 /* verify.c */
 void verify_run(struct pool_job *job);

@@ -246,7 +246,7 @@ static int transfer_take(struct transfer *t, uint64_t chunk, const void *buffer,
 		return err;
 	if (t->at + length < content_chunk_end(c, chunk))
 		return 0;
-	err = store_file_publish(file, chunk, XXH3_64bits_digest(t->hash));
+	err = store_file_publish_version(file, chunk, XXH3_64bits_digest(t->hash), t->read.version);
 	if (err == 0) {
 		t->taken = 0;
 		__atomic_add_fetch(&c->fill->chunks_fetched, 1, __ATOMIC_RELAXED);
@@ -384,5 +384,8 @@ void transfer_end(struct transfer *t, const GError *error)
 
 static void transfer_done(struct source_request *r, const GError *error)
 {
-	transfer_end((struct transfer *)r, error);
+	struct transfer *t = (struct transfer *)r;
+
+	if (!rebind_begin(t, error))
+		transfer_end(t, error);
 }

@@ -114,6 +114,7 @@ bool engine_start(struct server *s, int signals, GError **error)
 	        .wait_ms = settings->wait_ms,
 	        .prefetch_bytes = settings->prefetch_bytes,
 	        .changed = content_changed,
+	        .rebound = content_rebound,
 	        .directory = content_is_directory,
 	        .completed = content_completed,
 	        .local_path = content_path_now,

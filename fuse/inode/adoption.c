@@ -65,6 +65,16 @@ void content_changed(void *user, struct content *c)
 	inode_put(s, parent);
 }
 
+/* Else the next open would take the kernel's pages for another version's. */
+void content_rebound(void *user, struct content *c)
+{
+	struct inode *i = content_owner(c);
+	mutex_lock(&i->lock);
+	if (i->content == c && i->version != 0)
+		i->version = content_version(c);
+	mutex_unlock(&i->lock);
+}
+
 /* A listing may show a size for a directory, and link to it without a slash. */
 void content_is_directory(void *user, struct content *c)
 {

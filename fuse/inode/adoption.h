@@ -22,6 +22,7 @@ void inode_list_held(struct server *s, struct inode *i);
 char *content_path_now(void *user, struct content *c);
 void content_completed(void *user, struct content *c);
 void content_changed(void *user, struct content *c);
+void content_rebound(void *user, struct content *c);
 void content_is_directory(void *user, struct content *c);
 void content_released(void *user, struct content *c, void *owner);
 char *directory_local_path(void *user, struct directory *d);

@@ -61,6 +61,7 @@ def test_etag_alone(mount, serve, source):
     with open(m / "f", "rb", buffering=0) as f:
         os.pread(f.fileno(), 100, 0)
         server.lie("/f", lying.header("ETag", '"new"'))
+        server.lie("/f", lambda request, answer: setattr(answer, "twist", bytes.swapcase))
         assert error_of(lambda: os.pread(f.fileno(), 100, 8 * CHUNK)) == errno.EIO
 
 

@@ -137,23 +137,51 @@ def test_another_version(mount, scratch, serve, then):
 
 
 def test_etags_differ(mount, pair):
-    """As Apache's and nginx's do: -o etag=no takes size and time for enough."""
+    """As Apache's and nginx's do: another mirror goes on where all that is cached agrees with it. With
+    -o etag=no size and time are enough."""
     root, a, b = pair
     b.lie("/*", lying.header("ETag", '"other"'))
     truth = (root / "big").read_bytes()
     m = mount(a.url, "--mirror", b.url, *quick("retries=1"))
     os.listdir(m / "d")
-    assert read_at(m / "big", 0) == truth[:4096]
-    a.stop()
-    assert error_of(lambda: read_at(m / "big", 1 << 20)) == errno.EIO
-    assert "-o etag=no" in m.log()
-    a.start()
+    with open(m / "big", "rb", buffering=0) as f:
+        assert os.pread(f.fileno(), 4096, 0) == truth[:4096]
+        a.stop()
+        b.forget()
+        assert os.pread(f.fileno(), 4096, 1 << 20) == truth[1 << 20:(1 << 20) + 4096]
+        assert "goes on in another version" in m.log()
+        assert any(r.start == 0 for r in b.asked("/big", "GET"))  # compared
+        with open(m / "big", "rb", buffering=0) as again:
+            assert os.pread(again.fileno(), 4096, 2 << 20) == truth[2 << 20:(2 << 20) + 4096]
+        a.start()
+        assert (m / "big").read_bytes() == truth
+    m.umount()
+    m = m.again()
+    assert (m / "big").read_bytes() == truth
     m.umount()
     m = mount(a.url, "--mirror", b.url, *quick("etag=no"))
     os.listdir(m / "d")
     assert read_at(m / "big", 0) == truth[:4096]
     a.stop()
-    assert (m / "big").read_bytes() == truth
+    b.forget()
+    assert (m / "big").read_bytes() == truth and b.asked("/big", "GET")[0].start > 0
+
+
+def test_etags_differ_and_data(mount, pair):
+    """Equal size and time, but a byte of what is cached differs: an error."""
+    root, a, b = pair
+    b.lie("/*", lying.header("ETag", '"other"'))
+    b.lie("/big", lambda request, answer: setattr(answer, "twist", twist), methods=("GET",))
+    truth = (root / "big").read_bytes()
+    m = mount(a.url, "--mirror", b.url, *quick("retries=1"))
+    assert read_at(m / "big", 0) == truth[:4096]
+    a.stop()
+    assert error_of(lambda: read_at(m / "big", 1 << 20)) == errno.EIO
+    assert "-o etag=no" in m.log() and read_at(m / "big", 0) == truth[:4096]
+
+
+def twist(piece):
+    return piece[:100] + bytes([piece[100] ^ 1]) + piece[101:] if len(piece) > 100 else piece
 
 
 def test_names_do_not_change_back_and_forth(mount, scratch, serve):

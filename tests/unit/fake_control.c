@@ -35,6 +35,13 @@ void fake_file_change(struct fake_source *s, const char *path)
 	pthread_mutex_unlock(&s->lock);
 }
 
+void fake_file_relabel(struct fake_source *s, const char *path)
+{
+	pthread_mutex_lock(&s->lock);
+	((struct fake_file *)g_hash_table_lookup(s->files, path))->label++;
+	pthread_mutex_unlock(&s->lock);
+}
+
 uint64_t fake_file_size(struct fake_source *s, const char *path)
 {
 	struct fake_file *file;

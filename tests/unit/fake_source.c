@@ -119,7 +119,7 @@ static GError *fake_read(struct fake_source *s, struct source_read *r)
 		return g_steal_pointer(&error);
 	if (found == NULL)
 		return g_error_new(FETCH_ERROR, FETCH_MISSING, "%s: none", r->base.path);
-	r->version = 1000 + file.version;
+	r->version = 1000 * (1 + file.label) + file.version;
 	if (r->size != file.size || (r->pinned && r->pinned != r->version))
 		return g_error_new(FETCH_ERROR, FETCH_CHANGED, "%s: changed", r->base.path);
 	if (s->ignore_range || r->supplied) {

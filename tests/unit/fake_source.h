@@ -17,6 +17,7 @@ struct fake_read { /* one request that arrived */
 struct fake_file {
 	uint64_t size;
 	unsigned version;
+	unsigned label; /* of the version, beside its bytes */
 };
 
 struct fake_directory {
@@ -60,6 +61,8 @@ struct fake_source *fake_source_new(unsigned threads);
 void fake_file_add(struct fake_source *s, const char *path, uint64_t size);
 /* Another version: other bytes, another version number. */
 void fake_file_change(struct fake_source *s, const char *path);
+/* Another version number, as by another server; the bytes stay. */
+void fake_file_relabel(struct fake_source *s, const char *path);
 uint64_t fake_file_size(struct fake_source *s, const char *path);
 /* The bytes of version `version` (0 first) of `path`. */
 void fake_bytes(const char *path, unsigned version, uint64_t offset, void *buffer, size_t length);

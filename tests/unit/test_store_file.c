@@ -313,6 +313,35 @@ static void test_executable(void)
 	box_free(&b);
 }
 
+/* A file follows another version only if all that is present has been compared. */
+static void test_repin(void)
+{
+	struct box b;
+	uint8_t compared[2] = {0};
+
+	box_new(&b);
+	struct store_file *f = box_create(&b, "f", 0, 10 * 4096);
+	box_fill(f, 0, 2, 3);
+	box_fill(f, 0, 9, 9);
+	compared[0] = 1 << 2 | 1 << 3;
+	g_assert_cmpint(store_file_repin(f, 7000, 8000, compared), ==, -EAGAIN);
+	compared[1] = 1 << 1;
+	g_assert_cmpint(store_file_repin(f, 7001, 8000, compared), ==, -ESTALE);
+	g_assert_cmpuint(store_file_version(f), ==, 7000);
+	g_assert_cmpint(store_file_repin(f, 7000, 8000, compared), ==, 0);
+	g_assert_cmpint(store_file_publish_version(f, 5, 1, 7000), ==, -ESTALE);
+	g_assert_false(store_file_present(f, 5, 5));
+	store_file_close(f);
+	box_close(&b);
+	box_open(&b); /* map and record agree */
+	f = box_open_file(&b, "f", 0);
+	g_assert_cmpuint(store_file_version(f), ==, 8000);
+	g_assert_cmpuint(store_file_chunks_present(f), ==, 3);
+	box_check(f, 0);
+	store_file_close(f);
+	box_free(&b);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -324,6 +353,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/file/limits", test_limits);
 	g_test_add_func("/file/nothing-present", test_nothing_present);
 	g_test_add_func("/file/create-again", test_create_again);
+	g_test_add_func("/file/repin", test_repin);
 	g_test_add_func("/file/owner", test_owner);
 	g_test_add_func("/file/executable", test_executable);
 	return g_test_run();

@@ -36,6 +36,7 @@ static const struct source_request *guard_enter(struct source *s, struct source_
 	__atomic_store_n(&req->attempt, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&req->retry_ns, 0, __ATOMIC_RELAXED);
 	req->guard_source = s;
+	req->elsewhere = false;
 	req->guard_done = req->done;
 	req->done = done;
 	submitting = req;
@@ -47,6 +48,7 @@ static void guard_done(struct source_request *req, const GError *error)
 	g_assert(submitting != req);
 	g_assert(error == NULL || error->domain == FETCH_ERROR || error->domain == LOCAL_ERROR ||
 	         error->domain == DENIAL_ERROR);
+	req->elsewhere |= g_error_matches(error, FETCH_ERROR, FETCH_CHANGED);
 	if (error != NULL && error->domain == FETCH_ERROR)
 		__atomic_add_fetch(&req->guard_source->failures[error->code], 1, __ATOMIC_RELAXED);
 	req->done = req->guard_done;

@@ -29,6 +29,8 @@ struct source_request {
 	char *path;         /* owned by the caller */
 	int64_t started_ns; /* CLOCK_MONOTONIC; set by source_submit() */
 	unsigned attempt;   /* 0 first; for status */
+	bool elsewhere;     /* out, of a failed read: a server has another version (FETCH_CHANGED),
+	                     * whatever the error of the others */
 	int64_t retry_ns;   /* CLOCK_MONOTONIC of the next attempt, 0 = under way now */
 	void (*done)(struct source_request *req, const GError *error);
 	/* private: the caller's callback, while source.c checks the contract, and whose request
@@ -45,10 +47,10 @@ struct source_list {
 };
 
 /* Which versions of a file answer a request, by its listed time. Another is FETCH_CHANGED. */
-enum source_demand {
-	DEMAND_ANY,
-	DEMAND_NO_OLDER, /* than the listed time; nothing, if there is no time */
-	DEMAND_LISTED,   /* of the listed time */
+enum source_demand { /* each demands more than the one before */
+	             DEMAND_ANY,
+	             DEMAND_NO_OLDER, /* than the listed time; nothing, if there is no time */
+	             DEMAND_LISTED,   /* of the listed time */
 };
 
 struct source_stat {

@@ -13,6 +13,7 @@ static void attempt_done(struct source_request *in, const GError *error)
 {
 	struct attempt *a = (struct attempt *)in;
 	/* a failure after the last byte does not matter */
+	a->elsewhere |= in->elsewhere;
 	bool whole = attempt_delivered(a) && fetch_error_transient(error);
 	a->ended(a, a->enough || whole ? NULL : error);
 }
@@ -36,6 +37,7 @@ void attempt_finish(struct attempt *a, const GError *error)
 	struct source_request *request = a->request;
 	if (a->give != NULL)
 		a->give(a, error);
+	request->elsewhere = a->elsewhere;
 	g_free(a);
 	request->done(request, error);
 }

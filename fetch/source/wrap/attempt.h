@@ -31,6 +31,7 @@ struct attempt {
 	int64_t since_ns; /* of its begin, or its last byte */
 	bool begun;       /* read: the caller's begin() was called */
 	/* private */
+	bool elsewhere; /* of any try */
 	void (*send)(struct attempt *a, struct source *inner);
 	void (*give)(struct attempt *a, const GError *error); /* NULL: no outputs */
 	uint64_t delivered, end; /* read: delivered up to this offset, of all wanted */

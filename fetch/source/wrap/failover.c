@@ -204,9 +204,11 @@ static bool failover_next(struct failover *f)
 	if (next == NONE)
 		return false;
 	if (f->kind == KIND_READ)
-		a->in.read.demand = demand_of(m, next);
+		a->in.read.demand =
+		        MAX(demand_of(m, next), ((struct source_read *)a->request)->demand);
 	if (f->kind == KIND_STAT)
-		a->in.stat.demand = demand_of(m, next);
+		a->in.stat.demand =
+		        MAX(demand_of(m, next), ((struct source_stat *)a->request)->demand);
 	attempt_start(a, m->mirrors[next].inner);
 	return true;
 }

@@ -18,17 +18,16 @@
  * Files:   a read that began at one mirror goes on at another only in the same version: size,
  *          Last-Modified and ETag are equal (without the ETag: no_etag). ETags of two servers
  *          are comparable only if both derive them from the file, as nginx does: where they
- *          differ, nothing is proven. A file of which nothing is cached is read from
- *          other mirrors than the first only if size and time are those of the listing: an
- *          older version would otherwise be kept under the newer one's time. For that reason the
- *          first one's must not be older, once others have made listings. A version without
- *          Last-Modified is that of one server, whichever place it has among the mirrors
- * Names:   a listing comes from one mirror, whole; names of several are not merged. A listed
- *          directory that a mirror lacks is looked for at the next. An existing listing is replaced
- *          only by that of its own mirror or an earlier one: while that one has failed, the listing
- *          stays, for at most `takeover_ms`. So a tree does not change back and forth with the
- *          health of a server. If the options have changed since, its mirror is unknown: the first
- *          one is taken for it. A directory is gone if its mirror says so (unknown: if all do)
+ *          differ, nothing is proven (but see fetch/fill/rebind.c). A file of which nothing is
+ * cached is read from other mirrors than the first only if size and time are those of the listing:
+ * an older version would otherwise be kept under the newer one's time. For that reason the first
+ * one's must not be older, once others have made listings. A version without Last-Modified is that
+ * of one server, whichever place it has among the mirrors Names:   a listing comes from one mirror,
+ * whole; names of several are not merged. A listed directory that a mirror lacks is looked for at
+ * the next. An existing listing is replaced only by that of its own mirror or an earlier one: while
+ * that one has failed, the listing stays, for at most `takeover_ms`. So a tree does not change back
+ * and forth with the health of a server. If the options have changed since, its mirror is unknown:
+ * the first one is taken for it. A directory is gone if its mirror says so (unknown: if all do)
  * Errors:  of the kind of the first mirror's, as if it were alone, with the causes of all; retry_ns
  *          is the earliest that any server gave. FETCH_CANCELLED for a listing that stays
  * Owns:    its mirrors

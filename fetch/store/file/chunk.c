@@ -307,6 +307,12 @@ static int publish_one(struct store_file *f, uint64_t chunk, uint64_t hash)
 
 int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash)
 {
+	return store_file_publish_version(f, chunk, hash, 0);
+}
+
+int store_file_publish_version(struct store_file *f, uint64_t chunk, uint64_t hash,
+                               uint64_t version)
+{
 	bool single;
 	int err;
 
@@ -320,7 +326,10 @@ int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash)
 	hash = hash_stored(hash);
 	rwlock_rdlock(&f->writing);
 	single = f->map.chunks == 1;
-	err = single ? publish_single(f, hash) : publish_one(f, chunk, hash);
+	if (version != 0 && store_file_version(f) != version)
+		err = -ESTALE;
+	else
+		err = single ? publish_single(f, hash) : publish_one(f, chunk, hash);
 	rwlock_unlock(&f->writing);
 	if (err == 0 && !single)
 		file_update(f);

@@ -105,6 +105,42 @@ int store_file_pin(struct store_file *f, uint64_t version)
 	return err;
 }
 
+/* Under `writing`, written, so that no chunk becomes present meanwhile. A crash between map and
+ * record costs the cached data. */
+static int file_repin_locked(struct store_file *f, uint64_t from, uint64_t to,
+                             const uint8_t *compared) REQUIRES(f->lock)
+{
+	int err;
+
+	if (f->local || f->record.version != from || f->map.doubtful > 0 ||
+	    f->record.flags & (RECORD_KEPT | RECORD_LOCAL | RECORD_LIMIT))
+		return -ESTALE;
+	for (uint64_t k = map_next(&f->map, 0); k < f->map.chunks; k = map_next(&f->map, k + 1))
+		if (!(compared[k / 8] >> k % 8 & 1))
+			return -EAGAIN;
+	__atomic_store_n(&f->record.version, to, __ATOMIC_RELEASE);
+	err = f->map_fd >= 0 ? mapfile_pin(f->map_fd, &f->record) : 0;
+	if (err == 0 && f->named)
+		err = file_record_again_locked(f, f->record.flags);
+	if (err)
+		__atomic_store_n(&f->record.version, from, __ATOMIC_RELEASE);
+	return err;
+}
+
+int store_file_repin(struct store_file *f, uint64_t from, uint64_t to, const uint8_t *compared)
+{
+	int err = epoch_begin(&f->store->epoch);
+
+	if (err)
+		return err;
+	rwlock_wrlock(&f->writing);
+	mutex_lock(&f->lock);
+	err = file_repin_locked(f, from, to, compared);
+	mutex_unlock(&f->lock);
+	rwlock_unlock(&f->writing);
+	return err;
+}
+
 /* Restores the record, if the disk accepts it; otherwise the epoch ends anyway. */
 static void record_disown(struct store_file *f, uint8_t flags, uint64_t hash)
 {

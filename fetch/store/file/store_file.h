@@ -40,6 +40,10 @@ bool store_file_lasts(const struct store_file *f);
 int store_file_keep(struct store_file *f, const char *path, const struct store_kept *k);
 /* A file that was kept before anything of it was fetched follows no version yet (0). */
 int store_file_pin(struct store_file *f, uint64_t version);
+/* A file that is not kept follows version `to` instead of `from`: the present chunks in `compared`,
+ * one bit each, have the same bytes in both. -EAGAIN: other chunks are present, too. -ESTALE: the
+ * file is not such a one, or follows another version. */
+int store_file_repin(struct store_file *f, uint64_t from, uint64_t to, const uint8_t *compared);
 /* Makes a kept file fully local: its present data is its content, and data of running transfers is
  * refused (-ECANCELED). `durable`: data, then the record, are on the disk; blocks; -EAGAIN: a
  * chunk is absent. Otherwise the caller is about to truncate the file to 0, and this does so;
@@ -89,3 +93,6 @@ int store_file_write(struct store_file *f, uint64_t offset, const void *buffer, 
 /* then the map: `hash` is XXH3-64 of the chunk's bytes. On the last chunk the file's
  * mtime is set and it is recorded complete. -errno: the chunk stays absent. */
 int store_file_publish(struct store_file *f, uint64_t chunk, uint64_t hash);
+/* The same for data of this version: -ESTALE where the file follows another one by now. */
+int store_file_publish_version(struct store_file *f, uint64_t chunk, uint64_t hash,
+                               uint64_t version);
