@@ -11,12 +11,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void events_check(struct lacuna_handler *h)
 {
 	while (h->first) {
-		struct event *e = h->first;
+		struct queued_request *e = h->first;
 		h->first = e->next;
 		if (!e->request.id || e->request.offset + e->request.length > INT64_MAX ||
 		    strlen(e->request.path) > LACUNA_MESSAGE_MAX)
 			abort();
-		event_free(e);
+		queued_request_free(e);
 	}
 	h->last = &h->first;
 }
