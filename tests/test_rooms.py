@@ -35,20 +35,21 @@ USES = {
     # all of the command line but `mount`, which starts a daemon, speaks to daemons only
     # (`verify` reads a store that no daemon has; `mount` checks SOURCE: source_open.h)
     "fuse/cli": ["fetch/base", "fetch/source", "fetch/check", "fuse/base", "fuse/daemon"],
+    "fuse/keeper": ["fuse/base"],
     "fuse/inode": ["fetch/base", "fetch/store/disk", "fetch/store/object", "fetch/store/tree",
                    "fetch/fill", "fetch/list", "fuse/base"],
     "fuse/events": ["fetch/base", "fetch/source/wrap", "fetch/store/disk", "fuse/base",
-                    "fuse/inode"],
+                    "fuse/keeper", "fuse/inode"],
     "fuse/ops": ["fetch/base", "fetch/source/base", "fetch/source/wrap", "fetch/store/disk",
                  "fetch/store/object", "fetch/store/file", "fetch/store/tree", "fetch/fill",
                  "fetch/list", "fuse/base", "fuse/inode", "fuse/events"],
     "fuse/control": ["fetch/base", "fetch/source/base", "fetch/source/wrap", "fetch/store/disk",
                      "fetch/store/object", "fetch/check", "fetch/fill", "fetch/list", "fuse/base",
-                     "fuse/inode", "fuse/events", "fuse/ops"],
+                     "fuse/keeper", "fuse/inode", "fuse/events", "fuse/ops"],
     "fuse/daemon": ["fetch/base", "fetch/source/base", "fetch/source/wrap", "fetch/source",
                     "fetch/store/disk", "fetch/store/file", "fetch/store/tree", "fetch/store",
-                    "fetch/fill", "fetch/list", "fuse/base", "fuse/inode", "fuse/events",
-                    "fuse/ops", "fuse/control"],
+                    "fetch/fill", "fetch/list", "fuse/base", "fuse/keeper", "fuse/inode",
+                    "fuse/events", "fuse/ops", "fuse/control"],
 }
 
 

@@ -84,6 +84,7 @@ enum lock_rank {
 	/* fetch/base/ and fuse/base/: under any other */
 	RANK_LISTING,
 	RANK_POOL,
+	RANK_ARENA,
 	RANK_ALARM,
 	RANK_CALLER,
 	RANK_STREAMS,

@@ -55,7 +55,7 @@ bool stale_will_do_locked(const struct directory *d)
 	return d->listing && d->overlay && (d->lister->down || d->lister->stopped);
 }
 
-int lister_want(struct directory *d, struct lister_wait *w, struct listing **listing)
+static int want(struct directory *d, struct lister_wait *w, bool any, struct listing **listing)
 {
 	struct lister *l = d->lister;
 	struct refresh *refresh = NULL;
@@ -65,8 +65,8 @@ int lister_want(struct directory *d, struct lister_wait *w, struct listing **lis
 	if (w->since_ns == 0)
 		w->since_ns = clock_now();
 	lister_lock(l);
-	w->after_ns = directory_after_locked(d, w->since_ns);
-	fresh = directory_fresh_locked(d, w->since_ns);
+	w->after_ns = any ? INT64_MIN : directory_after_locked(d, w->since_ns);
+	fresh = any ? d->listing && d->overlay : directory_fresh_locked(d, w->since_ns);
 	if (!fresh && !d->refreshing && !l->stopped)
 		refresh = refresh_new_locked(d);
 	if (fresh || stale_will_do_locked(d)) {
@@ -81,6 +81,16 @@ int lister_want(struct directory *d, struct lister_wait *w, struct listing **lis
 	if (refresh)
 		refresh_submit(refresh);
 	return result;
+}
+
+int lister_want(struct directory *d, struct lister_wait *w, struct listing **listing)
+{
+	return want(d, w, false, listing);
+}
+
+int lister_want_stored(struct directory *d, struct lister_wait *w, struct listing **listing)
+{
+	return want(d, w, true, listing);
 }
 
 int lister_want_attributes(struct directory *d, struct listing *l, uint32_t index,

@@ -107,13 +107,16 @@ struct lister_wait { /* zeroed; the lister's, until `done` or a successful liste
 	void (*done)(struct lister_wait *w, struct listing *listing, int error);
 	struct directory *directory; /* private from here on */
 	int64_t until_ns;
-	int64_t after_ns; /* requests begun earlier do not answer it */
+	int64_t after_ns; /* requests begun earlier do not answer it; INT64_MIN: any listing does */
 	uint64_t ino;     /* of the entry whose attributes are wanted, 0 = the listing */
 	GList link, queue_link;
 };
 
 /* 0: fresh, *listing has a reference, `done` is not called. -EINPROGRESS: `done` will be. */
 int lister_want(struct directory *d, struct lister_wait *w, struct listing **listing);
+/* The same, for any listing, however old: the store's, if it has one. Its source may be asked, but
+ * is not waited for. */
+int lister_want_stored(struct directory *d, struct lister_wait *w, struct listing **listing);
 /* The exact size of entry `index` of `l` (HEAD). 0: known, -EINPROGRESS. From the second call in
  * a directory, the next siblings are requested in parallel. */
 int lister_want_attributes(struct directory *d, struct listing *l, uint32_t index,

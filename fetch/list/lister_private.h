@@ -120,6 +120,9 @@ struct directory {
 	bool local;                     /* nothing remote: its listing stays empty */
 	bool refused LISTER_LOCKED;     /* the source's last answer was a permanent refusal */
 	bool refreshing LISTER_LOCKED, unsaved LISTER_LOCKED;
+	/* Calls of changed() that are to come, or run: until then the listing is not stored. The
+	 * next process, if this one dies, finds the older listing, and so the changes */
+	unsigned untold LISTER_LOCKED;
 	int64_t asked_ns LISTER_LOCKED;   /* begin of the listing's request; 0: before this mount */
 	int64_t expired_ns LISTER_LOCKED; /* when it was last found to be stale */
 	char path[];
@@ -200,6 +203,8 @@ void lister_waits_expire(struct alarm *a);
 
 /* lister_save.c */
 void directory_unsaved_locked(struct directory *d, bool soon) REQUIRES(lister_locked);
+/* The same once changed() has returned, for the last of directory.untold. */
+void directory_told_locked(struct directory *d, bool soon) REQUIRES(lister_locked);
 void lister_save_idle(struct alarm *a);
 void lister_save_all(struct lister *l);
 void lister_save_run(struct pool_job *job);

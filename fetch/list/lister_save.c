@@ -19,6 +19,8 @@ void directory_unsaved_locked(struct directory *d, bool soon)
 {
 	struct lister *l = d->lister;
 
+	if (d->untold)
+		return; /* directory_told_locked() follows */
 	if (!d->unsaved) {
 		d->unsaved = true;
 		g_queue_push_tail(&l->unsaved, directory_ref(d));
@@ -29,6 +31,12 @@ void directory_unsaved_locked(struct directory *d, bool soon)
 		l->idle_set = true;
 		alarm_set(l->clock, &l->idle, clock_now() + IDLE_NS);
 	}
+}
+
+void directory_told_locked(struct directory *d, bool soon)
+{
+	d->untold--;
+	directory_unsaved_locked(d, soon);
 }
 
 void lister_save_idle(struct alarm *a)
@@ -54,11 +62,12 @@ void lister_save_all(struct lister *l)
 {
 	lister_lock(l);
 	for (struct directory *d; (d = g_queue_pop_head(&l->unsaved));) {
-		struct listing *listing = listing_ref(d->listing);
+		struct listing *listing = d->untold ? NULL : listing_ref(d->listing);
 
 		d->unsaved = false;
 		lister_unlock(l);
-		directory_save(d, listing);
+		if (listing)
+			directory_save(d, listing);
 		listing_unref(listing);
 		directory_unref(d);
 		lister_lock(l);

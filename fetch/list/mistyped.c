@@ -79,11 +79,16 @@ void mistyped_refute(struct directory *d)
 		before = above->listing;
 		above->listing = listing_ref(after);
 		directory_relisted_locked(above);
-		directory_unsaved_locked(above, false);
+		above->untold++;
 	}
 	lister_unlock(l);
 	if (after && l->options.changed)
 		l->options.changed(l->options.user, above, before, after);
+	if (after) {
+		lister_lock(l);
+		directory_told_locked(above, false);
+		lister_unlock(l);
+	}
 	listing_unref(before);
 	listing_unref(after);
 }

@@ -3,6 +3,10 @@
 #include "fetch/list/overlay.h"
 #include <glib.h>
 #include <string.h>
+#include <xxhash.h>
+
+/* Numbers from here on are for names that became local after the directory was loaded. */
+#define LATER (OVERLAY_NUMBERS / 2)
 
 struct local_name {
 	uint32_t type;
@@ -81,6 +85,7 @@ struct overlay *overlay_new(void)
 	o->gone = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	o->numbered.slots = g_array_new(FALSE, FALSE, sizeof(struct overlay_slot));
 	o->unlisted.slots = g_array_new(FALSE, FALSE, sizeof(struct overlay_slot));
+	o->last = LATER;
 	return o;
 }
 
@@ -113,26 +118,65 @@ static void overlay_renumber(struct overlay *o)
 	o->last = kept;
 }
 
-void overlay_add(struct overlay *o, const char *name, uint32_t type, uint32_t cookie)
+/* NULL: it is there, and has the type now. */
+static struct local_name *entry_new(struct overlay *o, const char *name, uint32_t type,
+                                    uint32_t cookie)
 {
 	struct local_name *e = g_hash_table_lookup(o->local, name);
 	size_t length = strlen(name) + 1;
 
 	if (e) {
 		e->type = type;
-		return;
+		return NULL;
 	}
 	e = g_malloc0(sizeof *e + length);
 	memcpy(e->name, name, length);
 	e->type = type;
 	e->cookie = cookie;
-	if (cookie == 0) {
+	g_hash_table_insert(o->local, e->name, e);
+	return e;
+}
+
+void overlay_load(struct overlay *o, const char *name, uint32_t type, uint32_t cookie)
+{
+	struct local_name *e = entry_new(o, name, type, cookie);
+
+	if (e && cookie == 0)
+		order_add(&o->numbered, (uint32_t)(XXH3_64bits(name, strlen(name)) % (LATER / 2)),
+		          e);
+}
+
+static gint loaded_compare(gconstpointer a, gconstpointer b)
+{
+	const struct overlay_slot *one = a, *two = b;
+
+	return one->key != two->key ? (one->key > two->key) - (one->key < two->key)
+	                            : strcmp(one->entry->name, two->entry->name);
+}
+
+/* The same names get the same numbers, whatever order they were loaded in. */
+void overlay_loaded(struct overlay *o)
+{
+	uint32_t last = 0;
+
+	g_array_sort(o->numbered.slots, loaded_compare);
+	for (guint n = 0; n < o->numbered.slots->len; n++) {
+		struct overlay_slot *slot = order_slot(&o->numbered, n);
+
+		last = slot->key = slot->entry->number = MAX(slot->key, last + 1);
+	}
+}
+
+void overlay_add(struct overlay *o, const char *name, uint32_t type, uint32_t cookie)
+{
+	struct local_name *e = entry_new(o, name, type, cookie);
+
+	if (e && cookie == 0) {
 		if (o->last == OVERLAY_NUMBERS - 1)
 			overlay_renumber(o);
 		e->number = ++o->last;
 		order_add(&o->numbered, e->number, e);
 	}
-	g_hash_table_insert(o->local, e->name, e);
 }
 
 void overlay_remove(struct overlay *o, const char *name)

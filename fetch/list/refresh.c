@@ -84,32 +84,45 @@ static struct listing *listing_load(struct directory *d)
 	return listing;
 }
 
+struct loading {
+	struct overlay *overlay;
+	struct listing *listing; /* borrowed; NULL: none */
+};
+
 static void overlay_found(void *user, const char *name, uint32_t type)
 {
-	overlay_add(user, name, type, 0);
+	const struct loading *l = user;
+	uint32_t index;
+	bool listed = l->listing && listing_find(l->listing, name, &index);
+
+	overlay_load(l->overlay, name, type, listed ? listing_at(l->listing, index)->cookie : 0);
 }
 
 static void overlay_gone(void *user, const char *name)
 {
-	overlay_gone_add(user, name);
+	const struct loading *l = user;
+
+	overlay_gone_add(l->overlay, name);
 }
 
 /* NULL: the local names could not be loaded, see *error. */
-static struct overlay *overlay_load(struct directory *d, GError **error)
+static struct overlay *names_load(struct directory *d, struct listing *listing, GError **error)
 {
 	const struct lister_options *o = &d->lister->options;
 	g_autofree char *path = o->local_path ? o->local_path(o->user, d) : g_strdup(d->path);
-	struct overlay *overlay = overlay_new();
+	struct loading loading = {overlay_new(), listing};
 	int err = path ? tree_scan(d->lister->store, path, d->ino, overlay_found, overlay_gone,
-	                           overlay)
+	                           &loading)
 	               : -ESTALE;
 
-	if (err == 0)
-		return overlay;
+	if (err == 0) {
+		overlay_loaded(loading.overlay);
+		return loading.overlay;
+	}
 	bool specific = err == -ENOMEM || err == -ESTALE || err == -EMFILE || err == -ENFILE;
 	g_set_error(error, LOCAL_ERROR, specific ? -err : EIO, "in the store: %s",
 	            g_strerror(-err));
-	overlay_free(overlay);
+	overlay_free(loading.overlay);
 	return NULL;
 }
 
@@ -121,7 +134,7 @@ static void refresh_load(struct pool_job *job)
 	g_autoptr(GError) error = NULL;
 	struct listing *listing = d->local ? NULL : listing_load(d);
 	struct shape shape = listing ? listing_shape(listing) : (struct shape){0};
-	struct overlay *overlay = overlay_load(d, &error);
+	struct overlay *overlay = names_load(d, listing, &error);
 	GArray *answers = answers_new();
 	bool ask, waited;
 
@@ -150,6 +163,8 @@ static void refresh_load(struct pool_job *job)
 	if (!ask || stale_will_do_locked(d))
 		answers_take_locked(answers, d, 0, error ? fetch_error_errno(error, true) : EIO,
 		                    INT64_MAX);
+	else if (d->listing)
+		answers_take_locked(answers, d, 0, 0, INT64_MIN); /* lister_want_stored() */
 	lister_unlock(l);
 	if (error)
 		lister_tell(error, waited, "listing", d->path);
@@ -163,18 +178,20 @@ static void refresh_load(struct pool_job *job)
 	}
 }
 
-/* Installs a new listing; *before gets the replaced one, which the caller frees. */
-static void refresh_accept_locked(struct refresh *a, struct listing **before)
+/* Installs a new listing; *before gets the replaced one, which the caller frees. false: it is the
+ * same. */
+static bool refresh_accept_locked(struct refresh *a, struct listing **before)
         REQUIRES(lister_locked)
 {
 	struct directory *d = a->directory;
 	struct listing *listing = a->request.listing;
+	bool anew = listing != a->request.previous;
 
 	d->lister->listings++;
 	d->quiet_ns = 0;
 	d->asked_ns = a->begun_ns;
 	g_clear_pointer(&d->cause, g_free);
-	if (listing == a->request.previous) {
+	if (!anew) {
 		d->lister->listings_unchanged++;
 		/* an entry may have been found to be a directory meanwhile */
 		listing_set_checked(d->listing ? d->listing : listing, clock_realtime());
@@ -184,9 +201,10 @@ static void refresh_accept_locked(struct refresh *a, struct listing **before)
 		d->listing = listing;
 		d->shape = a->shape;
 		directory_relisted_locked(d);
-		directory_unsaved_locked(d, true);
+		d->untold++;
 	}
 	a->request.listing = NULL;
+	return anew;
 }
 
 /* Ends a refresh, on a thread of the disk pool, since changed() reads the store. `refreshing` is
@@ -200,14 +218,14 @@ static void refresh_finish(struct pool_job *job)
 	struct listing *before = NULL, *after = NULL;
 	struct refresh *next = NULL;
 	GArray *answers = answers_new();
-	bool waited, all;
+	bool waited, all, anew = false;
 
 	lister_lock(l);
 	waited = d->waiters != NULL;
 	if (error) {
 		directory_failed_locked(d, error);
 	} else {
-		refresh_accept_locked(a, &before);
+		anew = refresh_accept_locked(a, &before);
 		after = listing_ref(d->listing);
 	}
 	lister_unlock(l);
@@ -220,6 +238,8 @@ static void refresh_finish(struct pool_job *job)
 		l->options.changed(l->options.user, d, before, after);
 
 	lister_lock(l);
+	if (anew)
+		directory_told_locked(d, true);
 	d->refreshing = false;
 	all = l->stopped || stale_will_do_locked(d);
 	answers_take_locked(answers, d, 0, fetch_error_errno(error, true),

@@ -157,13 +157,16 @@ static bool store_in_use(struct store *s, GError **error)
 	return false;
 }
 
-static bool store_take(struct store *s, GError **error)
+static bool store_take(struct store *s, const struct store_settings *settings, GError **error)
 {
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	char text[24];
 	int n;
 
-	s->lock = openat(s->state, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (settings->lock > 0)
+		s->lock = fcntl(settings->lock, F_DUPFD_CLOEXEC, 0);
+	else
+		s->lock = openat(s->state, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->lock < 0)
 		return store_fail(error, s->path, errno);
 	if (fcntl(s->lock, F_OFD_SETLK, &whole) < 0) {
@@ -173,7 +176,8 @@ static bool store_take(struct store *s, GError **error)
 	}
 	s->fresh = !store_settings_exist(s->state);
 	/* always of one length: a store opens on a full disk, too */
-	n = snprintf(text, sizeof text, "%-11ld\n", (long)getpid());
+	n = snprintf(text, sizeof text, "%-11ld\n",
+	             (long)(settings->pid ? settings->pid : getpid()));
 	if (pwrite(s->lock, text, n, 0) != n)
 		g_message("store %s: cannot record the pid of this daemon", s->path);
 	if (fsetxattr(s->lock, RECORD_XATTR, "", 0, 0) == 0)
@@ -245,7 +249,8 @@ static bool store_start(struct store *s, struct store_settings *settings, GError
 		epoch_close(&s->epoch);
 		return store_fail(error, s->path, -err);
 	}
-	tree_unlinked_sweep(s);
+	if (settings->lock == 0)
+		tree_unlinked_sweep(s);
 	if (fresh &&
 	    (fsync(s->dir) < 0 || !store_settings_save(s->state, s->path, settings, error))) {
 		if (error && *error == NULL)
@@ -323,7 +328,8 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	s->privileged = owner_privileged();
 	while (getrandom(&s->seed, sizeof s->seed, 0) != sizeof s->seed)
 		;
-	if (!open_directories(s, error) || !store_take(s, error) || !store_start(s, &own, error)) {
+	if (!open_directories(s, error) || !store_take(s, &own, error) ||
+	    !store_start(s, &own, error)) {
 		store_undo(s);
 		store_free(s);
 		return NULL;
@@ -332,6 +338,11 @@ struct store *store_open(const char *path, const struct store_settings *settings
 	s->stacked = fstatfs(s->state, &fs) == 0 && ((uint32_t)fs.f_type == OVERLAYFS_MAGIC ||
 	                                             (uint32_t)fs.f_type == ECRYPTFS_MAGIC);
 	return s;
+}
+
+int store_lock_fd(const struct store *s)
+{
+	return s->lock;
 }
 
 void store_abandon(struct store *s)

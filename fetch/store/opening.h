@@ -11,6 +11,8 @@
 /* Creates or opens. Errors, each one clear line: in use by another daemon (with its
  * pid), of another source, of a newer format, not a store, no user xattrs. */
 struct store *store_open(const char *path, const struct store_settings *settings, GError **error);
+/* The locked file, borrowed: the store is in use while any process has it open. */
+int store_lock_fd(const struct store *s);
 /* For a process that exits at once: unlocks the store, without writing or freeing anything. */
 void store_abandon(struct store *s);
 /* syncfs, then the clean mark; -errno where the sync failed (the store stays unclean). */

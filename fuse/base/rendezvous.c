@@ -110,3 +110,18 @@ char *rendezvous_directory(unsigned uid, bool create, GError **error)
 		            why->str + strlen("; "));
 	return made;
 }
+
+int rendezvous_listen(const struct sockaddr_un *address, int backlog)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* the device number is ours while mounted: another socket of that name is dead */
+	unlink(address->sun_path);
+	if (fd >= 0 && bind(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 &&
+	    chmod(address->sun_path, 0600) == 0 && listen(fd, backlog) == 0)
+		return fd;
+	int err = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = err;
+	return -1;
+}

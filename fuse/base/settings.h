@@ -31,6 +31,7 @@ struct settings {
 	bool passthrough;        /* auto (true) or no */
 	unsigned overlays;       /* that may be stacked on this mount; or OVERLAYS_AUTO */
 	bool inode32;            /* st_ino below 2^32 */
+	bool keeper;             /* a worker that dies is replaced (fuse/keeper/keeper.h) */
 	bool exec_writes;        /* of running programs: allow (true) or deny */
 	unsigned handler_lost;   /* enum handler_lost */
 	unsigned handler_ms;     /* limit of one handler for one event */

@@ -41,7 +41,8 @@ enum option_type {
 	ZONE,
 	ADDRESS,
 	OWNER,
-	FLAG
+	FLAG, /* from here on without a value */
+	NOFLAG
 };
 
 static const struct rule {
@@ -108,6 +109,8 @@ static const struct rule {
         {"threads", COUNT, FIELD(threads), 0, 64, 0, "a number from 0 to 64"},
         {"offline", FLAG, FIELD(source_options.offline), 0, 1, 0, "no value"},
         {"inode32", FLAG, FIELD(inode32), 0, 1, 0, "no value"},
+        {"keeper", FLAG, FIELD(keeper), 0, 1, 0, "no value"},
+        {"nokeeper", NOFLAG, FIELD(keeper), 0, 1, 1, "no value"},
         {"end_epoch", FLAG, FIELD(end_epoch), 0, 1, 0, "no value"},
 #undef FIELD
 };
@@ -255,7 +258,8 @@ static void value_store(struct settings *s, const struct rule *r, uint64_t value
 	case OWNER:
 	case AUTH:
 	case FLAG:
-		*(bool *)field = value != 0;
+	case NOFLAG:
+		*(bool *)field = (value != 0) != (r->type == NOFLAG);
 		return;
 	case CHUNK:
 		number = (unsigned)__builtin_ctzll(value);
@@ -283,7 +287,7 @@ void option_defaults(struct settings *s)
 static bool rule_apply(struct settings *s, const struct rule *r, const char *text, GError **error)
 {
 	uint64_t value = 1;
-	bool fits = r->type == FLAG ? !text : text && value_parse(r, text, &value);
+	bool fits = r->type >= FLAG ? !text : text && value_parse(r, text, &value);
 	fits = fits && value >= r->min && value <= r->max;
 	if (fits && r->type == CHUNK)
 		fits = (value & (value - 1)) == 0;

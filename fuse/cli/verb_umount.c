@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "fuse/base/mounts.h"
+#include "fuse/base/unmount.h"
 #include "fuse/cli/client.h"
 #include "fuse/cli/holders.h"
 #include "fuse/cli/unmounting.h"

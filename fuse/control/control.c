@@ -10,6 +10,7 @@
 #include "fuse/base/rendezvous.h"
 #include "fuse/control/control_private.h"
 #include "fuse/control/wire.h"
+#include "fuse/events/registry.h"
 #include "fuse/inode/server.h"
 #include "lacuna/control.h"
 
@@ -29,8 +30,10 @@ static void *client_main(void *data)
 	struct control *c = client->control;
 	g_autoptr(GError) error = NULL;
 	struct request request;
-	g_autoptr(GByteArray) line = wire_receive(client->fd);
-	if (!line) {
+	g_autoptr(GByteArray) line = client->handler ? NULL : wire_receive(client->fd);
+	if (client->handler) {
+		handler_serve(client->handler);
+	} else if (!line) {
 		wire_refuse(client->fd, "expects one line");
 		wire_hang_up(client->fd, PARTING_MS);
 	} else if (!request_parse((const char *)line->data, line->len, &request, &error)) {
@@ -70,6 +73,33 @@ static struct control_client *client_slot(struct control *c)
 	return found;
 }
 
+static bool client_run(struct control *c, struct control_client *client, int fd,
+                       struct handler *handler)
+{
+	mutex_lock(&c->lock);
+	client->fd = fd;
+	client->handler = handler;
+	client->attached = handler != NULL;
+	client->used = pthread_create(&client->thread, NULL, client_main, client) == 0;
+	if (!client->used)
+		client->fd = -1;
+	bool runs = client->used;
+	mutex_unlock(&c->lock);
+	return runs;
+}
+
+/* The handlers of the worker before this one go on; there are no more than there are places. */
+static void handlers_adopt(struct control *c)
+{
+	int fd;
+	struct handler *h;
+	while ((h = registry_unserved(c->server->handlers, &fd))) {
+		struct control_client *client = client_slot(c);
+		if (!client || !client_run(c, client, fd, h))
+			g_error("cannot start a thread");
+	}
+}
+
 static void client_start(struct control *c, int fd)
 {
 	const struct timeval patience = {.tv_sec = WIRE_PATIENCE_MS / 1000};
@@ -88,14 +118,8 @@ static void client_start(struct control *c, int fd)
 		close(fd);
 		return;
 	}
-	mutex_lock(&c->lock);
-	client->fd = fd;
-	client->used = pthread_create(&client->thread, NULL, client_main, client) == 0;
-	if (!client->used) {
+	if (!client_run(c, client, fd, NULL))
 		close(fd);
-		client->fd = -1;
-	}
-	mutex_unlock(&c->lock);
 }
 
 static void *listener_main(void *data)
@@ -119,21 +143,19 @@ static void *listener_main(void *data)
 
 static bool control_bind(struct control *c, GError **error)
 {
-	struct stat st;
-	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct stat st = {0};
 	c->wake = eventfd(0, EFD_CLOEXEC);
-	/* the device number is ours while mounted: another socket of that name is dead */
-	unlink(c->address.sun_path);
-	if (c->listener < 0 || c->wake < 0 ||
-	    bind(c->listener, (struct sockaddr *)&c->address, sizeof(c->address)) != 0 ||
-	    chmod(c->address.sun_path, 0600) != 0 || lstat(c->address.sun_path, &st) != 0 ||
-	    listen(c->listener, CLIENTS_MAX) != 0) {
+	if (c->listener < 0)
+		c->listener = rendezvous_listen(&c->address, CLIENTS_MAX);
+	if (c->listener < 0 || c->wake < 0) {
 		g_set_error(error, LOCAL_ERROR, errno, "control socket %s: %s", c->address.sun_path,
 		            g_strerror(errno));
 		return false;
 	}
-	c->dev = st.st_dev;
-	c->ino = st.st_ino;
+	if (lstat(c->address.sun_path, &st) == 0) {
+		c->dev = st.st_dev;
+		c->ino = st.st_ino;
+	}
 	return true;
 }
 
@@ -163,20 +185,22 @@ static void control_close(struct control *c)
 }
 
 struct control *control_new(struct server *server, unsigned dev_major, unsigned dev_minor,
-                            GError **error)
+                            int listener, GError **error)
 {
 	g_autofree char *directory = rendezvous_directory(server->uid, true, error);
 	if (!directory)
 		return NULL;
 	struct control *c = g_new0(struct control, 1);
 	c->server = server;
-	c->listener = c->wake = -1;
+	c->listener = listener;
+	c->wake = -1;
 	mutex_init(&c->lock, RANK_CONTROL);
 	rendezvous_address(directory, dev_major, dev_minor, &c->address);
 	if (!control_bind(c, error)) {
 		control_close(c);
 		return NULL;
 	}
+	handlers_adopt(c);
 	int code = listener_start(c);
 	if (code) {
 		g_set_error(error, LOCAL_ERROR, code, "control thread: %s", g_strerror(code));
@@ -184,6 +208,11 @@ struct control *control_new(struct server *server, unsigned dev_major, unsigned 
 		return NULL;
 	}
 	return c;
+}
+
+int control_listener(const struct control *c)
+{
+	return c->listener;
 }
 
 void control_free(struct control *c)

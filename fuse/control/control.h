@@ -11,8 +11,10 @@
 struct server;
 struct control;
 
-/* `dev`: st_dev of the mount. */
+/* `dev`: st_dev of the mount. `listener`: of the worker before this one; -1: makes one. */
 struct control *control_new(struct server *server, unsigned dev_major, unsigned dev_minor,
-                            GError **error);
+                            int listener, GError **error);
+/* The listening socket, borrowed. */
+int control_listener(const struct control *c);
 /* Stops listening, ends every client, removes the socket. */
 void control_free(struct control *c);

@@ -15,10 +15,11 @@ enum { CLIENTS_MAX = 32 };
 struct control_client {
 	struct control *control;
 	pthread_t thread;
-	int fd;        /* the client's thread closes it, under the lock; then -1 */
-	bool used;     /* thread is to be joined; under the lock */
-	bool finished; /* thread is about to return; under the lock */
-	bool attached; /* a handler; under the lock */
+	int fd;                  /* the client's thread closes it, under the lock; then -1 */
+	bool used;               /* thread is to be joined; under the lock */
+	bool finished;           /* thread is about to return; under the lock */
+	bool attached;           /* a handler; under the lock */
+	struct handler *handler; /* of the worker before this one; NULL: a new client */
 };
 
 struct control {

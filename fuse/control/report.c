@@ -18,6 +18,8 @@
 #include "fuse/inode/names.h"
 #include "fuse/inode/pinned.h"
 #include "fuse/inode/server.h"
+#include "fuse/base/area.h"
+#include "fuse/keeper/keeping.h"
 #include "fuse/ops/meter.h"
 
 struct scope {
@@ -165,7 +167,9 @@ void report_mount(struct server *s, JsonBuilder *b)
 	                                                : "switched off by -o passthrough=no";
 	json_builder_begin_object(b);
 	json_add_text(b, "version", LACUNAFS_VERSION);
-	json_add_int(b, "pid", (uint64_t)getpid());
+	json_add_int(b, "pid", (uint64_t)s->keeping->keeper);
+	json_add_int(b, "worker", (uint64_t)getpid());
+	json_add_int(b, "takeovers", s->area->workers - 1);
 	json_add_text(b, "source", s->settings->source);
 	json_add_text(b, "mountpoint", s->settings->mountpoint);
 	json_add_seconds(b, "uptime_s", clock_realtime() - s->started_ns);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "fuse/daemon/daemon.h"
@@ -13,6 +14,7 @@
 #include "fuse/base/log.h"
 #include "fuse/base/streams.h"
 #include "fuse/daemon/serve.h"
+#include "fuse/keeper/keeper.h"
 
 static bool fail(GError **error, const char *what)
 {
@@ -21,28 +23,77 @@ static bool fail(GError **error, const char *what)
 	return false;
 }
 
-bool daemon_foreground(const struct settings *s, GError **error)
+/* What the keeper and each worker know. */
+struct daemon {
+	const struct settings *settings;
+	char *log;    /* owned; NULL: stderr */
+	int ready_fd; /* the first worker's, as the next: -1: none */
+	int cause_fd; /* to the parent */
+};
+
+static void fd_close(int *fd)
 {
-	if (s->ready_fd != -1 && fcntl(s->ready_fd, F_GETFD) < 0) {
-		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
-		            "--ready-fd: %d is not an open descriptor", s->ready_fd);
-		return false;
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* In the keeper: the end of both descriptors is the first worker's. */
+static void worker_started(void *user)
+{
+	struct daemon *d = user;
+	if (d->settings->foreground)
+		return;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	dup2(null, STDERR_FILENO);
+	close(null);
+	fd_close(&d->ready_fd);
+	fd_close(&d->cause_fd);
+}
+
+static int worker_run(const struct keeping *k, void *user)
+{
+	const struct daemon *d = user;
+	const struct settings *s = d->settings;
+	log_start(d->log, s->log || s->foreground ? NULL : s->store);
+	if (!s->foreground)
+		streams_follow();
+	g_autoptr(GError) error = NULL;
+	int status = server_run(s, k, k->resumes ? -1 : d->ready_fd, &error);
+	if (status) {
+		if (!s->foreground || k->resumes)
+			g_warning("%s", error->message);
+		if (d->cause_fd >= 0)
+			dprintf(d->cause_fd, "\nlacunafs: %s\n", error->message);
 	}
-	signal(SIGXFSZ, SIG_IGN);
-	log_start(s->log, NULL);
-	bool ok = server_run(s, s->ready_fd, error) == 0;
 	log_end();
-	return ok;
+	if (d->cause_fd >= 0)
+		close(d->cause_fd);
+	return g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE : status;
+}
+
+static int mount_run(struct daemon *d)
+{
+	const struct keeper_job job = {.work = worker_run,
+	                               .started = worker_started,
+	                               .user = d,
+	                               .point = d->settings->mountpoint,
+	                               .log = d->log,
+	                               .detaches = !d->settings->foreground};
+	return d->settings->keeper ? keeper_run(&job) : keeper_without(&job);
 }
 
 /* stderr is the way to the parent until the log is open; all output to it before the mount answers
  * (of fusermount3, a sanitizer) is part of the cause. */
 static int child_run(const struct settings *s, int ready_fd, int cause_fd)
 {
-	g_autofree char *file =
-	        s->log ? g_strdup(s->log) : g_build_filename(s->store, "state", "log", NULL);
+	struct daemon d = {
+	        .settings = s,
+	        .log = s->log ? g_strdup(s->log) : g_build_filename(s->store, "state", "log", NULL),
+	        .ready_fd = ready_fd,
+	        .cause_fd = fcntl(cause_fd, F_DUPFD_CLOEXEC, 3),
+	};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int result_fd = fcntl(cause_fd, F_DUPFD_CLOEXEC, 3);
 	if (chdir("/") != 0)
 		_exit(1);
 	dup2(null, STDIN_FILENO);
@@ -52,17 +103,9 @@ static int child_run(const struct settings *s, int ready_fd, int cause_fd)
 	close(null);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* the log may be as long as the limit */
-	log_start(file, s->log ? NULL : s->store);
-	streams_follow();
-	g_autoptr(GError) error = NULL;
-	int status = server_run(s, ready_fd, &error);
-	if (status) {
-		g_warning("%s", error->message);
-		dprintf(result_fd, "\nlacunafs: %s\n", error->message);
-	}
-	log_end();
-	close(result_fd);
-	return g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE : status;
+	int status = mount_run(&d);
+	g_free(d.log);
+	return status;
 }
 
 /* A signal handler can reach nothing but a symbol of this kind. */
@@ -102,6 +145,26 @@ static void cause_set(const char *said, int status, GError **error)
 	                                              WTERMSIG(status), strsignal(WTERMSIG(status)))
 	                            : g_strdup_printf("ended with status %d", WEXITSTATUS(status));
 	g_set_error(error, LOCAL_ERROR, EIO, "the daemon %s%s%s", end, *text ? ": " : "", text);
+}
+
+bool daemon_foreground(const struct settings *s, GError **error)
+{
+	if (s->ready_fd != -1 && fcntl(s->ready_fd, F_GETFD) < 0) {
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE,
+		            "--ready-fd: %d is not an open descriptor", s->ready_fd);
+		return false;
+	}
+	signal(SIGXFSZ, SIG_IGN);
+	int cause = memfd_create("cause", MFD_CLOEXEC);
+	struct daemon d = {.settings = s, .ready_fd = s->ready_fd, .cause_fd = cause};
+	int status = mount_run(&d);
+	if (status) {
+		lseek(cause, 0, SEEK_SET);
+		g_autofree char *said = read_to_end(cause);
+		cause_set(said, status << 8, error); /* as of waitpid(2) */
+	}
+	close(cause);
+	return status == 0;
 }
 
 static bool parent_wait(pid_t child, int ready_fd, int cause_fd, GError **error)

@@ -7,6 +7,7 @@
 #include "fetch/store/disk/space.h"
 #include "fetch/store/file/flusher.h"
 #include "fetch/store/opening.h"
+#include "fuse/base/arena.h"
 #include "fuse/base/caller.h"
 #include "fuse/daemon/deadman.h"
 #include "fuse/daemon/rlimits.h"
@@ -22,6 +23,7 @@
 #include "fuse/inode/numbers.h"
 #include "fuse/inode/shortage.h"
 #include "fuse/inode/ways.h"
+#include "fuse/keeper/keeping.h"
 #include "fuse/ops/meter.h"
 
 #define DISK_THREADS 4
@@ -66,7 +68,9 @@ bool engine_start(struct server *s, int signals, GError **error)
 	        .source = settings->source,
 	        .mirrors = (const char *const *)mirrors->pdata,
 	        .chunk_shift = settings->chunk_shift,
-	        .end_epoch = settings->end_epoch,
+	        .end_epoch = settings->end_epoch && !s->resumed,
+	        .pid = s->keeping->keeper,
+	        .lock = MAX(s->keeping->fds[KEPT_LOCK], 0),
 	};
 	g_autoptr(GPtrArray) urls = g_ptr_array_new();
 	g_ptr_array_add(urls, settings->url);
@@ -130,13 +134,11 @@ bool engine_start(struct server *s, int signals, GError **error)
 		        g_build_filename(s->settings->store, "state", "inode32", NULL);
 		s->numbers = numbers_new(path);
 	}
-	s->inodes = inode_table_new(s->numbers);
-	s->handles = handle_table_new(rlimits_descriptors());
+	s->arena = arena_new(s->area);
+	s->inodes = inode_table_new(s->area, s->numbers);
+	s->handles = handle_table_new(s->area, rlimits_descriptors());
 	s->mishaps = mishaps_new();
-	if (s->inodes)
-		return true;
-	g_set_error(error, LOCAL_ERROR, ENOMEM, "no memory for the inode table");
-	return false;
+	return true;
 }
 
 void engine_cut(struct server *s)
@@ -191,6 +193,8 @@ void engine_stop(struct server *s)
 		alarm_clock_free(s->clock);
 	if (s->notifier)
 		notifier_free(s->notifier);
+	if (s->arena)
+		arena_free(s->arena);
 	if (s->store && !s->served)
 		store_drop(g_steal_pointer(&s->store));
 	int err = s->store ? store_close(s->store) : 0;

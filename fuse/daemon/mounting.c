@@ -3,14 +3,18 @@
 #include "fuse/daemon/mounting.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "fuse/base/mounts.h"
+#include "fuse/base/area.h"
 #include "fuse/base/streams.h"
+#include "fuse/base/unmount.h"
 #include "fuse/daemon/mountpoint.h"
+#include "fuse/keeper/keeping.h"
 #include "fuse/ops/ops.h"
 
 /* libfuse's message, which it prints in pieces; only warnings and errors. */
@@ -165,6 +169,18 @@ bool mounting_do(struct server *s, GError **error)
 	return ok;
 }
 
+bool mounting_resume(struct server *s, GError **error)
+{
+	g_autofree char *point = g_strdup_printf("/dev/fd/%d", s->keeping->fds[KEPT_DEVICE]);
+	s->second_fd = s->keeping->fds[KEPT_SECOND];
+	s->device = s->area->device;
+	if (fuse_session_mount(s->session, point) == 0)
+		return true;
+	g_set_error(error, LOCAL_ERROR, EIO, "%s: cannot be taken over: %s",
+	            s->settings->mountpoint, g_strchomp(said));
+	return false;
+}
+
 /* libfuse unmounts the topmost mount at the path. */
 static bool is_covered(const struct server *s)
 {
@@ -173,17 +189,33 @@ static bool is_covered(const struct server *s)
 	return s->device && m && device_of(m) != s->device;
 }
 
-void mounting_end(struct server *s)
+/* The number stays taken: a late reply must not reach another file. */
+static void device_drop(struct server *s)
 {
-	if (!is_covered(s)) {
-		fuse_session_unmount(s->session);
-		return;
-	}
-	g_message("another file system is mounted at %s now: it is left mounted",
-	          s->settings->mountpoint);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)
 		return; /* it is closed at the end */
 	dup3(null, fuse_session_fd(s->session), O_CLOEXEC);
 	close(null);
+}
+
+void mounting_end(struct server *s)
+{
+	keeping_leave(s->keeping);
+	bool covered = is_covered(s);
+	if (!covered && !s->resumed) {
+		fuse_session_unmount(s->session);
+		return;
+	}
+	struct pollfd p = {.fd = fuse_session_fd(s->session)};
+	bool gone = poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+	if (covered)
+		g_message("another file system is mounted at %s now: it is left mounted",
+		          s->settings->mountpoint);
+	device_drop(s);
+	g_autofree char *said_why = NULL;
+	int err = covered || gone ? 0 : unmount(s->settings->mountpoint, true, &said_why);
+	if (err)
+		g_warning("%s: cannot be unmounted: %s", s->settings->mountpoint,
+		          said_why ? said_why : g_strerror(err));
 }

@@ -10,6 +10,8 @@
 bool mounting_prepare(struct server *s, GError **error);
 /* Sets s->device, and s->second_fd. */
 bool mounting_do(struct server *s, GError **error);
-/* Closes the device, so that waiting callers get ENOTCONN, and unmounts; but not another mount over
- * it or in its place. */
+/* Instead of mounting_do(): the mount of the worker before this one. */
+bool mounting_resume(struct server *s, GError **error);
+/* Closes the device, here and in the keeper, so that waiting callers get ENOTCONN, and unmounts;
+ * but not another mount over it or in its place. */
 void mounting_end(struct server *s);

@@ -11,11 +11,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "fetch/store/opening.h"
+#include "fuse/base/area.h"
 #include "fuse/control/control.h"
 #include "fuse/control/endpoint.h"
 #include "fuse/daemon/deadman.h"
 #include "fuse/daemon/engine.h"
-#include "fuse/daemon/guard.h"
 #include "fuse/daemon/mounting.h"
 #include "fuse/daemon/rlimits.h"
 #include "fuse/daemon/root.h"
@@ -25,6 +25,10 @@
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/notify.h"
 #include "fuse/inode/shortage.h"
+#include "fuse/inode/strikes.h"
+#include "fuse/inode/takeover.h"
+#include "fuse/keeper/guard.h"
+#include "fuse/keeper/keeping.h"
 #include "fuse/ops/evictor.h"
 #include "fuse/ops/parked.h"
 #include "fuse/ops/session.h"
@@ -58,35 +62,61 @@ static void mounted_end(struct server *s)
 	mounting_end(s);
 }
 
+/* The next worker needs them, if this one dies from here on. */
+static void handed_over(struct server *s)
+{
+	if (s->resumed)
+		return;
+	keeping_hand(s->keeping, KEPT_DEVICE, fuse_session_fd(s->session));
+	keeping_hand(s->keeping, KEPT_SECOND, s->second_fd);
+	keeping_hand(s->keeping, KEPT_LOCK, store_lock_fd(s->store));
+}
+
 static struct control *control_start(struct server *s, const struct stat *root, GError **error)
 {
 	dev_t device = s->device ? s->device : root->st_dev;
-	return control_new(s, major(device), minor(device), error);
+	return control_new(s, major(device), minor(device), s->keeping->fds[KEPT_LISTENER], error);
 }
 
 static bool mounted_run(struct server *s, int ready_fd, int signals, GError **error)
 {
-	s->notifier = notifier_new(s->session, s->second_fd);
+	handed_over(s);
+	s->notifier = notifier_new(s->session, s->area, s->arena, s->second_fd, s->resumed);
 	s->evictor = evictor_new(s);
 	s->vigil = vigil_new(s->clock, parked_end_dying, parked_unref);
+	if (s->resumed)
+		keeping_serve(s->keeping); /* a death from here on is that of a request */
 	session_start(s);
+	if (s->resumed) {
+		notifier_begin(s->notifier);
+		takeover_doubt(s);
+	}
 	struct stat st;
 	if (!session_wait_connected(s->loop))
 		g_set_error(error, LOCAL_ERROR, ENOTCONN, "the kernel did not accept the mount");
-	else if (stat(s->settings->mountpoint, &st) < 0)
+	else if (!s->resumed && stat(s->settings->mountpoint, &st) < 0)
 		g_set_error(error, LOCAL_ERROR, errno, "%s: %s", s->settings->mountpoint,
 		            g_strerror(errno));
 	else
 		s->control = control_start(s, &st, error);
 	if (s->control && s->settings->metrics)
 		s->endpoint = endpoint_new(s, s->settings->metrics, error);
-	bool ok = s->served = s->control && (s->endpoint || !s->settings->metrics);
+	bool ok = s->control && (s->endpoint || !s->settings->metrics);
+	s->served |= ok;
 	if (ok) {
-		g_message("mounted %s at %s", s->settings->source, s->settings->mountpoint);
+		s->area->device = s->device ? s->device : st.st_dev;
+		s->area->started_ns = s->started_ns;
+		keeping_hand(s->keeping, KEPT_LISTENER, control_listener(s->control));
+		if (!s->resumed)
+			keeping_serve(s->keeping);
+		if (s->resumed)
+			takeover_tell(s);
+		else
+			g_message("mounted %s at %s", s->settings->source, s->settings->mountpoint);
 		/* Not before: while autofs mounts, it lets only the process group of the mounting
 		 * past the mountpoint; all others wait for the mount that they would make. From
 		 * here on the daemon does not use the mountpoint's path. */
-		if (!s->settings->foreground)
+		if (!s->settings->foreground && !s->resumed)
 			setsid();
 		if (ready_fd >= 0 && write(ready_fd, "", 1) < 0)
 			g_debug("the ready descriptor has no reader");
@@ -119,7 +149,8 @@ static bool asked_for(const struct settings *settings, const char *on, const cha
 	return otherwise;
 }
 
-int server_run(const struct settings *settings, int ready_fd, GError **error)
+int server_run(const struct settings *settings, const struct keeping *keeping, int ready_fd,
+               GError **error)
 {
 	sigset_t set;
 	sigemptyset(&set);
@@ -132,24 +163,36 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	rlimits_raise();
 	int signals = signalfd(-1, &set, SFD_CLOEXEC);
 
-	struct guard guard;
-	guard_start(&guard);
 	struct server s = {
 	        .settings = settings,
+	        .keeping = keeping,
+	        .area = keeping->area,
+	        .resumed = keeping->resumes,
 	        .read_only = asked_for(settings, "ro", "rw", false),
 	        .noatime = asked_for(settings, "noatime", "atime", false),
-	        .started_ns = clock_realtime(),
+	        .started_ns = keeping->resumes ? keeping->area->started_ns : clock_realtime(),
 	        .uid = getuid(),
 	        .gid = getgid(),
 	        .exec_writes = exec_writes_policy(settings->exec_writes),
 	};
+	strikes_start(s.area);
 	bool ok = engine_start(&s, signals, error);
 	if (ok && !s.read_only)
 		store_reserve(s.store);
-	struct inode *root = ok ? root_new(&s) : NULL;
-	ok = ok && root_list(&s, root, signals, ready_fd, error) && mounting_prepare(&s, error) &&
-	     mounting_do(&s, error);
-	guard_connect(&guard, ok ? fuse_session_fd(s.session) : -1);
+	struct inode *root = NULL;
+	if (ok && s.resumed) {
+		registry_restore(s.handlers);
+		ok = takeover_begin(&s, error);
+		root = ok ? inode_get(s.inodes, FUSE_ROOT_ID) : NULL;
+		ok = ok && mounting_prepare(&s, error) && mounting_resume(&s, error);
+	} else if (ok) {
+		root = root_new(&s);
+		ok = root_list(&s, root, signals, ready_fd, error) && mounting_prepare(&s, error) &&
+		     mounting_do(&s, error);
+	}
+	struct guard guard = {.device = keeping->guard};
+	if (keeping->guard >= 0)
+		guard_connect(&guard, ok ? fuse_session_fd(s.session) : -1);
 	if (ok)
 		ok = mounted_run(&s, ready_fd, signals, error);
 	if (root)
@@ -157,7 +200,6 @@ int server_run(const struct settings *settings, int ready_fd, GError **error)
 	engine_stop(&s);
 	if (s.session)
 		fuse_session_destroy(s.session);
-	guard_stop(&guard);
 	close(signals);
 	return ok ? 0 : 1;
 }

@@ -4,8 +4,10 @@
 /* Serves one mount, from opening its store to its end. */
 #pragma once
 #include "fuse/base/settings.h"
+#include "fuse/keeper/keeping.h"
 
-/* Mounts, writes one byte to `ready_fd` (or closes it without one on failure) when
- * the mount answers, serves until unmounted or SIGINT/SIGTERM/SIGHUP. 0, or 1 with
- * `error`, one line. */
-int server_run(const struct settings *settings, int ready_fd, GError **error);
+/* As a worker of `keeping`. Mounts, or takes over a mount; writes one byte to `ready_fd` (or closes
+ * it without one on failure) when the mount answers, serves until unmounted or
+ * SIGINT/SIGTERM/SIGHUP. 0, or 1 with `error`, one line. */
+int server_run(const struct settings *settings, const struct keeping *keeping, int ready_fd,
+               GError **error);

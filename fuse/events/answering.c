@@ -79,7 +79,8 @@ int handler_answer(struct handler *h, const struct lacuna_answer *a)
 		if (sent->message->header.id == a->header.id)
 			e = sent;
 	}
-	int err = ENOENT;
+	/* an event of a worker that died is asked anew */
+	int err = a->header.id <= h->all->before ? 0 : ENOENT;
 	if (e) {
 		g_queue_unlink(&h->sent, &e->link);
 		e->with = NULL;

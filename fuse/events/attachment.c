@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "fuse/events/commits.h"
+#include "fuse/events/kept.h"
 #include "fuse/events/registry_private.h"
 
 static gint by_rank(gconstpointer a, gconstpointer b)
@@ -36,6 +37,22 @@ static bool hung_up(int fd)
 	return fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
 }
 
+struct handler *handler_new_locked(struct registry *all, const struct handler_options *o,
+                                   uint64_t rank)
+{
+	struct handler *h = g_new0(struct handler, 1);
+	h->all = all;
+	h->rank = rank;
+	h->name = g_strdup(o->name);
+	h->content = o->content;
+	h->fd = h->wake = -1;
+	h->marks = marks_new();
+	h->commits = commits_new();
+	all->list = g_list_insert_sorted(all->list, h, by_rank);
+	__atomic_add_fetch(&all->count, 1, __ATOMIC_RELEASE);
+	return h;
+}
+
 struct handler *registry_attach(struct registry *all, const struct handler_options *o, int fd,
                                 bool *inherited)
 {
@@ -50,15 +67,8 @@ struct handler *registry_attach(struct registry *all, const struct handler_optio
 	bool busy = all->stopped || (h && h->fd >= 0 && o->name[0]);
 	*inherited = h && h->fd < 0;
 	if (!busy && !*inherited) {
-		h = g_new0(struct handler, 1);
-		h->all = all;
-		h->rank = ++all->attached + (o->content ? UINT64_C(1) << 63 : 0);
-		h->name = g_strdup(o->name);
-		h->content = o->content;
-		h->marks = marks_new();
-		h->commits = commits_new();
-		all->list = g_list_insert_sorted(all->list, h, by_rank);
-		__atomic_add_fetch(&all->count, 1, __ATOMIC_RELEASE);
+		uint64_t rank = ++all->attached + (o->content ? UINT64_C(1) << 63 : 0);
+		h = handler_new_locked(all, o, rank);
 	}
 	if (!busy) {
 		h->every = o->every;
@@ -66,6 +76,7 @@ struct handler *registry_attach(struct registry *all, const struct handler_optio
 		h->pid = peer.pid;
 		h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		h->fd = fd;
+		kept_attached(h);
 	}
 	mutex_unlock(&all->lock);
 	return busy ? NULL : h;
@@ -90,6 +101,7 @@ GArray *handler_unload_locked(struct handler *h, bool stays)
 	GQueue had = h->unsent;
 	GList *link;
 	if (!stays) {
+		kept_drop(h);
 		all->list = g_list_remove(all->list, h);
 		__atomic_sub_fetch(&all->count, 1, __ATOMIC_RELEASE);
 	}
@@ -163,4 +175,17 @@ unsigned registry_dismiss(struct registry *all, const char *name)
 		if (handler_leave(lost))
 			handler_free(lost);
 	}
+}
+
+void registry_forget(struct registry *all, uint64_t ino)
+{
+	if (!registry_any(all))
+		return;
+	mutex_lock(&all->lock);
+	for (GList *l = all->list; l; l = l->next) {
+		struct handler *h = l->data;
+		marks_forget(h->marks, ino);
+		kept_mark(h, 0, 0, ino);
+	}
+	mutex_unlock(&all->lock);
 }

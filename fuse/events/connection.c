@@ -12,12 +12,15 @@
 #include <unistd.h>
 #include "fetch/source/wrap/supplied.h"
 #include "fuse/events/commits.h"
+#include "fuse/events/kept.h"
 #include "fuse/events/registry_private.h"
 #include "fuse/inode/numbers.h"
 #include "fuse/inode/server.h"
 
 /* Too many descriptors are on their way to handlers: the kernel takes more when some are read. */
 #define AGAIN_MS 5
+/* Between two looks at a message that comes in pieces */
+#define PIECE_US 1000
 /* How long a scratch file is tried for before events are denied for lack of one */
 #define LACKS_NS INT64_C(1000000000)
 /* Postponed marks */
@@ -157,6 +160,8 @@ static bool mark_try(struct handler *h, const struct lacuna_mark *m)
 	if (err == 0) {
 		mutex_lock(&h->all->lock);
 		err = marks_set(h->marks, m->scope, m->flags, ino);
+		if (err == 0)
+			kept_mark(h, m->scope, m->flags, ino);
 		mutex_unlock(&h->all->lock);
 	}
 	result_send(h, m->header.id, err);
@@ -203,18 +208,18 @@ static bool message_take(struct handler *h, const struct lacuna_message *m)
 	return false;
 }
 
-/* Takes the complete messages received; the rest stays. */
-static bool messages_take(struct handler *h, uint8_t *buffer, size_t *length)
+/* Takes the complete messages; *taken: their bytes. */
+static bool messages_take(struct handler *h, const uint8_t *buffer, size_t length, size_t *taken)
 {
 	size_t at = 0;
 	struct lacuna_message m;
-	while (*length - at >= sizeof m) {
+	while (length - at >= sizeof m) {
 		memcpy(&m, buffer + at, sizeof m);
 		if (m.length < sizeof m || m.length > LACUNA_MESSAGE_MAX) {
 			result_send(h, 0, EPROTO);
 			return false;
 		}
-		if (*length - at < m.length)
+		if (length - at < m.length)
 			break;
 		uint64_t aligned[LACUNA_MESSAGE_MAX / sizeof(uint64_t)];
 		memcpy(aligned, buffer + at, m.length);
@@ -222,9 +227,27 @@ static bool messages_take(struct handler *h, uint8_t *buffer, size_t *length)
 		if (!message_take(h, (const struct lacuna_message *)aligned))
 			return false;
 	}
-	memmove(buffer, buffer + at, *length - at);
-	*length -= at;
+	*taken = at;
 	return true;
+}
+
+/* Reads messages; false: the connection is over. They leave the socket once they have been worked
+ * off: if the worker dies, the next one reads them. */
+static bool messages_read(struct handler *h)
+{
+	uint8_t buffer[2 * LACUNA_MESSAGE_MAX];
+	ssize_t n = recv(h->fd, buffer, sizeof buffer, MSG_DONTWAIT | MSG_PEEK);
+	size_t taken = 0;
+	if (n <= 0)
+		return n < 0 && (errno == EAGAIN || errno == EINTR);
+	if (!messages_take(h, buffer, (size_t)n, &taken))
+		return false;
+	struct pollfd p = {.fd = h->fd, .events = POLLRDHUP};
+	if (taken == 0 && poll(&p, 1, 0) > 0)
+		return false; /* the rest of a message will not come */
+	if (taken == 0)
+		usleep(PIECE_US); /* poll(2) would not wait for the rest of a message */
+	return taken == 0 || recv(h->fd, buffer, taken, MSG_DONTWAIT) == (ssize_t)taken;
 }
 
 /* Until the first answer is due, or may be due for events that other threads send meanwhile: they
@@ -284,8 +307,6 @@ static void unsendable_end(struct handler *h)
 
 static void converse(struct handler *h)
 {
-	uint8_t buffer[2 * LACUNA_MESSAGE_MAX];
-	size_t length = 0;
 	uint64_t count;
 	int64_t heard_ns = 0;
 	while (!late(h, heard_ns)) {
@@ -306,11 +327,7 @@ static void converse(struct handler *h)
 			heard_ns = now;
 			continue;
 		}
-		ssize_t n = recv(h->fd, buffer + length, sizeof buffer - length, MSG_DONTWAIT);
-		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-			return;
-		length += (size_t)MAX(n, 0);
-		if (!messages_take(h, buffer, &length))
+		if (!messages_read(h))
 			return;
 	}
 }
@@ -323,7 +340,11 @@ static void handler_stop(struct handler *h)
 	bool leaves = h->leaves || h->dismissed;
 	bool stays = !leaves && policy != HANDLER_LOST_SOURCE && marks_count(h->marks) > 0;
 	h->serving = h->postpones = false;
-	shutdown(h->fd, SHUT_RDWR); /* the handler learns it now; leaving may take a moment */
+	if (stays) /* before the handler learns it: the next worker must know it, too */
+		kept_lost(h);
+	else
+		kept_drop(h);
+	shutdown(h->fd, SHUT_RDWR); /* leaving may take a moment */
 	h->draining = !stays;
 	h->fd = -1;
 	if (h->wake >= 0)
@@ -342,6 +363,27 @@ static void handler_stop(struct handler *h)
 		event_end(h->all, &g_array_index(over, struct ended, n));
 	if (!stays && handler_leave(h))
 		handler_free(h);
+}
+
+void registry_restore(struct registry *all)
+{
+	kept_restore(all);
+}
+
+struct handler *registry_unserved(struct registry *all, int *fd)
+{
+	struct handler *found = NULL;
+	mutex_lock(&all->lock);
+	for (GList *l = all->list; l && !found; l = l->next) {
+		struct handler *h = l->data;
+		if (h->fd >= 0 && !h->serving) {
+			h->serving = true;
+			*fd = h->fd;
+			found = h;
+		}
+	}
+	mutex_unlock(&all->lock);
+	return found;
 }
 
 void handler_serve(struct handler *h)

@@ -111,3 +111,34 @@ unsigned marks_count(const struct marks *m)
 {
 	return set_count(&m->marked) + set_count(&m->ignored);
 }
+
+struct each {
+	void (*fn)(void *user, uint32_t scope, uint32_t flags, uint64_t ino);
+	void *user;
+	uint32_t scope, flags;
+};
+
+static void each_mark(gpointer key, gpointer value, gpointer user)
+{
+	const struct each *e = user;
+	e->fn(e->user, e->scope, e->flags, *(const uint64_t *)key);
+}
+
+static void set_foreach(const struct set *s, struct each e)
+{
+	if (s->mount)
+		e.fn(e.user, LACUNA_MARK_MOUNT, e.flags, 0);
+	e.scope = LACUNA_MARK_FILE;
+	g_hash_table_foreach(s->files, each_mark, &e);
+	e.scope = LACUNA_MARK_CHILDREN;
+	g_hash_table_foreach(s->directories, each_mark, &e);
+}
+
+void marks_foreach(const struct marks *m,
+                   void (*fn)(void *user, uint32_t scope, uint32_t flags, uint64_t ino), void *user)
+{
+	struct each e = {.fn = fn, .user = user, .flags = LACUNA_MARK_ADD};
+	set_foreach(&m->marked, e);
+	e.flags |= LACUNA_MARK_IGNORE;
+	set_foreach(&m->ignored, e);
+}

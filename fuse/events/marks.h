@@ -21,4 +21,8 @@ int marks_set(struct marks *m, uint32_t scope, uint32_t flags, uint64_t ino);
 void marks_forget(struct marks *m, uint64_t ino);
 /* Is a file with names in these directories marked, and not ignored? */
 bool marks_want(const struct marks *m, uint64_t ino, const GArray *parents);
+/* Each mark, as marks_set() takes it. */
+void marks_foreach(const struct marks *m,
+                   void (*fn)(void *user, uint32_t scope, uint32_t flags, uint64_t ino),
+                   void *user);
 unsigned marks_count(const struct marks *m);

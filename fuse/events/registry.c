@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
+#include "fuse/base/area.h"
 #include "fuse/events/registry.h"
 #include <errno.h>
 #include <poll.h>
@@ -175,6 +176,7 @@ bool registry_ask(struct registry *all, struct event *e)
 	for (GList *l = all->list; l && !wanted; l = l->next)
 		wanted = handler_wants(l->data, e->every, i->ino, e->parents);
 	uint64_t id = wanted ? ++all->events : 0;
+	all->server->area->events = all->events;
 	mutex_unlock(&all->lock);
 	if (!wanted) {
 		g_clear_pointer(&e->parents, g_array_unref);
@@ -215,16 +217,6 @@ bool registry_withdraw(struct registry *all, struct event *e)
 	if (h)
 		event_clear(e);
 	return h != NULL;
-}
-
-void registry_forget(struct registry *all, uint64_t ino)
-{
-	if (!registry_any(all))
-		return;
-	mutex_lock(&all->lock);
-	for (GList *l = all->list; l; l = l->next)
-		marks_forget(((struct handler *)l->data)->marks, ino);
-	mutex_unlock(&all->lock);
 }
 
 void registry_hurry(struct registry *all)

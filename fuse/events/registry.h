@@ -56,6 +56,10 @@ struct handler *registry_attach(struct registry *all, const struct handler_optio
 /* Dismisses the handlers of that name: a lost one is waited for no longer, an attached one gets end
  * of file. Returns how many. */
 unsigned registry_dismiss(struct registry *all, const char *name);
+/* Takeover: the handlers of the worker before, with their marks and connections. */
+void registry_restore(struct registry *all);
+/* One of these that has a connection, and is to be served; NULL: no more. */
+struct handler *registry_unserved(struct registry *all, int *fd);
 /* Returns when the connection has ended, or the handler was given up. */
 void handler_serve(struct handler *h);
 /* For status; `fn` is called with the lock held. */

@@ -20,6 +20,7 @@ struct registry {
 	GList *list;              /* of struct handler, by rank */
 	unsigned count;           /* atomic: of these */
 	uint64_t attached, events;
+	uint64_t before; /* events up to here were sent by workers that died */
 	bool hurried, stopped;
 	struct commits *commits;  /* owned */
 	struct refusals refusals; /* of mode holes */
@@ -46,6 +47,7 @@ struct handler {
 	GQueue unsent, sent; /* of struct event; sent: by until_ns */
 	uint32_t backlog;
 	uint64_t answered, denied; /* for status */
+	unsigned place;            /* kept.h; 0: none */
 };
 
 /* An event with its verdict, to be ended without the lock. */
@@ -72,5 +74,8 @@ bool handler_flush_locked(struct handler *h) REQUIRES(h->all->lock);
 void handler_free(struct handler *h);
 /* As handler_flush_locked(), after it has made the scratch files; on the handler's own thread. */
 bool handler_send_locked(struct handler *h) REQUIRES(h->all->lock);
+/* Without a connection, in the list. */
+struct handler *handler_new_locked(struct registry *all, const struct handler_options *o,
+                                   uint64_t rank) REQUIRES(all->lock);
 /* answering.c: checks the answer and passes its event on. 0 or a positive errno for the handler. */
 int handler_answer(struct handler *h, const struct lacuna_answer *a) EXCLUDES(h->all->lock);

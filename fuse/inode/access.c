@@ -21,7 +21,7 @@ static bool counts(int flags)
 static struct inode_extra *extra_of(struct server *s, struct inode *i)
 {
 	rwlock_wrlock(&s->names);
-	struct inode_extra *x = inode_extra_locked(i);
+	struct inode_extra *x = inode_extra_locked(s, i);
 	rwlock_unlock(&s->names);
 	return x;
 }
@@ -192,6 +192,14 @@ static int seals_keep(struct server *s, struct inode *i, uint32_t seals)
 	way_to(s, i, &w);
 	err = -tree_seals_set(s->store, w.path, seals);
 	way_end(s, &w);
+	return err;
+}
+
+int access_keep_seals(struct server *s, struct inode *i)
+{
+	mutex_lock(&s->sealers);
+	int err = seals_keep(s, i, access_seals(i));
+	mutex_unlock(&s->sealers);
 	return err;
 }
 

@@ -19,6 +19,8 @@ void access_release(struct server *s, struct inode *i, int flags);
 /* A truncation by path, for as long as it takes. */
 int access_truncate(struct server *s, struct inode *i, uint64_t size);
 uint32_t access_seals(struct inode *i);
+/* Those in memory are in the store from here on, which may not have been so. */
+int access_keep_seals(struct server *s, struct inode *i);
 /* `writable`: how the descriptor was opened. Local I/O. */
 int access_add_seals(struct server *s, struct inode *i, uint32_t wanted, bool writable);
 /* Around a change of data and the checks below that it needs. Local I/O, no reply. */

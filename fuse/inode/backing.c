@@ -6,6 +6,7 @@
 #include <linux/types.h>
 #include <sys/ioctl.h>
 #include "fetch/base/lock.h"
+#include "fuse/base/area.h"
 #include "fuse/inode/server.h"
 
 /* linux/fuse.h of 6.9 and later; bookworm's is older */
@@ -17,7 +18,12 @@ struct backing_map {
 #define BACKING_OPEN _IOW(229, 1, struct backing_map)
 #define BACKING_CLOSE _IOW(229, 2, __u32)
 
+/* The kernel gives ids in ascending order. So many threads may have one each of which nobody else
+ * knows. */
+#define WINDOW 256
+
 struct backing {
+	struct area *area; /* borrowed; has the highest id */
 	int device;
 	unsigned keep;
 	const char *unusable; /* static; atomic */
@@ -25,9 +31,10 @@ struct backing {
 	GQueue kept; /* of struct inode (borrowed): with an id, without handles; oldest first */
 };
 
-struct backing *backing_new(int device, unsigned keep, const char *unusable)
+struct backing *backing_new(struct area *area, int device, unsigned keep, const char *unusable)
 {
 	struct backing *b = g_new0(struct backing, 1);
+	b->area = area;
 	b->device = device;
 	b->keep = keep;
 	b->unusable = unusable;
@@ -52,10 +59,14 @@ void backing_probe(struct backing *b)
 		                 __ATOMIC_RELEASE);
 }
 
-static void id_close(struct backing *b, int32_t id)
+/* Closed before it is forgotten: a worker that is killed in between closes it once more, which
+ * fails. So it does where the connection has gone, and the ids with it. */
+static void id_close_locked(struct backing *b, struct inode *i)
 {
-	/* Fails only if the connection has gone, and the ids with it. */
-	(void)ioctl(b->device, BACKING_CLOSE, &id);
+	int32_t id = i->backing_id;
+	if (id > 0)
+		(void)ioctl(b->device, BACKING_CLOSE, &id);
+	i->backing_id = 0;
 }
 
 static void unqueue_locked(struct backing *b, struct inode *i) REQUIRES(b->lock)
@@ -64,13 +75,17 @@ static void unqueue_locked(struct backing *b, struct inode *i) REQUIRES(b->lock)
 		g_queue_delete_link(&b->kept, g_steal_pointer(&i->backing_link));
 }
 
+static void oldest_drop_locked(struct backing *b)
+{
+	struct inode *i = g_queue_pop_head(&b->kept);
+	i->backing_link = NULL;
+	id_close_locked(b, i);
+}
+
 void backing_free(struct backing *b)
 {
-	for (struct inode *i; (i = g_queue_pop_head(&b->kept));) {
-		i->backing_link = NULL;
-		id_close(b, i->backing_id);
-		i->backing_id = 0;
-	}
+	while (b->kept.length > 0)
+		oldest_drop_locked(b);
 	mutex_destroy(&b->lock);
 	g_free(b);
 }
@@ -97,54 +112,59 @@ int backing_acquire(struct backing *b, struct inode *i, int fd)
 		return id < 0 ? errno : EIO;
 	mutex_lock(&b->lock);
 	i->backing_id = id;
+	b->area->backing = MAX(b->area->backing, id);
 	mutex_unlock(&b->lock);
 	return 0;
 }
 
-void backing_release(struct backing *b, struct inode *i)
+static void keep_locked(struct backing *b, struct inode *i)
 {
-	int32_t surplus = 0;
-	mutex_lock(&b->lock);
 	g_queue_push_tail(&b->kept, i);
 	i->backing_link = b->kept.tail;
-	if (b->kept.length > b->keep) {
-		struct inode *oldest = g_queue_pop_head(&b->kept);
-		oldest->backing_link = NULL;
-		surplus = oldest->backing_id;
-		oldest->backing_id = 0;
-	}
-	mutex_unlock(&b->lock);
-	if (surplus)
-		id_close(b, surplus);
+	if (b->kept.length > b->keep)
+		oldest_drop_locked(b);
 }
 
-static int32_t kept_take(struct backing *b)
+void backing_release(struct backing *b, struct inode *i)
 {
-	int32_t id = 0;
 	mutex_lock(&b->lock);
-	struct inode *i = g_queue_pop_head(&b->kept);
-	if (i) {
-		i->backing_link = NULL;
-		id = i->backing_id;
-		i->backing_id = 0;
-	}
+	keep_locked(b, i);
 	mutex_unlock(&b->lock);
-	return id;
+}
+
+void backing_restore(struct backing *b, struct inode *i)
+{
+	mutex_lock(&b->lock);
+	i->backing_link = NULL;
+	if (!i->alive)
+		id_close_locked(b, i);
+	else if (i->backing_id > 0 && i->handles == 0)
+		keep_locked(b, i);
+	mutex_unlock(&b->lock);
+}
+
+void backing_recover(struct backing *b, GHashTable *held)
+{
+	for (int32_t id = MAX(b->area->backing - WINDOW, 1); id < b->area->backing + WINDOW; id++)
+		if (!g_hash_table_contains(held, GINT_TO_POINTER(id)))
+			(void)ioctl(b->device, BACKING_CLOSE, &id);
 }
 
 void backing_spare(struct backing *b)
 {
-	for (int32_t id; (id = kept_take(b)) != 0;)
-		id_close(b, id);
+	for (bool more = true; more;) {
+		mutex_lock(&b->lock);
+		more = b->kept.length > 0;
+		if (more)
+			oldest_drop_locked(b);
+		mutex_unlock(&b->lock);
+	}
 }
 
 void backing_drop(struct backing *b, struct inode *i)
 {
 	mutex_lock(&b->lock);
 	unqueue_locked(b, i);
-	int32_t id = i->backing_id;
-	i->backing_id = 0;
+	id_close_locked(b, i);
 	mutex_unlock(&b->lock);
-	if (id > 0)
-		id_close(b, id);
 }

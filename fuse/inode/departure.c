@@ -58,15 +58,15 @@ bool departure_stands(struct server *s, const struct inode *i, const struct depa
 	return stands;
 }
 
-struct inode *departure_done_locked(struct inode *i, struct inode *dir, const char *name,
-                                    struct departure *d)
+struct inode *departure_done_locked(struct server *s, struct inode *i, struct inode *dir,
+                                    const char *name, struct departure *d)
 {
-	struct inode *dropped = names_remove_locked(i, dir, name);
+	struct inode *dropped = names_remove_locked(s, i, dir, name);
 	if (!i->nameless || (i->indexed && !d->last))
 		return dropped;
 	d->gone = d->last && !d->number ? i->ino : 0;
 	/* it may have an older number, of an earlier time without a name: that one goes */
-	struct inode_extra *x = inode_extra_locked(i);
+	struct inode_extra *x = inode_extra_locked(s, i);
 	uint64_t before = x->unlinked;
 	x->unlinked = d->number;
 	d->number = before;

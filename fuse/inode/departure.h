@@ -31,8 +31,8 @@ int departure_prepare(struct server *s, struct inode *i, struct inode *dir, cons
 bool departure_stands(struct server *s, const struct inode *i, const struct departure *d);
 /* The name was removed from the store. As names_remove_locked(); takes the number over, if it is
  * needed. */
-struct inode *departure_done_locked(struct inode *i, struct inode *dir, const char *name,
-                                    struct departure *d);
+struct inode *departure_done_locked(struct server *s, struct inode *i, struct inode *dir,
+                                    const char *name, struct departure *d);
 /* Drops a number that was not taken over, and marks of a gone object. No lock held. */
 void departure_end(struct server *s, struct departure *d);
 /* The object no longer exists for new opens. */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 #include "fetch/base/lock.h"
+#include "fuse/base/area.h"
 #include "fuse/base/quota.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/names.h"
@@ -13,8 +14,9 @@
 
 struct handle_table {
 	struct mutex lock;
-	GPtrArray *slots;   /* index → struct handle, owned; a free one has no inode */
-	GArray *free_slots; /* of uint32_t */
+	struct area *area;    /* borrowed */
+	struct handle *slots; /* by index, in the area; a free one has no inode */
+	GArray *free_slots;   /* of uint32_t */
 	GQueue holding; /* of struct handle, by `held`: those that keep a descriptor, oldest first
 	                 */
 	struct quota quota; /* of these; under lock */
@@ -27,11 +29,12 @@ struct handle_table {
 /* A content has a file and a map. */
 #define DESCRIPTORS_EACH 2
 
-struct handle_table *handle_table_new(uint64_t descriptors)
+struct handle_table *handle_table_new(struct area *area, uint64_t descriptors)
 {
 	struct handle_table *t = g_new0(struct handle_table, 1);
+	t->area = area;
+	t->slots = area_region(area, AREA_HANDLES);
 	mutex_init(&t->lock, RANK_HANDLE_TABLE);
-	t->slots = g_ptr_array_new_with_free_func(g_free);
 	t->free_slots = g_array_new(FALSE, FALSE, sizeof(uint32_t));
 	g_queue_init(&t->holding);
 	t->quota.normal = (descriptors - MIN(descriptors / 4 * 3, OWN_MAX)) / DESCRIPTORS_EACH;
@@ -40,13 +43,12 @@ struct handle_table *handle_table_new(uint64_t descriptors)
 
 void handle_table_free(struct handle_table *t, struct server *s)
 {
-	for (guint n = 0; n < t->slots->len; n++) {
-		struct handle *h = t->slots->pdata[n];
+	for (uint32_t n = 0; n < t->area->handles; n++) {
+		struct handle *h = &t->slots[n];
 		if (h->inode) /* this takes it out of the queue, too */
 			handle_close(s, h);
 		mutex_destroy(&h->lock);
 	}
-	g_ptr_array_unref(t->slots);
 	g_array_unref(t->free_slots);
 	mutex_destroy(&t->lock);
 	g_free(t);
@@ -55,7 +57,7 @@ void handle_table_free(struct handle_table *t, struct server *s)
 uint64_t handle_table_count(struct handle_table *t)
 {
 	mutex_lock(&t->lock);
-	uint64_t count = t->slots->len - t->free_slots->len;
+	uint64_t count = t->area->handles - t->free_slots->len;
 	mutex_unlock(&t->lock);
 	return count;
 }
@@ -139,35 +141,45 @@ void handle_hold(struct handle_table *t, struct handle *h)
 		trim(t);
 }
 
+static struct handle *slot_take_locked(struct handle_table *t)
+{
+	if (t->free_slots->len > 0) {
+		uint32_t index = g_array_index(t->free_slots, uint32_t, t->free_slots->len - 1);
+		g_array_set_size(t->free_slots, t->free_slots->len - 1);
+		return &t->slots[index];
+	}
+	uint32_t index = t->area->handles;
+	if (index >= area_region_size(t->area, AREA_HANDLES) / sizeof(struct handle))
+		g_error("no room for an open file");
+	struct handle *h = &t->slots[index];
+	mutex_init(&h->lock, RANK_HANDLE);
+	h->index = index;
+	h->fd = -1;
+	t->area->handles = index + 1;
+	return h;
+}
+
 uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int fd, int flags,
-                     bool watched)
+                     enum iomode_kind iomode, bool watched, uint64_t request)
 {
 	struct handle_table *t = s->handles;
-	struct handle *h;
 	mutex_lock(&i->lock);
 	uint64_t version = i->complete && !c ? i->version : 0;
 	mutex_unlock(&i->lock);
 	mutex_lock(&t->lock);
-	if (t->free_slots->len > 0) {
-		uint32_t index = g_array_index(t->free_slots, uint32_t, t->free_slots->len - 1);
-		g_array_set_size(t->free_slots, t->free_slots->len - 1);
-		h = t->slots->pdata[index];
-	} else {
-		h = g_new0(struct handle, 1);
-		mutex_init(&h->lock, RANK_HANDLE);
-		h->index = t->slots->len;
-		g_ptr_array_add(t->slots, h);
-	}
-	h->inode = i;
+	struct handle *h = slot_take_locked(t);
 	h->content = c;
 	h->version = version;
 	h->ra = (struct readahead){0};
 	h->fd = fd;
 	h->flags = flags;
+	h->iomode = iomode;
 	h->watched = watched;
 	h->visited = 0;
 	h->sync_failures = store_sync_failures(s->store);
 	h->write = (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;
+	h->request = request;
+	h->inode = i; /* last: the handle exists from here on, whatever becomes of this worker */
 	uint64_t fh = ((uint64_t)h->generation << 32) | h->index;
 	mutex_unlock(&t->lock);
 	if (c || fd >= 0)
@@ -180,19 +192,37 @@ struct handle *handle_get(struct handle_table *t, uint64_t fh)
 	struct handle *h = NULL;
 	uint32_t index = (uint32_t)fh;
 	mutex_lock(&t->lock);
-	if (index < t->slots->len)
-		h = t->slots->pdata[index];
+	if (index < t->area->handles)
+		h = &t->slots[index];
 	if (h && (!h->inode || h->generation != fh >> 32))
 		h = NULL;
 	mutex_unlock(&t->lock);
 	return h;
 }
 
+void handle_slot_restored(struct handle_table *t, struct handle *h)
+{
+	if (!h->inode)
+		g_array_append_val(t->free_slots, h->index);
+}
+
+struct handle *handle_of_request(struct handle_table *t, uint64_t request)
+{
+	struct handle *found = NULL;
+	mutex_lock(&t->lock);
+	for (uint32_t n = 0; n < t->area->handles && !found; n++)
+		if (t->slots[n].inode && t->slots[n].request == request)
+			found = &t->slots[n];
+	mutex_unlock(&t->lock);
+	return found;
+}
+
 void handle_close(struct server *s, struct handle *h)
 {
 	struct handle_table *t = s->handles;
 	mutex_lock(&t->lock);
-	struct inode *i = g_steal_pointer(&h->inode);
+	struct inode *i = h->inode;
+	h->inode = NULL;
 	struct content *c = g_steal_pointer(&h->content);
 	unhold_locked(t, h);
 	int fd = h->fd;
@@ -212,8 +242,8 @@ GHashTable *handle_table_paths(struct handle_table *t, struct server *s)
 	GHashTable *paths = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	g_autoptr(GArray) open = g_array_new(FALSE, FALSE, sizeof(uint64_t)); /* node ids */
 	mutex_lock(&t->lock);
-	for (guint n = 0; n < t->slots->len; n++) {
-		const struct handle *h = t->slots->pdata[n];
+	for (uint32_t n = 0; n < t->area->handles; n++) {
+		const struct handle *h = &t->slots[n];
 		uint64_t id = h->inode ? inode_id(h->inode) : 0;
 		if (id)
 			g_array_append_val(open, id);

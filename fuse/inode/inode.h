@@ -23,15 +23,17 @@ enum iomode_kind { IOMODE_NONE, IOMODE_CACHED, IOMODE_PASSTHROUGH };
  * before a notice. */
 #define INODE_RESEND_SIZE 2
 
-/* Another name of the same file. */
+/* Another name of the same file; in the area, as inodes and their members are (area.h). */
 struct alias {
-	struct inode *parent; /* a reference */
+	struct inode *parent;        /* a reference */
+	struct alias *next, *before; /* of the same file; `before` is made again at a takeover */
 	char name[];
 };
 
 /* Members that few inodes need. */
 struct inode_extra {
-	GHashTable *aliases; /* set of struct alias, owned; NULL: there never was one */
+	struct alias *first; /* owned */
+	GHashTable *aliases; /* set of these, on the heap; NULL: there never was one */
 	char *remote;        /* owned; the remote path, if it differs from the name's */
 	uint64_t unlinked;   /* its number in the store once it has no name; 0: none */
 	struct inode *twin;  /* a reference; it has the names and the file (twin.h); NULL: none.
@@ -65,9 +67,12 @@ struct inode {
 	/* owned; NULL: none. Made under `names` and read under either lock; its members have locks
 	 * of their own. */
 	struct inode_extra *_Atomic extra;
-	char *name;                 /* owned; "" for the root */
+	const char *name;           /* owned; "" for the root */
 	uint32_t index, generation; /* inode_id() */
-	uint32_t refs;              /* ours; under the table's lock */
+	uint64_t nlookup;   /* the kernel's lookup count; under the table's lock, as the next */
+	uint32_t refs;      /* ours */
+	_Atomic bool alive; /* the slot is in use: set last, cleared first */
+	bool outlived;      /* twin_outlived(); under the table's lock */
 
 	uint32_t type; /* S_IFMT of the mode: never changes, as rdev */
 	uint32_t rdev;
@@ -107,6 +112,8 @@ struct inode {
 	bool ahead : 1;      /* its data was fetched before a read: the walk continues */
 	bool behind : 1;     /* writable mappings may exist in passthrough, without a handle */
 	bool outdated : 1;   /* the listing has a newer version */
+	bool revived : 1;    /* of before a takeover: the store may know more (inode_revive()) */
+	bool unlisted : 1;   /* a directory of before a takeover: its listing is to be loaded */
 	bool walked : 1;     /* the kernel may have a copy of its names (walked.h) */
 	bool hashed; /* found by st_ino; under the table's lock: no bit field, as those below */
 	/* Read without a lock; each is written under one: local under i->lock, the others under

@@ -60,6 +60,9 @@ struct directory *inode_open_directory(struct server *s, struct inode *i)
 		i->directory = path ? directory_new(s->lister, path, i->ino, owner)
 		                    : directory_new_local(s->lister, i->ino, false, owner);
 		directory_set_parent(i->directory, above);
+		/* the worker before may have had a newer listing than the store has */
+		if (i->unlisted && s->settings->listing_ttl_ms != UINT_MAX)
+			directory_expire(i->directory);
 	}
 	struct directory *d = i->directory;
 	mutex_unlock(&i->lock);

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "fetch/store/tree/tree.h"
+#include "fuse/base/arena.h"
 #include "fuse/inode/backing.h"
 #include "fuse/inode/inode_table_private.h"
-#include "fuse/inode/ledger.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/numbers.h"
 #include "fuse/inode/server.h"
@@ -25,18 +25,15 @@ static gboolean inode_equal(gconstpointer a, gconstpointer b)
 	return ((const struct inode *)a)->ino == ((const struct inode *)b)->ino;
 }
 
-struct inode_table *inode_table_new(struct numbers *numbers)
+struct inode_table *inode_table_new(struct area *area, struct numbers *numbers)
 {
 	struct inode_table *t = g_new0(struct inode_table, 1);
 	t->numbers = numbers;
-	if (ledger_open(&t->ledger) < 0) {
-		g_free(t);
-		return NULL;
-	}
+	t->area = area;
+	t->slots = area_region(area, AREA_INODES);
 	mutex_init(&t->lock, RANK_INODE_TABLE);
 	t->by_ino = g_hash_table_new(inode_hash, inode_equal);
 	t->outlived = g_hash_table_new(NULL, NULL);
-	t->slots = g_ptr_array_new();
 	t->free_slots = g_array_new(FALSE, FALSE, sizeof(uint32_t));
 	return t;
 }
@@ -50,10 +47,10 @@ uint64_t inode_id(const struct inode *i)
 static struct inode *slot_locked(struct inode_table *t, uint64_t nodeid) REQUIRES(t->lock)
 {
 	uint64_t index = (nodeid & UINT32_MAX) - 1;
-	if (index >= t->slots->len)
+	if (index >= t->area->inodes)
 		return NULL;
-	struct inode *i = t->slots->pdata[index];
-	return i && i->generation == nodeid >> 32 ? i : NULL;
+	struct inode *i = &t->slots[index];
+	return i->alive && i->generation == nodeid >> 32 ? i : NULL;
 }
 
 struct inode *inode_get(struct inode_table *t, uint64_t nodeid)
@@ -105,26 +102,37 @@ struct inode *inode_find(struct inode_table *t, uint64_t ino)
 	return i;
 }
 
-static struct inode *insert_locked(struct inode_table *t, struct inode *parent, const char *name,
-                                   const struct listing_entry *e, uint64_t ino) REQUIRES(t->lock)
+/* NULL: all are in use. */
+static struct inode *slot_take_locked(struct inode_table *t) REQUIRES(t->lock)
 {
 	uint32_t index;
 	if (t->free_slots->len > 0) {
 		index = g_array_index(t->free_slots, uint32_t, t->free_slots->len - 1);
 		g_array_set_size(t->free_slots, t->free_slots->len - 1);
 	} else {
-		if (t->slots->len >= LEDGER_ENTRIES)
+		index = t->area->inodes;
+		if (index >= area_region_size(t->area, AREA_INODES) / sizeof(struct inode))
 			return NULL;
-		index = t->slots->len;
-		g_ptr_array_add(t->slots, NULL);
+		t->area->inodes = index + 1;
 	}
-	struct inode *i = g_new0(struct inode, 1);
-	i->name = g_strdup(name);
+	struct inode *i = &t->slots[index];
+	memset(i, 0, sizeof(*i));
+	i->index = index;
+	i->generation = index ? t->area->generation++ : 0; /* inode_id() of the root */
+	return i;
+}
+
+static struct inode *insert_locked(struct server *s, struct inode *parent, const char *name,
+                                   const struct listing_entry *e, uint64_t ino)
+{
+	struct inode_table *t = s->inodes;
+	struct inode *i = slot_take_locked(t);
+	if (!i)
+		return NULL;
+	i->name = arena_strdup(s->arena, name);
 	mutex_init(&i->lock, RANK_INODE);
 	i->ino = ino;
 	i->shown = numbers_shown(t->numbers, ino);
-	i->index = index;
-	i->generation = t->ledger.entries[index].generation;
 	i->type = e->mode & S_IFMT;
 	i->mode = e->mode;
 	i->uid = e->uid;
@@ -140,9 +148,7 @@ static struct inode *insert_locked(struct inode_table *t, struct inode *parent, 
 	i->parent = parent;
 	if (parent)
 		parent->refs++;
-	t->slots->pdata[index] = i;
-	t->ledger.entries[index].ino = ino;
-	t->ledger.entries[index].parent = parent ? parent->index : 0;
+	i->alive = true;
 	g_hash_table_add(t->by_ino, i);
 	t->count++;
 	return i;
@@ -166,7 +172,7 @@ static void intern_alias_locked(struct server *s, struct inode *i, struct inode 
 {
 	parent->refs++;
 	rwlock_wrlock(&s->names);
-	struct inode *before = names_add_locked(i, parent, name);
+	struct inode *before = names_add_locked(s, i, parent, name);
 	rwlock_unlock(&s->names);
 	if (before)
 		before->refs--; /* it has other users: a child was just looked up in it */
@@ -216,7 +222,7 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 		ino = ino * UINT64_C(0x9e3779b97f4a7c15) | 2;
 	}
 	if (!i)
-		i = insert_locked(t, parent, name, e, ino);
+		i = insert_locked(s, parent, name, e, ino);
 	else if (parent && !names_has(s, i, parent, name)) {
 		found_again = names_none(s, i);
 		mutex_assert_held(&s->inodes->lock); /* t->lock */
@@ -225,7 +231,7 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 	if (i) {
 		i->refs++;
 		if (lookup)
-			t->ledger.entries[i->index].nlookup++;
+			i->nlookup++;
 	}
 	mutex_unlock(&t->lock);
 	if (i && found_again)
@@ -249,24 +255,15 @@ static void twin_release_locked(struct server *s, struct inode *i, GArray **unli
 	release_locked(s, owner, unlinked);
 }
 
-static void extra_free_locked(struct server *s, struct inode_extra *x, GArray **unlinked)
+static void aliases_release_locked(struct server *s, struct inode_extra *x, GArray **unlinked)
         REQUIRES(s->inodes->lock)
 {
-	if (!x)
-		return;
-	GHashTableIter iter;
-	gpointer next;
-	if (x->aliases)
-		g_hash_table_iter_init(&iter, x->aliases);
-	while (x->aliases && g_hash_table_iter_next(&iter, &next, NULL)) {
-		const struct alias *a = next;
+	for (struct alias *a = x ? x->first : NULL; a; a = a->next) {
 		a->parent->refs--;
 		release_locked(s, a->parent, unlinked);
 	}
-	g_clear_pointer(&x->aliases, g_hash_table_unref);
-	g_clear_pointer(&x->twins, g_ptr_array_unref);
-	g_free(x->remote);
-	g_free(x);
+	if (x)
+		g_clear_pointer(&x->twins, g_ptr_array_unref);
 }
 
 /* Frees `i` if it has no references, and then perhaps its parents. */
@@ -274,15 +271,13 @@ static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
         REQUIRES(s->inodes->lock)
 {
 	struct inode_table *t = s->inodes;
-	while (i && i->refs == 0 && t->ledger.entries[i->index].nlookup == 0) {
+	while (i && i->refs == 0 && i->nlookup == 0) {
 		struct inode *parent = i->parent;
 		if (i->hashed)
 			g_hash_table_remove(t->by_ino, i);
 		g_hash_table_remove(t->outlived, i);
-		t->slots->pdata[i->index] = NULL;
-		t->ledger.entries[i->index].generation++;
+		i->alive = false;
 		t->count--;
-		g_array_append_val(t->free_slots, i->index);
 		/* Out of the table: no thread can find it, and its lock is free. Leaving this for
 		 * after the table's lock would need a list; all that follows is short. */
 		if (s->backing && S_ISREG(i->type))
@@ -291,10 +286,10 @@ static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
 			directory_unref(i->directory);
 		unlinked_collect(i, i->nlink == 0 ? i->ino : 0, unlinked);
 		twin_release_locked(s, i, unlinked);
-		extra_free_locked(s, i->extra, unlinked);
+		aliases_release_locked(s, i->extra, unlinked);
+		names_free(s, i);
 		mutex_destroy(&i->lock);
-		g_free(i->name);
-		g_free(i);
+		g_array_append_val(t->free_slots, i->index);
 		if (parent)
 			parent->refs--;
 		i = parent;
@@ -320,8 +315,7 @@ void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup)
 	mutex_lock(&s->inodes->lock);
 	struct inode *i = slot_locked(s->inodes, nodeid);
 	if (i && i->index != 0) {
-		uint64_t *held = &s->inodes->ledger.entries[i->index].nlookup;
-		*held -= MIN(*held, nlookup);
+		i->nlookup -= MIN(i->nlookup, nlookup);
 		release_locked(s, i, &unlinked);
 	}
 	mutex_unlock(&s->inodes->lock);
@@ -354,23 +348,35 @@ uint64_t inode_count(struct inode_table *t)
 }
 
 /* The session is over: the kernel has no references any more, whatever FORGETs are missing. */
+uint32_t inode_table_known(struct inode_table *t, uint32_t *next, struct inode_known *out,
+                           uint32_t most)
+{
+	uint32_t count = 0;
+	mutex_lock(&t->lock);
+	for (; *next < t->area->inodes && count < most; ++*next) {
+		const struct inode *i = &t->slots[*next];
+		if (i->alive && (i->nlookup > 0 || i->index == 0))
+			out[count++] = (struct inode_known){inode_id(i), S_ISDIR(i->type)};
+	}
+	mutex_unlock(&t->lock);
+	return count;
+}
+
 void inode_table_free(struct inode_table *t, struct server *s)
 {
 	GArray *unlinked = NULL;
 	mutex_lock(&t->lock);
 	mutex_assert_held(&s->inodes->lock);
-	for (uint32_t index = 0; index < t->slots->len; index++) {
-		struct inode *i = t->slots->pdata[index];
-		t->ledger.entries[index].nlookup = 0;
-		if (i)
+	for (uint32_t index = 0; index < t->area->inodes; index++) {
+		struct inode *i = &t->slots[index];
+		i->nlookup = 0;
+		if (i->alive)
 			release_locked(s, i, &unlinked);
 	}
 	mutex_unlock(&t->lock);
 	unlinked_remove(s, unlinked);
-	ledger_close(&t->ledger);
 	g_hash_table_unref(t->by_ino);
 	g_hash_table_unref(t->outlived);
-	g_ptr_array_unref(t->slots);
 	g_array_unref(t->free_slots);
 	mutex_destroy(&t->lock);
 	g_free(t);

@@ -3,20 +3,22 @@
 
 /* The inode table: one inode per file, found by node id or by st_ino. A node id is index +
  * generation, never a pointer.
- * Shape:   an array of slots; a hash set by st_ino (borrowed)
- * Owns:    an inode lives while the kernel's lookup count (untrusted, in the ledger) or our own
- *          references are above zero
+ * Shape:   an array of slots in the area (area.h), which outlive the worker; a hash set by st_ino
+ *          (borrowed)
+ * Owns:    an inode lives while the kernel's lookup count (untrusted) or our own references are
+ *          above zero
  * Locking: inode.h. Find-or-insert is one critical section
  */
 #pragma once
 #include "fuse/inode/inode.h"
 
 struct server;
+struct area;
 struct numbers;
 struct inode_table;
 
-/* `numbers`: borrowed; NULL: st_ino is ino. */
-struct inode_table *inode_table_new(struct numbers *numbers);
+/* Both borrowed. `numbers` NULL: st_ino is ino. A used area: takeover.h follows. */
+struct inode_table *inode_table_new(struct area *area, struct numbers *numbers);
 void inode_table_free(struct inode_table *t, struct server *s);
 /* Node id → inode with a reference; NULL: no live inode has this id. */
 struct inode *inode_get(struct inode_table *t, uint64_t nodeid);
@@ -26,10 +28,18 @@ void inode_put(struct server *s, struct inode *i);
 /* Parent and name, safe against a concurrent move: the directory, a reference, NULL for the root;
  * *name (may be NULL), owned by the caller, also of an unlinked file. */
 struct inode *inode_parent(struct server *s, const struct inode *i, char **name);
+struct inode_known {
+	uint64_t id;
+	bool directory;
+};
+/* The next `most` inodes that the kernel knows, from slot *next on, which this raises. Returns how
+ * many; fewer than `most`: these were the last. */
+uint32_t inode_table_known(struct inode_table *t, uint32_t *next, struct inode_known *out,
+                           uint32_t most);
 /* By st_ino, with a reference; NULL: not known. */
 struct inode *inode_find(struct inode_table *t, uint64_t ino);
 /* Finds or makes the inode of `entry`, with a reference for the caller. `lookup`: raises the lookup
- * count, in the ledger, before this returns. */
+ * count before this returns. */
 struct inode *inode_intern(struct server *s, struct inode *parent, const char *name,
                            const struct listing_entry *entry, bool lookup);
 /* Its last name is about to be removed: it is no longer found by its number, which the store may

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Shared by inode_table.c and twin.c. */
+/* Shared by inode_table.c, twin.c and takeover.c. */
 #pragma once
 #include <glib.h>
 #include "fetch/base/lock.h"
 #include "fuse/inode/inode_table.h"
-#include "fuse/inode/ledger.h"
+#include "fuse/base/area.h"
 
 struct inode_table {
 	struct mutex lock;
 	GHashTable *by_ino;   /* set of struct inode (borrowed), by ino */
-	GPtrArray *slots;     /* index → struct inode (borrowed), NULL = free */
+	struct inode *slots;  /* by index, in the area; area.inodes were ever used */
 	GArray *free_slots;   /* of uint32_t */
 	GHashTable *outlived; /* set of struct inode (borrowed): twin_outlived() */
-	struct ledger ledger;
+	struct area *area;    /* borrowed */
 	struct numbers *numbers;
 	uint64_t count;
 };

@@ -31,6 +31,9 @@ int inode_open_local(struct server *s, struct inode *i, int flags);
 /* Reads the attributes of a local inode from its object. */
 int inode_refresh(struct server *s, struct inode *i);
 void inode_take(struct server *s, struct inode *i, const struct tree_node *node);
+/* After a takeover, once: the worker before may have made the file local, or fully local, and died
+ * before it was noted in memory. */
+void inode_revive(struct server *s, struct inode *i);
 
 /* As inode_intern(), for a local object. */
 struct inode *inode_intern_local(struct server *s, struct inode *parent, const char *name,

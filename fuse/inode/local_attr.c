@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include "fetch/base/nanoseconds.h"
+#include "fuse/base/arena.h"
 #include "fuse/inode/adoption.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/names.h"
@@ -59,9 +60,9 @@ static void count_directories(struct server *s, struct inode *i)
 void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 {
 	rwlock_wrlock(&s->names);
-	struct inode_extra *x = inode_extra_locked(i);
+	struct inode_extra *x = inode_extra_locked(s, i);
 	if (node->remote && !x->remote)
-		x->remote = g_strdup(node->remote);
+		x->remote = arena_strdup(s->arena, node->remote);
 	i->born = node->kind == TREE_LOCAL;
 	rwlock_unlock(&s->names);
 	mutex_lock(&i->lock);
@@ -78,6 +79,29 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 	mutex_unlock(&i->lock);
 	if (S_ISDIR(i->type))
 		count_directories(s, i);
+}
+
+void inode_revive(struct server *s, struct inode *i)
+{
+	mutex_lock(&i->lock);
+	bool revived = i->revived;
+	i->revived = false;
+	mutex_unlock(&i->lock);
+	if (!revived || (i->extra && i->extra->twin))
+		return;
+	struct tree_node node;
+	struct way w;
+	way_to(s, i, &w);
+	int err = tree_look(s->store, w.path, &node);
+	way_end(s, &w);
+	if (err)
+		return;
+	bool unlinked = i->nameless && !i->indexed;
+	if ((node.st.st_mode & S_IFMT) == i->type && node.st.st_ino == i->ino)
+		inode_take(s, i, &node);
+	if (unlinked && !S_ISDIR(i->type))
+		i->nlink -= i->nlink > 0; /* its entry in /unlinked is no name */
+	tree_node_clear(&node);
 }
 
 struct inode *inode_intern_local(struct server *s, struct inode *parent, const char *name,

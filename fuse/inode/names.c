@@ -6,13 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 #include "fuse/inode/names.h"
+#include "fuse/base/arena.h"
 #include "fuse/inode/inode.h"
 #include "fuse/inode/server.h"
 
-struct inode_extra *inode_extra_locked(struct inode *i)
+struct inode_extra *inode_extra_locked(struct server *s, struct inode *i)
 {
 	if (!i->extra)
-		i->extra = g_new0(struct inode_extra, 1);
+		i->extra = arena_take(s->arena, sizeof(struct inode_extra));
 	return i->extra;
 }
 
@@ -28,11 +29,12 @@ static gboolean alias_equal(gconstpointer one, gconstpointer two)
 	return a->parent == b->parent && strcmp(a->name, b->name) == 0;
 }
 
-static struct alias *alias_new(struct inode *parent, const char *name)
+/* A look-up key, on the heap. */
+static struct alias *alias_key(const struct inode *parent, const char *name)
 {
 	size_t length = strlen(name) + 1;
 	struct alias *a = g_malloc(sizeof(*a) + length);
-	a->parent = parent;
+	a->parent = (struct inode *)parent;
 	memcpy(a->name, name, length);
 	return a;
 }
@@ -42,28 +44,64 @@ bool names_has_aliases(const struct inode *i)
 	return i->extra && i->extra->aliases && g_hash_table_size(i->extra->aliases) > 0;
 }
 
-static bool alias_has(const struct inode *i, const struct inode *parent, const char *name)
+static struct alias *alias_find(const struct inode *i, const struct inode *parent, const char *name)
 {
 	if (!names_has_aliases(i))
-		return false;
-	g_autofree struct alias *key = alias_new((struct inode *)parent, name);
-	return g_hash_table_contains(i->extra->aliases, key);
+		return NULL;
+	g_autofree struct alias *key = alias_key(parent, name);
+	return g_hash_table_lookup(i->extra->aliases, key);
 }
 
-static void alias_add(struct inode *i, struct inode *parent, const char *name)
+static void alias_hash_add(struct inode_extra *x, struct alias *a)
 {
-	struct inode_extra *x = inode_extra_locked(i);
 	if (!x->aliases)
-		x->aliases = g_hash_table_new_full(alias_hash, alias_equal, g_free, NULL);
-	g_hash_table_add(x->aliases, alias_new(parent, name));
+		x->aliases = g_hash_table_new(alias_hash, alias_equal);
+	g_hash_table_add(x->aliases, a);
 }
 
-static bool alias_remove(struct inode *i, const struct inode *parent, const char *name)
+static void alias_add(struct server *s, struct inode *i, struct inode *parent, const char *name)
 {
-	if (!names_has_aliases(i))
-		return false;
-	g_autofree struct alias *key = alias_new((struct inode *)parent, name);
-	return g_hash_table_remove(i->extra->aliases, key);
+	struct inode_extra *x = inode_extra_locked(s, i);
+	size_t length = strlen(name) + 1;
+	struct alias *a = arena_take(s->arena, sizeof(*a) + length);
+	a->parent = parent;
+	memcpy(a->name, name, length);
+	a->next = x->first;
+	if (a->next)
+		a->next->before = a;
+	x->first = a; /* last: a worker that is killed before leaves no half of an alias */
+	alias_hash_add(x, a);
+}
+
+static void alias_drop(struct server *s, struct inode *i, struct alias *a)
+{
+	struct inode_extra *x = i->extra;
+	g_hash_table_remove(x->aliases, a);
+	if (a->before)
+		a->before->next = a->next;
+	else
+		x->first = a->next;
+	if (a->next)
+		a->next->before = a->before;
+	arena_give(s->arena, a);
+}
+
+static bool alias_remove(struct server *s, struct inode *i, const struct inode *parent,
+                         const char *name)
+{
+	struct alias *a = alias_find(i, parent, name);
+	if (a)
+		alias_drop(s, i, a);
+	return a != NULL;
+}
+
+void names_set_locked(struct server *s, struct inode *i, struct inode *parent, const char *name)
+{
+	const char *before = i->name;
+	char *after = arena_strdup(s->arena, name);
+	i->parent = parent;
+	i->name = after;
+	arena_give(s->arena, before);
 }
 
 bool names_has(struct server *s, const struct inode *i, const struct inode *parent,
@@ -71,7 +109,7 @@ bool names_has(struct server *s, const struct inode *i, const struct inode *pare
 {
 	rwlock_rdlock(&s->names);
 	bool has = !i->nameless && ((i->parent == parent && strcmp(i->name, name) == 0) ||
-	                            alias_has(i, parent, name));
+	                            alias_find(i, parent, name));
 	rwlock_unlock(&s->names);
 	return has;
 }
@@ -84,25 +122,23 @@ bool names_none(struct server *s, const struct inode *i)
 	return none;
 }
 
-struct inode *names_add_locked(struct inode *i, struct inode *parent, const char *name)
+struct inode *names_add_locked(struct server *s, struct inode *i, struct inode *parent,
+                               const char *name)
 {
 	if (i->nameless) {
 		struct inode *before = i->parent;
-		i->parent = parent;
-		g_free(i->name);
-		i->name = g_strdup(name);
+		names_set_locked(s, i, parent, name);
 		i->nameless = false;
 		return before;
 	}
-	alias_add(i, parent, name);
+	alias_add(s, i, parent, name);
 	return NULL;
 }
 
-struct inode *names_remove_locked(struct inode *i, struct inode *parent, const char *name)
+struct inode *names_remove_locked(struct server *s, struct inode *i, struct inode *parent,
+                                  const char *name)
 {
-	GHashTableIter iter;
-	gpointer next;
-	if (alias_remove(i, parent, name))
+	if (alias_remove(s, i, parent, name))
 		return parent;
 	if (i->parent != parent || strcmp(i->name, name) != 0)
 		return NULL;
@@ -110,29 +146,57 @@ struct inode *names_remove_locked(struct inode *i, struct inode *parent, const c
 		i->nameless = true; /* the inode keeps its parent for as long as it lives */
 		return NULL;
 	}
-	g_hash_table_iter_init(&iter, i->extra->aliases);
-	g_hash_table_iter_next(&iter, &next, NULL);
-	const struct alias *a = next;
-	i->parent = a->parent;
-	g_free(i->name);
-	i->name = g_strdup(a->name);
-	g_hash_table_iter_remove(&iter);
+	struct alias *a = i->extra->first;
+	names_set_locked(s, i, a->parent, a->name);
+	alias_drop(s, i, a);
 	return parent;
 }
 
-bool names_move_locked(struct inode *i, struct inode *from, const char *name, struct inode *to,
-                       const char *newname)
+bool names_move_locked(struct server *s, struct inode *i, struct inode *from, const char *name,
+                       struct inode *to, const char *newname)
 {
-	if (alias_remove(i, from, name)) {
-		alias_add(i, to, newname);
-	} else if (i->parent == from && strcmp(i->name, name) == 0) {
-		i->parent = to;
-		g_free(i->name);
-		i->name = g_strdup(newname);
-	} else {
+	if (alias_remove(s, i, from, name))
+		alias_add(s, i, to, newname);
+	else if (i->parent == from && strcmp(i->name, name) == 0)
+		names_set_locked(s, i, to, newname);
+	else
 		return false;
+	return true;
+}
+
+bool names_restore(struct server *s, struct inode *i)
+{
+	struct inode_extra *x = i->extra;
+	if (!arena_mark_text(s->arena, i->name))
+		return false;
+	if (!x)
+		return true;
+	if (!arena_mark(s->arena, x, sizeof(*x)) ||
+	    (x->remote && !arena_mark_text(s->arena, x->remote)))
+		return false;
+	x->aliases = NULL;
+	struct alias *before = NULL;
+	for (struct alias *a = x->first; a; a = a->next) {
+		if (!arena_mark(s->arena, a, sizeof(*a)))
+			return false;
+		a->before = before;
+		before = a;
+		alias_hash_add(x, a);
 	}
 	return true;
+}
+
+void names_free(struct server *s, struct inode *i)
+{
+	struct inode_extra *x = i->extra;
+	if (x) {
+		while (x->first)
+			alias_drop(s, i, x->first);
+		g_clear_pointer(&x->aliases, g_hash_table_unref);
+		arena_give(s->arena, x->remote);
+		arena_give(s->arena, x);
+	}
+	arena_give(s->arena, i->name);
 }
 
 const struct inode *names_owner_locked(const struct inode *i)

@@ -25,7 +25,7 @@ char *inode_child_path_locked(const struct inode *i, const char *name);
 /* The path at the source; NULL: nothing remote. */
 char *inode_remote(struct server *s, const struct inode *i);
 
-struct inode_extra *inode_extra_locked(struct inode *i);
+struct inode_extra *inode_extra_locked(struct server *s, struct inode *i);
 /* The inode with the names and the object of `i`: itself, or its twin. With `names` read or
  * written. */
 const struct inode *names_owner_locked(const struct inode *i);
@@ -35,9 +35,18 @@ bool names_has_aliases(const struct inode *i); /* with server.names read or writ
 /* No name of the inode is known. */
 bool names_none(struct server *s, const struct inode *i);
 /* Takes over a reference on `parent`. */
-struct inode *names_add_locked(struct inode *i, struct inode *parent, const char *name);
+struct inode *names_add_locked(struct server *s, struct inode *i, struct inode *parent,
+                               const char *name);
 /* The last name returns NULL: the inode is `nameless` from here on. */
-struct inode *names_remove_locked(struct inode *i, struct inode *parent, const char *name);
+struct inode *names_remove_locked(struct server *s, struct inode *i, struct inode *parent,
+                                  const char *name);
 /* true: takes over the reference on `to`; the one on `from` passes to the caller. */
-bool names_move_locked(struct inode *i, struct inode *from, const char *name, struct inode *to,
-                       const char *newname);
+bool names_move_locked(struct server *s, struct inode *i, struct inode *from, const char *name,
+                       struct inode *to, const char *newname);
+/* Replaces the name in the inode itself. */
+void names_set_locked(struct server *s, struct inode *i, struct inode *parent, const char *name);
+/* Takeover: the names of `i`, in the area, are marked, and its aliases found again. false: damaged.
+ */
+bool names_restore(struct server *s, struct inode *i);
+/* `i` goes: frees its names; the parents of aliases are the caller's by now. */
+void names_free(struct server *s, struct inode *i);

@@ -15,23 +15,22 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "fetch/base/lock.h"
+#include "fuse/base/area.h"
+#include "fuse/inode/notices.h"
 
 /* Lanes that may be stuck at a time before others have to wait for them. */
 #define THREADS_MAX 64
 
-struct notice {
-	uint64_t nodeid; /* the key of its lane */
-	char name[];     /* "": the inode's pages */
-};
-
 /* The notices queued for one inode. */
 struct lane {
 	uint64_t nodeid;
-	GQueue notices; /* of struct notice, owned; a thread has the first one, or is about to */
+	GQueue notices; /* of struct notice, borrowed; a thread has the first one, or is about to */
 };
 
 struct notifier {
 	struct fuse_session *session;
+	struct area *area; /* has the notices, as the next; borrowed */
+	struct arena *arena;
 	int device; /* owned: a second one of the session's; -1: there is none */
 	pthread_t threads[THREADS_MAX];
 	unsigned started, idle;
@@ -39,13 +38,14 @@ struct notifier {
 	struct condition wake;
 	GHashTable *lanes; /* uint64_t nodeid → struct lane, owned; none is empty */
 	GQueue ready;      /* of struct lane, borrowed: no thread works on them */
+	bool held;         /* the session does not know the kernel yet */
 	bool stop;
 };
 
 static void lane_free(gpointer p)
 {
 	struct lane *lane = p;
-	g_queue_clear_full(&lane->notices, g_free);
+	g_queue_clear(&lane->notices);
 	g_free(lane);
 }
 
@@ -82,7 +82,7 @@ static void *notifier_run(void *arg)
 	mutex_lock(&n->lock);
 	descriptors_leave_locked(n);
 	while (!n->stop) {
-		struct lane *lane = g_queue_pop_head(&n->ready);
+		struct lane *lane = n->held ? NULL : g_queue_pop_head(&n->ready);
 		if (!lane) {
 			n->idle++;
 			condition_wait(&n->wake, &n->lock);
@@ -92,8 +92,9 @@ static void *notifier_run(void *arg)
 		struct notice *e = g_queue_pop_head(&lane->notices);
 		mutex_unlock(&n->lock);
 		notice_send(n, e);
-		g_free(e);
 		mutex_lock(&n->lock);
+		notice_unlink_locked(n->area, e);
+		notice_free(n->arena, e);
 		if (lane->notices.length > 0)
 			g_queue_push_tail(&n->ready, lane);
 		else
@@ -123,19 +124,54 @@ static int device_clone(int fd, struct fuse_session *se)
 	return -1;
 }
 
-struct notifier *notifier_new(struct fuse_session *se, int device)
+static struct lane *lane_locked(struct notifier *n, uint64_t nodeid) REQUIRES(n->lock)
+{
+	struct lane *lane = g_hash_table_lookup(n->lanes, &nodeid);
+	if (lane)
+		return lane;
+	lane = g_new0(struct lane, 1);
+	lane->nodeid = nodeid;
+	g_queue_init(&lane->notices);
+	g_hash_table_insert(n->lanes, &lane->nodeid, lane);
+	g_queue_push_tail(&n->ready, lane);
+	return lane;
+}
+
+/* What the worker before this one had not sent; the oldest was linked in first. */
+static void enqueue_left_locked(struct notifier *n) REQUIRES(n->lock)
+{
+	for (struct notice *e = n->area->notices; e; e = e->next)
+		g_queue_push_head(&lane_locked(n, e->nodeid)->notices, e);
+}
+
+struct notifier *notifier_new(struct fuse_session *se, struct area *area, struct arena *arena,
+                              int device, bool cloned)
 {
 	struct notifier *n = g_new0(struct notifier, 1);
 	n->session = se;
-	n->device = device_clone(device, se);
+	n->area = area;
+	n->arena = arena;
+	n->device = cloned ? device : device_clone(device, se);
 	mutex_init(&n->lock, RANK_NOTIFIER);
 	condition_init(&n->wake);
 	n->lanes = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, lane_free);
 	g_queue_init(&n->ready);
 	mutex_lock(&n->lock);
 	thread_start_locked(n);
+	enqueue_left_locked(n);
+	n->held = cloned;
 	mutex_unlock(&n->lock);
 	return n;
+}
+
+void notifier_begin(struct notifier *n)
+{
+	mutex_lock(&n->lock);
+	n->held = false;
+	for (unsigned k = n->started; k < MIN(n->ready.length, THREADS_MAX); k++)
+		thread_start_locked(n);
+	condition_broadcast(&n->wake);
+	mutex_unlock(&n->lock);
 }
 
 void notifier_leave(struct notifier *n)
@@ -166,30 +202,16 @@ void notifier_free(struct notifier *n)
 	g_free(n);
 }
 
-static struct lane *lane_locked(struct notifier *n, uint64_t nodeid) REQUIRES(n->lock)
-{
-	struct lane *lane = g_hash_table_lookup(n->lanes, &nodeid);
-	if (lane)
-		return lane;
-	lane = g_new0(struct lane, 1);
-	lane->nodeid = nodeid;
-	g_queue_init(&lane->notices);
-	g_hash_table_insert(n->lanes, &lane->nodeid, lane);
-	g_queue_push_tail(&n->ready, lane);
-	return lane;
-}
-
 static void enqueue(struct notifier *n, uint64_t nodeid, const char *name)
 {
 	if (!n)
 		return;
-	struct notice *e = g_malloc(sizeof(*e) + strlen(name) + 1);
-	e->nodeid = nodeid;
-	strcpy(e->name, name);
+	struct notice *e = notice_new(n->arena, nodeid, name);
 	mutex_lock(&n->lock);
 	if (n->stop) {
-		g_free(e);
+		notice_free(n->arena, e);
 	} else {
+		notice_link_locked(n->area, e);
 		g_queue_push_tail(&lane_locked(n, nodeid)->notices, e);
 		if (n->ready.length > n->idle && n->started < THREADS_MAX)
 			thread_start_locked(n);

@@ -27,10 +27,17 @@
 #include <stdint.h>
 
 struct notifier;
+struct area;
+struct arena;
 struct fuse_session;
 
-/* Takes `device`: /dev/fuse, opened before the mount, which may cover it. -1: none. */
-struct notifier *notifier_new(struct fuse_session *se, int device);
+/* Takes `device`: /dev/fuse, opened before the mount, which may cover it; -1: none. `cloned`: by
+ * the worker before this one, whose notices in `area` are sent again, from notifier_begin() on.
+ * `area`, `arena`: borrowed; both are used to the end of the last thread. */
+struct notifier *notifier_new(struct fuse_session *se, struct area *area, struct arena *arena,
+                              int device, bool cloned);
+/* Takeover: libfuse has agreed with the kernel, and sends notices from here on. */
+void notifier_begin(struct notifier *n);
 /* Drops queued and later notices; does not wait for notices in the kernel. */
 void notifier_leave(struct notifier *n);
 void notifier_stop(struct notifier *n); /* waits for them, too */

@@ -19,6 +19,10 @@ struct server_counters {
 
 struct server {
 	const struct settings *settings; /* borrowed */
+	const struct keeping *keeping;   /* the keeper's end, borrowed */
+	struct area *area;               /* what outlives this worker, borrowed */
+	struct arena *arena;             /* names, in the area */
+	bool resumed;                    /* this worker takes over a mount */
 	struct store *store;
 	struct source *source;
 	struct mirrors *mirrors; /* of the source; NULL: it is only one */

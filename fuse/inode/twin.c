@@ -14,8 +14,10 @@ void twin_outlived(struct server *s, uint64_t ino)
 	struct inode_table *t = s->inodes;
 	mutex_lock(&t->lock);
 	struct inode *i = inode_find_locked(t, ino);
-	if (i && S_ISREG(i->type))
+	if (i && S_ISREG(i->type)) {
+		i->outlived = true;
 		g_hash_table_add(t->outlived, i);
+	}
 	mutex_unlock(&t->lock);
 }
 
@@ -52,10 +54,12 @@ static void unhash_locked(struct inode_table *t, struct inode *i) REQUIRES(t->lo
 	i->hashed = false;
 }
 
-static void set_locked(struct inode_table *t, struct inode *i, struct inode *twin) REQUIRES(t->lock)
+static void set_locked(struct server *s, struct inode *i, struct inode *twin)
+        REQUIRES(s->inodes->lock)
 {
+	struct inode_table *t = s->inodes;
 	unhash_locked(t, i);
-	struct inode_extra *x = inode_extra_locked(i), *y = inode_extra_locked(twin);
+	struct inode_extra *x = inode_extra_locked(s, i), *y = inode_extra_locked(s, twin);
 	x->twin = twin;
 	x->has_twin = true;
 	twin->refs++;
@@ -65,13 +69,13 @@ static void set_locked(struct inode_table *t, struct inode *i, struct inode *twi
 	y->is_twin = true;
 }
 
-static void part_locked(struct inode_table *t, struct inode *i, struct inode *twin)
-        REQUIRES(t->lock)
+static void part_locked(struct server *s, struct inode *i, struct inode *twin)
+        REQUIRES(s->inodes->lock)
 {
 	if (twin) {
-		set_locked(t, i, twin);
+		set_locked(s, i, twin);
 	} else {
-		unhash_locked(t, i);
+		unhash_locked(s->inodes, i);
 		i->nameless = true;
 	}
 }
@@ -88,11 +92,11 @@ static void part(struct server *s, struct inode *twin, const struct inode *dir, 
 	if (i || g_hash_table_size(t->outlived) > 0) {
 		rwlock_wrlock(&s->names);
 		if (i && i != twin && has_name_locked(i, dir, name))
-			part_locked(t, i, twin);
+			part_locked(s, i, twin);
 		g_hash_table_iter_init(&iter, t->outlived);
 		while (g_hash_table_iter_next(&iter, &next, NULL))
 			if (next != twin && has_name_locked(next, dir, name))
-				part_locked(t, next, twin);
+				part_locked(s, next, twin);
 		rwlock_unlock(&s->names);
 	}
 	mutex_unlock(&t->lock);
@@ -117,7 +121,7 @@ void twin_follow(struct server *s, struct inode *i, uint64_t owner)
 	rwlock_wrlock(&s->names);
 	if (twin && S_ISREG(twin->type) && names_owner_locked(i) == i &&
 	    names_owner_locked(twin) != i)
-		set_locked(t, i, twin);
+		set_locked(s, i, twin);
 	rwlock_unlock(&s->names);
 	mutex_unlock(&t->lock);
 }

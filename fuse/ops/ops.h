@@ -89,8 +89,6 @@ struct handle;
  */
 int handle_local_fd(struct server *s, struct handle *h);
 void handle_local_done(struct server *s, struct handle *h);
-/* ops_file.c: the RELEASE of a handle: handle_close() and its consequences. */
-void handle_release(struct server *s, struct handle *h);
 
 /* The kernel caches names and attributes until a notice (notify.h) */
 #define TIMEOUT_FOREVER (365.0 * 86400)

@@ -17,6 +17,7 @@
 #include "fuse/inode/notify.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
+#include "fuse/ops/release.h"
 #include "fuse/ops/reply.h"
 #include "fuse/ops/setid.h"
 #include "lacuna/precontent.h"
@@ -196,7 +197,7 @@ static void open_run(const struct opening *o)
 		prefetch_siblings(s, i);
 	if (visited)
 		store_lru_touch(s->store, visited);
-	fi->fh = handle_open(s, i, c, fd, fi->flags, watched);
+	fi->fh = handle_open(s, i, c, fd, fi->flags, iomode, watched, replay_unique());
 	handle_get(s->handles, fi->fh)->visited = visited;
 	if (reply_open(req, fi) == -ENOENT)
 		handle_release(s, handle_get(s->handles, fi->fh)); /* no RELEASE will come */
@@ -265,34 +266,6 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	replay_fail(req, err);
 	inode_put(s, i);
-}
-
-void handle_release(struct server *s, struct handle *h)
-{
-	struct inode *i = h->inode;
-	/* data may have been written through a mapping */
-	bool unseen = h->write && i->iomode == IOMODE_PASSTHROUGH;
-	if (h->visited)
-		store_visit_end(s->store, h->visited);
-	h->visited = 0;
-	uint64_t used = i->born ? 0 : i->number;
-	if (used)
-		store_lru_touch(s->store, used);
-	iomode_release(s, i);
-	access_release(s, i, h->flags);
-	mutex_lock(&i->lock);
-	bool outdated = i->outdated && i->handles == 0;
-	mutex_unlock(&i->lock);
-	/* After a new look-up it can take the newer version. */
-	if (outdated) {
-		g_autofree char *name = NULL;
-		struct inode *parent = inode_parent(s, i, &name);
-		notifier_entry(s->notifier, inode_id(parent), name);
-		inode_put(s, parent);
-	}
-	if (unseen)
-		notifier_inode(s->notifier, inode_id(i), false);
-	handle_close(s, h);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -7,8 +7,10 @@
 #include "fetch/store/file/dirty.h"
 #include "fuse/inode/access.h"
 #include "fuse/inode/handle.h"
+#include "fuse/inode/journal.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
+#include "fuse/ops/replay.h"
 #include "fuse/ops/reply.h"
 
 struct adding {
@@ -16,17 +18,31 @@ struct adding {
 	bool writable;
 };
 
+/* A worker before this one added them, and died before the answer: F_SEAL_SEAL would refuse them
+ * now. */
+static bool are_added(struct server *s, struct inode *i, uint32_t seals)
+{
+	uint64_t request = replay_unique();
+	if (journal_find(s->area, request))
+		return (access_seals(i) & seals) == seals && access_keep_seals(s, i) == 0;
+	journal_write(s->area, request, &(struct journal_entry){.kind = JOURNAL_SEAL});
+	return false;
+}
+
 /* On a thread of the disk pool, as the next. */
 static void add_run(struct parked *p, struct listing *none)
 {
 	struct adding *a = p->data;
-	int err = p->server->read_only
-	                  ? EROFS
-	                  : access_add_seals(p->server, p->inode, a->seals, a->writable);
-	if (err)
+	struct server *s = p->server;
+	int err = s->read_only ? EROFS : 0;
+	if (err == 0 && !are_added(s, p->inode, a->seals))
+		err = access_add_seals(s, p->inode, a->seals, a->writable);
+	if (err) {
 		replay_fail(p->req, err);
-	else
+	} else {
 		reply_ioctl(p->req, 0, NULL, 0);
+		journal_end(s->area, replay_unique());
+	}
 	parked_free(p);
 }
 

@@ -14,11 +14,13 @@
 #include "fuse/inode/access.h"
 #include "fuse/inode/handle.h"
 #include "fuse/inode/iomode.h"
+#include "fuse/inode/journal.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/notify.h"
 #include "fuse/inode/twin.h"
 #include "fuse/inode/walked.h"
 #include "fuse/ops/ops.h"
+#include "fuse/ops/release.h"
 #include "fuse/ops/replay.h"
 #include "fuse/ops/reply.h"
 #include "fuse/ops/setid.h"
@@ -88,13 +90,34 @@ static int name_make(struct server *s, struct inode *dir, const char *name,
 	return err;
 }
 
+/* Has an earlier try of the request at hand made the name? If not, it is noted that this one does.
+ */
+static bool is_made(struct server *s, struct inode *dir, const char *name)
+{
+	uint64_t request = replay_unique();
+	if (replay_is_done())
+		return true;
+	if (!journal_find(s->area, request)) {
+		journal_write(s->area, request, &(struct journal_entry){.kind = JOURNAL_MAKE});
+		return false;
+	}
+	struct tree_node node;
+	struct way w;
+	way_to_child(s, dir, name, NULL, &w);
+	int err = tree_look(s->store, w.path, &node);
+	way_end(s, &w);
+	if (err == 0)
+		tree_node_clear(&node);
+	return err == 0;
+}
+
 static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const struct tree_maker *m)
 {
 	struct server *s = fuse_req_userdata(req);
 	int err;
 	struct inode *dir = directory_for(req, parent, name, &err), *i = NULL;
 	if (dir) {
-		if (!replay_is_done())
+		if (!is_made(s, dir, name))
 			err = name_make(s, dir, name, m);
 		if (err == 0)
 			i = made(s, dir, name, m->mode & S_IFMT, &err);
@@ -122,9 +145,9 @@ static int file_make(struct server *s, struct inode *dir, const char *name,
                      const struct tree_maker *m)
 {
 	struct way w;
+	bool made = is_made(s, dir, name);
 	way_to_child(s, dir, name, NULL, &w);
-	int fd = replay_is_done() ? tree_open(s->store, w.path, O_RDWR)
-	                          : tree_make_file(s->store, w.path, m);
+	int fd = made ? tree_open(s->store, w.path, O_RDWR) : tree_make_file(s->store, w.path, m);
 	way_end(s, &w);
 	return fd;
 }
@@ -162,12 +185,13 @@ static void opened(fuse_req_t req, struct inode *i, int fd, struct fuse_file_inf
 	inode_entry(s, i, &e);
 	access_open(s, i, fi->flags); /* new: no handle can deny it */
 	bool watched = registry_want(s->handlers, i, true);
-	iomode_open(s, i, fi, fd, setid_watched(i, -1), watched);
-	fi->fh = handle_open(s, i, NULL, fd, fi->flags, watched);
+	enum iomode_kind iomode = iomode_open(s, i, fi, fd, setid_watched(i, -1), watched);
+	fi->fh = handle_open(s, i, NULL, fd, fi->flags, iomode, watched, replay_unique());
 	if (reply_create(req, &e, fi) == -ENOENT) {
 		handle_release(s, handle_get(s->handles, fi->fh));
 		inode_forget(s, e.ino, 1);
 	}
+	journal_end(s->area, replay_unique());
 }
 
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -216,7 +240,7 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 	tree_node_clear(&node);
 	if (i) {
 		rwlock_wrlock(&s->names);
-		inode_extra_locked(i)->unlinked = number;
+		inode_extra_locked(s, i)->unlinked = number;
 		i->nameless = true;
 		rwlock_unlock(&s->names);
 	}
@@ -249,7 +273,7 @@ static int link_both(struct server *s, const struct move *m, struct inode **drop
 	rwlock_wrlock(&s->names);
 	if (nameless)
 		i->extra->unlinked = 0;
-	*dropped = names_add_locked(i, m->newdir, m->newname);
+	*dropped = names_add_locked(s, i, m->newdir, m->newname);
 	rwlock_unlock(&s->names);
 	return 0;
 }
@@ -262,7 +286,10 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 	struct inode *i = dir ? inode_get(s->inodes, ino) : NULL;
 	if (dir)
 		err = i ? inode_keep(s, i) : ESTALE;
-	if (dir && err == 0 && !replay_is_done()) {
+	if (dir && err == 0 && !replay_is_done() && !journal_is_done(s->area, replay_unique())) {
+		struct journal_entry e = {.kind = JOURNAL_LINK, .newdir = newparent, .node = ino};
+		g_strlcpy(e.newname, newname, sizeof(e.newname));
+		journal_write(s->area, replay_unique(), &e);
 		inode_ref(s->inodes, dir); /* for the name */
 		struct move m = {.i = i, .newdir = dir, .newname = newname};
 		move_begin(s, &m);

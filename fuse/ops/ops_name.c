@@ -5,6 +5,7 @@
 #include <linux/limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "fuse/inode/journal.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
 #include "fuse/ops/reply.h"
@@ -24,6 +25,7 @@ void entry_reply(struct server *s, fuse_req_t req, struct inode *i)
 	inode_put(s, i);
 	if (reply_entry(req, &e) == -ENOENT)
 		inode_forget(s, id, 1); /* the caller was interrupted: no FORGET will come */
+	journal_end(s->area, replay_unique());
 }
 
 struct inode *child_local(struct server *s, struct inode *dir, const char *name, bool lookup,

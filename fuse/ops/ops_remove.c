@@ -4,7 +4,9 @@
 /* Removal of names: unlink, rmdir. The name is marked as gone first (fetch/store/tree/tree.h). */
 #include <errno.h>
 #include <sys/stat.h>
+#include "fuse/base/area.h"
 #include "fuse/inode/departure.h"
+#include "fuse/inode/journal.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/walked.h"
 #include "fuse/ops/ops.h"
@@ -49,6 +51,55 @@ int name_hide(struct server *s, struct inode *dir, const char *name)
 	return 0;
 }
 
+static void journal(struct server *s, struct inode *dir, const struct inode *i, const char *name,
+                    const struct departure *d)
+{
+	if (!s->area->kept)
+		return;
+	struct journal_entry e = {
+	        .kind = JOURNAL_REMOVE,
+	        .dir = inode_id(dir),
+	        .node = inode_id(i),
+	        .number = d->number,
+	        .last = d->last,
+	        .local = directory_has_local(inode_open_directory(s, dir), name),
+	};
+	g_strlcpy(e.name, name, sizeof(e.name));
+	journal_write(s->area, replay_unique(), &e);
+}
+
+/* The name went in an earlier try, of a worker that died: in the store, at least. */
+static bool is_removed(struct server *s, fuse_ino_t parent, const char *name, int err)
+{
+	const struct journal_entry *e = journal_find(s->area, replay_unique());
+	if (!e || (!e->done && err != ENOENT))
+		return false;
+	struct inode *dir = inode_get(s->inodes, parent), *dropped = NULL;
+	struct inode *i = inode_get(s->inodes, e->node);
+	if (dir && i && !e->done && names_has(s, i, dir, name)) { /* it was not local */
+		struct departure d = {.last = e->last, .number = e->number};
+		struct move m = {.i = i, .dir = dir, .name = name};
+		if (d.last)
+			inode_unhash(s->inodes, i);
+		move_begin(s, &m);
+		rwlock_wrlock(&s->names);
+		dropped = departure_done_locked(s, i, dir, name, &d);
+		rwlock_unlock(&s->names);
+		move_end(s, &m);
+		departure_end(s, &d);
+	}
+	if (dir) {
+		walked_drop(s, dir);
+		inode_changed(dir);
+	}
+	if (i)
+		inode_changed(i);
+	inode_put(s, dropped);
+	inode_put(s, i);
+	inode_put(s, dir);
+	return true;
+}
+
 /* 0, a positive errno, or -EAGAIN: the file was opened meanwhile. */
 static int unlink_try(struct server *s, struct inode *dir, struct inode *i, const char *name)
 {
@@ -56,6 +107,7 @@ static int unlink_try(struct server *s, struct inode *dir, struct inode *i, cons
 	int err = departure_prepare(s, i, dir, name, false, &d);
 	if (err)
 		return err;
+	journal(s, dir, i, name, &d);
 	err = name_hide(s, dir, name); /* a file that lives on has its object by now */
 	if (err) {
 		departure_end(s, &d);
@@ -77,7 +129,7 @@ static int unlink_try(struct server *s, struct inode *dir, struct inode *i, cons
 	if (err == 0) {
 		inode_count_links(s, i, -1);
 		rwlock_wrlock(&s->names);
-		dropped = departure_done_locked(i, dir, name, &d);
+		dropped = departure_done_locked(s, i, dir, name, &d);
 		rwlock_unlock(&s->names);
 	}
 	move_end(s, &m);
@@ -129,12 +181,14 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 	bool local = directory_has_local(inode_open_directory(s, dir), name);
 	if (err == 0)
 		err = clears(s, dir, name);
+	struct departure d = {.last = true};
+	if (err == 0)
+		journal(s, dir, i, name, &d);
 	if (err == 0)
 		err = name_hide(s, dir, name);
 	if (err)
 		return err;
 	inode_unhash(s->inodes, i);
-	struct departure d = {.last = true};
 	struct move m = {.i = i, .dir = dir, .name = name};
 	move_begin(s, &m);
 	err = -tree_rmdir(s->store, m.from, i->ino);
@@ -142,7 +196,7 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 		err = 0; /* as in unlink_try() */
 	if (err == 0) {
 		rwlock_wrlock(&s->names);
-		departure_done_locked(i, dir, name, &d);
+		departure_done_locked(s, i, dir, name, &d);
 		rwlock_unlock(&s->names);
 	}
 	move_end(s, &m);
@@ -175,6 +229,8 @@ static int unlink_once(struct server *s, fuse_ino_t parent, const char *name)
 	int err = remove_begin(s, parent, name, &dir, &i);
 	if (err == 0)
 		err = S_ISDIR(i->type) ? EISDIR : unlink_name(s, dir, i, name);
+	else if (is_removed(s, parent, name, err))
+		err = 0;
 	inode_put(s, i);
 	inode_put(s, dir);
 	return err;
@@ -252,7 +308,7 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 		p->fail = rmdir_unlisted;
 		parked_list(p, inode_open_directory(s, i));
 	} else {
-		replay_fail(req, err);
+		replay_fail(req, is_removed(s, parent, name, err) ? 0 : err);
 	}
 	inode_put(s, i);
 	inode_put(s, dir);

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "fuse/base/area.h"
 #include "fuse/inode/departure.h"
+#include "fuse/inode/journal.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/twin.h"
 #include "fuse/inode/walked.h"
@@ -44,6 +46,32 @@ static int rename_prepare(struct server *s, struct renaming *r)
 	return 0;
 }
 
+static int journal(struct server *s, const struct renaming *r, const char *from)
+{
+	struct tree_node node;
+	if (!s->area->kept)
+		return 0;
+	int err = tree_look(s->store, from, &node);
+	if (err)
+		return -err;
+	struct journal_entry e = {
+	        .kind = JOURNAL_RENAME,
+	        .flags = r->flags,
+	        .dir = inode_id(r->from),
+	        .newdir = inode_id(r->to),
+	        .node = inode_id(r->i),
+	        .over = r->over ? inode_id(r->over) : 0,
+	        .number = r->departure.number,
+	        .last = r->departure.last,
+	        .ino = node.st.st_ino,
+	};
+	tree_node_clear(&node);
+	g_strlcpy(e.name, r->name, sizeof(e.name));
+	g_strlcpy(e.newname, r->newname, sizeof(e.newname));
+	journal_write(s->area, replay_unique(), &e);
+	return 0;
+}
+
 /* Renames in the store. */
 static int rename_store(struct server *s, const struct renaming *r, const char *from,
                         const char *to)
@@ -68,15 +96,17 @@ static int rename_both(struct server *s, struct renaming *r, const struct move *
 	bool replaces = r->over && !(r->flags & RENAME_EXCHANGE);
 	if (replaces && !departure_stands(s, r->over, &r->departure))
 		return -EAGAIN;
-	int err = rename_store(s, r, m->from, m->to);
+	int err = journal(s, r, m->from);
+	if (err == 0)
+		err = rename_store(s, r, m->from, m->to);
 	if (err)
 		return err;
 	rwlock_wrlock(&s->names);
 	if (replaces)
-		*dropped = departure_done_locked(r->over, r->to, r->newname, &r->departure);
+		*dropped = departure_done_locked(s, r->over, r->to, r->newname, &r->departure);
 	else if (r->over)
-		names_move_locked(r->over, r->to, r->newname, r->from, r->name);
-	names_move_locked(r->i, r->from, r->name, r->to, r->newname);
+		names_move_locked(s, r->over, r->to, r->newname, r->from, r->name);
+	names_move_locked(s, r->i, r->from, r->name, r->to, r->newname);
 	rwlock_unlock(&s->names);
 	return 0;
 }
@@ -220,6 +250,24 @@ static void rename_park(fuse_req_t req, const struct renaming *r, fuse_ino_t new
 	parked_list(p, inode_open_directory(s, r->over));
 }
 
+/* A worker before this one renamed, and died before the answer. */
+static bool rename_was_done(struct server *s, const struct renaming *r)
+{
+	const struct journal_entry *e = journal_find(s->area, replay_unique());
+	if (!e || !e->done)
+		return false;
+	const uint64_t nodes[] = {e->dir, e->newdir, e->node, e->over};
+	for (unsigned n = 0; n < G_N_ELEMENTS(nodes); n++) {
+		struct inode *i = nodes[n] ? inode_get(s->inodes, nodes[n]) : NULL;
+		if (i && S_ISDIR(i->type))
+			walked_drop(s, i);
+		if (i)
+			inode_changed(i);
+		inode_put(s, i);
+	}
+	return true;
+}
+
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
                const char *newname, unsigned int flags)
 {
@@ -231,6 +279,11 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	        .newname = newname,
 	        .flags = flags,
 	};
+	if (rename_was_done(s, &r)) {
+		replay_fail(req, 0);
+		rename_end(s, &r);
+		return;
+	}
 	int err = r.from && r.to ? rename_begin(s, &r) : ESTALE;
 	if (err == 0 && r.over && S_ISDIR(r.over->type) && !(flags & RENAME_EXCHANGE)) {
 		rename_park(req, &r, newparent);

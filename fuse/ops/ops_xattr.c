@@ -6,7 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include "fuse/base/area.h"
 #include "fuse/inode/access.h"
+#include "fuse/inode/journal.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/replay.h"
 #include "fuse/ops/reply.h"
@@ -112,6 +114,22 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	xattr_get(req, ino, NULL, size);
 }
 
+/* What cannot be done twice: making an attribute that must not exist, and removing one. A request
+ * that a worker has begun before it died, with the attribute as it should be, has been done. */
+static bool was_changed(struct server *s, const char *path, const char *name, bool removes,
+                        int flags)
+{
+	if (!s->area->kept || (!removes && !(flags & XATTR_CREATE)))
+		return false;
+	uint64_t request = replay_unique();
+	bool there = tree_getxattr(s->store, path, name, NULL, 0) >= 0;
+	if (journal_find(s->area, request))
+		return there != removes;
+	if (there == removes)
+		journal_write(s->area, request, &(struct journal_entry){.kind = JOURNAL_XATTR});
+	return false;
+}
+
 static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
                          size_t size, int flags)
 {
@@ -125,8 +143,9 @@ static void xattr_change(fuse_req_t req, fuse_ino_t ino, const char *name, const
 	if (err == 0 && !replay_is_done()) {
 		struct way w;
 		way_to(s, i, &w);
-		err = value ? -tree_setxattr(s->store, w.path, name, value, size, flags)
-		            : -tree_removexattr(s->store, w.path, name);
+		if (!was_changed(s, w.path, name, !value, flags))
+			err = value ? -tree_setxattr(s->store, w.path, name, value, size, flags)
+			            : -tree_removexattr(s->store, w.path, name);
 		way_end(s, &w);
 	}
 	if (err == 0)

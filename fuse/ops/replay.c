@@ -9,7 +9,9 @@
 #include "fuse/base/caller.h"
 #include "fuse/inode/claim.h"
 #include "fuse/inode/handle.h"
+#include "fuse/inode/journal.h"
 #include "fuse/inode/shortage.h"
+#include "fuse/inode/strikes.h"
 #include "fuse/inode/waitqueue.h"
 #include "fuse/ops/reply.h"
 
@@ -70,17 +72,29 @@ struct replay *replay_get(void)
 	return kept(KEPT_MAX);
 }
 
+uint64_t replay_unique(void)
+{
+	const struct fuse_in_header *in = hand.replay    ? header_of(hand.replay)
+	                                  : hand.message ? hand.message->mem
+	                                                 : NULL;
+	return in ? in->unique & ~REPLAY_SENT_AGAIN : 0;
+}
+
 struct replay_hand replay_switch(struct replay *r)
 {
 	struct replay_hand before = hand;
 	if (r)
 		__atomic_add_fetch(&r->refs, 1, __ATOMIC_RELAXED);
 	hand = (struct replay_hand){.replay = r};
+	if (r)
+		hand.worked = strikes_work(r->server->area, replay_unique());
 	return before;
 }
 
 void replay_switch_back(struct replay_hand before)
 {
+	if (hand.replay)
+		strikes_work(hand.replay->server->area, hand.worked);
 	replay_put(hand.replay);
 	hand = before;
 }
@@ -89,8 +103,11 @@ void replay_process(struct server *s, const struct fuse_buf *message)
 {
 	hand = (struct replay_hand){.message = message};
 	hand_server = s;
+	uint64_t worked = strikes_work(s->area, replay_unique());
 	fuse_session_process_buf(s->session, message);
-	replay_switch_back((struct replay_hand){0});
+	strikes_work(s->area, worked);
+	replay_put(hand.replay);
+	hand = (struct replay_hand){0};
 }
 
 bool replay_waits_for(int error)
@@ -134,6 +151,7 @@ static void answer(struct replay *r, int error)
 	meter_end_as(r->server->meter, r->arrived, error);
 	if (write(fuse_session_fd(r->server->session), &out, sizeof(out)) < 0 && errno != ENOENT)
 		g_message("a reply could not be sent: %s", g_strerror(errno)); /* unmounted */
+	journal_end(r->server->area, out.unique & ~REPLAY_SENT_AGAIN);
 	replay_put(r);
 }
 
@@ -168,13 +186,16 @@ static int overdue(const struct replay *r, int64_t until_ns)
 
 void replay_fail(fuse_req_t req, int error)
 {
+	struct area *area = ((struct server *)fuse_req_userdata(req))->area;
 	bool transient = replay_waits_for(error);
 	uint64_t seen = hand.replay ? hand.replay->seen : 0;
 	uint64_t need = hand.replay ? hand.replay->size : hand.message ? hand.message->size : 0;
 	bool shortage = !transient && shortage_may_end(fuse_req_userdata(req), error, need, &seen);
 	struct replay *r = transient || shortage ? kept(SIZE_MAX) : NULL;
 	if (!r) {
+		uint64_t request = replay_unique();
 		reply_err(req, transient ? EIO : error);
+		journal_end(area, request);
 		return;
 	}
 	struct server *s = r->server;
@@ -188,6 +209,7 @@ void replay_fail(fuse_req_t req, int error)
 	int over = overdue(r, until_ns);
 	if (over) {
 		reply_err(req, over == ETIME ? late_errno(r) : over);
+		journal_end(area, replay_unique());
 		replay_put(r);
 		return;
 	}

@@ -17,6 +17,9 @@
 #include <stdbool.h>
 #include "fuse/inode/server.h"
 
+/* The kernel's mark of a request that a worker before this one has read (FUSE_UNIQUE_RESEND). */
+#define REPLAY_SENT_AGAIN (UINT64_C(1) << 63)
+
 /* As fuse_session_process_buf(), with the request at hand. */
 void replay_process(struct server *s, const struct fuse_buf *message);
 /* Is the error transient: does it end once other requests are done? */
@@ -29,6 +32,9 @@ bool replay_is_done(void);
 /* Call after such a step, before replay_fail(). */
 void replay_set_done(void);
 
+/* The kernel's number of the request at hand, the same when it is sent again; 0: not known. */
+uint64_t replay_unique(void);
+
 struct replay;
 /* A reference to the request at hand; NULL: it was too large to be kept. */
 struct replay *replay_get(void);
@@ -38,6 +44,7 @@ void replay_put(struct replay *r);
 struct replay_hand {
 	const struct fuse_buf *message; /* borrowed; NULL: see `replay` */
 	struct replay *replay;          /* a reference */
+	uint64_t worked;                /* what the thread worked on before (strikes.h) */
 };
 /* Takes `r` (NULL: none) at hand until replay_switch_back(). */
 struct replay_hand replay_switch(struct replay *r);

@@ -12,10 +12,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "fetch/base/lock.h"
+#include "fuse/base/area.h"
 #include "fuse/events/registry.h"
 #include "fuse/inode/backing.h"
 #include "fuse/ops/meter.h"
+#include "fuse/ops/relisting.h"
 #include "fuse/ops/replay.h"
+#include "fuse/ops/resent.h"
 
 #define BUFFER_SIZE ((1u << 20) + 8192) /* max_write and a header */
 #define SPIN_NS 100000
@@ -49,7 +52,8 @@ struct session {
 	struct alarm look;
 	int stop_fd, ended_fd;
 	sem_t at_device;
-	struct spin spin; /* of the thread at the device */
+	struct spin spin; /* of the thread at the device, as the next */
+	bool catching_up; /* after a takeover: with what is sent again */
 	struct mutex lock;
 	struct condition changed;
 	bool agreed, connected, ended;
@@ -58,7 +62,8 @@ struct session {
 void session_connected(struct server *s, const char *passthrough_unusable)
 {
 	struct session *se = s->loop;
-	s->backing = backing_new(fuse_session_fd(s->session), KEEP_BACKING, passthrough_unusable);
+	s->backing = backing_new(s->area, fuse_session_fd(s->session), KEEP_BACKING,
+	                         passthrough_unusable);
 	__atomic_store_n(&se->agreed, true, __ATOMIC_RELEASE);
 }
 
@@ -132,6 +137,9 @@ static size_t request_next(struct session *se, void *mem)
 	int64_t idle_since = 0, looked = 0;
 	while (!fuse_session_exited(fuse)) {
 		ssize_t n = read(device, mem, BUFFER_SIZE);
+		if (se->catching_up && (n > 0 || errno == EAGAIN) &&
+		    !resent_look(se->server, n > 0 ? mem : NULL, &se->catching_up))
+			continue;
 		if (n > 0) {
 			if (idle_since == 0 || clock_now() - idle_since < SPIN_NS)
 				se->spin.score = MIN(se->spin.score + 1, 2 * SPIN_FROM);
@@ -169,6 +177,8 @@ static void device_take(struct session *se)
 static void look_soon(struct session *se, int64_t now)
 {
 	__atomic_add_fetch(&se->taken, 1, __ATOMIC_SEQ_CST);
+	if (!se->catching_up)
+		__atomic_add_fetch(&se->server->area->fresh, 1, __ATOMIC_RELAXED);
 	if (!__atomic_load_n(&se->looking, __ATOMIC_SEQ_CST) &&
 	    !__atomic_exchange_n(&se->looking, true, __ATOMIC_SEQ_CST))
 		alarm_set(se->server->clock, &se->look, now + LONG_NS);
@@ -251,9 +261,11 @@ static void *session_run(void *arg)
 		bool away =
 		        se->threads > 1 && takes_long(((struct fuse_in_header *)buf.mem)->opcode);
 		bool first = !__atomic_load_n(&se->agreed, __ATOMIC_ACQUIRE);
+		if (first)
+			resent_note_init(se->server, &buf);
 		int64_t now = clock_now(), since = work_begin(se, away, now);
 		meter_begin(se->server->meter, ((struct fuse_in_header *)buf.mem)->opcode, now);
-		replay_process(se->server, &buf);
+		relisting_process(se->server, &buf);
 		if (first)
 			session_answered(se);
 		meter_switch((struct meter_hand){0});
@@ -281,6 +293,11 @@ struct session *session_start(struct server *s)
 	if (se->threads == 0)
 		se->threads = CLAMP(g_get_num_processors() / 2, 1, 4);
 	se->look.ring = session_look;
+	if (s->resumed) {
+		resent_init(s);
+		session_answered(se);
+		se->catching_up = resent_begin(s);
+	}
 	for (unsigned n = 0; n < se->threads; n++)
 		if (!thread_start(se))
 			g_error("cannot start a thread");

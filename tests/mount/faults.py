@@ -14,6 +14,9 @@ Shape:   `left` calls of the daemon that change a file system still work, then
          HOLD_MADE: who has made a directory waits until that is over
          ONE: of all calls for `store` that may have `error`, that one fails
          LASTING: so do all after it
+         KILL_ONCE: the daemon's worker is killed, and the next one works
+         KILL_SYMLINK: each worker that makes a symbolic link is killed
+         CRASH_SYMLINK: it crashes
 Kinds:   of a call: GROW and CHANGE may find the disk full, OPEN may lack a descriptor, LOOK changes
          nothing, FLUSH is a sync, whose data is written all the same
 """
@@ -23,7 +26,8 @@ import pathlib
 import struct
 import subprocess
 
-OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS, HOLD_SYNCS, HOLD_MADE, ONE, LASTING = range(12)
+OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS, HOLD_SYNCS, HOLD_MADE, ONE, LASTING, \
+    KILL_ONCE, KILL_SYMLINK, CRASH_SYMLINK = range(15)
 CHANGE, GROW, LOOK, OPEN, FLUSH = 1, 2, 4, 8, 16
 SHAPE = struct.Struct("=Iiqq32s256s")
 CALLS = 4096

@@ -14,10 +14,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-#include <signal.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -26,6 +23,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "faulty_kill.h"
 
 enum { OFF, GROWTH, CHANGES, KILL, TEAR, SCAN, HOLD, SYNCS, HOLD_SYNCS, HOLD_MADE, ONE, LASTING };
 
@@ -127,7 +125,7 @@ static int fails(const char *call, int kind, int dir, const char *path)
 
 	if (mode == ONE || mode == LASTING)
 		return fails_of_store(call, kind, mode, dir, path);
-	if (mode == OFF || mode >= SCAN || (kind & (LOOK | ALONE)) ||
+	if (mode == OFF || (mode >= SCAN && !ends_worker(mode, call)) || (kind & (LOOK | ALONE)) ||
 	    (mode == GROWTH && !(kind & GROW)))
 		return 0;
 	__atomic_add_fetch(&faults->seen, 1, __ATOMIC_RELAXED);
@@ -135,8 +133,12 @@ static int fails(const char *call, int kind, int dir, const char *path)
 		return 0;
 	if (faults->first[0] == '\0')
 		strncpy(faults->first, call, sizeof faults->first - 1);
+	if (mode == KILL_ONCE) /* what comes after this process works */
+		__atomic_store_n(&faults->mode, OFF, __ATOMIC_RELEASE);
 	if (mode == KILL || mode == TEAR)
-		kill(getpid(), SIGKILL);
+		daemon_kill();
+	if (mode >= KILL_ONCE)
+		worker_end(mode == CRASH_SYMLINK);
 	errno = faults->error;
 	return 1;
 }

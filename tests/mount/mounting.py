@@ -18,6 +18,9 @@ import subprocess
 
 import processes
 
+# KEEPER=1: every test's mounts have a keeper, also those that do not ask for one.
+KEEPER = bool(os.environ.get("KEEPER"))
+
 # What a log may never hold. G_LOG levels, sanitizers, assertions.
 COMPLAINTS = re.compile(r"CRITICAL|\(process:\d+\).*(ERROR|WARNING)|runtime error:|Sanitizer|"
                         r"Assertion|data race|double free|corrupted")
@@ -163,8 +166,10 @@ class Mount:
 
     def start(self):
         before = processes.children()
-        done = self.program.run("mount", self.source, self.path, "--store", self.store,
-                                *self.args, user=self.user, env=self.env, prefix=self.prefix)
+        args = self.args + (["-o", "keeper"] if KEEPER else [])
+        words = ",".join(args).split(",")
+        self.kept = "keeper" in words
+        done = self.program.run("mount", self.source, self.path, "--store", self.store, *args, user=self.user, env=self.env, prefix=self.prefix)
         assert done.returncode == 0, f"mount: {done.returncode}: {done.stderr}{self.log()}"
         new = [p for p in processes.children() - before
                if processes.executable(p) == str(self.program.path)]
@@ -223,6 +228,28 @@ class Mount:
         """As a crash would."""
         os.kill(self.pid, signal.SIGKILL)
         self.abandon()
+
+    def worker(self):
+        """The pid of the worker, a child of the keeper beside the guard; None: there is none now.
+        Without a keeper the daemon's."""
+        if not self.kept:
+            return self.pid
+        text = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        for pid in text.split():
+            try:
+                name, rest = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)
+            except OSError:
+                continue
+            if rest.split()[0] not in "ZX" and not name.endswith("-guard"):
+                return int(pid)
+        return None
+
+    def kill_worker(self, number=signal.SIGKILL):
+        """As a crash of the daemon would: the next worker takes over."""
+        worker = self.worker()
+        if worker is not None:
+            os.kill(worker, number)
+        return worker
 
     def abandon(self):
         """Leaves nothing behind, whatever happened."""

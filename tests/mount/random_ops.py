@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -240,6 +241,30 @@ class Plain:
         return ""
 
 
+class Deaths(threading.Thread):
+    """Kills the daemon's worker now and then, every `pause` seconds on average, until stopped."""
+
+    def __init__(self, m, seed, pause):
+        super().__init__(daemon=True)
+        self.m, self.choose, self.pause, self.count = m, random.Random(seed), pause, 0
+        # a sanitizer reports the others
+        self.numbers = [9, 9, 6, 11] if m.program.variant == "plain" else [9]
+        self.stopped = threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.stopped.wait(self.choose.uniform(0, 2 * self.pause)):
+            try:
+                self.count += self.m.kill_worker(self.choose.choice(self.numbers)) is not None
+            except OSError:
+                pass  # it was dead, or the mount ended
+
+    def stop(self):
+        self.stopped.set()
+        self.join()
+        return self.count
+
+
 def one_round(choose, truth, m, verbs, steps, without):
     """What each worker told that was at work when the daemon was killed; or what all told."""
     crash = choose.random() < 0.25 and not isinstance(m, Plain) and "crash" not in without
@@ -265,16 +290,20 @@ def one_round(choose, truth, m, verbs, steps, without):
             w.end()
 
 
-def torture(program, scratch, seed, seconds, steps=400, start=None, without=()):
-    """Returns the number of rounds; raises what was wrong."""
+def torture(program, scratch, seed, seconds, steps=400, start=None, without=(), deaths=0):
+    """Returns the number of rounds; raises what was wrong. `deaths`: seconds between two deaths of
+    the daemon's worker, of which nobody may learn; 0: none. Then returns their number, too."""
     choose, scratch = random.Random(seed), pathlib.Path(scratch)
     source = make_tree(scratch / "source", choose, without)
     truth = scratch / "truth"
     verbs = Verbs(program, choose)
+    if deaths and "sync" in verbs.there:  # one that takes long fails after three deaths
+        verbs.there.remove("sync")
     until, rounds, m, end_epoch = time.monotonic() + seconds, 0, None, False
     answers = ()  # of the round before
+    died = 0
     while time.monotonic() < until:
-        options = BASE + choose.choice(OPTIONS)
+        options = BASE + choose.choice(OPTIONS) + (("-o", "keeper") if deaths else ())
         if end_epoch and choose.random() < 0.5:
             options += ("-o", "end_epoch")
         if m is None or not start and choose.random() < 0.15:  # from nothing
@@ -289,7 +318,11 @@ def torture(program, scratch, seed, seconds, steps=400, start=None, without=()):
             if choose.random() < 0.5 and (found := compare(truth, m.path)):
                 raise Trouble("after mounting:\n" + explained(found, answers))
             move_around(choose, truth, m.path)
-            crashed, answers = one_round(choose, truth, m, verbs, steps, without)
+            killer = Deaths(m, choose.randrange(1 << 60), deaths) if deaths else None
+            try:
+                crashed, answers = one_round(choose, truth, m, verbs, steps, without)
+            finally:
+                died += killer.stop() if killer else 0
             end_epoch = False
             if found := re.findall(".*: storing it: .*", m.log()):
                 raise Trouble("the store refused:\n" + "\n".join(found))
@@ -313,7 +346,7 @@ def torture(program, scratch, seed, seconds, steps=400, start=None, without=()):
         except Trouble as e:
             raise AssertionError(f"seed {seed}, round {rounds}, options {options}:\n{e}\n"
                                  f"{m.log()[-2000:]}") from None
-    return rounds
+    return (rounds, died) if deaths else rounds
 
 
 def main():
@@ -322,7 +355,12 @@ def main():
     parser.add_argument("--native", action="store_true", help="two native trees: tries the test")
     parser.add_argument("--without", default="", help="steps not to take; links: in the source; "
                         "crash: kill -9 beside steps")
+    parser.add_argument("--deaths", type=float, default=0, metavar="SECONDS",
+                        help="between two deaths of the worker, which nobody may notice; implies "
+                        "--without crash")
     args = parser.parse_args()
+    if args.deaths:
+        args.without += ",crash"
     seed = campaign.seed_of(args)
     processes.adopt()
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="lacunafs-random-"))
@@ -332,7 +370,7 @@ def main():
     try:
         rounds = torture(program, scratch, seed, args.seconds, args.steps,
                          (lambda s: Plain(s, scratch / "plain")) if args.native else None,
-                         args.without.split(","))
+                         args.without.split(","), args.deaths)
     except AssertionError as e:
         sys.exit(str(e))
     finally:

@@ -286,7 +286,7 @@ def test_sizes_beside_a_stalled_look_up(mount, serve, source, options):
     time.sleep(0.6)
     asking = threading.Thread(target=lambda: os.stat(m / "slow"))
     asking.start()
-    assert processes.wait_until(lambda: stuck(m.pid))
+    assert processes.wait_until(lambda: stuck(m.worker()))
     for n, pages in ((2, 2 * PAGES), (3, PAGES // 4)):
         trees.put(source / "f", version(n, pages), NEW + n)
         time.sleep(0.6)

@@ -24,7 +24,7 @@ LOCAL = b"made here" * 1000
 
 
 def used_by(m):
-    return {int(n) for n in os.listdir(f"/proc/{m.pid}/fd")}
+    return {int(n) for n in os.listdir(f"/proc/{m.worker()}/fd")}
 
 
 def settled(look):
@@ -41,12 +41,12 @@ def short(m, slots=0):
     """Of the numbers that the daemon may use so many are free."""
     used = settled(lambda: used_by(m))
     limit = [n for n in range(len(used) + slots + 1) if n not in used][slots]
-    before = resource.prlimit(m.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(m.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+    before = resource.prlimit(m.worker(), resource.RLIMIT_NOFILE)
+    resource.prlimit(m.worker(), resource.RLIMIT_NOFILE, (limit, before[1]))
     try:
         yield
     finally:
-        resource.prlimit(m.pid, resource.RLIMIT_NOFILE, before)
+        resource.prlimit(m.worker(), resource.RLIMIT_NOFILE, before)
 
 
 @contextlib.contextmanager
@@ -376,15 +376,15 @@ def test_who_made_one_is_not_told(mount, scratch, faulty):
     one = subprocess.Popen([sys.executable, "-c", "import os, sys; os.mkdir(sys.argv[1])", m / "top/d"])
     while not faulty.seen():
         time.sleep(0.01)
-    limits = resource.prlimit(m.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(m.pid, resource.RLIMIT_NOFILE,
+    limits = resource.prlimit(m.worker(), resource.RLIMIT_NOFILE)
+    resource.prlimit(m.worker(), resource.RLIMIT_NOFILE,
                      (min(set(range(len(before) + 1)) - before), limits[1]))
     faulty.clear()
     time.sleep(0.2)
     assert one.poll() is None
     one.kill()
     one.wait()
-    resource.prlimit(m.pid, resource.RLIMIT_NOFILE, limits)
+    resource.prlimit(m.worker(), resource.RLIMIT_NOFILE, limits)
     assert os.listdir(m / "top") == ["d"]
     while not (m / "top/d").is_dir(): # the kernel is told by a thread
         time.sleep(0.01)

@@ -75,10 +75,10 @@ def test_very_many_links_of_one_file(mount, tree):
     os.mkdir(m / "d")
     times, step, count = [], 2_000, 20_000
     for first in range(0, count, step):
-        begun = processor_time(m.pid)
+        begun = processor_time(m.worker())
         for i in range(first, first + step):
             os.link(m / "file", m / "d" / f"{i}")
-        times.append(processor_time(m.pid) - begun)
+        times.append(processor_time(m.worker()) - begun)
     assert os.stat(m / "file").st_nlink == count + 1
     assert sum(times[-2:]) < 2.5 * sum(times[:2]) + 0.1, times
     for i in range(0, count, 2):

@@ -36,7 +36,8 @@ class Spent:
     else runs here than of a clock."""
 
     def __init__(self, m):
-        self.pid, self.before = m.pid, self.time(m.pid)
+        self.pid = m.worker()
+        self.before = self.time(self.pid)
 
     @staticmethod
     def time(pid):

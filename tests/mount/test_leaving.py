@@ -64,15 +64,16 @@ def test_a_daemon_that_hangs_is_not_dead(mount, lacunafs, source):
     m = mount(source)
     os.listdir(m.path)
     time.sleep(1.5)  # the kernel no longer knows what stat(2) tells
-    os.kill(m.pid, signal.SIGSTOP)
-    late = threading.Timer(30, os.kill, (m.pid, signal.SIGCONT))
+    worker = m.worker()
+    os.kill(worker, signal.SIGSTOP)
+    late = threading.Timer(30, os.kill, (worker, signal.SIGCONT))
     late.start()
     begun = time.monotonic()
     try:
         done = lacunafs.run("mount", source, m.path, "--store", m.store)
     finally:
         late.cancel()
-        os.kill(m.pid, signal.SIGCONT)
+        os.kill(worker, signal.SIGCONT)
     assert done.returncode == 1 and "busy" in done.stderr
     assert time.monotonic() - begun < 25
     assert len(mountinfo(m.path)) == 1
@@ -112,7 +113,8 @@ def test_umount_takes_no_other_for_its_own(mount, lacunafs, source, scratch):
     m = mount(source)
     device = os.stat(m.path).st_dev
     (scratch / "other").mkdir()
-    os.kill(m.pid, signal.SIGSTOP)
+    worker = m.worker()
+    os.kill(worker, signal.SIGSTOP)
     try:
         umount = lacunafs.start("umount", m.path, stderr=subprocess.PIPE)
         assert processes.wait_until(lambda: not mountinfo(m.path))
@@ -121,7 +123,7 @@ def test_umount_takes_no_other_for_its_own(mount, lacunafs, source, scratch):
                 break
         time.sleep(1.5)  # it looks once a second
     finally:
-        os.kill(m.pid, signal.SIGCONT)
+        os.kill(worker, signal.SIGCONT)
     assert umount.wait(90) == 0, umount.stderr.read()
     umount.stderr.close()
     assert processes.reap(m.pid, 30) == 0

@@ -92,12 +92,12 @@ def limit_of(pid, name):
 
 def test_a_limit_of_open_files_is_raised(mount, source):
     m = mount(source, prefix=["prlimit", "--nofile=256:512"])
-    got = limit_of(m.pid, "Max open files")
+    got = limit_of(m.worker(), "Max open files")
     assert got > 512 if may_raise(None) else got == 512
 
 
 def descriptors(m):
-    return len(os.listdir(f"/proc/{m.pid}/fd"))
+    return len(os.listdir(f"/proc/{m.worker()}/fd"))
 
 
 def test_what_is_passed_through_needs_no_descriptor(mount, source):
@@ -131,7 +131,7 @@ def few(mount, serve, scratch):
     if may_raise(None):
         prefix += ["setpriv", "--bounding-set=-sys_resource"]
     m = mount(serve(scratch / "src").url, "-o", "chunk_size=64k,readahead=64k", prefix=prefix)
-    assert limit_of(m.pid, "Max open files") == 64
+    assert limit_of(m.worker(), "Max open files") == 64
     return m
 
 

@@ -60,7 +60,7 @@ def test_syslog(lacunafs, tree, scratch):
             assert re.fullmatch(rf"<29>.* lacunafs\[{m.pid}\]: mounted .* at {m.path}\0?", line)
             assert not (m.store / "state" / "log").exists()
             for fd in (1, 2):
-                assert os.readlink(f"/proc/{m.pid}/fd/{fd}") == "/dev/null"
+                assert os.readlink(f"/proc/{m.worker()}/fd/{fd}") == "/dev/null"
             m.umount()
         finally:
             os.unlink("/dev/log")

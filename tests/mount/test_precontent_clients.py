@@ -42,7 +42,7 @@ def test_nonsense_ends_nobody_else(source, mount):
     good.handler.send(MARK, 1, struct.pack("=IIQ", MOUNT, 1, 0))
     rng = random.Random(4)
     pread(m / "other", 0, 1)
-    descriptors = len(os.listdir(f"/proc/{m.pid}/fd"))
+    descriptors = len(os.listdir(f"/proc/{m.worker()}/fd"))
     for n in range(60):
         bad = Handler(m, name=f"bad{n}")
         bad.socket.sendall(garbage(rng))
@@ -66,7 +66,7 @@ def test_nonsense_ends_nobody_else(source, mount):
     assert "good" not in lost_ones
     for name in lost_ones:
         Handler(m, name=name).detach()
-    assert len(os.listdir(f"/proc/{m.pid}/fd")) <= descriptors + 4
+    assert len(os.listdir(f"/proc/{m.worker()}/fd")) <= descriptors + 4
     good.stop()
 
 

@@ -202,7 +202,7 @@ def test_who_maps_what_was_brought_brings_nothing(mode, source, mount):
 
 def test_lost_handlers_keep_no_descriptors(source, mount):
     m = mount(source)
-    descriptors = len(os.listdir(f"/proc/{m.pid}/fd"))
+    descriptors = len(os.listdir(f"/proc/{m.worker()}/fd"))
     for n in range(30):
         handler = Handler(m, name=f"lost{n}")
         if n % 2:
@@ -210,7 +210,7 @@ def test_lost_handlers_keep_no_descriptors(source, mount):
         handler.close()
         time.sleep(0.02)
     time.sleep(0.5)
-    assert len(os.listdir(f"/proc/{m.pid}/fd")) <= descriptors + 2
+    assert len(os.listdir(f"/proc/{m.worker()}/fd")) <= descriptors + 2
     handler = Handler(m, name="lost7")
     assert handler.hello["inherited"] is True
     handler.close()

@@ -203,14 +203,14 @@ def test_no_scratch_file_can_be_made(source, mount):
     serving.handler.send(MARK, 1, struct.pack("=IIQ", MOUNT, 1, 0))
     assert processes.wait_until(lambda: m.status()["handlers"][0]["marks"] == 1)
     fd = os.open(m / "f", os.O_RDONLY)
-    used = {int(n) for n in os.listdir(f"/proc/{m.pid}/fd")}
-    before = resource.prlimit(m.pid, resource.RLIMIT_NOFILE)
+    used = {int(n) for n in os.listdir(f"/proc/{m.worker()}/fd")}
+    before = resource.prlimit(m.worker(), resource.RLIMIT_NOFILE)
     try:
         free = min(set(range(len(used) + 1)) - used)
-        resource.prlimit(m.pid, resource.RLIMIT_NOFILE, (free, before[1]))
+        resource.prlimit(m.worker(), resource.RLIMIT_NOFILE, (free, before[1]))
         assert error_of(os.pread, fd, 10, 0) == errno.EIO
     finally:
-        resource.prlimit(m.pid, resource.RLIMIT_NOFILE, before)
+        resource.prlimit(m.worker(), resource.RLIMIT_NOFILE, before)
     assert "no scratch file" in m.log()
     assert os.pread(fd, 10, CHUNK) == OTHER[CHUNK:][:10]
     os.close(fd)

@@ -20,11 +20,11 @@ def test_spins_while_requests_come_fast(mount, tree):
     os.listdir(m.path)
 
     def reads_for_one(pause):
-        before = reads(m.pid)
+        before = reads(m.worker())
         for _ in range(50):
             os.statvfs(m.path)
             time.sleep(pause)
-        return (reads(m.pid) - before) / 50
+        return (reads(m.worker()) - before) / 50
 
     # where others have the processors there is nothing to spin on: in some round it does
     assert processes.wait_until(lambda: reads_for_one(0) > 10, 60)

@@ -101,14 +101,15 @@ def test_killed_before_it_read_a_request(mount, serve, scratch):
     waiting = [quiet("cat", m / "d" / "one")]
     try:
         assert processes.wait_until(lambda: m.status()["transfers"])
-        held = threads(m.pid, "fuse")
+        held = threads(m.worker(), "fuse")
         hold(held)
         waiting.append(quiet("stat", m / "d" / "none"))
         assert processes.wait_until(lambda: waits_at(waiting[1].pid, "fuse_lookup"))
         release.set()
         assert processes.wait_until(lambda: any(
-            waits_at(t, "fuse_reverse_inval_entry") for t in threads(m.pid, "notify")))
-        guard = int(pathlib.Path(f"/proc/{m.pid}/task/{m.pid}/children").read_text())
+            waits_at(t, "fuse_reverse_inval_entry") for t in threads(m.worker(), "notify")))
+        both = pathlib.Path(f"/proc/{m.pid}/task/{m.pid}/children").read_text().split()
+        [guard] = {int(pid) for pid in both} - {m.worker()}
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGRTMIN):
             os.kill(guard, number)  # the end of a service reaches all of its processes
         os.kill(m.pid, signal.SIGKILL)

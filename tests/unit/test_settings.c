@@ -59,7 +59,7 @@ static void test_defaults(void)
 	g_assert_cmpuint(s->threads, ==, 0);
 	g_assert_cmpint(s->ready_fd, ==, -1);
 	g_assert_true(s->passthrough);
-	g_assert_false(s->end_epoch || s->debug || s->foreground);
+	g_assert_false(s->end_epoch || s->debug || s->foreground || s->keeper);
 	g_assert_cmpuint(s->fuse_options->len, ==, 0);
 	g_assert_null(s->log);
 	g_assert_null(s->source_options.token_file);

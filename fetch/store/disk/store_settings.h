@@ -15,6 +15,10 @@ struct store_settings {
 	unsigned chunk_shift;       /* of new files: log2 of bytes; 0 = 16 (64 KiB) */
 	bool end_epoch;             /* tests: treat the last session's epoch as dead */
 	bool changed;               /* out: the file names other mirrors than were given */
+	int pid;                    /* is recorded as the holder; 0: this process */
+	/* The locked file of a store that this process takes over from one that died, borrowed;
+	 * else 0. Files in use that have no name stay. */
+	int lock;
 };
 
 /* Is there such a file, or its copy? */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
-#include "fuse/daemon/guard.h"
+#include "fuse/keeper/guard.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -16,7 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define NOTIFY_RESEND 7 /* FUSE_NOTIFY_RESEND, Linux 6.9; glibc's and older headers lack it */
+#define LINGER_TIMES 100
+#define LINGER_PAUSE 10000 /* µs */
+#define NOTIFY_RESEND 7    /* FUSE_NOTIFY_RESEND, Linux 6.9; glibc's and older headers lack it */
 
 static char message[(1u << 20) + 8192]; /* max_write and a header */
 
@@ -51,13 +53,15 @@ static void resend(int device)
 }
 
 /* `daemon`: a pidfd, readable once all threads have ended. */
-static void fail_pending(int device, int daemon)
+static void fail_pending(int device, int daemon, bool keeps)
 {
 	struct pollfd fds[] = {{.fd = device, .events = POLLIN}, {.fd = daemon, .events = POLLIN}};
 	resend(device);
 	while (deny_pending(device) && !fds[1].revents)
 		if (poll(fds, G_N_ELEMENTS(fds), -1) < 0 && errno != EINTR)
 			return;
+	for (int n = 0; keeps && n < LINGER_TIMES && deny_pending(device); n++)
+		usleep(LINGER_PAUSE);
 }
 
 /* The main thread of `parent` has ended, or ends now: while other threads are left, getppid() says
@@ -71,7 +75,7 @@ static void await_end(pid_t parent, const sigset_t *signals)
 }
 
 /* Only async-signal-safe functions. */
-static void guard_run(int device, pid_t parent)
+static void guard_run(int device, pid_t parent, bool keeps)
 {
 	sigset_t all;
 	setsid();
@@ -88,7 +92,7 @@ static void guard_run(int device, pid_t parent)
 	sigemptyset(&all);
 	sigaddset(&all, SIGRTMIN);
 	await_end(parent, &all);
-	fail_pending(device, daemon);
+	fail_pending(device, daemon, keeps);
 	_exit(0);
 }
 
@@ -98,7 +102,7 @@ void guard_start(struct guard *g)
 	g->device = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	pid_t child = g->device < 0 ? 0 : fork();
 	if (child == 0 && g->device >= 0)
-		guard_run(g->device, parent);
+		guard_run(g->device, parent, g->keeps);
 	g->pid = child;
 	if (child > 0)
 		return;

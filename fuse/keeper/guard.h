@@ -16,14 +16,16 @@
  * Cost:    one process of one thread
  */
 #pragma once
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct guard {
 	int device; /* /dev/fuse; -1: given away, or none */
 	pid_t pid;  /* <= 0: there is no guard */
+	bool keeps; /* the daemon is a keeper: its worker ends with it, or a moment later */
 };
 
-/* By the thread whose end is the daemon's: the main one. */
+/* `keeps` is set. By the thread whose end is the daemon's: the main one. */
 void guard_start(struct guard *g);
 /* The guard's device becomes one of the connection of `session_fd`. -1: there is no mount. */
 void guard_connect(struct guard *g, int session_fd);

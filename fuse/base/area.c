@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fuse/base/area.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define MAGIC UINT64_C(0x314145524143414c) /* "LACAREA1" */
+#define HEADER (UINT64_C(1) << 16)
+#define GIB (UINT64_C(1) << 30)
+#define HALVINGS_MAX 8
+#define POPULATE_WRITE 23 /* MADV_POPULATE_WRITE */
+
+/* Where address space is limited (ulimit -v), the first three have less. */
+static const size_t sizes[AREA_REGIONS] = {
+        [AREA_INODES] = 16 * GIB,
+        [AREA_HANDLES] = 4 * GIB,
+        [AREA_ARENA] = 16 * GIB,
+        [AREA_JOURNAL] = UINT64_C(4) << 20,
+        [AREA_STRIKES] = UINT64_C(1) << 20,
+        [AREA_KEPT_HANDLERS] = AREA_KEPT_HANDLERS_SIZE,
+};
+
+static size_t size_of(enum area_region region, bool kept, unsigned halvings)
+{
+	if (region <= AREA_ARENA)
+		return sizes[region] >> halvings;
+	return kept ? sizes[region] : 0;
+}
+
+/* A memfd is accounted for page by page, also where the kernel grants no more memory than it has.
+ */
+static void *reserve(size_t size, bool kept)
+{
+	const int flags = MAP_NORESERVE, both = PROT_READ | PROT_WRITE;
+	void *p = MAP_FAILED;
+	if (!kept)
+		p = mmap(NULL, size, both, flags | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = p == MAP_FAILED ? memfd_create("lacunafs", MFD_CLOEXEC) : -1;
+	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0) /* else RLIMIT_FSIZE */
+		p = mmap(NULL, size, both, flags | MAP_SHARED, fd, 0);
+	else if (p == MAP_FAILED)
+		p = mmap(NULL, size, both, flags | MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int err = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = err;
+	return p;
+}
+
+struct area *area_new(bool kept)
+{
+	size_t offsets[AREA_REGIONS + 1];
+	struct area *a = MAP_FAILED;
+	for (unsigned n = 0; a == MAP_FAILED && n <= HALVINGS_MAX; n++) {
+		offsets[0] = HEADER;
+		for (unsigned r = 0; r < AREA_REGIONS; r++)
+			offsets[r + 1] = offsets[r] + size_of(r, kept, n);
+		a = reserve(offsets[AREA_REGIONS], kept);
+	}
+	if (a == MAP_FAILED)
+		return NULL;
+	a->magic = MAGIC;
+	a->version = AREA_VERSION;
+	a->status = -1;
+	a->kept = kept;
+	memcpy(a->offsets, offsets, sizeof(offsets));
+	return a;
+}
+
+void area_free(struct area *a)
+{
+	munmap(a, a->offsets[AREA_REGIONS]);
+}
+
+bool area_check(const struct area *a)
+{
+	return a->magic == MAGIC && a->version == AREA_VERSION && a->phase == AREA_SERVES &&
+	       a->init_size > 0 && a->init_size <= AREA_INIT_MAX && a->inodes > 0;
+}
+
+void *area_region(struct area *a, enum area_region region)
+{
+	return (char *)a + a->offsets[region];
+}
+
+size_t area_region_size(const struct area *a, enum area_region region)
+{
+	return a->offsets[region + 1] - a->offsets[region];
+}
+
+void area_populate(struct area *a, enum area_region region, size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	/* fails on Linux before 5.14: the pages come one by one */
+	(void)madvise(area_region(a, region), size / page * page, POPULATE_WRITE);
+}

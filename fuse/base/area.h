@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The area: shared memory that outlives the worker (fuse/keeper/keeper.h). It holds what the kernel
+ * relies on and the store does not have: inodes, names, open files, requests that change names.
+ * Shape:   one mapping, made by the keeper before it starts a worker, thus at one address in all of
+ *          them: pointers into the area stay valid. A header, then regions; address space only:
+ *          pages that were never touched cost nothing
+ * Killed:  a worker may end between any two stores to memory. What is linked in is linked last and
+ *          unlinked first; counters, locks and free lists are never believed, but made again
+ * Checked: area_check() by each worker after the first; each region by its owner
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define AREA_VERSION 1
+#define AREA_INIT_MAX 256
+#define AREA_KEPT_HANDLERS_SIZE (UINT64_C(2) << 30)
+
+enum area_phase {
+	AREA_STARTS, /* no worker has mounted yet: its end is the keeper's */
+	AREA_SERVES, /* mounted: another worker takes over */
+	AREA_LEAVES, /* it ends in order: its end is the keeper's */
+};
+
+enum area_region {
+	AREA_INODES,
+	AREA_HANDLES,
+	AREA_ARENA,
+	AREA_JOURNAL,
+	AREA_STRIKES,
+	AREA_KEPT_HANDLERS,
+	AREA_REGIONS
+};
+
+struct notice;
+
+struct area {
+	uint64_t magic;
+	uint32_t version;
+	bool kept;        /* there is a keeper: the area outlives this process */
+	uint32_t workers; /* started so far; the keeper's, as the next two */
+	int32_t status;   /* as of waitpid(2): how the last one ended; -1: not known */
+	int64_t ended_ns; /* CLOCK_MONOTONIC */
+	_Atomic uint32_t phase;
+	_Atomic uint32_t fresh; /* requests that this worker took, not counting those sent again */
+	/* The kernel's INIT message; 0 bytes: none yet */
+	_Atomic uint32_t init_size;
+	_Alignas(8) char init[AREA_INIT_MAX];
+	size_t offsets[AREA_REGIONS + 1]; /* of the regions, and the end */
+	uint64_t device;                  /* st_dev of the mount; 0: unknown */
+	int64_t started_ns;               /* CLOCK_REALTIME: of the mount */
+	/* Slots ever used, of each region */
+	_Atomic uint32_t inodes, handles, slabs;
+	_Atomic uint64_t events; /* numbers given to events of handlers */
+	_Atomic int32_t backing; /* the highest backing id so far */
+	uint32_t generation;     /* of the inode that was made last */
+	struct notice *notices;  /* fuse/inode/notices.h */
+};
+
+/* `kept`: shared with the children of this process. NULL: errno. */
+struct area *area_new(bool kept);
+void area_free(struct area *a);
+/* Is it an area of this version that a worker left? */
+bool area_check(const struct area *a);
+void *area_region(struct area *a, enum area_region region);
+size_t area_region_size(const struct area *a, enum area_region region);
+/* The first `size` bytes of a region are about to be used: one system call in place of a page fault
+ * for each page. */
+void area_populate(struct area *a, enum area_region region, size_t size);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Names and small objects in the area.
+ * Shape:   slabs of 64 KiB, each of blocks of one size: multiples of 16 bytes up to 512, then
+ *          powers of two up to a slab
+ * Killed:  free lists are not in the area. The next worker marks what is reachable, and sweeps: all
+ *          else is free, also what was being allocated or freed
+ * Locking: its own mutex; any thread
+ * Errors:  none: without memory the process ends, as with malloc here
+ */
+#pragma once
+#include "fuse/base/area.h"
+
+struct arena;
+
+/* `a` (borrowed) is new, or arena_sweep() follows. */
+struct arena *arena_new(struct area *a);
+void arena_free(struct arena *a);
+/* Zeroed, aligned to 16 bytes. */
+void *arena_take(struct arena *a, size_t size);
+char *arena_strdup(struct arena *a, const char *text);
+void arena_give(struct arena *a, const void *block); /* NULL: nothing */
+/* Before the sweep: the block is in use. false: it is none, of at least `size` bytes. */
+bool arena_mark(struct arena *a, const void *block, size_t size);
+/* As arena_mark(), for text that ends in its block. */
+bool arena_mark_text(struct arena *a, const char *text);
+void arena_sweep(struct arena *a);
+/* Bytes of slabs in use. */
+uint64_t arena_bytes(struct arena *a);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The worker's end of the keeper (keeper.h): what a worker gets from the one before it, and hands
+ * over for the next.
+ * Owns:    nothing; descriptors belong to the keeper, and this process has them by inheritance
+ * Locking: any thread
+ */
+#pragma once
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct area;
+
+#define KEPT_HANDLERS 32
+
+enum kept {
+	KEPT_DEVICE,   /* /dev/fuse, mounted */
+	KEPT_SECOND,   /* a second one, cloned: the notifier's */
+	KEPT_LOCK,     /* the store's */
+	KEPT_LISTENER, /* the control socket's */
+	KEPT_HANDLER,  /* connections of handlers, from here on */
+	KEPT_MAX = KEPT_HANDLER + KEPT_HANDLERS,
+};
+
+struct keeping {
+	struct area *area;
+	int socket;        /* to the keeper; -1: there is none */
+	int fds[KEPT_MAX]; /* -1: not handed over yet */
+	pid_t keeper;      /* or this process */
+	int guard;    /* /dev/fuse, the guard's: becomes one of the mount's (guard.h); -1: none */
+	bool resumes; /* a worker before this one was serving */
+};
+
+/* The keeper keeps a copy of `fd` (-1: nothing) for the next worker. */
+void keeping_hand(const struct keeping *k, enum kept what, int fd);
+/* It closes its copy. */
+void keeping_drop(const struct keeping *k, enum kept what);
+/* The mount is served from here on, by this worker or the next. */
+void keeping_serve(const struct keeping *k);
+/* The mount ends: there will be no next worker, and the keeper closes the device. */
+void keeping_leave(const struct keeping *k);
