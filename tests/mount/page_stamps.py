@@ -249,7 +249,7 @@ def torture(program, scratch, seed, seconds, round_s=4.0, sources=("dir", "http"
     choose, totals = random.Random(seed), {}
     pathlib.Path(scratch).mkdir(exist_ok=True)
     until, rounds, campaigns = time.monotonic() + seconds, 0, 0
-    while time.monotonic() < until:
+    while rounds < 2 or time.monotonic() < until:
         http = sources[campaigns % len(sources)] == "http"
         campaigns += 1
         c = Campaign(program, choose, http, pathlib.Path(scratch) / f"c{campaigns}", without,

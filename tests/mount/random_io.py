@@ -193,7 +193,7 @@ def torture(program, server_of, seed, seconds, readers=6, round_s=4.0):
     truth = make_tree(program.scratch / "truth", choose)
     server = server_of(truth)
     until, rounds, m = time.monotonic() + seconds, 0, None
-    while time.monotonic() < until:
+    while rounds < 2 or time.monotonic() < until:
         options = choose.choice(OPTIONS) + (("-o", "end_epoch") if choose.random() < 0.3 else ())
         stormy = choose.random() < 0.3
         if stormy:
@@ -202,7 +202,7 @@ def torture(program, server_of, seed, seconds, readers=6, round_s=4.0):
             m = program.mount(server.url, *options)
         else:
             m = m.again(*(options or ("-o", "passthrough=auto")))
-        end = min(until, time.monotonic() + choose.uniform(0.5, 1.5) * round_s)
+        end = min(max(until, time.monotonic() + 1), time.monotonic() + choose.uniform(0.5, 1.5) * round_s)
         pids = [spawn(truth, m.path, choose.randrange(1 << 60), stormy, end)
                 for _ in range(readers)]
         try:

@@ -23,7 +23,7 @@ import lying  # noqa: E402
 import processes  # noqa: E402
 import trees  # noqa: E402
 
-FILES, SIZE, THEN = 24, 300_000, 1_600_000_000
+FILES, SIZE, THEN, ENOUGH = 24, 300_000, 1_600_000_000, 100
 OPTIONS = ("mirror_retry=50ms,retries=1,readahead=0,listing_ttl=0,stall_timeout=500ms,"
            "wait_timeout=5s")
 LIES = [lying.status(500), lying.status(403), lying.status(404), lying.page, lying.drop,
@@ -57,7 +57,8 @@ class Torture:
         self.seed = seed
 
     def goes_on(self):
-        return time.monotonic() < self.until and not self.wrong
+        """Until the time is over, and enough was read, however busy the machine is."""
+        return (time.monotonic() < self.until or self.right <= ENOUGH) and not self.wrong
 
     def look(self, choose):
         n, offset = choose.randrange(FILES), choose.randrange(SIZE - 1)
@@ -113,7 +114,6 @@ class Torture:
         for server in self.servers:
             server.stop()
         assert not self.wrong, self.wrong[:3]
-        assert self.right > 100
         return self.right, self.failed
 
     def whole(self, n):

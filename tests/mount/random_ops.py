@@ -302,7 +302,7 @@ def torture(program, scratch, seed, seconds, steps=400, start=None, without=(), 
     until, rounds, m, end_epoch = time.monotonic() + seconds, 0, None, False
     answers = ()  # of the round before
     died = 0
-    while time.monotonic() < until:
+    while rounds < 2 or deaths and died < 5 or time.monotonic() < until:
         options = BASE + choose.choice(OPTIONS) + (("-o", "keeper") if deaths else ())
         if end_epoch and choose.random() < 0.5:
             options += ("-o", "end_epoch")

@@ -196,10 +196,10 @@ def test_cut_then_longer(mount, serve, scratch, touched):
 
 
 def storm(top, seed, seconds):
-    """Renames among a few names of three directories until the time is over."""
+    """Renames among a few names of three directories until the time is over, at least 13."""
     draw, until, done = random.Random(seed), time.monotonic() + seconds, 0
     paths = [top / d / f"{n}" for d in "abc" for n in range(6)]
-    while time.monotonic() < until:
+    while time.monotonic() < until or done < 13:
         x, y = draw.sample(paths, 2)
         if draw.random() < 0.3:
             failed = libc.renameat2(-100, os.fsencode(x), -100, os.fsencode(y), draw.choice([1, 2]))

