@@ -112,7 +112,7 @@ static int file_repin_locked(struct store_file *f, uint64_t from, uint64_t to,
 {
 	int err;
 
-	if (f->local || f->record.version != from || f->map.doubtful > 0 ||
+	if (f->local || f->record.version != from || store_file_doubts(f) > 0 ||
 	    f->record.flags & (RECORD_KEPT | RECORD_LOCAL | RECORD_LIMIT))
 		return -ESTALE;
 	for (uint64_t k = map_next(&f->map, 0); k < f->map.chunks; k = map_next(&f->map, k + 1))
