@@ -87,6 +87,7 @@ enum lock_rank {
 	RANK_ARENA,
 	RANK_ALARM,
 	RANK_CALLER,
+	RANK_HELPER, /* with it, a question waits for its answer: two seconds at most */
 	RANK_STREAMS,
 	RANK_LOG,
 	RANK_LOG_QUEUE,

@@ -54,3 +54,10 @@ bool address_parse(const char *text, struct address *out, GError **error)
 		                    "127.0.0.1:PORT or [::1]:PORT");
 	return ok;
 }
+
+unsigned address_port(const struct address *a)
+{
+	if (a->any.sa_family == AF_UNIX)
+		return 0;
+	return ntohs(a->any.sa_family == AF_INET6 ? a->v6.sin6_port : a->v4.sin_port);
+}

@@ -22,3 +22,5 @@ struct address {
 
 /* `error`: FETCH_USAGE, what was expected. */
 bool address_parse(const char *text, struct address *out, GError **error);
+/* 0: it has none. */
+unsigned address_port(const struct address *a);

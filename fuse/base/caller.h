@@ -9,6 +9,8 @@
  *          them. As root the daemon then mounts an instance of its own; else the state is unknown
  */
 #pragma once
+#include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 enum caller { CALLER_LIVES, CALLER_DIES, CALLER_UNKNOWN };
@@ -21,3 +23,11 @@ enum caller caller_look(pid_t tid);
 int caller_open(pid_t tid, const char *file);
 /* The text of such a file; caller frees. NULL: unknown. */
 char *caller_text(pid_t tid, const char *file);
+/* Its beginning; false: it is empty, or unknown. For "syscall", and all that hidepid hides, it asks
+ * the delegate. */
+bool caller_line(pid_t tid, const char *file, char *out, size_t size);
+/* Another process reads what the kernel shows to a tracer only: a confined process is none. Before
+ * other threads start. */
+void caller_delegate(bool (*line)(pid_t tid, const char *file, char *out, size_t size));
+/* The descriptor of /proc, O_PATH; -1: none is trusted. */
+int caller_proc(void);

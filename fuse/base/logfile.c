@@ -18,6 +18,8 @@ struct logfile {
 	GString *pending;   /* lines from before the file was there */
 };
 
+static int (*opener)(const char *path, const struct stat *full) = logfile_next;
+
 static int refuse(GError **error, const char *path, int code, const char *why)
 {
 	g_set_error(error, LOCAL_ERROR, code, "%s: %s", path, why);
@@ -111,15 +113,25 @@ static bool same(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* A file that has another name by now was moved by another program, and is left as it is. false:
- * there is no file to continue in. */
+int logfile_next(const char *path, const struct stat *full)
+{
+	g_autofree char *old = g_strconcat(path, ".1", NULL);
+	struct stat st;
+	if (full && lstat(path, &st) == 0 && same(&st, full))
+		(void)!rename(path, old);
+	return logfile_open(path, NULL);
+}
+
+void logfile_delegate(int (*next)(const char *path, const struct stat *full))
+{
+	opener = next;
+}
+
+/* false: there is no file to continue in. */
 static bool file_rotate(struct logfile *f, const struct stat *full)
 {
-	g_autofree char *old = g_strconcat(f->path, ".1", NULL);
 	struct stat st;
-	if (lstat(f->path, &st) == 0 && same(&st, full))
-		(void)!rename(f->path, old);
-	int fd = logfile_open(f->path, NULL);
+	int fd = opener(f->path, full);
 	if (fd < 0)
 		return false;
 	if (fstat(fd, &st) != 0 || !same(&st, full)) {
@@ -178,7 +190,7 @@ static uint64_t file_write(struct logfile *f, const char *text, size_t length)
 uint64_t logfile_write(struct logfile *f, const char *text, size_t length)
 {
 	uint64_t lost = 0;
-	int fd = f->fd < 0 && f->path && store_is_there(f) ? logfile_open(f->path, NULL) : -1;
+	int fd = f->fd < 0 && f->path && store_is_there(f) ? opener(f->path, NULL) : -1;
 	if (fd >= 0) {
 		file_replace(f, fd);
 		lost = file_write(f, f->pending->str, f->pending->len);

@@ -15,12 +15,19 @@
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 struct logfile;
 
 /* Opens for appending, creates a missing file; does not wait for a reader of a FIFO. -1:
  * LOCAL_ERROR. */
 int logfile_open(const char *path, GError **error);
+/* The same, without a cause. `full` (may be NULL) becomes FILE.1 before; if it has another name by
+ * now, another program moved it, and it is left as it is. < 0: there is no file. */
+int logfile_next(const char *path, const struct stat *full);
+/* From now on `next` takes its place, in a process that may not open files itself. Before the first
+ * line is written. */
+void logfile_delegate(int (*next)(const char *path, const struct stat *full));
 
 /* `path` NULL: the current standard error. `store` (may be NULL): the directory of `path`, which is
  * created only once the directory is a store. The first write opens it. It lives as

@@ -30,6 +30,7 @@ struct settings {
 	bool owner_named;        /* uid= or gid= was given */
 	bool passthrough;        /* auto (true) or no */
 	unsigned overlays;       /* that may be stacked on this mount; or OVERLAYS_AUTO */
+	bool confine;            /* auto (true) or no */
 	bool inode32;            /* st_ino below 2^32 */
 	bool keeper;             /* a worker that dies is replaced (fuse/keeper/keeper.h) */
 	bool exec_writes;        /* of running programs: allow (true) or deny */

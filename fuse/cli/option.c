@@ -16,7 +16,6 @@ static const struct unit byte_units[] = {
 static const struct unit ms_units[] = {{"", 1000},   {"ms", 1},      {"s", 1000},
                                        {"m", 60000}, {"h", 3600000}, {NULL}};
 static const struct unit no_units[] = {{"", 1}, {NULL}};
-
 /* Of min_free, beside a number of bytes */
 #define SPARE_PERCENT (UINT64_C(1) << 62)
 #define SPARE_AUTO (UINT64_C(1) << 63)
@@ -95,6 +94,7 @@ static const struct rule {
         {"owner", OWNER, FIELD(source_options.own), 0, 1, 0, "source or me"},
         {"passthrough", AUTO, FIELD(passthrough), 0, 1, 1, "auto or no"},
         {"overlays", OVERLAYS, FIELD(overlays), 0, OVERLAYS_AUTO, OVERLAYS_AUTO, "auto, 0, 1 or 2"},
+        {"confine", AUTO, FIELD(confine), 0, 1, 1, "auto or no"},
         {"exec_writes", ALLOW, FIELD(exec_writes), 0, 1, 0, "deny or allow"},
         {"handler_lost", LOST, FIELD(handler_lost), 0, 2, HANDLER_LOST_WAIT,
          "wait, deny or source"},

@@ -135,6 +135,23 @@ static void view_transfers(JsonObject *answer, GString *out)
 	}
 }
 
+static void view_confinement(JsonObject *answer, GString *out)
+{
+	static const char *const parts[][2] = {{"files", "files"},
+	                                       {"system_calls", "system calls"},
+	                                       {"capabilities", "capabilities"}};
+	JsonObject *o = object(answer, "confinement");
+	g_autoptr(GString) words = g_string_new(NULL);
+	for (unsigned n = 0; o && n < G_N_ELEMENTS(parts); n++) {
+		g_autofree char *why = text(o, parts[n][0]);
+		g_string_append_printf(words, "%s%s%s%s", words->len ? "; " : "",
+		                       *why ? "not in its " : "", parts[n][1], *why ? ": " : "");
+		g_string_append(words, why);
+	}
+	if (o)
+		row(out, "confined", "%s", words->str);
+}
+
 static void view_passthrough(JsonObject *answer, GString *out)
 {
 	JsonObject *o = object(answer, "passthrough");
@@ -244,6 +261,7 @@ void view_mount(JsonObject *answer, GString *out)
 	row(out, "network", "%s in %s requests, %s errors", fetched, requests, errors);
 	row(out, "served", "%s by the daemon", served);
 	view_passthrough(answer, out);
+	view_confinement(answer, out);
 	row_count(out, answer, "inodes", "inodes", "known to the kernel");
 	row(out, "running", "%s, pid %u", up, (unsigned)number(answer, "pid"));
 	view_handlers(answer, out);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "fuse/base/confinement.h"
 #include "fuse/base/json.h"
 #include "fuse/control/report_space.h"
 #include "fuse/base/log.h"
@@ -141,6 +142,17 @@ static void add_log(JsonBuilder *b)
 	json_builder_end_object(b);
 }
 
+static void add_confinement(const struct confinement *c, JsonBuilder *b)
+{
+	json_builder_set_member_name(b, "confinement");
+	json_builder_begin_object(b);
+	json_add_text(b, "files", c->files);
+	json_add_text(b, "system_calls", c->calls);
+	json_add_text(b, "capabilities", c->privileges);
+	json_add_text(b, "kept", c->capabilities);
+	json_builder_end_object(b);
+}
+
 static void add_handler(const struct handler_info *h, void *user)
 {
 	JsonBuilder *b = user;
@@ -179,6 +191,7 @@ void report_mount(struct server *s, JsonBuilder *b)
 	json_add_bool(b, "usable", !unusable);
 	json_add_text(b, "reason", unusable);
 	json_builder_end_object(b);
+	add_confinement(s->confinement, b);
 	add_store(s, b);
 	report_space(s, b);
 	add_log(b);

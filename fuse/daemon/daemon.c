@@ -11,8 +11,13 @@
 #include <unistd.h>
 #include "fuse/daemon/daemon.h"
 #include "fuse/base/exit_status.h"
+#include "fuse/base/caller.h"
 #include "fuse/base/log.h"
+#include "fuse/base/logfile.h"
 #include "fuse/base/streams.h"
+#include "fuse/daemon/confine.h"
+#include "fuse/daemon/helper.h"
+#include "fuse/daemon/mounting.h"
 #include "fuse/daemon/serve.h"
 #include "fuse/keeper/keeper.h"
 
@@ -51,22 +56,42 @@ static void worker_started(void *user)
 	fd_close(&d->cause_fd);
 }
 
-static int worker_run(const struct keeping *k, void *user)
+/* Its server, confined. */
+static int worker_serve(const struct daemon *d, const struct keeping *k, GError **error)
 {
-	const struct daemon *d = user;
 	const struct settings *s = d->settings;
+	struct confinement confinement;
+	struct server_start start = {.confinement = &confinement,
+	                             .exec_writes = exec_writes_policy(s->exec_writes)};
+	int err = helper_start(s, mounting_asks(s, "ro", "rw", false));
+	if (err) {
+		g_set_error(error, LOCAL_ERROR, -err, "cannot start the process that mounts: %s",
+		            g_strerror(-err));
+		return 1;
+	}
+	confine_worker(s, &confinement);
+	caller_delegate(helper_caller);
+	if (s->log && !log_is_syslog(s->log))
+		logfile_delegate(helper_log);
 	log_start(d->log, s->log || s->foreground ? NULL : s->store);
 	if (!s->foreground)
 		streams_follow();
-	g_autoptr(GError) error = NULL;
-	int status = server_run(s, k, k->resumes ? -1 : d->ready_fd, &error);
-	if (status) {
-		if (!s->foreground || k->resumes)
-			g_warning("%s", error->message);
-		if (d->cause_fd >= 0)
-			dprintf(d->cause_fd, "\nlacunafs: %s\n", error->message);
-	}
+	int status = server_run(s, &start, k, k->resumes ? -1 : d->ready_fd, error);
+	if (status && (!s->foreground || k->resumes))
+		g_warning("%s", (*error)->message);
 	log_end();
+	helper_stop();
+	confinement_clear(&confinement);
+	return status;
+}
+
+static int worker_run(const struct keeping *k, void *user)
+{
+	const struct daemon *d = user;
+	g_autoptr(GError) error = NULL;
+	int status = worker_serve(d, k, &error);
+	if (status && d->cause_fd >= 0)
+		dprintf(d->cause_fd, "\nlacunafs: %s\n", error->message);
 	if (d->cause_fd >= 0)
 		close(d->cause_fd);
 	return g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE : status;

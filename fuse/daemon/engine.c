@@ -10,6 +10,7 @@
 #include "fuse/base/arena.h"
 #include "fuse/base/caller.h"
 #include "fuse/daemon/deadman.h"
+#include "fuse/daemon/helper.h"
 #include "fuse/daemon/rlimits.h"
 #include "fuse/events/refusals.h"
 #include "fuse/events/registry.h"
@@ -77,8 +78,10 @@ bool engine_start(struct server *s, int signals, GError **error)
 	for (guint n = 0; n < settings->mirrors->len; n++)
 		g_ptr_array_add(urls, settings->mirrors->pdata[n]);
 	g_ptr_array_add(urls, NULL);
-	struct source *source = source_open_mirrors((const char *const *)urls->pdata,
-	                                            &settings->source_options, &s->mirrors, error);
+	struct source_options so = settings->source_options;
+	so.secret_open = helper_secret;
+	struct source *source =
+	        source_open_mirrors((const char *const *)urls->pdata, &so, &s->mirrors, error);
 	if (!source)
 		return false;
 	caller_begin();

@@ -6,14 +6,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
-#include "fuse/base/mounts.h"
 #include "fuse/base/area.h"
-#include "fuse/base/streams.h"
-#include "fuse/base/unmount.h"
-#include "fuse/daemon/mountpoint.h"
+#include "fuse/daemon/helper.h"
 #include "fuse/keeper/keeping.h"
 #include "fuse/ops/ops.h"
 
@@ -77,6 +72,16 @@ static char *options_join(const struct server *s)
 	return g_strjoinv(",", (char **)list->pdata);
 }
 
+bool mounting_asks(const struct settings *settings, const char *on, const char *off, bool otherwise)
+{
+	for (guint n = 0; settings->fuse_options && n < settings->fuse_options->len; n++) {
+		const char *option = settings->fuse_options->pdata[n];
+		if (strcmp(option, on) == 0 || strcmp(option, off) == 0)
+			otherwise = strcmp(option, on) == 0;
+	}
+	return otherwise;
+}
+
 bool mounting_prepare(struct server *s, GError **error)
 {
 	g_autofree char *options = options_join(s);
@@ -95,78 +100,31 @@ bool mounting_prepare(struct server *s, GError **error)
 	return false;
 }
 
-/* The output of a program that libfuse starts; its standard error was `file` meanwhile. */
-static char *heard(int file)
+char *mounting_complaint(void)
 {
-	char text[2048];
-	ssize_t n = file < 0 ? 0 : pread(file, text, sizeof(text) - 1, 0);
-	text[MAX(n, 0)] = '\0';
-	g_autofree char *words = g_strstrip(g_strdup(text));
-	g_auto(GStrv) lines = g_strsplit(words, "\n", -1);
-	for (char **line = lines; *line; line++)
-		if (g_str_has_prefix(*line, "fusermount3: "))
-			memmove(*line, *line + 13, strlen(*line + 13) + 1);
-	return g_strjoinv("; ", lines);
-}
-
-static dev_t device_of(const struct mount *m)
-{
-	return makedev(m->major, m->minor);
-}
-
-/* If fusermount3 fails with our type, libfuse retries without: no tool would find such a mount. */
-static bool identify(struct server *s, GError **error)
-{
-	const char *point = s->settings->mountpoint;
-	g_autoptr(GPtrArray) mounts = mounts_read(NULL);
-	const struct mount *m = mounts ? mounts_at(mounts, point) : NULL;
-	if (m && strcmp(m->type, "fuse") == 0) {
-		s->device = device_of(m);
-		mounting_end(s);
-		g_set_error(error, LOCAL_ERROR, EIO,
-		            "%s: could not be mounted as " MOUNT_TYPE ", only as fuse", point);
-		return false;
-	}
-	s->device = m && mount_is_ours(m) ? device_of(m) : 0;
-	return true;
-}
-
-static bool mount_now(struct server *s, GError **error)
-{
-	const char *point = s->settings->mountpoint;
-	int file = memfd_create("said", MFD_CLOEXEC);
-	bool lent = file >= 0 && streams_lend(file);
-	s->second_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	char *words = said[0] ? g_strchomp(g_strdup(said)) : NULL;
 	said[0] = '\0';
-	bool ok = fuse_session_mount(s->session, point) == 0;
-	if (lent)
-		streams_return();
-	g_autofree char *words = heard(file);
-	if (file >= 0)
-		close(file);
-	g_strchomp(said);
-	if (!ok)
-		g_set_error(error, LOCAL_ERROR, EIO, "%s: %s", point,
-		            *words  ? words
-		            : *said ? said
-		                    : "libfuse gives no reason");
-	else if (*words)
-		g_message("while mounting: %s", words);
-	ok = ok && identify(s, error);
-	if (!ok && s->second_fd >= 0)
-		close(s->second_fd);
-	return ok;
+	return words;
 }
 
 bool mounting_do(struct server *s, GError **error)
 {
-	const char *point = s->settings->mountpoint;
-	struct mountpoint_lock lock;
-	if (!mountpoint_lock(point, &lock, error))
-		return false;
-	bool ok = mountpoint_is_free(point, error) && mount_now(s, error);
-	mountpoint_unlock(&lock);
-	return ok;
+	s->second_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	int fd = helper_mount(&s->device, error);
+	g_autofree char *device = g_strdup_printf("/dev/fd/%d", fd);
+	if (fd >= 0 && fuse_session_mount(s->session, device) == 0)
+		return true;
+	if (fd >= 0) {
+		g_autofree char *why = mounting_complaint();
+		g_set_error(error, LOCAL_ERROR, EIO, "%s: %s", s->settings->mountpoint,
+		            why ? why : "libfuse gives no reason");
+		close(fd);
+		helper_unmount(s->device, false);
+	}
+	if (s->second_fd >= 0)
+		close(s->second_fd);
+	s->second_fd = -1;
+	return false;
 }
 
 bool mounting_resume(struct server *s, GError **error)
@@ -181,16 +139,7 @@ bool mounting_resume(struct server *s, GError **error)
 	return false;
 }
 
-/* libfuse unmounts the topmost mount at the path. */
-static bool is_covered(const struct server *s)
-{
-	g_autoptr(GPtrArray) mounts = mounts_read(NULL);
-	const struct mount *m = mounts ? mounts_at(mounts, s->settings->mountpoint) : NULL;
-	return s->device && m && device_of(m) != s->device;
-}
-
-/* The number stays taken: a late reply must not reach another file. */
-static void device_drop(struct server *s)
+void mounting_drop(struct server *s)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)
@@ -201,21 +150,9 @@ static void device_drop(struct server *s)
 
 void mounting_end(struct server *s)
 {
-	keeping_leave(s->keeping);
-	bool covered = is_covered(s);
-	if (!covered && !s->resumed) {
-		fuse_session_unmount(s->session);
-		return;
-	}
 	struct pollfd p = {.fd = fuse_session_fd(s->session)};
+	keeping_leave(s->keeping);
 	bool gone = poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
-	if (covered)
-		g_message("another file system is mounted at %s now: it is left mounted",
-		          s->settings->mountpoint);
-	device_drop(s);
-	g_autofree char *said_why = NULL;
-	int err = covered || gone ? 0 : unmount(s->settings->mountpoint, true, &said_why);
-	if (err)
-		g_warning("%s: cannot be unmounted: %s", s->settings->mountpoint,
-		          said_why ? said_why : g_strerror(err));
+	mounting_drop(s);
+	helper_unmount(s->device, gone);
 }

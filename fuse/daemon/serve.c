@@ -14,6 +14,7 @@
 #include "fuse/base/area.h"
 #include "fuse/control/control.h"
 #include "fuse/control/endpoint.h"
+#include "fuse/daemon/confine.h"
 #include "fuse/daemon/deadman.h"
 #include "fuse/daemon/engine.h"
 #include "fuse/daemon/mounting.h"
@@ -21,7 +22,6 @@
 #include "fuse/daemon/root.h"
 #include "fuse/events/registry.h"
 #include "fuse/inode/backing.h"
-#include "fuse/inode/exec_writes.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/notify.h"
 #include "fuse/inode/shortage.h"
@@ -137,20 +137,8 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 	return ok;
 }
 
-/* The last of `on` and `off` applies; `otherwise`: neither is given. */
-static bool asked_for(const struct settings *settings, const char *on, const char *off,
-                      bool otherwise)
-{
-	for (guint n = 0; settings->fuse_options && n < settings->fuse_options->len; n++) {
-		const char *option = settings->fuse_options->pdata[n];
-		if (strcmp(option, on) == 0 || strcmp(option, off) == 0)
-			otherwise = strcmp(option, on) == 0;
-	}
-	return otherwise;
-}
-
-int server_run(const struct settings *settings, const struct keeping *keeping, int ready_fd,
-               GError **error)
+int server_run(const struct settings *settings, const struct server_start *start,
+               const struct keeping *keeping, int ready_fd, GError **error)
 {
 	sigset_t set;
 	sigemptyset(&set);
@@ -168,13 +156,17 @@ int server_run(const struct settings *settings, const struct keeping *keeping, i
 	        .keeping = keeping,
 	        .area = keeping->area,
 	        .resumed = keeping->resumes,
-	        .read_only = asked_for(settings, "ro", "rw", false),
-	        .noatime = asked_for(settings, "noatime", "atime", false),
+	        .read_only = mounting_asks(settings, "ro", "rw", false),
+	        .noatime = mounting_asks(settings, "noatime", "atime", false),
 	        .started_ns = keeping->resumes ? keeping->area->started_ns : clock_realtime(),
 	        .uid = getuid(),
 	        .gid = getgid(),
-	        .exec_writes = exec_writes_policy(settings->exec_writes),
+	        .exec_writes = start->exec_writes,
+	        .confinement = start->confinement,
 	};
+	g_autofree char *lacks = confinement_lacks(s.confinement);
+	if (lacks)
+		g_message("the daemon is not confined in its %s", lacks);
 	strikes_start(s.area);
 	bool ok = engine_start(&s, signals, error);
 	if (ok && !s.read_only)

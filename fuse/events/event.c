@@ -12,17 +12,6 @@
 #include "fuse/inode/names.h"
 #include "fuse/inode/server.h"
 
-/* Reads a thread's file in /proc; false: nothing. */
-static bool proc_read(pid_t tid, const char *file, char *out, size_t size)
-{
-	int fd = caller_open(tid, file);
-	ssize_t n = fd < 0 ? -1 : read(fd, out, size - 1);
-	if (fd >= 0)
-		close(fd);
-	out[MAX(n, 0)] = '\0';
-	return n > 0;
-}
-
 /* Most threads are the first of their process: a signal 0 tells, in a hundredth of the time that
  * the status takes. */
 static pid_t process_of(pid_t tid)
@@ -30,7 +19,7 @@ static pid_t process_of(pid_t tid)
 	char status[1024];
 	if (syscall(SYS_tgkill, tid, tid, 0) == 0 || errno == EPERM)
 		return tid;
-	const char *found = proc_read(tid, "status", status, sizeof status)
+	const char *found = caller_line(tid, "status", status, sizeof status)
 	                            ? strstr(status, "\nTgid:\t")
 	                            : NULL;
 	return found ? atoi(found + 7) : tid;
@@ -41,7 +30,7 @@ long event_syscall(pid_t tid)
 	char line[128];
 	/* "running": the thread has asked, and is about to sleep */
 	for (int tries = 0; tries < 3; tries++) {
-		if (tid <= 0 || !proc_read(tid, "syscall", line, sizeof line))
+		if (tid <= 0 || !caller_line(tid, "syscall", line, sizeof line))
 			return -2;
 		if (line[0] != 'r')
 			break;
@@ -135,7 +124,7 @@ bool event_deadlocks(const struct event *e, pid_t pid)
 {
 	char status[2048];
 	if (pid <= 0 || (pid_t)e->message->pid != pid ||
-	    !proc_read(pid, "status", status, sizeof status))
+	    !caller_line(pid, "status", status, sizeof status))
 		return false;
 	const char *threads = strstr(status, "\nThreads:\t");
 	return threads && atoi(threads + 10) == 1;

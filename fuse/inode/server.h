@@ -62,10 +62,11 @@ struct server {
 	dev_t device;                 /* of the mount; 0 = unknown */
 	int64_t started_ns;           /* CLOCK_REALTIME */
 	uint32_t uid, gid;            /* of the mounting user */
-	bool xattrs;                  /* files may have xattrs */
-	bool read_only;               /* -o ro */
-	bool noatime;                 /* -o noatime */
-	enum exec_writes exec_writes; /* the daemon's part of -o exec_writes */
+	const struct confinement *confinement; /* borrowed */
+	bool xattrs;                           /* files may have xattrs */
+	bool read_only;                        /* -o ro */
+	bool noatime;                          /* -o noatime */
+	enum exec_writes exec_writes;          /* the daemon's part of -o exec_writes */
 	struct server_counters counters;
 	int64_t refused_ns; /* CLOCK_MONOTONIC: an open was refused, and its name is looked up once
 	                     * more; atomic */

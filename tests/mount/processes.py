@@ -38,6 +38,14 @@ def children():
     return found
 
 
+def child_named(parent, comm):
+    """The pid of the one child of `parent` that has this name."""
+    [found] = [int(pid) for task in pathlib.Path(f"/proc/{parent}/task").iterdir()
+               for pid in (task / "children").read_text().split()
+               if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == comm]
+    return found
+
+
 def executable(pid):
     try:
         return os.readlink(f"/proc/{pid}/exe")

@@ -108,8 +108,7 @@ def test_killed_before_it_read_a_request(mount, serve, scratch):
         release.set()
         assert processes.wait_until(lambda: any(
             waits_at(t, "fuse_reverse_inval_entry") for t in threads(m.worker(), "notify")))
-        both = pathlib.Path(f"/proc/{m.pid}/task/{m.pid}/children").read_text().split()
-        [guard] = {int(pid) for pid in both} - {m.worker()}
+        guard = processes.child_named(m.pid, "lacunafs-guard")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGRTMIN):
             os.kill(guard, number)  # the end of a service reaches all of its processes
         os.kill(m.pid, signal.SIGKILL)

@@ -172,6 +172,9 @@ struct source_options {
 	unsigned mirror_retry_ms; /* see mirrors.h, as the next */
 	unsigned mirror_takeover_ms;
 	bool mirror_credentials; /* all of the above go to every mirror, not only to the first */
+	/* Opens a token, query or netrc file, in another process: a descriptor, or -errno. NULL:
+	 * this process opens it */
+	int (*secret_open)(const char *path);
 };
 
 /* Is a file's time the listed one, which may lack the seconds? */

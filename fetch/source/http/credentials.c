@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <xxhash.h>
 #include "fetch/base/path.h"
@@ -77,9 +78,9 @@ static GByteArray *read_all(int fd, size_t max)
 	}
 }
 
-static GByteArray *read_file(int dir, const char *name, size_t max)
+/* Closes `fd`. */
+static GByteArray *read_fd(int fd, size_t max)
 {
-	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return NULL;
 	GByteArray *out = read_all(fd, max);
@@ -91,7 +92,7 @@ static GByteArray *read_file(int dir, const char *name, size_t max)
 
 static GBytes *open_pem(const char *what, const char *path, GError **error)
 {
-	GByteArray *pem = read_file(AT_FDCWD, path, PEM_MAX);
+	GByteArray *pem = read_fd(open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), PEM_MAX);
 	if (pem == NULL) {
 		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "%s %s: %s", what, path,
 		            g_strerror(errno));
@@ -151,6 +152,17 @@ static bool secret_open(struct secret_file *f, const char *path, GError **error)
 	return true;
 }
 
+static int secret_fd(const struct secret_file *f)
+{
+	if (!f->open)
+		return openat(f->dir, f->name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = f->open(f->shown);
+	if (fd >= 0)
+		return fd;
+	errno = -fd;
+	return -1;
+}
+
 static void secret_close(struct secret_file *f)
 {
 	if (f->dir >= 0)
@@ -171,16 +183,22 @@ static void secret_seen(struct credentials *c, struct secret_file *f, const void
 	f->seen = hash;
 }
 
-static int open_netrc(const struct secret_file *f)
+/* libcurl opens a file for each request, where it may be that nothing but this one can be opened.
+ */
+static int netrc_copy(const GByteArray *text)
 {
-	return openat(f->dir, f->name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = memfd_create("netrc", MFD_CLOEXEC);
+	if (fd >= 0 && write(fd, text->data, text->len) != (ssize_t)text->len) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
 }
 
-/* libcurl reads the file anew for each request, but always that which is open. */
 static void netrc_renew(struct credentials *c)
 {
-	g_autoptr(GByteArray) text = read_file(c->netrc_file.dir, c->netrc_file.name, PEM_MAX);
-	int fd = text != NULL ? open_netrc(&c->netrc_file) : -1;
+	g_autoptr(GByteArray) text = read_fd(secret_fd(&c->netrc_file), PEM_MAX);
+	int fd = text != NULL ? netrc_copy(text) : -1;
 	if (fd < 0)
 		return;
 	if (c->netrc >= 0)
@@ -208,9 +226,10 @@ struct credentials *credentials_new(char *user, char *password,
 	c->user = user;
 	c->password = password;
 	c->digest = options->digest;
-	c->token = (struct secret_file){.what = "token", .dir = -1};
-	c->query = (struct secret_file){.what = "query", .dir = -1};
-	c->netrc_file = (struct secret_file){.what = "netrc", .dir = -1};
+	c->token = (struct secret_file){.what = "token", .dir = -1, .open = options->secret_open};
+	c->query = (struct secret_file){.what = "query", .dir = -1, .open = options->secret_open};
+	c->netrc_file =
+	        (struct secret_file){.what = "netrc", .dir = -1, .open = options->secret_open};
 	c->netrc = -1;
 	if (!options->no_netrc && user == NULL)
 		netrc_open(c);
@@ -275,7 +294,7 @@ static bool secret_check(const struct secret_file *f, GByteArray *text, GError *
 
 static char *secret_read(const struct secret_file *f, GError **error)
 {
-	g_autoptr(GByteArray) text = read_file(f->dir, f->name, TOKEN_MAX);
+	g_autoptr(GByteArray) text = read_fd(secret_fd(f), TOKEN_MAX);
 	if (text == NULL) {
 		secret_refused(f, error, g_strerror(errno));
 		return NULL;

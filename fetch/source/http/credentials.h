@@ -4,9 +4,9 @@
 /* The user's credentials. They are sent to the source's own host only, as decided by
  * url_trusts() for every request, redirected ones included.
  * Owns:    its strings and descriptors. Input files are opened before the mount
- *          exists: netrc and certificates themselves, and the directories
- *          of token and query files, since these are replaced by rename. So a mount
- *          over them does not deadlock
+ *          exists: certificates themselves, and the directories of
+ *          token, query and netrc files, since these are replaced by rename. So a mount
+ *          over them does not deadlock. libcurl reads a copy of the netrc file in memory
  * Locking: fixed after new; credentials_token() and credentials_query() from any thread
  * Errors:  FETCH_USAGE in new; FETCH_DENIED for a token that cannot be read.
  *          Messages name files and header names, never values
@@ -15,11 +15,12 @@
 #include "fetch/source/base/source.h"
 
 struct secret_file {
-	const char *what; /* for messages, static */
-	char *name;       /* in `dir`; NULL = none */
-	char *shown;      /* its path, for messages */
-	int dir;          /* -1 = none */
-	uint64_t seen;    /* hash of its content when it was last read; 0 = never */
+	const char *what;              /* for messages, static */
+	char *name;                    /* in `dir`; NULL = none */
+	char *shown;                   /* its path, for messages */
+	int dir;                       /* -1 = none */
+	uint64_t seen;                 /* hash of its content when it was last read; 0 = never */
+	int (*open)(const char *path); /* NULL = here: source_options.secret_open */
 };
 
 struct credentials {
@@ -29,7 +30,7 @@ struct credentials {
 	struct secret_file token; /* a bearer token */
 	struct secret_file query; /* of every URL that has none of its own */
 	struct secret_file netrc_file;
-	int netrc;           /* -1 = none */
+	int netrc;           /* the copy; -1 = none */
 	unsigned generation; /* grows whenever the content of one of these files is found changed */
 	GBytes *ca;          /* PEM; NULL = none */
 	GBytes *cert, *key;  /* PEM; both or none */
