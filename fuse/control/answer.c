@@ -13,9 +13,9 @@
 #include "fuse/events/trace.h"
 #include "fuse/inode/numbers.h"
 #include "fuse/inode/server.h"
-#include "fuse/ops/evict.h"
-#include "fuse/ops/leaving.h"
-#include "fuse/ops/pin.h"
+#include "fuse/evict/evict.h"
+#include "fuse/evict/leaving.h"
+#include "fuse/evict/pin.h"
 
 enum { HANDLERS_MAX = 24 };
 

@@ -9,7 +9,7 @@
 #include "fuse/base/json.h"
 #include "fuse/inode/handle.h"
 #include "fuse/inode/server.h"
-#include "fuse/ops/evictor.h"
+#include "fuse/evict/evictor.h"
 
 /* What open files hold, by their local files. */
 static uint64_t open_bytes(struct server *s)

@@ -29,7 +29,7 @@
 #include "fuse/inode/takeover.h"
 #include "fuse/keeper/guard.h"
 #include "fuse/keeper/keeping.h"
-#include "fuse/ops/evictor.h"
+#include "fuse/evict/evictor.h"
 #include "fuse/ops/parked.h"
 #include "fuse/ops/session.h"
 #include "fuse/ops/vigil.h"

@@ -246,3 +246,26 @@ int inode_open_local(struct server *s, struct inode *i, int flags)
 	way_end(s, &w);
 	return fd;
 }
+
+struct inode *child_local(struct server *s, struct inode *dir, const char *name, bool lookup,
+                          int *err)
+{
+	struct tree_node node;
+	struct way w;
+	way_to_child(s, dir, name, NULL, &w);
+	*err = -tree_look(s->store, w.path, &node);
+	way_end(s, &w);
+	if (*err)
+		return NULL;
+	struct inode *i = inode_intern_local(s, dir, name, &node, lookup);
+	/* nlink may include a name in /unlinked that went as the file was found again */
+	if (i && node.st.st_nlink > 1 && S_ISREG(node.st.st_mode))
+		inode_refresh(s, i);
+	tree_node_clear(&node);
+	if (!i)
+		*err = ENOMEM;
+	/* put there by hand, or by a version that did not keep the parents of a kept file */
+	if (!dir->local && inode_id(dir) != FUSE_ROOT_ID && !s->read_only)
+		inode_keep_quietly(s, dir);
+	return i;
+}

@@ -41,3 +41,7 @@ struct inode *inode_intern_local(struct server *s, struct inode *parent, const c
 /* The inode of a listed name, with current attributes: a reference. NULL and a positive errno. */
 struct inode *inode_listed_as(struct server *s, struct inode *dir, const char *name,
                               const struct listing_entry *entry, bool lookup, int *err);
+/* The inode of a local name; `lookup`: it counts as a lookup of the kernel. A reference, or NULL
+ * and a positive errno. */
+struct inode *child_local(struct server *s, struct inode *dir, const char *name, bool lookup,
+                          int *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Requests that found no space in the store, and the evictor (fuse/ops/evictor.h), which frees
+/* Requests that found no space in the store, and the evictor (fuse/evict/evictor.h), which frees
  * some.
  *
  *     request ── ENOSPC, shortage_may_end() ──▶ waits for s->shortage in the wait queue,

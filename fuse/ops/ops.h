@@ -98,9 +98,6 @@ double name_timeout(const struct server *s, const struct inode *i);
 void inode_entry(struct server *s, struct inode *i, struct fuse_entry_param *e);
 /* Replies with an entry that was looked up; takes the reference. */
 void entry_reply(struct server *s, fuse_req_t req, struct inode *i);
-/* The inode of a local name. NULL and a positive errno. */
-struct inode *child_local(struct server *s, struct inode *dir, const char *name, bool lookup,
-                          int *err);
 /* change.c: makes the file fully local. The first is for a truncation to 0; the second needs every
  * chunk present, and is durable. Blocks. */
 int inode_discard_bytes(struct server *s, struct inode *i);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/ops/round.h"
+#include "fuse/evict/round.h"
 #include <errno.h>
 #include <sys/stat.h>
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/pinned.h"
 #include "fuse/inode/server.h"
-#include "fuse/ops/evict.h"
-#include "fuse/ops/path_lookup.h"
-#include "fuse/ops/victims.h"
+#include "fuse/evict/evict.h"
+#include "fuse/evict/path_lookup.h"
+#include "fuse/evict/victims.h"
 
 #define SECOND INT64_C(1000000000)
 /* Files chosen at a time; each costs a request. The first choice is small: it shows whether the

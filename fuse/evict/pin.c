@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/ops/pin.h"
+#include "fuse/evict/pin.h"
 #include <errno.h>
 #include "fetch/store/disk/pins.h"
 #include "fuse/inode/inode_table.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/ops/inquiry.h"
+#include "fuse/evict/inquiry.h"
 #include <errno.h>
 #include "fetch/base/lock.h"
 #include "fuse/events/registry.h"

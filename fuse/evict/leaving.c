@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/ops/leaving.h"
+#include "fuse/evict/leaving.h"
 #include <errno.h>
 #include <pthread.h>
 #include "fetch/base/lock.h"

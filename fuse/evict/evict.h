@@ -7,7 +7,7 @@
  * Errors:  positive errnos with a cause, static: why the file was skipped
  */
 #pragma once
-#include "fuse/ops/leaving.h"
+#include "fuse/evict/leaving.h"
 
 /* Drops the cached data of a file that is not pinned; of a directory, its leftovers (leftovers.h).
  * Blocks on disk and network. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/ops/leftovers.h"
+#include "fuse/evict/leftovers.h"
 #include <sys/stat.h>
 #include "fuse/inode/handle.h"
 #include "fuse/inode/inode_content.h"

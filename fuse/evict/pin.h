@@ -5,7 +5,7 @@
  * Errors:  as evict.h
  */
 #pragma once
-#include "fuse/ops/leaving.h"
+#include "fuse/evict/leaving.h"
 
 void pin_file(struct server *s, struct inode *i, struct leaving *out);
 void unpin_file(struct server *s, struct inode *i, struct leaving *out);

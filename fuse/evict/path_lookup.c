@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/ops/path_lookup.h"
+#include "fuse/evict/path_lookup.h"
 #include <errno.h>
 #include <sys/stat.h>
 #include "fetch/base/lock.h"
-#include "fuse/ops/ops.h"
+#include "fuse/inode/inode_content.h"
+#include "fuse/inode/inode_table.h"
+#include "fuse/inode/local.h"
+#include "fuse/inode/names.h"
+#include "fuse/inode/server.h"
+#include "fuse/inode/ways.h"
 
 struct listing_wait {
 	struct lister_wait wait; /* first */

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/ops/evict.h"
+#include "fuse/evict/evict.h"
 #include <errno.h>
 #include <sys/stat.h>
 #include "fuse/inode/claim.h"
 #include "fuse/inode/notify.h"
 #include "fuse/inode/pinned.h"
-#include "fuse/ops/inquiry.h"
-#include "fuse/ops/leftovers.h"
-#include "fuse/ops/ops.h"
+#include "fuse/evict/inquiry.h"
+#include "fuse/evict/leftovers.h"
+#include "fuse/inode/inode_content.h"
+#include "fuse/inode/inode_table.h"
+#include "fuse/inode/local.h"
+#include "fuse/inode/names.h"
+#include "fuse/inode/server.h"
+#include "fuse/inode/ways.h"
 
 static bool refuse(struct leaving *out, int error, const char *cause)
 {

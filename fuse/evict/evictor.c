@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/ops/evictor.h"
+#include "fuse/evict/evictor.h"
 #include <errno.h>
 #include <pthread.h>
 #include "fetch/base/lock.h"
@@ -11,7 +11,7 @@
 #include "fuse/inode/server.h"
 #include "fuse/inode/shortage.h"
 #include "fuse/inode/waitqueue.h"
-#include "fuse/ops/round.h"
+#include "fuse/evict/round.h"
 
 #define SECOND INT64_C(1000000000)
 /* Interval between checks of the free space; others are assumed to write at most 1 GB/s. */

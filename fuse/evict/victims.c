@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-#include "fuse/ops/victims.h"
+#include "fuse/evict/victims.h"
 #include <glib.h>
 #include "fetch/store/disk/lru.h"
 #include "fetch/store/tree/measure.h"
