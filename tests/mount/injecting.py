@@ -82,6 +82,7 @@ class Campaign(crashing.Campaign):
         self.errors = [ERRORS[name] for name in errors]
         self.lasting = lasting
         self.done = 0  # points whose caller got an error, though all was done
+        self.kept = ()  # descriptors of the row
         self.waiting = []  # (directory, what has to be there, a point) since the last kill
         # a fault that lasts is waited for
         self.options = (self.options[0], self.options[1] + ",wait_timeout=2s")
@@ -97,7 +98,7 @@ class Campaign(crashing.Campaign):
 
     def run(self, row, d, at, torn=False, epoch=False, error=errno.EIO):
         """→ how many steps returned, the calls' kinds, the call that failed, and the error."""
-        kept, done, failed = row.prepare(d), 0, None
+        self.kept, done, failed = row.prepare(d) or (), 0, None
         self.arm(error, at)
         for step in row.steps:
             try:
@@ -108,9 +109,14 @@ class Campaign(crashing.Campaign):
             done += 1
         kinds = self.faults.kinds()
         _, call = self.faults.clear()
-        for fd in kept or ():
-            os.close(fd)
+        if call is None:
+            self.release()
         return done, kinds, call, failed
+
+    def release(self):
+        for fd in self.kept:
+            os.close(fd)
+        self.kept = ()
 
     def tries(self, kinds):
         return [(n, error) for error in self.errors
@@ -175,6 +181,8 @@ class Campaign(crashing.Campaign):
             self.waiting.append((name, self.after(i, row, d, done, failed), what))
         except Wrong as e:
             raise Wrong(f"{what}: {e}") from None
+        finally:
+            self.release()
         if len(self.waiting) >= TOGETHER:
             self.kill()
             self.again()

@@ -114,21 +114,6 @@ def ends(child, number=signal.SIGKILL):
     return time.monotonic() - before
 
 
-WAYS = ["stat", "list", "read", "direct read", "write", "direct write"]
-
-
-@pytest.mark.parametrize("what", WAYS)
-@pytest.mark.sanitize
-def test_kill_after_a_caught_signal(mount, serve, cold, what):
-    server = serve(cold)
-    m = mount(server.url, "-o", "wait_timeout=60s,stall_timeout=60s")
-    if what not in ("stat", "list"):
-        assert os.listdir(m / "a") == ["x"]
-    server.lie("/a/*", lying.stall())
-    with waiting(what, m / "a" if what == "list" else m / "a" / "x") as child:
-        assert ends(child) < 5
-
-
 def test_kill_in_the_second_wait_of_a_lookup(mount, serve, cold):
     """The kernel asks once to interrupt a request, and that was while the listing was waited for."""
     server = serve(cold, index="python")
@@ -140,15 +125,6 @@ def test_kill_in_the_second_wait_of_a_lookup(mount, serve, cold):
         assert processes.wait_until(lambda: server.asked("/a/x"), 20)
         time.sleep(0.3)
         assert child.poll() is None and ends(child) < 5
-
-
-def test_quit_ends_a_wait(mount, serve, cold):
-    """Ctrl-\\ is no SIGKILL to the kernel, but as good as one to who does not catch it."""
-    server = serve(cold)
-    m = mount(server.url, "-o", "wait_timeout=60s,stall_timeout=60s")
-    server.lie("/a/", lying.stall())
-    with waiting("stat", m / "a" / "x", "prlimit", "--core=0") as child:
-        assert ends(child, signal.SIGQUIT) < 5
 
 
 HIDE = 'mount --make-private /proc && mount -t proc -o hidepid=2 none /proc && exec "$@"'
