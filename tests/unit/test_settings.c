@@ -93,6 +93,27 @@ static void test_units(void)
 	settings_free(s);
 }
 
+/* The last of the two applies. */
+static void test_keeper(void)
+{
+	static const struct {
+		const char *option;
+		bool keeper;
+	} rows[] = {{"ro", false},
+	            {"keeper", true},
+	            {"nokeeper", false},
+	            {"keeper,nokeeper", false},
+	            {"nokeeper,keeper", true}};
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		struct settings *s = parse_option(rows[i].option);
+		g_assert_nonnull(s);
+		g_assert_cmpint(s->keeper, ==, rows[i].keeper);
+		settings_free(s);
+	}
+	assert_refused("keeper=yes");
+	assert_refused("nokeeper=1");
+}
+
 static void test_listing_ttl(void)
 {
 	static const struct {
@@ -290,6 +311,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/settings/defaults", test_defaults);
 	g_test_add_func("/settings/units", test_units);
+	g_test_add_func("/settings/keeper", test_keeper);
 	g_test_add_func("/settings/listing_ttl", test_listing_ttl);
 	g_test_add_func("/settings/zero", test_zero);
 	g_test_add_func("/settings/refused", test_refused);
