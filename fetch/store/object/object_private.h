@@ -119,6 +119,10 @@ void place_at(int dir, const char *name, struct place *out);
 ssize_t place_getxattr(const struct place *p, const char *name, void *value, size_t size);
 ssize_t place_listxattr(const struct place *p, char *list, size_t size);
 
+/* Does a failed read of an xattr tell that there is none of ours? EACCES: without privileges the
+ * daemon has its xattrs only on objects that it may read; a umask or an ACL may have left others.
+ */
+bool xattr_is_absent(int error);
 /* 1: `value` has the xattr; 0: there is none, or one of another size; or -errno. */
 int place_xattr(const struct place *p, const char *name, void *value, size_t size);
 

@@ -80,12 +80,17 @@ ssize_t place_getxattr(const struct place *p, const char *name, void *value, siz
 	return n < 0 && is_unknown() ? lgetxattr(p->proc, name, value, size) : n;
 }
 
+bool xattr_is_absent(int error)
+{
+	return error == ENODATA || error == EOPNOTSUPP || error == ERANGE || error == EACCES;
+}
+
 int place_xattr(const struct place *p, const char *name, void *value, size_t size)
 {
 	ssize_t n = place_getxattr(p, name, value, size);
 
 	if (n < 0)
-		return errno == ENODATA || errno == EOPNOTSUPP || errno == ERANGE ? 0 : -errno;
+		return xattr_is_absent(errno) ? 0 : -errno;
 	return n == (ssize_t)size;
 }
 

@@ -28,7 +28,7 @@ static int last_look_file(const struct place *p, const struct stat *st, struct l
 	place_names(p, &names);
 	if (xattr_names_have(&names, RECORD_XATTR)) {
 		n = place_getxattr(p, RECORD_XATTR, data, sizeof data);
-		if (n < 0 && errno != ENODATA && errno != EOPNOTSUPP && errno != ERANGE)
+		if (n < 0 && !xattr_is_absent(errno))
 			return -errno;
 	}
 	/* an unbound file has no map or origin of its own */
@@ -256,7 +256,7 @@ int place_rmdir(struct store *s, const struct place *p, uint64_t dir)
 	struct mark_disk mark;
 	int err = 0, marked = mark_read(p, &mark);
 
-	if (marked && marked != -ENODATA && marked != -ENOENT)
+	if (marked && marked != -ENOENT && !xattr_is_absent(-marked))
 		return marked;
 	if (unlinkat(p->dir, p->name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		err = -errno;

@@ -39,7 +39,7 @@ static int hides_capability(const struct place *p)
 		return 0;
 	n = place_getxattr(p, RECORD_XATTR, data, sizeof data);
 	if (n < 0)
-		return errno == ENODATA || errno == EOPNOTSUPP || errno == ERANGE ? 0 : -errno;
+		return xattr_is_absent(errno) ? 0 : -errno;
 	return record_decode(data, (size_t)n, &r) == 0 && !(r.flags & RECORD_LOCAL);
 }
 

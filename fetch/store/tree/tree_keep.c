@@ -49,7 +49,7 @@ static int keep_directory(struct store *s, struct place *p, const struct store_k
 	if (err == 0) /* kept or local already */
 		return mark.flags & MARK_DIR_LOCAL ? 0
 		                                   : origin_again(s, mark.id, o->ino, k->remote);
-	if (err != -ENODATA)
+	if (err != -ENODATA && err != -EACCES) /* EACCES: an inherited ACL */
 		return err;
 	/* a remote directory inherits no ACL from its local parent */
 	err = drop_xattr(p, "system.posix_acl_access");

@@ -104,7 +104,7 @@ int tree_rename(struct store *s, const char *from, const char *to, unsigned flag
 		err = last_look(&b, &last);
 		if (err == 0 && replaces)
 			marked = mark_read(&b, &mark);
-		if (err == 0 && marked && marked != -ENODATA && marked != -ENOENT)
+		if (err == 0 && marked && marked != -ENOENT && !xattr_is_absent(-marked))
 			err = marked;
 		if (err == 0 && replaces)
 			err = links_settle(&b);
