@@ -59,8 +59,12 @@ enum lock_rank {
 	RANK_MISHAPS,
 	RANK_NOTIFIER,
 
+	RANK_PUBLISH, /* fetch/publish/: with no other */
+
 	/* fetch/source/ */
 	RANK_INTERCEPTOR,
+	RANK_INDEX,
+	RANK_EDITION,
 	RANK_RETRY,
 	RANK_MIRRORS,
 	RANK_DIR_ROOT,

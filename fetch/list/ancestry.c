@@ -84,7 +84,7 @@ enum ancestry directory_ancestry_locked(const struct directory *d, const struct 
 	const struct directory *same = NULL;
 	unsigned depth = 0, count = 0;
 
-	if (!d->lister->source->cyclic)
+	if (!source_lister(d->lister->source)->cyclic)
 		return ANCESTRY_NONE;
 	for (const struct directory *above = d->parent; above; above = above->parent, depth++)
 		if (shape->count > 0 && may_be_locked(d, shape, above)) {

@@ -14,7 +14,7 @@ struct listing *directory_found_locked(struct directory *d, uint32_t index)
 {
 	struct listing *before = d->listing, *after;
 
-	after = listing_with_directory(before, index, d->lister->source->dir_mode);
+	after = listing_with_directory(before, index, source_lister(d->lister->source)->dir_mode);
 	if (after == NULL)
 		return NULL;
 	d->listing = after;
@@ -25,7 +25,7 @@ struct listing *directory_found_locked(struct directory *d, uint32_t index)
 
 bool directory_found(struct directory *d, const char *name)
 {
-	bool guesses = d->lister->source->dir_mode != 0, found;
+	bool guesses = source_lister(d->lister->source)->dir_mode != 0, found;
 	struct listing *before = NULL;
 	uint32_t index;
 
@@ -74,7 +74,8 @@ void mistyped_refute(struct directory *d)
 
 	lister_lock(l);
 	if (mistyped_locked(d, &index))
-		after = listing_with_file(above->listing, index, l->source->file_mode);
+		after = listing_with_file(above->listing, index,
+		                          source_lister(l->source)->file_mode);
 	if (after) {
 		before = above->listing;
 		above->listing = listing_ref(after);

@@ -4,7 +4,9 @@
 #include "fetch/source/dir/dir.h"
 #include "fetch/source/http/http.h"
 #include "fetch/source/http/url.h"
+#include "fetch/source/index/index_source.h"
 #include "fetch/source/wrap/offline.h"
+#include "fetch/source/wrap/proven.h"
 #include "fetch/source/wrap/retry.h"
 #include <errno.h>
 #include <limits.h>
@@ -85,21 +87,42 @@ static struct source *plain_open(const char *url, const struct source_options *o
 		scheme_refused(url, error);
 		break;
 	}
-	return inner;
+	return inner != NULL ? proven_new(inner) : NULL;
 }
 
-static struct source *wrapped(struct source *inner, const struct source_options *options)
+/* What a URL says of the index of its tree. */
+struct pin {
+	char *url; /* owned; without the pin */
+	bool given;
+	struct digest root;
+};
+
+static struct pin pin_of(const char *url)
 {
-	if (options->offline)
-		return offline_new(inner);
-	return retry_new(inner, options->retries, options->wait_ms);
+	struct pin p = {0};
+	size_t length = index_source_pin(url, &p.root);
+	p.given = length > 0;
+	p.url = p.given ? g_strndup(url, length) : g_strdup(url);
+	return p;
+}
+
+static struct source *wrapped(struct source *inner, const struct source_options *options,
+                              const struct pin *pin)
+{
+	struct source *s = options->offline ? offline_new(inner)
+	                                    : retry_new(inner, options->retries, options->wait_ms);
+	if (options->index_folder == NULL || (options->no_index && !pin->given))
+		return s;
+	return index_source_new(s, options, pin->given ? &pin->root : NULL);
 }
 
 struct source *source_open(const char *url, const struct source_options *options, GError **error)
 {
 	struct source_options filled = options_filled(options);
-	struct source *inner = plain_open(url, &filled, error);
-	return inner != NULL ? wrapped(inner, &filled) : NULL;
+	struct pin pin = pin_of(url);
+	struct source *inner = plain_open(pin.url, &filled, error);
+	g_free(pin.url);
+	return inner != NULL ? wrapped(inner, &filled, &pin) : NULL;
 }
 
 static bool same_server(const char *first, const char *other)
@@ -134,9 +157,11 @@ struct source *source_open_mirrors(const char *const *urls, const struct source_
 	*mirrors = NULL;
 	if (urls[1] == NULL)
 		return source_open(urls[0], options, error);
+	struct pin pin = pin_of(urls[0]);
+	g_autofree char *first = pin.url;
 	for (; urls[count] != NULL && count < MIRRORS_MAX; count++) {
 		struct source_options o = mirror_options(urls, count, &filled);
-		inner[count] = plain_open(urls[count], &o, error);
+		inner[count] = plain_open(count == 0 ? first : urls[count], &o, error);
 		if (inner[count] == NULL)
 			break;
 	}
@@ -149,7 +174,7 @@ struct source *source_open_mirrors(const char *const *urls, const struct source_
 		return NULL;
 	}
 	*mirrors = mirrors_new(inner, count, &mo);
-	return wrapped(mirrors_source(*mirrors), &filled);
+	return wrapped(mirrors_source(*mirrors), &filled, &pin);
 }
 
 static char *dir_canonical(const char *path, bool away, GError **error)
@@ -173,13 +198,15 @@ static char *dir_canonical(const char *path, bool away, GError **error)
 char *source_canonical(const char *url, bool away, GError **error)
 {
 	const char *path;
-	switch (scheme_of(url, &path)) {
+	struct pin pin = pin_of(url);
+	g_autofree char *plain = pin.url;
+	switch (scheme_of(plain, &path)) {
 	case SCHEME_DIR:
 		return dir_canonical(path, away, error);
 	case SCHEME_HTTP:
-		return http_source_canonical(url, error);
+		return http_source_canonical(plain, error);
 	default:
-		scheme_refused(url, error);
+		scheme_refused(plain, error);
 		return NULL;
 	}
 }

@@ -6,9 +6,10 @@
 #include "fetch/source/base/source.h"
 #include "fetch/source/wrap/mirrors.h"
 
-/* `url`: a path, dir:PATH, http://…, https://…; anything else is FETCH_USAGE.
- * Credentials are removed from the URL. No network access. The result
- * is already wrapped in retries. */
+/* `url`: a path, dir:PATH, http://…, https://…, each perhaps with "#sha256:ROOT", the root of its
+ * index; anything else is FETCH_USAGE. Credentials are removed from the URL. No network access. The
+ * result is already wrapped in retries, and, with options->index_folder, in the index of its tree.
+ */
 struct source *source_open(const char *url, const struct source_options *options, GError **error);
 /* The same for several copies of one tree, `urls` in the order of preference. *mirrors: for
  * status, borrowed until the source is closed; NULL: there is only one. Credentials that the

@@ -27,19 +27,19 @@ static const char help[] =
         "  sync PATH...              flush all changes of a mount to the disk\n"
         "  metrics MOUNT             print counters as OpenMetrics text\n"
         "  verify [PATH]             check a store; --repair it\n"
+        "  publish DIR               write an index of a tree, for mounts of it\n"
         "  hsm COMMAND...            run a program for fanotify pre-content events\n"
         "  trace MOUNT               print each request to handlers and to the source\n"
         "  handlers MOUNT            list the handlers of a mount; --dismiss a dead one\n"
         "\n"
         "  --help       this text; after a verb, the help of that verb\n"
         "  --version    print the version\n"
-        "\n"
         "The manual: man lacunafs\n";
 
 static const struct verb *const verbs[] = {
-        &verb_mount, &verb_umount,   &verb_status,  &verb_fill,   &verb_evict,
-        &verb_pin,   &verb_unpin,    &verb_refresh, &verb_seal,   &verb_sync,
-        &verb_trace, &verb_handlers, &verb_metrics, &verb_verify, &verb_hsm};
+        &verb_mount,   &verb_umount,  &verb_status, &verb_fill,   &verb_evict, &verb_pin,
+        &verb_unpin,   &verb_refresh, &verb_seal,   &verb_sync,   &verb_trace, &verb_handlers,
+        &verb_metrics, &verb_verify,  &verb_hsm,    &verb_publish};
 
 static bool wants_help(int argc, char **argv)
 {
@@ -78,9 +78,10 @@ int main(int argc, char **argv)
 	setlocale(LC_CTYPE, "");    /* messages stay in one language, numbers in one form */
 	const char *name = argc > 1 ? argv[1] : NULL;
 	if (!name) {
-		verb_complain("no verb: expects mount, umount, status, fill, evict, pin, unpin, "
-		              "refresh, seal, sync, "
-		              "trace, handlers, metrics, verify or hsm; see lacunafs --help");
+		verb_complain(
+		        "no verb: expects mount, umount, status, fill, evict, pin, unpin, "
+		        "refresh, seal, sync, "
+		        "trace, handlers, metrics, verify, publish or hsm; see lacunafs --help");
 		return EXIT_USAGE;
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
@@ -105,7 +106,7 @@ int main(int argc, char **argv)
 		return finish(verbs[i]->run(argc - 2, argv + 2));
 	}
 	verb_complain("unknown verb %s: expects mount, umount, status, fill, evict, pin, unpin, "
-	              "refresh, seal, sync, trace, handlers, metrics, verify or hsm",
+	              "refresh, seal, sync, trace, handlers, metrics, verify, publish or hsm",
 	              name);
 	return EXIT_USAGE;
 }

@@ -106,6 +106,9 @@ static const struct rule {
         {"etag", SWITCH, FIELD(source_options.no_etag), 0, 1, 0, "yes or no"},
         {"metrics", ADDRESS, FIELD(metrics), 0, 1, 0,
          "unix:PATH (absolute), 127.0.0.1:PORT or [::1]:PORT"},
+        {"index", SWITCH, FIELD(source_options.no_index), 0, 1, 0, "yes or no"},
+        {"verify", SWITCH, FIELD(source_options.no_verify), 0, 1, 0, "yes or no"},
+        {"allow_rollback", FLAG, FIELD(source_options.allow_rollback), 0, 1, 0, "no value"},
         {"threads", COUNT, FIELD(threads), 0, 64, 0, "a number from 0 to 64"},
         {"offline", FLAG, FIELD(source_options.offline), 0, 1, 0, "no value"},
         {"inode32", FLAG, FIELD(inode32), 0, 1, 0, "no value"},
@@ -346,26 +349,19 @@ static bool one_parse(struct settings *s, const char *raw, GError **error)
 		            plain);
 		return false;
 	}
-	if (strcmp(plain, "store") == 0) {
-		if (!value || !*value) {
-			g_set_error(error, FETCH_ERROR, FETCH_USAGE,
-			            "-o store=: expects a directory");
-			return false;
-		}
+	bool store = strcmp(plain, "store") == 0, mirror = strcmp(plain, "mirror") == 0;
+	if ((store || mirror) && (!value || !*value)) {
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "-o %s=: expects a %s", plain,
+		            store ? "directory" : "source");
+		return false;
+	}
+	if (store) {
 		g_free(s->store);
 		s->store = g_strdup(value);
-		return true;
 	}
-	if (strcmp(plain, "mirror") == 0) {
-		if (!value || !*value) {
-			g_set_error(error, FETCH_ERROR, FETCH_USAGE,
-			            "-o mirror=: expects a source");
-			return false;
-		}
+	if (mirror)
 		g_ptr_array_add(s->mirrors, g_strdup(value));
-		return true;
-	}
-	if (for_mount8(raw))
+	if (store || mirror || for_mount8(raw))
 		return true;
 	if (strcmp(plain, "auto_unmount") == 0) {
 		g_set_error(

@@ -80,6 +80,8 @@ bool engine_start(struct server *s, int signals, GError **error)
 	g_ptr_array_add(urls, NULL);
 	struct source_options so = settings->source_options;
 	so.secret_open = helper_secret;
+	g_autofree char *index = g_build_filename(settings->store, "state", "index", NULL);
+	so.index_folder = index;
 	struct source *source =
 	        source_open_mirrors((const char *const *)urls->pdata, &so, &s->mirrors, error);
 	if (!source)
@@ -91,7 +93,6 @@ bool engine_start(struct server *s, int signals, GError **error)
 	s->meter = meter_new();
 	s->tracers = tracers_new();
 	s->source = interceptor_new(source, &registry_interceptor, s->handlers);
-	s->xattrs = s->source->xattrs || !s->read_only;
 	s->store = store_take_over(settings->store, &ss, signals, error);
 	if (!s->store)
 		return false;

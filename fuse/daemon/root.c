@@ -47,6 +47,24 @@ static int root_wait(struct server *s, struct root_wait *r, int signals, int rea
 	return __atomic_load_n(&r->error, __ATOMIC_ACQUIRE);
 }
 
+/* The listing of the root tells what kind of source it is, and may tell of the root itself. */
+static void root_describe(struct server *s, struct inode *root)
+{
+	struct listing_entry e;
+	s->xattrs = source_lister(s->source)->xattrs || !s->read_only;
+	if (!source_top(s->source, &e))
+		return;
+	mutex_lock(&root->lock);
+	if (!root->local) {
+		root->mode = e.mode;
+		root->uid = e.uid;
+		root->gid = e.gid;
+		root->nlink = e.nlink;
+		root->mtime_ns = e.mtime_ns;
+	}
+	mutex_unlock(&root->lock);
+}
+
 bool root_list(struct server *s, struct inode *root, int signals, int ready_fd, GError **error)
 {
 	struct directory *d = inode_open_directory(s, root);
@@ -58,8 +76,10 @@ bool root_list(struct server *s, struct inode *root, int signals, int ready_fd, 
 	close(r.answered);
 	if (l)
 		listing_unref(l);
-	if (err == 0)
+	if (err == 0) {
+		root_describe(s, root);
 		return true;
+	}
 	g_autofree char *cause = directory_cause(d);
 	const char *why = err == EINTR ? "interrupted before it answered"
 	                  : cause      ? cause

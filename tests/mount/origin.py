@@ -305,8 +305,10 @@ class Origin:
 
     # What was asked
     def asked(self, path=None, method=None):
-        """Requests of `path` (from the server's root, with a leading '/')."""
-        return [r for r in list(self.requests) if path in (None, r.path)
+        """Requests of `path` (from the server's root, with a leading '/'); None: of all, but not the
+        one that a mount makes to find an index."""
+        return [r for r in list(self.requests)
+                if (not r.path.endswith("/.lacuna/head") if path is None else path == r.path)
                 and method in (None, r.method)]
 
     def bytes_sent(self, path=None):

@@ -49,7 +49,7 @@ static void guard_done(struct source_request *req, const GError *error)
 	g_assert(error == NULL || error->domain == FETCH_ERROR || error->domain == LOCAL_ERROR ||
 	         error->domain == DENIAL_ERROR);
 	req->elsewhere |= g_error_matches(error, FETCH_ERROR, FETCH_CHANGED);
-	if (error != NULL && error->domain == FETCH_ERROR)
+	if (error != NULL && error->domain == FETCH_ERROR && req->guard_source != NULL)
 		__atomic_add_fetch(&req->guard_source->failures[error->code], 1, __ATOMIC_RELAXED);
 	req->done = req->guard_done;
 	req->done(req, error);
@@ -70,11 +70,27 @@ void source_list(struct source *s, struct source_list *req)
 	submitting = outer;
 }
 
+const struct source *source_lister(const struct source *s)
+{
+	for (const struct source *next = s; next != NULL;) {
+		s = next;
+		next = s->ops->lister != NULL ? s->ops->lister(s) : s->lists;
+		if (next == s)
+			return s;
+	}
+	return s;
+}
+
+bool source_top(const struct source *s, struct listing_entry *out)
+{
+	s = source_lister(s);
+	return s->ops->top != NULL && s->ops->top(s, out);
+}
+
 bool source_shape_is(const struct source *s, const char *validator)
 {
 	const char *line = validator;
-	while (s->lists != NULL)
-		s = s->lists;
+	s = source_lister(s);
 	if (s->ops->listed != NULL)
 		return s->ops->listed(s, validator);
 	while (s->shape != 0 && line != NULL && *line != 'O') {
@@ -82,6 +98,16 @@ bool source_shape_is(const struct source *s, const char *validator)
 		line += line != NULL;
 	}
 	return s->shape == 0 || (line != NULL && g_ascii_strtoull(line + 1, NULL, 16) == s->shape);
+}
+
+bool source_probed_absent(const GError *error)
+{
+	static const enum fetch_error codes[] = {FETCH_MISSING, FETCH_DENIED, FETCH_CHANGED,
+	                                         FETCH_PROTOCOL, FETCH_DIRECTORY};
+	for (unsigned i = 0; i < G_N_ELEMENTS(codes); i++)
+		if (g_error_matches(error, FETCH_ERROR, (gint)codes[i]))
+			return true;
+	return false;
 }
 
 source_version source_version_dated(const char *modified, uint64_t size)
@@ -130,6 +156,8 @@ static void read_done(struct source_request *base, const GError *error)
 	bool whole = req->guard.begun && !req->guard.refused &&
 	             req->guard.next == req->offset + req->length;
 	g_assert(error != NULL || whole);
+	if (req->probe && source_probed_absent(error))
+		base->guard_source = NULL; /* no failure to count */
 	req->begin = req->guard.begin;
 	req->data = req->guard.data;
 	guard_done(base, error);

@@ -73,6 +73,19 @@ struct source_cause {
 	uint32_t operation; /* the caller's own */
 };
 
+/* What files must consist of, by their paths; it outlives the reads that name it. Called from
+ * threads of the source, with no lock held. */
+struct source_proof {
+	/* The version with exactly this content; 0, with `error`: none (FETCH_CHANGED: another
+	 * size). */
+	source_version (*version)(const struct source_proof *p, const char *path, uint64_t size,
+	                          GError **error);
+	/* Are these the bytes from `offset` on? All of a block of PROOF_BLOCK, or the last one. */
+	bool (*check)(const struct source_proof *p, const char *path, uint64_t offset,
+	              const void *data, size_t length, GError **error);
+};
+#define PROOF_BLOCK UINT64_C(65536)
+
 struct source_read {
 	struct source_request base;
 	uint64_t offset, length;   /* in: requested range, length > 0. Before begin() they become
@@ -86,6 +99,10 @@ struct source_read {
 	enum source_demand demand; /* in, for pinned 0: for mtime_ns */
 	uint64_t grain; /* in: data beyond the range is useful in aligned units of this size; a
 	                 * power of two, 0: as 1 */
+	const struct source_proof *proof; /* in: data that fails it is an error, and is never
+	                                   * delivered; the version is the proof's. NULL: none */
+	bool probe; /* in: that the source has no such file is an answer, like another: it is no
+	             * error of a mirror, and no other one is asked */
 	struct source_cause cause;
 	bool handler_pending; /* out, atomic: a handler is to answer; wait_ms does not apply */
 	bool supplied; /* out, valid from begin() on: a handler supplied the data beyond the range,
@@ -124,6 +141,11 @@ struct source_ops {
 	char *(*describe)(struct source *s, const char *path);
 	/* source_shape_is() of a source of several others. NULL: by `shape`. */
 	bool (*listed)(const struct source *s, const char *validator);
+	/* Of a source that decides after its first answer whose listings it passes on: that one, or
+	 * itself. NULL: itself. */
+	const struct source *(*lister)(const struct source *s);
+	/* The attributes of the root, without a name. false: not known. NULL: never. */
+	bool (*top)(const struct source *s, struct listing_entry *out);
 };
 
 /* Every source begins with this. */
@@ -165,8 +187,12 @@ struct source_options {
 	bool digest;                /* user and password by Digest, not Basic */
 	bool no_cookies;            /* cookies of the source's own host are not sent back */
 	bool no_netrc;
-	bool no_etag;  /* versions are Last-Modified and size, where the source reports both */
-	bool offline;  /* no request leaves */
+	bool no_etag;       /* versions are Last-Modified and size, where the source reports both */
+	bool offline;       /* no request leaves */
+	char *index_folder; /* where the index of a published tree is kept; NULL: none is used */
+	bool no_index;      /* none is used */
+	bool no_verify;     /* its digests are not compared */
+	bool allow_rollback; /* an older version of a published tree is taken, too */
 	bool mirrored; /* one of several mirrors. Versions of two are equal only if they prove the
 	                * same version */
 	unsigned mirror_retry_ms; /* see mirrors.h, as the next */
@@ -194,8 +220,16 @@ static inline bool source_time_fits(enum source_demand demand, int64_t mtime_ns,
  * With no_etag it is that of all kinds of sources. */
 source_version source_version_dated(const char *modified, uint64_t size);
 
+/* Does the error of a probe say that there is no such file? A server may refuse dotfiles, or send a
+ * page of its own, which has another size. */
+bool source_probed_absent(const GError *error);
+
 /* The only callers of the ops; they assert the contract above before and after. */
 void source_list(struct source *s, struct source_list *req);
+/* The source whose listings `s` passes on now: xattrs, shape, modes and `cyclic` are its own. */
+const struct source *source_lister(const struct source *s);
+/* The attributes of the root, once it has been listed. false: the source has none. */
+bool source_top(const struct source *s, struct listing_entry *out);
 /* Was the listing with this validator made by this source, with its current options? */
 bool source_shape_is(const struct source *s, const char *validator);
 void source_stat(struct source *s, struct source_stat *req);

@@ -154,6 +154,8 @@ static void read_send(struct attempt *a, struct source *inner)
 	in->size = req->size;
 	in->mtime_ns = req->mtime_ns;
 	in->grain = req->grain;
+	in->proof = req->proof;
+	in->probe = req->probe;
 	in->lend = read_lend;
 	in->give_back = read_give_back;
 	in->offset = a->begun ? a->delivered : req->offset;

@@ -213,22 +213,29 @@ static bool failover_next(struct failover *f)
 	return true;
 }
 
+/* A probe that the mirror has answered. */
+static bool is_probed(const struct failover *f, const GError *error)
+{
+	return f->kind == KIND_READ && f->attempt.in.read.probe && source_probed_absent(error);
+}
+
 static void failover_ended(struct attempt *a, const GError *error)
 {
 	struct failover *f = (struct failover *)a;
 	struct mirrors *m = f->mirrors;
 	int64_t retry_ns = a->in.base.retry_ns, now = clock_now();
-	bool elsewhere = mirror_error_elsewhere(error);
+	const GError *failure = is_probed(f, error) ? NULL : error;
+	bool elsewhere = mirror_error_elsewhere(failure);
 	mutex_lock(&m->lock);
-	struct mirror_news news =
-	        mirror_answered_locked(m, f->now, error, a->in.base.started_ns, retry_ns, f->last);
+	struct mirror_news news = mirror_answered_locked(m, f->now, failure, a->in.base.started_ns,
+	                                                 retry_ns, f->last);
 	if (elsewhere && f->kind != KIND_LIST)
 		detour_note(&m->detours, a->request->path, f->now, now,
 		            MAX(now + DETOUR_NS, retry_ns));
 	mutex_unlock(&m->lock);
 	if (error == NULL && f->kind == KIND_LIST)
 		mirrors_note_maker(m, f->now);
-	mirror_tell(m, news, error);
+	mirror_tell(m, news, failure);
 	if (g_error_matches(error, FETCH_ERROR, FETCH_MISSING)) {
 		f->lacking |= bit(f->now);
 		if (f->maker == NONE)

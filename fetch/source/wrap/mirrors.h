@@ -30,6 +30,7 @@
  * the first one is taken for it. A directory is gone if its mirror says so (unknown: if all do)
  * Errors:  of the kind of the first mirror's, as if it were alone, with the causes of all; retry_ns
  *          is the earliest that any server gave. FETCH_CANCELLED for a listing that stays
+ * Probes:  where a mirror has no such file, no other is asked (source_read.probe)
  * Owns:    its mirrors
  * Locking: one mutex for health and detours, never held across a call
  */

@@ -49,6 +49,7 @@
  *                                in the mount; text: the path there when it was pinned, to be
  *                                shown only. May be empty
  *   STORE/state/reserve          256 KiB of padding: space for removals on a full disk
+ *   STORE/state/index/…          the index of a published tree, with its head: shelf.h
  *   STORE/state/tmp/<n>          unfinished files; emptied when the store is opened
  *   STORE/state/log, log.1       the daemon's log: text
  *

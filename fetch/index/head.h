@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The head of a published tree, which names its current index: format.h.
+ * Trust: it comes from outside; head_parse() accepts no number out of its bounds
+ */
+#pragma once
+#include "fetch/base/error.h"
+#include "fetch/index/digest.h"
+
+struct head {
+	struct digest root;
+	uint64_t size; /* of the index */
+	uint64_t serial;
+};
+
+/* `text`: HEAD_SIZE bytes. */
+void head_format(const struct head *h, char *text);
+/* Does it begin as a head does? A server may send a page of its own for what is not there. */
+bool head_is(const char *text, size_t size);
+bool head_parse(const char *text, size_t size, struct head *out, GError **error);
+/* "index-<root>"; caller frees. */
+char *head_index_name(const struct head *h);

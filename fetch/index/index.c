@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* The file of an index, and its leaves. */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "fetch/index/index_private.h"
+
+static bool refuse(const struct index *x, GError **error, const char *what)
+{
+	g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "%s: %s", x->name, what);
+	return false;
+}
+
+bool index_refuse(const struct index *x, uint64_t nid, GError **error, const char *what)
+{
+	g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "%s: inode %" G_GUINT64_FORMAT ": %s",
+	            x->name, nid, what);
+	return false;
+}
+
+static bool piece_check(struct index *x, uint64_t piece, GError **error)
+{
+	uint32_t bit = UINT32_C(1) << (piece % 32), *word = &x->checked[piece / 32];
+	uint64_t from = piece * DIGEST_BLOCK;
+	struct digest found;
+	if ((__atomic_load_n(word, __ATOMIC_RELAXED) & bit) != 0)
+		return true;
+	digest_of(x->map + from, MIN(DIGEST_BLOCK, x->tail.leaves - from), &found);
+	const struct digest *leaf = (const struct digest *)(x->map + x->tail.leaves) + piece;
+	if (!digest_equal(&found, leaf)) {
+		g_autofree char *expects = digest_text(leaf), *is = digest_text(&found);
+		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
+		            "%s: damaged from byte %" G_GUINT64_FORMAT
+		            " on: expected sha256:%s, found sha256:%s",
+		            x->name, from, expects, is);
+		return false;
+	}
+	__atomic_fetch_or(word, bit, __ATOMIC_RELAXED);
+	return true;
+}
+
+const void *index_at(struct index *x, uint64_t offset, uint64_t length, GError **error)
+{
+	if (length == 0 || offset >= x->tail.leaves || length > x->tail.leaves - offset) {
+		refuse(x, error, "it refers to bytes beyond its end");
+		return NULL;
+	}
+	for (uint64_t n = offset / DIGEST_BLOCK; n <= (offset + length - 1) / DIGEST_BLOCK; n++)
+		if (!piece_check(x, n, error))
+			return NULL;
+	return x->map + offset;
+}
+
+const void *index_image_at(struct index *x, uint64_t offset, uint64_t length, GError **error)
+{
+	if (offset >= x->tail.image_size || length > x->tail.image_size - offset) {
+		refuse(x, error, "it refers to bytes beyond the end of its image");
+		return NULL;
+	}
+	return index_at(x, offset, length, error);
+}
+
+bool index_verify(struct index *x, GError **error)
+{
+	for (uint64_t n = 0; n * DIGEST_BLOCK < x->tail.leaves; n++)
+		if (!piece_check(x, n, error))
+			return false;
+	return true;
+}
+
+static void tail_decode(struct index_tail *t)
+{
+	t->magic = le64toh(t->magic);
+	t->version = le32toh(t->version);
+	t->image_size = le64toh(t->image_size);
+	t->extents = le64toh(t->extents);
+	t->digests = le64toh(t->digests);
+	t->leaves = le64toh(t->leaves);
+	t->size = le64toh(t->size);
+	t->extent_count = le32toh(t->extent_count);
+	t->digest_count = le32toh(t->digest_count);
+	t->files = le64toh(t->files);
+	t->bytes = le64toh(t->bytes);
+}
+
+/* Every part begins where the one before it ends, rounded up. */
+static bool tail_fits(const struct index_tail *t)
+{
+	const uint64_t whole = t->size;
+	uint64_t pieces = (t->leaves + DIGEST_BLOCK - 1) / DIGEST_BLOCK;
+	if (t->image_size > whole || t->leaves > whole || t->image_size % EROFS_BLOCK != 0 ||
+	    t->image_size < 2 * EROFS_BLOCK)
+		return false;
+	if (t->extents != t->image_size ||
+	    t->digests != index_round(t->extents + 32 * (uint64_t)t->extent_count, INDEX_ALIGN) ||
+	    t->leaves != index_round(t->digests + 32 * (uint64_t)t->digest_count, INDEX_ALIGN))
+		return false;
+	return t->leaves + pieces * DIGEST_SIZE + sizeof(*t) == whole;
+}
+
+static bool tail_read(struct index *x, const struct digest *root, GError **error)
+{
+	struct index_tail *t = &x->tail;
+	const uint8_t *tail = x->map + x->size - sizeof(*t);
+	memcpy(t, tail, sizeof(*t));
+	tail_decode(t);
+	if (t->magic != INDEX_MAGIC)
+		return refuse(x, error, "not an index");
+	if (t->version != INDEX_VERSION)
+		return refuse(x, error,
+		              "another version of the format; a newer lacunafs may know it");
+	if (t->size != x->size)
+		return refuse(x, error, "cut short, or longer than it says");
+	if (!tail_fits(t))
+		return refuse(x, error, "its parts do not fit together");
+	const struct digest_part parts[] = {
+	        {x->map + t->leaves, (size_t)(x->size - sizeof(*t) - t->leaves)},
+	        {tail, sizeof(*t)},
+	};
+	digest_of_parts(parts, 2, &x->root);
+	if (root == NULL || digest_equal(root, &x->root))
+		return true;
+	g_autofree char *expects = digest_text(root), *is = digest_text(&x->root);
+	g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
+	            "%s: another index: expected the root sha256:%s, found sha256:%s", x->name,
+	            expects, is);
+	return false;
+}
+
+static bool super_read(struct index *x, GError **error)
+{
+	const struct erofs_super *s = index_image_at(x, EROFS_SUPER_AT, sizeof(*s), error);
+	if (s == NULL)
+		return false;
+	if (le32toh(s->magic) != EROFS_MAGIC || s->block_bits != EROFS_BLOCK_BITS ||
+	    s->dir_block_bits != 0 || le32toh(s->meta_block) != 0 || s->prefixes != 0 ||
+	    le32toh(s->feature_incompat) != (EROFS_INCOMPAT_CHUNKED | EROFS_INCOMPAT_DEVICES))
+		return refuse(x, error, "its image is not of the kind that an index has");
+	x->root_nid = le16toh(s->root_nid);
+	x->xattr_block = le32toh(s->xattr_block);
+	return true;
+}
+
+static bool map_open(struct index *x, int fd, GError **error)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0) {
+		g_set_error(error, LOCAL_ERROR, errno, "%s: %s", x->name, g_strerror(errno));
+		return false;
+	}
+	if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct index_tail) ||
+	    (uint64_t)st.st_size > INDEX_SIZE_MAX)
+		return refuse(x, error, "not the size of an index");
+	x->size = (uint64_t)st.st_size;
+	void *map = mmap(NULL, x->size, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED) {
+		g_set_error(error, LOCAL_ERROR, errno, "%s: %s", x->name, g_strerror(errno));
+		return false;
+	}
+	x->map = map;
+	return true;
+}
+
+struct index *index_open(int fd, const char *name, const struct digest *root, GError **error)
+{
+	struct index *x = g_new0(struct index, 1);
+	x->refs = 1;
+	x->name = g_strdup(name);
+	bool ok = map_open(x, fd, error) && tail_read(x, root, error);
+	close(fd);
+	if (ok) {
+		uint64_t pieces = (x->tail.leaves + DIGEST_BLOCK - 1) / DIGEST_BLOCK;
+		x->checked = g_new0(uint32_t, pieces / 32 + 1); /* ≤ 128 KiB */
+		ok = super_read(x, error);
+	}
+	if (ok)
+		return x;
+	index_unref(x);
+	return NULL;
+}
+
+struct index *index_ref(struct index *x)
+{
+	__atomic_add_fetch(&x->refs, 1, __ATOMIC_RELAXED);
+	return x;
+}
+
+void index_unref(struct index *x)
+{
+	if (x == NULL || __atomic_sub_fetch(&x->refs, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	if (x->map != NULL)
+		munmap(x->map, x->size);
+	g_free(x->checked);
+	g_free(x->name);
+	g_free(x);
+}
+
+const struct digest *index_root(const struct index *x)
+{
+	return &x->root;
+}
+
+const struct index_tail *index_tail(const struct index *x)
+{
+	return &x->tail;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Shared by the readers of an index: index.c (file, leaves), index_node.c, index_dir.c,
+ * index_xattr.c, index_data.c. */
+#pragma once
+#include <endian.h>
+#include "fetch/index/index.h"
+
+struct index {
+	unsigned refs; /* atomic */
+	uint8_t *map;  /* owned */
+	uint64_t size;
+	char *name; /* owned */
+	struct digest root;
+	struct index_tail tail; /* in the machine's order */
+	uint64_t root_nid;
+	uint32_t xattr_block;
+	uint32_t *checked; /* owned; atomic: a bit for each piece that equals its leaf */
+};
+
+/* `length` bytes of the index from `offset` on, checked; NULL: not in the index, or damaged. */
+const void *index_at(struct index *x, uint64_t offset, uint64_t length, GError **error);
+/* The same within the image. */
+const void *index_image_at(struct index *x, uint64_t offset, uint64_t length, GError **error);
+/* false, with FETCH_PROTOCOL: "NAME: inode NID: WHAT". */
+bool index_refuse(const struct index *x, uint64_t nid, GError **error, const char *what);
+/* Flat data (directories, symlinks): block `n` of it, *length bytes. */
+const void *index_flat(struct index *x, const struct index_node *node, uint64_t n, size_t *length,
+                       GError **error);

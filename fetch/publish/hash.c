@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+#include "fetch/publish/hash.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+#include "fetch/base/lock.h"
+#include "fetch/base/path.h"
+#include "fetch/index/digest.h"
+#include "fetch/publish/node.h"
+#include "fetch/publish/writer.h"
+
+#define PIECE (UINT64_C(4) << 20) /* of a file, for one thread */
+#define PIECE_DIGESTS (PIECE / DIGEST_BLOCK)
+#define TICK_NS 100000000
+
+/* A piece of a run. */
+struct piece {
+	const struct spill_directory *directory;
+	const struct spill_entry *entry;
+	uint64_t offset, length; /* in the file */
+	uint64_t digest;         /* number of its first */
+	bool last;               /* of the file */
+};
+
+struct hashing {
+	const struct plan *plan;
+	int root, fd; /* borrowed */
+	uint64_t digests;
+	struct mutex lock;
+	struct condition changed;
+	/* under lock: */
+	struct piece next; /* length 0: `entry` is to be searched from */
+	uint32_t run;      /* of next.entry */
+	bool ended;        /* all pieces were given out, or it failed */
+	unsigned working;
+	GError *error;         /* owned */
+	uint64_t bytes, files; /* atomic; hashed */
+};
+
+struct worker {
+	struct hashing *hashing;
+	uint8_t *buffer;                         /* owned */
+	const struct spill_directory *directory; /* of dir_fd */
+	const struct spill_entry *entry;         /* of file */
+	int dir_fd, file;
+};
+
+/* ---- what to hash next ---- */
+
+/* Moves to the next file that has data. */
+static bool entry_advance(struct hashing *h)
+{
+	struct piece *n = &h->next;
+	for (;;) {
+		if (n->directory != NULL)
+			n->entry = spill_entry_next(n->directory, n->entry);
+		if (n->entry == NULL) {
+			n->directory = spill_next(h->plan->spill, n->directory);
+			if (n->directory == NULL)
+				return false;
+			continue;
+		}
+		if (n->entry->kind == SPILL_NODE && n->entry->runs > 0)
+			return true;
+	}
+}
+
+static bool run_advance(struct hashing *h)
+{
+	struct piece *n = &h->next;
+	if (n->entry == NULL || ++h->run >= n->entry->runs) {
+		if (!entry_advance(h))
+			return false;
+		h->run = 0;
+	}
+	const struct spill_run *r = spill_entry_runs(n->entry) + h->run;
+	unsigned bits = EROFS_BLOCK_BITS + (n->entry->inode.data & EROFS_CHUNK_BITS);
+	n->offset = (uint64_t)r->chunk << bits;
+	n->length = r->length;
+	n->digest = r->digest;
+	return true;
+}
+
+static bool piece_take(struct hashing *h, struct piece *out)
+{
+	mutex_lock(&h->lock);
+	if (!h->ended && h->next.length == 0)
+		h->ended = !run_advance(h);
+	bool taken = !h->ended;
+	if (taken) {
+		*out = h->next;
+		out->length = MIN(out->length, PIECE);
+		h->next.offset += out->length;
+		h->next.length -= out->length;
+		h->next.digest += PIECE_DIGESTS;
+		out->last = h->next.length == 0 && h->run + 1 == out->entry->runs;
+	}
+	mutex_unlock(&h->lock);
+	return taken;
+}
+
+/* ---- hashing ---- */
+
+static bool changed(const char *path, GError **error)
+{
+	g_set_error(error, FETCH_ERROR, FETCH_CHANGED,
+	            "%s: changed while the tree was being published; publish it again when nothing "
+	            "writes to it",
+	            path);
+	return false;
+}
+
+static char *path_of(const struct piece *p)
+{
+	const char *directory = spill_path(p->directory), *name = spill_entry_name(p->entry);
+	return directory[0] != '\0' ? g_strconcat(directory, "/", name, NULL) : g_strdup(name);
+}
+
+static void file_close(struct worker *w)
+{
+	if (w->file >= 0)
+		close(w->file);
+	w->file = -1;
+	w->entry = NULL;
+}
+
+static bool file_check(const struct worker *w, const struct piece *p, const char *path,
+                       GError **error)
+{
+	struct statx st;
+	if (statx(w->file, "", AT_EMPTY_PATH, NODE_STATX, &st) < 0)
+		return node_fail(error, path, errno);
+	return node_same(p->entry, &st) || changed(path, error);
+}
+
+static bool file_open(struct worker *w, const struct piece *p, const char *path, GError **error)
+{
+	if (w->entry == p->entry)
+		return true;
+	file_close(w);
+	if (w->directory != p->directory) {
+		if (w->dir_fd >= 0)
+			close(w->dir_fd);
+		w->dir_fd = path_open(w->hashing->root, spill_path(p->directory),
+		                      O_PATH | O_DIRECTORY, 0);
+		w->directory = w->dir_fd >= 0 ? p->directory : NULL;
+		if (w->dir_fd < 0)
+			return node_fail(error, spill_path(p->directory), -w->dir_fd);
+	}
+	w->file = openat(w->dir_fd, spill_entry_name(p->entry),
+	                 O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (w->file < 0)
+		return errno == ENOENT || errno == ELOOP ? changed(path, error)
+		                                         : node_fail(error, path, errno);
+	w->entry = p->entry;
+	return true;
+}
+
+static bool piece_read(struct worker *w, const struct piece *p, const char *path, GError **error)
+{
+	uint64_t got = 0;
+	while (got < p->length) {
+		ssize_t n =
+		        pread(w->file, w->buffer + got, p->length - got, (off_t)(p->offset + got));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return node_fail(error, path, errno);
+		if (n == 0)
+			return changed(path, error);
+		got += (uint64_t)n;
+	}
+	return true;
+}
+
+static bool piece_hash(struct worker *w, const struct piece *p, GError **error)
+{
+	struct hashing *h = w->hashing;
+	struct digest out[PIECE_DIGESTS];
+	g_autofree char *path = path_of(p);
+	unsigned count = 0;
+	/* looked at after the reading: a change before it or meanwhile shows */
+	if (!file_open(w, p, path, error) || !piece_read(w, p, path, error) ||
+	    !file_check(w, p, path, error))
+		return false;
+	for (uint64_t at = 0; at < p->length; at += DIGEST_BLOCK)
+		digest_of(w->buffer + at, MIN(DIGEST_BLOCK, p->length - at), &out[count++]);
+	__atomic_add_fetch(&h->bytes, p->length, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&h->files, p->last, __ATOMIC_RELAXED);
+	return writer_put(h->fd, h->digests + p->digest * DIGEST_SIZE, out, count * DIGEST_SIZE,
+	                  error);
+}
+
+static void *worker_main(void *user)
+{
+	struct hashing *h = user;
+	struct worker w = {.hashing = h, .buffer = g_malloc(PIECE), .dir_fd = -1, .file = -1};
+	GError *error = NULL;
+	struct piece p;
+	while (error == NULL && piece_take(h, &p))
+		piece_hash(&w, &p, &error);
+	file_close(&w);
+	if (w.dir_fd >= 0)
+		close(w.dir_fd);
+	g_free(w.buffer);
+	mutex_lock(&h->lock);
+	h->working--;
+	h->ended = h->ended || error != NULL;
+	if (h->error == NULL)
+		h->error = g_steal_pointer(&error);
+	condition_broadcast(&h->changed);
+	mutex_unlock(&h->lock);
+	g_clear_error(&error);
+	return NULL;
+}
+
+/* Until all workers have ended. */
+static void hashing_watch(struct hashing *h,
+                          bool (*tick)(void *user, uint64_t bytes, uint64_t files), void *user)
+{
+	bool goes_on = true;
+	mutex_lock(&h->lock);
+	while (h->working > 0) {
+		struct timespec until;
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += TICK_NS;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		condition_wait_until(&h->changed, &h->lock, &until);
+		mutex_unlock(&h->lock);
+		goes_on = goes_on && tick(user, __atomic_load_n(&h->bytes, __ATOMIC_RELAXED),
+		                          __atomic_load_n(&h->files, __ATOMIC_RELAXED));
+		mutex_lock(&h->lock);
+		if (!goes_on && h->error == NULL)
+			h->error = g_error_new_literal(FETCH_ERROR, FETCH_CANCELLED, "interrupted");
+		h->ended = h->ended || !goes_on;
+	}
+	mutex_unlock(&h->lock);
+}
+
+bool hash_tree(const struct plan *p, int root, int fd, uint64_t digests, unsigned threads,
+               bool (*tick)(void *user, uint64_t bytes, uint64_t files), void *user, GError **error)
+{
+	struct hashing h = {.plan = p, .root = root, .fd = fd, .digests = digests};
+	g_autofree pthread_t *ids = g_new0(pthread_t, threads);
+	unsigned started = 0;
+	mutex_init(&h.lock, RANK_PUBLISH);
+	condition_init(&h.changed);
+	h.working = threads;
+	for (; started < threads; started++)
+		if (pthread_create(&ids[started], NULL, worker_main, &h) != 0)
+			break;
+	mutex_lock(&h.lock);
+	h.working -= threads - started;
+	if (started == 0)
+		h.error = g_error_new_literal(LOCAL_ERROR, EAGAIN, "no thread could be started");
+	mutex_unlock(&h.lock);
+	hashing_watch(&h, tick, user);
+	for (unsigned i = 0; i < started; i++)
+		pthread_join(ids[i], NULL);
+	condition_destroy(&h.changed);
+	mutex_destroy(&h.lock);
+	if (h.error == NULL)
+		return true;
+	g_propagate_error(error, h.error);
+	return false;
+}

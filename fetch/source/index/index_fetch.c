@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Head and index, from the inner source to the shelf. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include "fetch/source/index/index_source_private.h"
+#include "fetch/source/index/shelf.h"
+
+static struct index_source *source_of(void *part, size_t offset)
+{
+	return (struct index_source *)((char *)part - offset);
+}
+
+#define FETCH_OF(part, member)                                                                     \
+	source_of(part, offsetof(struct index_source, fetch) + offsetof(struct fetch, member))
+
+static void fetch_end(struct index_source *s, struct edition *edition, bool plain,
+                      const GError *error)
+{
+	struct fetch *f = &s->fetch;
+	if (f->fd >= 0) {
+		close(f->fd);
+		shelf_abandon(s->folder);
+	}
+	f->fd = -1;
+	g_clear_pointer(&f->path, g_free);
+	index_fetched(s, edition, plain, error);
+}
+
+static void fetch_fail(struct index_source *s, GError *error)
+{
+	fetch_end(s, NULL, false, error);
+	g_error_free(error);
+}
+
+/* ---- the index ---- */
+
+static int index_begin(struct source_read *req)
+{
+	return req->offset == 0 ? 0 : -EPROTO;
+}
+
+static int index_data(struct source_read *req, uint64_t offset, const void *buffer, size_t length)
+{
+	struct index_source *s = FETCH_OF(req, read);
+	while (length > 0) {
+		ssize_t n = pwrite(s->fetch.fd, buffer, length, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		buffer = (const char *)buffer + n;
+		offset += (uint64_t)n;
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+/* On the pool: nothing of an index is used before all of it is what its name says. */
+static void index_take(struct pool_job *job)
+{
+	struct index_source *s = FETCH_OF(job, job);
+	struct fetch *f = &s->fetch;
+	GError *error = NULL;
+	g_autofree char *name = source_describe(s->inner, f->path);
+	struct index *x = index_open(dup(f->fd), name, &f->head.root, &error);
+	if (x != NULL && index_verify(x, &error) &&
+	    shelf_commit(s->folder, f->fd, &f->head, &error)) {
+		close(f->fd);
+		f->fd = -1;
+		fetch_end(s, edition_new(x, &f->head, &s->options), false, NULL);
+		return;
+	}
+	index_unref(x);
+	fetch_fail(s, error);
+}
+
+static void index_done(struct source_request *req, const GError *error)
+{
+	struct index_source *s = FETCH_OF(req, read);
+	if (error != NULL) {
+		g_autofree char *name = source_describe(s->inner, s->fetch.path);
+		GError *own = g_error_copy(error);
+		if (strstr(own->message, s->fetch.path) == NULL)
+			g_prefix_error(&own, "%s: ", name);
+		/* a head without its index is no missing directory */
+		if (g_error_matches(own, FETCH_ERROR, FETCH_MISSING))
+			own->code = FETCH_PROTOCOL;
+		fetch_fail(s, own);
+		return;
+	}
+	s->fetch.job.run = index_take;
+	pool_submit(s->pool, &s->fetch.job);
+}
+
+/* Fetches the index of fetch.head. */
+static void index_ask(struct index_source *s)
+{
+	struct fetch *f = &s->fetch;
+	GError *error = NULL;
+	f->fd = shelf_begin(s->folder, &error);
+	if (f->fd < 0) {
+		fetch_fail(s, error);
+		return;
+	}
+	f->read = (struct source_read){
+	        .base = {.path = f->path, .done = index_done},
+	        .length = f->head.size,
+	        .size = f->head.size,
+	        .begin = index_begin,
+	        .data = index_data,
+	};
+	source_read(s->inner, &f->read);
+}
+
+static void path_set(struct fetch *f)
+{
+	g_autofree char *name = head_index_name(&f->head);
+	f->path = g_strconcat(INDEX_FOLDER "/", name, NULL);
+}
+
+/* ---- the head ---- */
+
+static int head_begin(struct source_read *req)
+{
+	return 0;
+}
+
+static int head_data(struct source_read *req, uint64_t offset, const void *buffer, size_t length)
+{
+	struct index_source *s = FETCH_OF(req, read);
+	memcpy(s->fetch.text + offset, buffer, length);
+	return 0;
+}
+
+static GError *index_lost(struct index_source *s)
+{
+	g_autofree char *name = source_describe(s->inner, INDEX_HEAD);
+	return g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
+	                   "%s: the tree has no index any more; the kept one stays in use", name);
+}
+
+/* A head without an index that is its own: NULL if it may be taken. */
+static GError *head_refused(struct index_source *s, const struct head *current)
+{
+	const struct head *h = &s->fetch.head;
+	if (current == NULL || h->serial > current->serial || s->options.allow_rollback)
+		return NULL;
+	g_autofree char *name = source_describe(s->inner, INDEX_HEAD);
+	return g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
+	                   "%s: an older version than the one in use (serial %" G_GUINT64_FORMAT
+	                   " after %" G_GUINT64_FORMAT "); -o allow_rollback takes it",
+	                   name, h->serial, current->serial);
+}
+
+static void head_take(struct pool_job *job)
+{
+	struct index_source *s = FETCH_OF(job, job);
+	struct fetch *f = &s->fetch;
+	mutex_lock(&s->lock);
+	const struct edition *current = s->current; /* lives until the source is closed */
+	mutex_unlock(&s->lock);
+	if (current != NULL && digest_equal(&current->head.root, &f->head.root)) {
+		fetch_end(s, NULL, false, NULL);
+		return;
+	}
+	GError *error = head_refused(s, current != NULL ? &current->head : NULL);
+	if (error != NULL) {
+		fetch_fail(s, error);
+		return;
+	}
+	path_set(f);
+	index_ask(s);
+}
+
+static void head_done(struct source_request *req, const GError *error)
+{
+	struct index_source *s = FETCH_OF(req, read);
+	struct fetch *f = &s->fetch;
+	mutex_lock(&s->lock);
+	bool used = s->current != NULL;
+	mutex_unlock(&s->lock);
+	bool absent =
+	        error != NULL ? source_probed_absent(error) : !head_is(f->text, sizeof(f->text));
+	g_autoptr(GError) wrong = NULL;
+	if (absent && used)
+		wrong = index_lost(s);
+	else if (error == NULL && !absent &&
+	         !head_parse(f->text, sizeof(f->text), &f->head, &wrong))
+		g_prefix_error(&wrong, INDEX_HEAD ": ");
+	if (wrong == NULL && error == NULL && !absent) {
+		f->job.run = head_take;
+		pool_submit(s->pool, &f->job);
+		return;
+	}
+	bool plain = absent && !used;
+	if (g_error_matches(error, FETCH_ERROR, FETCH_SERVER)) {
+		wrong = g_error_copy(error);
+		g_prefix_error(&wrong, "asking for an index (-o index=no does not): ");
+	}
+	fetch_end(s, NULL, plain, plain ? NULL : wrong != NULL ? wrong : error);
+}
+
+static void head_ask(struct index_source *s)
+{
+	struct fetch *f = &s->fetch;
+	f->read = (struct source_read){
+	        .base = {.path = (char *)INDEX_HEAD, .done = head_done},
+	        .length = HEAD_SIZE,
+	        .size = HEAD_SIZE,
+	        .probe = true,
+	        .begin = head_begin,
+	        .data = head_data,
+	};
+	source_read(s->inner, &f->read);
+}
+
+/* ---- a pinned index ---- */
+
+static void size_done(struct source_request *req, const GError *error)
+{
+	struct index_source *s = FETCH_OF(req, stat);
+	struct fetch *f = &s->fetch;
+	f->head.size = error == NULL ? f->stat.size : 0;
+	if (error == NULL && f->head.size >= sizeof(struct index_tail) &&
+	    f->head.size <= INDEX_SIZE_MAX) {
+		index_ask(s);
+		return;
+	}
+	g_autofree char *name = source_describe(s->inner, f->path);
+	if (error == NULL || g_error_matches(error, FETCH_ERROR, FETCH_MISSING))
+		fetch_fail(s, g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
+		                          "%s: the source has no such index, which the mount is "
+		                          "pinned to",
+		                          name));
+	else
+		fetch_fail(s, g_error_copy(error));
+}
+
+static void pinned_ask(struct index_source *s)
+{
+	struct fetch *f = &s->fetch;
+	f->head = (struct head){.root = s->pin};
+	path_set(f);
+	f->stat = (struct source_stat){.base = {.path = f->path, .done = size_done}};
+	source_stat(s->inner, &f->stat);
+}
+
+void index_fetch(struct index_source *s)
+{
+	s->fetch.began_ns = clock_realtime();
+	if (s->pinned)
+		pinned_ask(s);
+	else
+		head_ask(s);
+}

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright the lacunafs authors
+"""lacunafs publish: what it writes, whom it may be read by, and what becomes of it when it is
+interrupted."""
+import errno
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+import faults
+import published
+import trees
+from processes import wait_until
+
+IGNORE = (b".lacuna",)
+
+
+@pytest.fixture
+def everything(scratch):
+    return published.make_everything(scratch / "tree")
+
+
+def below_lacuna(tree):
+    return [p for p in trees.walk(tree) if p.startswith(b".lacuna")]
+
+
+@pytest.mark.sanitize
+def test_fsck_and_a_second_time(lacunafs, everything, scratch):
+    index = published.publish(lacunafs, everything)
+    again = lacunafs.run("publish", everything)
+    assert again.returncode == 0 and f"unchanged: sha256:{index.root}" in again.stdout
+    assert sorted(os.listdir(index.folder)) == sorted(["head", index.path.name])
+    assert index.tail["files"] == sum(not os.path.isdir(os.path.join(os.fsencode(everything), p))
+                                      or os.path.islink(os.path.join(os.fsencode(everything), p))
+                                      for p in trees.walk(everything) if not p.startswith(b".lacuna"))
+    found = published.checked(index, scratch)
+    if found is None:
+        pytest.skip("no fsck.erofs (package erofs-utils)")
+    assert found[0], found[1]
+
+
+def test_the_kernel_mounts_it(lacunafs, everything, scratch):
+    """All but the content, which is not in the image."""
+    if os.geteuid() != 0 or "erofs" not in open("/proc/filesystems", encoding="utf-8").read():
+        pytest.skip("needs root, and a kernel with EROFS")
+    index = published.publish(lacunafs, everything)
+    point = scratch / "kernel"
+    point.mkdir()
+    published.kernel_mount(index, scratch, point)
+    try:
+        what = [a for a in published.ALL if a != "content"]
+        assert trees.differences(everything, point, what, below_lacuna(everything)) == []
+    finally:
+        subprocess.run(["umount", point], check=True)
+
+
+def test_output_elsewhere(lacunafs, scratch):
+    tree, out = scratch / "tree", scratch / "elsewhere"
+    trees.put(tree / "f", b"f")
+    out.mkdir()
+    assert lacunafs.run("publish", "--output", out, tree).returncode == 0
+    assert not (tree / ".lacuna").exists() and (out / ".lacuna" / "head").exists()
+
+
+@pytest.mark.parametrize("argv, word", [((), "expects one DIR"), (("a", "b"), "expects one DIR"),
+                                        (("/nowhere",), "No such file"), (("/etc/passwd",), "Not a directory"),
+                                        (("--output", "/nowhere", "/var/empty-or-not"), "No such file")])
+def test_wrong_arguments(lacunafs, argv, word):
+    done = lacunafs.run("publish", *argv)
+    assert done.returncode in (1, 2) and word in done.stderr and done.stderr.count("\n") == 1
+
+
+def state(tree):
+    """(root, what that index is) of a published tree; None: it is none."""
+    if not (tree / ".lacuna" / "head").exists():
+        return None
+    return published.Index(tree).root  # it asserts that the index is whole
+
+
+@pytest.mark.parametrize("mode", [faults.KILL, faults.TEAR])
+def test_killed_at_each_step(lacunafs, scratch, faulty, mode):
+    """Before each call that changes the disk: the old version or the new one, and the next publish
+    leaves nothing behind."""
+    tree = scratch / "tree"
+    trees.put(tree / "f", b"old")
+    old = published.publish(lacunafs, tree).root
+    trees.put(tree / "f", b"newer")
+    trees.put(tree / "d" / "g", trees.noise(3, 200_000))
+    faulty.set(faults.KILL, left=1 << 40)
+    new, steps = None, 0
+    seen = set()
+    while True:
+        saved = (tree / ".lacuna" / "head").read_bytes()
+        faulty.set(mode, left=steps)
+        done = lacunafs.run("publish", tree, env=faulty.env)
+        faulty.clear()
+        now = state(tree)
+        if done.returncode == 0:
+            new = now
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        seen.add(now)
+        (tree / ".lacuna" / "head").write_bytes(saved)
+        steps += 1
+    assert steps > 8 and new != old and seen <= {old, new} and old in seen
+    published.publish(lacunafs, tree)
+    assert sorted(os.listdir(tree / ".lacuna")) == sorted(["head", f"index-{old}", f"index-{new}"])
+
+
+def test_full_disk(lacunafs, scratch, faulty):
+    tree = scratch / "tree"
+    trees.put(tree / "f", b"old")
+    old = published.publish(lacunafs, tree).root
+    trees.put(tree / "f", b"newer")
+    for left in range(40):
+        faulty.set(faults.GROWTH, errno.ENOSPC, left)
+        done = lacunafs.run("publish", tree, env=faulty.env)
+        first = faulty.clear()[1]
+        if first is None:
+            break
+        assert done.returncode == 1 and "No space left" in done.stderr and state(tree) == old
+        assert done.stderr.count("\n") == 1
+        assert {"head", f"index-{old}"} <= set(os.listdir(tree / ".lacuna"))
+        assert not [n for n in os.listdir(tree / ".lacuna") if n.startswith(".")]
+    assert done.returncode == 0 and left > 2
+
+
+def test_two_publishers(lacunafs, scratch):
+    """The second one says so, at once."""
+    tree = scratch / "tree"
+    trees.put(tree / "f", b"f")
+    published.publish(lacunafs, tree)
+    with subprocess.Popen(["flock", tree / ".lacuna", "sleep", "60"]) as holder:
+        def refused():
+            return "another publish is under way" in lacunafs.run("publish", tree).stderr
+        try:
+            assert wait_until(refused)
+        finally:
+            holder.kill()
+
+
+def test_tree_that_changes(lacunafs, scratch):
+    """A file that is written to meanwhile: an error that names it, and nothing is published."""
+    tree = scratch / "tree"
+    with open(trees.pathlib.Path(tree.mkdir() or tree) / "f", "wb") as f:
+        f.truncate(3 << 30)
+        f.seek(2 << 30)
+        f.write(b"data")
+        for n in range(1024):  # no hole between: all of it is read
+            f.seek(n << 20)
+            f.write(b"x")
+    writer = subprocess.Popen(["sh", "-c", f"while :; do printf x >> {tree}/f; done"])
+    try:
+        time.sleep(0.1)
+        done = lacunafs.run("publish", tree)
+    finally:
+        writer.kill()
+        writer.wait()
+    assert done.returncode == 1 and "f: changed while" in done.stderr
+    assert os.listdir(tree / ".lacuna") == []
+
+
+def test_random_trees(lacunafs, scratch):
+    """Names of all lengths at the edges of directory blocks, in an order of bytes; read back by the
+    kernel."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount")
+    seed = random.randrange(1 << 30)
+    print(f"seed {seed}")
+    r = random.Random(seed)
+    tree, point = scratch / "tree", scratch / "kernel"
+    point.mkdir()
+    tree.mkdir()
+    here = tree
+    for _ in range(12):
+        here = here / "d"
+        here.mkdir()
+        for _ in range(r.choice([0, 1, 30, 340])):
+            name = bytes(r.choice(b"!-.abZ~\xc3\xff") for _ in range(r.choice([1, 2, 8, 100, 255])))
+            if name not in (b".", b".."):
+                open(os.path.join(os.fsencode(here), name), "wb").close()
+    index = published.publish(lacunafs, tree)
+    published.kernel_mount(index, scratch, point)
+    try:
+        what = [a for a in published.ALL if a != "content"]
+        assert trees.differences(tree, point, what, below_lacuna(tree)) == []
+    finally:
+        subprocess.run(["umount", point], check=True)
+    found = published.checked(index, scratch)
+    assert found is None or found[0], found[1]
