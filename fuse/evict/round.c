@@ -31,6 +31,7 @@ struct round {
 struct chosen {
 	struct inode *inode; /* a reference */
 	uint64_t number;
+	int64_t changed_ns;
 };
 
 struct choice {
@@ -93,7 +94,7 @@ static void choice_add(struct choice *b, struct victim *v)
 	if (!i && err == ENOENT && above)
 		g_hash_table_add(b->parents, inode_ref(r->server->inodes, above));
 	if (!i)
-		victims_spare(r->victims, v->number, now + SPARE_REFUSED);
+		victims_spare(r->victims, v->number, v->changed_ns, now + SPARE_REFUSED);
 	if (!i && err != ENOENT) { /* a directory on its path could not be listed */
 		b->result->asked++;
 		b->result->failed++;
@@ -102,13 +103,13 @@ static void choice_add(struct choice *b, struct victim *v)
 	/* before the source is asked */
 	bool used = i && is_used(i), pinned = i && !used && inode_is_pinned(r->server, i);
 	if (used || pinned) {
-		victims_spare(r->victims, v->number, now + SPARE_USED);
+		victims_spare(r->victims, v->number, v->changed_ns, now + SPARE_USED);
 		b->result->in_use += used;
 		b->result->pinned += pinned;
 		inode_put(r->server, g_steal_pointer(&i));
 	}
 	if (i) {
-		const struct chosen one = {i, v->number};
+		const struct chosen one = {i, v->number, v->changed_ns};
 		g_array_append_val(b->files, one);
 	}
 }
@@ -162,7 +163,8 @@ static bool line(void *user, uint64_t ino, const struct leaving *out)
 	if (out->error == 0 && out->bytes > 0)
 		b->result->files++;
 	else if (c)
-		victims_spare(b->round->victims, c->number, clock_now() + refused(b, out));
+		victims_spare(b->round->victims, c->number, c->changed_ns,
+		              clock_now() + refused(b, out));
 	if (out->error == ENOSPC || out->error == EDQUOT) /* no space to record chunks as absent */
 		store_reserve_spend(b->round->server->store);
 	return true;

@@ -14,7 +14,11 @@
 struct victims {
 	struct server *server;
 	GArray *list;       /* of struct victim; the next one is the last */
-	GHashTable *spared; /* number → until when, in seconds + 1 */
+	GHashTable *spared; /* number → struct spare, owned */
+};
+
+struct spare {
+	int64_t changed_ns, until_ns;
 };
 
 struct victim_search {
@@ -41,7 +45,7 @@ struct victims *victims_new(struct server *s)
 	struct victims *v = g_new0(struct victims, 1);
 	v->server = s;
 	v->list = list_new();
-	v->spared = g_hash_table_new(NULL, NULL);
+	v->spared = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	return v;
 }
 
@@ -57,22 +61,22 @@ static void *key_of(uint64_t number)
 	return (void *)(uintptr_t)number;
 }
 
-void victims_spare(struct victims *v, uint64_t number, int64_t until_ns)
+void victims_spare(struct victims *v, uint64_t number, int64_t changed_ns, int64_t until_ns)
 {
+	const struct spare one = {changed_ns, until_ns};
 	if (g_hash_table_size(v->spared) >= SPARED_MAX)
 		g_hash_table_remove_all(v->spared);
-	g_hash_table_insert(v->spared, key_of(number),
-	                    GUINT_TO_POINTER((guint)(until_ns / SECOND) + 1));
+	g_hash_table_insert(v->spared, key_of(number), g_memdup2(&one, sizeof one));
 }
 
-static bool is_spared(struct victims *v, uint64_t number)
+static bool is_spared(struct victims *v, uint64_t number, int64_t changed_ns)
 {
-	guint until = GPOINTER_TO_UINT(g_hash_table_lookup(v->spared, key_of(number)));
-	if (until && (int64_t)until * SECOND > clock_now())
-		return true;
-	if (until)
+	const struct spare *one = g_hash_table_lookup(v->spared, key_of(number));
+	if (one && one->until_ns <= clock_now()) {
 		g_hash_table_remove(v->spared, key_of(number));
-	return false;
+		return false;
+	}
+	return one && one->changed_ns == changed_ns;
 }
 
 static int64_t used_ns(struct server *s, uint64_t number)
@@ -97,13 +101,14 @@ static void list_cut(GArray *list)
 static void found(void *user, const struct measured *m)
 {
 	struct victim_search *f = user;
-	if (is_spared(f->victims, m->number))
+	if (is_spared(f->victims, m->number, m->fetched_ns))
 		return;
 	const struct victim one = {
 	        .path = g_strdup(m->path),
 	        .number = m->number,
 	        .bytes = m->bytes,
 	        .used_ns = MAX(m->fetched_ns, used_ns(f->victims->server, m->number)),
+	        .changed_ns = m->fetched_ns,
 	};
 	g_array_append_val(f->list, one);
 	if (f->list->len >= 2 * VICTIMS_MAX)
@@ -135,7 +140,7 @@ bool victims_next(struct victims *v, struct victim *out)
 {
 	while (v->list->len > 0) {
 		struct victim *last = &g_array_index(v->list, struct victim, v->list->len - 1);
-		bool later = is_spared(v, last->number) ||
+		bool later = is_spared(v, last->number, last->changed_ns) ||
 		             used_ns(v->server, last->number) > last->used_ns;
 		if (!later) {
 			*out = *last;

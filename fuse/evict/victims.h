@@ -20,7 +20,8 @@ struct victims;
 struct victim {
 	char *path; /* owned; in the mount */
 	uint64_t number, bytes;
-	int64_t used_ns; /* CLOCK_REALTIME */
+	int64_t used_ns;    /* CLOCK_REALTIME */
+	int64_t changed_ns; /* its ctime when the store was walked */
 };
 
 struct victims *victims_new(struct server *s);
@@ -29,5 +30,6 @@ void victims_free(struct victims *v);
 int victims_find(struct victims *v, bool (*wanted)(void *user), void *user);
 /* false: none is left. The caller owns the path. */
 bool victims_next(struct victims *v, struct victim *out);
-/* Skips the file until `until_ns` (CLOCK_MONOTONIC). */
-void victims_spare(struct victims *v, uint64_t number, int64_t until_ns);
+/* Skips the file until `until_ns` (CLOCK_MONOTONIC), unless it has changed since `changed_ns`: then
+ * it may be another file, with the number of one that was removed. */
+void victims_spare(struct victims *v, uint64_t number, int64_t changed_ns, int64_t until_ns);

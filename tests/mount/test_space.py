@@ -74,6 +74,16 @@ def test_least_recently_used_goes_first(volume, mount, serve, own):
     assert right(m, 1) and right(m, 2)
 
 
+def test_file_with_the_number_of_a_removed_one(volume, mount, serve, own):
+    """A file that had nothing to be dropped is passed over for a while; one that gets its inode
+    number meanwhile is not."""
+    v = volume("ext4", 24)
+    m = mount(serve(own).url, "-o", "quota=4M,min_free=0,readahead=0", store=v.path / "store")
+    for _ in range(12):
+        assert all(right(m, n) for n in range(8))
+        assert m.program.run("evict", m.path).returncode == 0
+
+
 def test_quota(volume, mount, serve, own):
     """The store, as du(1) sees it, and as the daemon counts."""
     v = volume("ext4", 64)
