@@ -89,7 +89,9 @@ static bool quiet_locked(const struct directory *d) REQUIRES(lister_locked)
 {
 	const struct lister *l = d->lister;
 
-	return d->local || clock_now() < d->quiet_ns || (l->down && clock_now() < l->down_until_ns);
+	return d->local || clock_now() < d->quiet_ns ||
+	       (l->down && clock_now() < l->down_until_ns) ||
+	       (l->options.overtaxed && l->options.overtaxed(l->options.user));
 }
 
 int64_t directory_after_locked(const struct directory *d, int64_t since_ns)

@@ -34,9 +34,14 @@ struct lister_options {
 	/* The listing changed; runs before waiters get it. `before` may be NULL. */
 	void (*changed)(void *user, struct directory *d, struct listing *before,
 	                struct listing *after);
+	/* So much waits to be told to the kernel that listings are not refreshed; NULL: never. No
+	 * lock is taken. */
+	bool (*overtaxed)(void *user);
 	/* The source has no such directory, or a file in its place: does the rest of the state
 	 * agree, so that nothing remote is left in it? */
 	enum vanished (*vanished)(void *user, struct directory *d);
+	/* The directory with that st_ino, if it is in memory: a reference, else NULL. */
+	struct directory *(*known)(void *user, uint64_t ino);
 	/* The directory's path in the store, taken by the lister; NULL: it has none any more. */
 	char *(*local_path)(void *user, struct directory *d);
 	void *user;
@@ -57,6 +62,12 @@ struct directory *directory_ref(struct directory *d);
 void directory_unref(struct directory *d); /* a request under way holds a reference */
 void *directory_owner(const struct directory *d);
 const char *directory_path(const struct directory *d);
+
+/* The source lists directories no more that have nothing local: drops their stored listings, and
+ * those of all below. Takes `inos`, of uint64_t. May be called from changed(). */
+void lister_unlist(struct lister *l, GArray *inos);
+/* The directory was removed: its listing is not stored any more. */
+void directory_unlist(struct directory *d);
 
 /* The current listing, with a reference; NULL where unlisted, or where the local names are not
  * loaded yet. Stale ones too: see `fresh`. Never waits. */

@@ -4,7 +4,7 @@
 /* Shared by the files of the lister: lister.c (requests), refresh.c (one directory's
  * listing from store or source), mistyped.c (files that are directories), ancestry.c (directories
  * below themselves), attributes.c (one entry's), directory.c, lister_wait.c (answers),
- * lister_save.c.
+ * lister_save.c, unlisted.c (stored listings that go).
  *
  * Locking: lister.lock covers all that is marked LISTER_LOCKED, the rest is fixed after creation;
  *          `_locked` wants it held
@@ -123,6 +123,7 @@ struct directory {
 	/* Calls of changed() that are to come, or run: until then the listing is not stored. The
 	 * next process, if this one dies, finds the older listing, and so the changes */
 	unsigned untold LISTER_LOCKED;
+	bool unlisted LISTER_LOCKED;      /* the source lists it no more: it is not stored */
 	int64_t asked_ns LISTER_LOCKED;   /* begin of the listing's request; 0: before this mount */
 	int64_t expired_ns LISTER_LOCKED; /* when it was last found to be stale */
 	char path[];

@@ -63,12 +63,18 @@ void lister_save_all(struct lister *l)
 	lister_lock(l);
 	for (struct directory *d; (d = g_queue_pop_head(&l->unsaved));) {
 		struct listing *listing = d->untold ? NULL : listing_ref(d->listing);
+		bool unlisted = d->unlisted;
 
 		d->unsaved = false;
 		lister_unlock(l);
-		if (listing)
+		if (listing && !unlisted)
 			directory_save(d, listing);
 		listing_unref(listing);
+		lister_lock(l);
+		unlisted = !unlisted && d->unlisted; /* meanwhile */
+		lister_unlock(l);
+		if (unlisted)
+			store_listing_drop(l->store, d->ino);
 		directory_unref(d);
 		lister_lock(l);
 	}

@@ -186,7 +186,9 @@ static bool refresh_accept_locked(struct refresh *a, struct listing **before)
 	struct directory *d = a->directory;
 	struct listing *listing = a->request.listing;
 	bool anew = listing != a->request.previous;
+	bool stored = !d->unlisted;
 
+	d->unlisted = false;
 	d->lister->listings++;
 	d->quiet_ns = 0;
 	d->asked_ns = a->begun_ns;
@@ -196,6 +198,8 @@ static bool refresh_accept_locked(struct refresh *a, struct listing **before)
 		/* an entry may have been found to be a directory meanwhile */
 		listing_set_checked(d->listing ? d->listing : listing, clock_realtime());
 		listing_unref(listing);
+		if (!stored && d->listing)
+			directory_unsaved_locked(d, true);
 	} else {
 		*before = d->listing;
 		d->listing = listing;

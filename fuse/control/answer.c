@@ -125,10 +125,13 @@ static void attach(struct control_client *client, const struct request *r)
 		return;
 	}
 	bool inherited;
-	struct handler *h =
-	        registry_attach(client->control->server->handlers, &o, client->fd, &inherited);
+	int err;
+	struct handler *h = registry_attach(client->control->server->handlers, &o, client->fd,
+	                                    &inherited, &err);
 	if (!h) {
-		attach_refuse(client, EBUSY, "a handler of that name is attached");
+		attach_refuse(client, err,
+		              err == EBUSY ? "a handler of that name is attached"
+		                           : "too many lost handlers: dismiss some");
 		return;
 	}
 	mutex_lock(&client->control->lock);

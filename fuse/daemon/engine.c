@@ -114,6 +114,8 @@ bool engine_start(struct server *s, int signals, GError **error)
 	        .ttl_ms = settings->listing_ttl_ms,
 	        .changed = directory_changed,
 	        .vanished = directory_vanished,
+	        .overtaxed = kernel_overtaxed,
+	        .known = directory_known,
 	        .local_path = directory_local_path,
 	        .user = s,
 	};

@@ -54,7 +54,7 @@ struct handler *handler_new_locked(struct registry *all, const struct handler_op
 }
 
 struct handler *registry_attach(struct registry *all, const struct handler_options *o, int fd,
-                                bool *inherited)
+                                bool *inherited, int *err)
 {
 	struct ucred peer = {0};
 	socklen_t size = sizeof peer;
@@ -66,11 +66,13 @@ struct handler *registry_attach(struct registry *all, const struct handler_optio
 		condition_wait(&all->changed, &all->lock);
 	bool busy = all->stopped || (h && h->fd >= 0 && o->name[0]);
 	*inherited = h && h->fd < 0;
-	if (!busy && !*inherited) {
+	bool full = !busy && !*inherited && all->count >= REGISTRY_HANDLERS;
+	*err = busy ? EBUSY : full ? EAGAIN : 0;
+	if (!*err && !*inherited) {
 		uint64_t rank = ++all->attached + (o->content ? UINT64_C(1) << 63 : 0);
 		h = handler_new_locked(all, o, rank);
 	}
-	if (!busy) {
+	if (!*err) {
 		h->every = o->every;
 		h->backlog = o->backlog ? o->backlog : LACUNA_BACKLOG;
 		h->pid = peer.pid;
@@ -79,7 +81,7 @@ struct handler *registry_attach(struct registry *all, const struct handler_optio
 		kept_attached(h);
 	}
 	mutex_unlock(&all->lock);
-	return busy ? NULL : h;
+	return *err ? NULL : h;
 }
 
 /* Resets the event, as if no handler had seen it. */
@@ -181,11 +183,21 @@ void registry_forget(struct registry *all, uint64_t ino)
 {
 	if (!registry_any(all))
 		return;
+	commits_forget(all->commits, ino);
 	mutex_lock(&all->lock);
 	for (GList *l = all->list; l; l = l->next) {
 		struct handler *h = l->data;
 		marks_forget(h->marks, ino);
+		commits_forget(h->commits, ino);
 		kept_mark(h, 0, 0, ino);
 	}
 	mutex_unlock(&all->lock);
+}
+
+bool registry_marks_full_locked(struct registry *all)
+{
+	unsigned count = 0;
+	for (GList *l = all->list; l && count < REGISTRY_MARKS; l = l->next)
+		count += marks_count(((struct handler *)l->data)->marks);
+	return count >= REGISTRY_MARKS;
 }

@@ -59,6 +59,15 @@ void commits_end(struct commits *c, uint64_t ino, int error)
 	mutex_unlock(&c->lock);
 }
 
+void commits_forget(struct commits *c, uint64_t ino)
+{
+	mutex_lock(&c->lock);
+	const struct commit *commit = g_hash_table_lookup(c->by_ino, &ino);
+	if (commit && commit->under_way == 0)
+		g_hash_table_remove(c->by_ino, &ino);
+	mutex_unlock(&c->lock);
+}
+
 int commits_state(struct commits *c, uint64_t ino)
 {
 	mutex_lock(&c->lock);

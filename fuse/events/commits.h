@@ -18,5 +18,7 @@ void commits_begin(struct commits *c, uint64_t ino);
 void commits_end(struct commits *c, uint64_t ino, int error);
 /* 0; EINPROGRESS: some are under way; EIO: the last one failed, or one concurrent with it. */
 int commits_state(struct commits *c, uint64_t ino);
+/* The inode number is free: its failure is forgotten. */
+void commits_forget(struct commits *c, uint64_t ino);
 /* Is a commit of any file under way? */
 bool commits_any(struct commits *c);

@@ -159,7 +159,8 @@ static bool mark_try(struct handler *h, const struct lacuna_mark *m)
 		return false;
 	if (err == 0) {
 		mutex_lock(&h->all->lock);
-		err = marks_set(h->marks, m->scope, m->flags, ino);
+		err = marks_set(h->marks, m->scope, m->flags, ino,
+		                registry_marks_full_locked(h->all));
 		if (err == 0)
 			kept_mark(h, m->scope, m->flags, ino);
 		mutex_unlock(&h->all->lock);

@@ -156,7 +156,7 @@ static void restore(struct registry *all, unsigned n)
 	for (uint32_t i = 0; i < MIN(p->count, KEPT_MARKS_MAX); i++) {
 		const struct change *c = &kept_of(all)->changes[n][p->half & 1][i];
 		if (c->scope)
-			marks_set(h->marks, c->scope, c->flags, c->ino);
+			marks_set(h->marks, c->scope, c->flags, c->ino, false);
 		else
 			marks_forget(h->marks, c->ino);
 	}

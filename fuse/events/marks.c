@@ -62,7 +62,7 @@ static void set_flush(struct set *s, uint32_t scope)
 		g_hash_table_remove_all(scope == LACUNA_MARK_FILE ? s->files : s->directories);
 }
 
-int marks_set(struct marks *m, uint32_t scope, uint32_t flags, uint64_t ino)
+int marks_set(struct marks *m, uint32_t scope, uint32_t flags, uint64_t ino, bool full)
 {
 	struct set *s = flags & LACUNA_MARK_IGNORE ? &m->ignored : &m->marked;
 	uint32_t how = flags & ~(uint32_t)LACUNA_MARK_IGNORE;
@@ -79,6 +79,8 @@ int marks_set(struct marks *m, uint32_t scope, uint32_t flags, uint64_t ino)
 	bool there = scope == LACUNA_MARK_MOUNT ? s->mount : g_hash_table_contains(t, &ino);
 	if (how == LACUNA_MARK_REMOVE && !there)
 		return ENOENT;
+	if (how == LACUNA_MARK_ADD && !there && full)
+		return ENOSPC;
 	if (scope == LACUNA_MARK_MOUNT)
 		s->mount = how == LACUNA_MARK_ADD;
 	else if (how == LACUNA_MARK_ADD)

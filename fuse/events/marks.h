@@ -15,8 +15,8 @@ struct marks;
 
 struct marks *marks_new(void);
 void marks_free(struct marks *m); /* NULL: nothing */
-/* ENOENT: no such mark to remove; EINVAL. */
-int marks_set(struct marks *m, uint32_t scope, uint32_t flags, uint64_t ino);
+/* ENOENT: no such mark to remove; EINVAL; ENOSPC: a new mark, and `full`. */
+int marks_set(struct marks *m, uint32_t scope, uint32_t flags, uint64_t ino, bool full);
 /* The file or directory is gone: another one may get its number. */
 void marks_forget(struct marks *m, uint64_t ino);
 /* Is a file with names in these directories marked, and not ignored? */

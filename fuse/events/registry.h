@@ -49,10 +49,15 @@ struct handler_options {
 	const char *name; /* borrowed */
 };
 
+/* Handlers, lost ones included, and their marks: each stays in memory after its process. */
+#define REGISTRY_HANDLERS 256
+#define REGISTRY_MARKS (1u << 20)
+
 /* A connection after its attach line; `fd` is borrowed until handler_serve(), which must be called,
- * returns. NULL: a handler has that name, or the mount ends. */
+ * returns. NULL, with a positive errno in *err: EBUSY, a handler has that name, or the mount ends;
+ * EAGAIN, there are REGISTRY_HANDLERS, and none to inherit. */
 struct handler *registry_attach(struct registry *all, const struct handler_options *o, int fd,
-                                bool *inherited);
+                                bool *inherited, int *err);
 /* Dismisses the handlers of that name: a lost one is waited for no longer, an attached one gets end
  * of file. Returns how many. */
 unsigned registry_dismiss(struct registry *all, const char *name);

@@ -72,6 +72,8 @@ bool handler_leave(struct handler *h) EXCLUDES(h->all->lock);
 /* Sends events that have a scratch file. false: not all. */
 bool handler_flush_locked(struct handler *h) REQUIRES(h->all->lock);
 void handler_free(struct handler *h);
+/* The handlers have REGISTRY_MARKS. */
+bool registry_marks_full_locked(struct registry *all) REQUIRES(all->lock);
 /* As handler_flush_locked(), after it has made the scratch files; on the handler's own thread. */
 bool handler_send_locked(struct handler *h) REQUIRES(h->all->lock);
 /* Without a connection, in the list. */

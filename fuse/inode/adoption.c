@@ -211,6 +211,25 @@ static void entry_changed(struct server *s, struct inode *dir, struct directory 
 	inode_put(s, i);
 }
 
+bool kernel_overtaxed(void *user)
+{
+	return notifier_full(((struct server *)user)->notifier);
+}
+
+struct directory *directory_known(void *user, uint64_t ino)
+{
+	struct server *s = user;
+	struct inode *i = inode_find(s->inodes, ino);
+	struct directory *d = NULL;
+	if (i && S_ISDIR(i->type)) {
+		mutex_lock(&i->lock);
+		d = i->directory ? directory_ref(i->directory) : NULL;
+		mutex_unlock(&i->lock);
+	}
+	inode_put(s, i);
+	return d;
+}
+
 char *directory_local_path(void *user, struct directory *d)
 {
 	struct server *s = user;
@@ -272,6 +291,29 @@ static void both_changed(struct server *s, struct inode *dir, const char *name)
 	tree_node_clear(&node);
 }
 
+/* Directories that the source lists no more. What is local, or was moved from here, keeps its
+ * listing. */
+static void unlist(struct server *s, struct directory *d, struct listing *before,
+                   struct listing *after)
+{
+	g_autoptr(GArray) inos = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	for (uint32_t n = 0; n < listing_count(before); n++) {
+		struct listing_entry e;
+		uint32_t index;
+		directory_entry(d, before, n, &e);
+		const char *name = listing_name(before, &e);
+		if (!S_ISDIR(e.mode))
+			continue;
+		bool stays = listing_find(after, name, &index) &&
+		             listing_at(after, index)->ino == e.ino &&
+		             S_ISDIR(listing_at(after, index)->mode);
+		if (!stays && directory_child(d, before, name, &index) == CHILD_REMOTE)
+			g_array_append_val(inos, e.ino);
+	}
+	if (inos->len > 0)
+		lister_unlist(s->lister, g_steal_pointer(&inos));
+}
+
 void directory_changed(void *user, struct directory *d, struct listing *before,
                        struct listing *after)
 {
@@ -326,5 +368,6 @@ void directory_changed(void *user, struct directory *d, struct listing *before,
 		notifier_inode_now(s->notifier, id);
 		notifier_inode(s->notifier, id, true);
 	}
+	unlist(s, d, before, after);
 	inode_put(s, dir);
 }

@@ -25,6 +25,8 @@ void content_changed(void *user, struct content *c);
 void content_rebound(void *user, struct content *c);
 void content_is_directory(void *user, struct content *c);
 void content_released(void *user, struct content *c, void *owner);
+bool kernel_overtaxed(void *user);
+struct directory *directory_known(void *user, uint64_t ino);
 char *directory_local_path(void *user, struct directory *d);
 enum vanished directory_vanished(void *user, struct directory *d);
 void directory_changed(void *user, struct directory *d, struct listing *before,

@@ -39,6 +39,7 @@ struct notifier {
 	GHashTable *lanes; /* uint64_t nodeid → struct lane, owned; none is empty */
 	GQueue ready;      /* of struct lane, borrowed: no thread works on them */
 	bool held;         /* the session does not know the kernel yet */
+	uint64_t waiting;  /* atomic: notices in lanes */
 	bool stop;
 };
 
@@ -90,6 +91,7 @@ static void *notifier_run(void *arg)
 			continue;
 		}
 		struct notice *e = g_queue_pop_head(&lane->notices);
+		__atomic_sub_fetch(&n->waiting, 1, __ATOMIC_RELAXED);
 		mutex_unlock(&n->lock);
 		notice_send(n, e);
 		mutex_lock(&n->lock);
@@ -140,8 +142,10 @@ static struct lane *lane_locked(struct notifier *n, uint64_t nodeid) REQUIRES(n-
 /* What the worker before this one had not sent; the oldest was linked in first. */
 static void enqueue_left_locked(struct notifier *n) REQUIRES(n->lock)
 {
-	for (struct notice *e = n->area->notices; e; e = e->next)
+	for (struct notice *e = n->area->notices; e; e = e->next) {
 		g_queue_push_head(&lane_locked(n, e->nodeid)->notices, e);
+		__atomic_add_fetch(&n->waiting, 1, __ATOMIC_RELAXED);
+	}
 }
 
 struct notifier *notifier_new(struct fuse_session *se, struct area *area, struct arena *arena,
@@ -213,6 +217,7 @@ static void enqueue(struct notifier *n, uint64_t nodeid, const char *name)
 	} else {
 		notice_link_locked(n->area, e);
 		g_queue_push_tail(&lane_locked(n, nodeid)->notices, e);
+		__atomic_add_fetch(&n->waiting, 1, __ATOMIC_RELAXED);
 		if (n->ready.length > n->idle && n->started < THREADS_MAX)
 			thread_start_locked(n);
 		condition_signal(&n->wake);
@@ -238,4 +243,9 @@ void notifier_inode_now(struct notifier *n, uint64_t nodeid)
 {
 	if (n)
 		fuse_lowlevel_notify_inval_inode(n->session, nodeid, 0, 0);
+}
+
+bool notifier_full(struct notifier *n)
+{
+	return n && __atomic_load_n(&n->waiting, __ATOMIC_RELAXED) >= NOTICES_MAX;
 }

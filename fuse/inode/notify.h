@@ -14,6 +14,8 @@
  * Shape:   the notices for one inode, or for names in one directory, are sent one after the other,
  *          by a thread that does nothing else: a stuck notice delays only its own inode or
  *          directory
+ * Memory:  a listing of which all names change makes a notice each, while the kernel may be stuck
+ *          with the first: beyond NOTICES_MAX listings are not refreshed, and the old ones served
  * Killed:  the threads have a device of their own, and no other open file: a thread in the kernel
  *          keeps nothing else of a killed daemon open. What it waits for is ended by the guard
  *          (fuse/daemon/guard.h)
@@ -25,6 +27,8 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+
+#define NOTICES_MAX 262144
 
 struct notifier;
 struct area;
@@ -49,3 +53,5 @@ void notifier_inode(struct notifier *n, uint64_t nodeid, bool pages);
 /* Attributes and pages are invalid when this returns. For a directory, or a file that no process
  * has open or can open meanwhile (evict.h). */
 void notifier_inode_now(struct notifier *n, uint64_t nodeid);
+/* As many notices wait as may: no listing should be asked for that makes more. */
+bool notifier_full(struct notifier *n);

@@ -204,6 +204,7 @@ static int rmdir_name(struct server *s, struct inode *dir, struct inode *i, cons
 	if (err) {
 		inode_rehash(s->inodes, i);
 	} else {
+		directory_unlist(inode_open_directory(s, i));
 		directory_local_remove(inode_open_directory(s, dir), name);
 		walked_drop(s, dir);
 		inode_changed(dir);

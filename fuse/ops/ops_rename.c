@@ -173,6 +173,8 @@ static int rename_run(struct server *s, struct renaming *r)
 	inode_changed(r->i);
 	if (r->over)
 		inode_changed(r->over);
+	if (r->over && !exchange && S_ISDIR(r->over->type))
+		directory_unlist(inode_open_directory(s, r->over));
 	return 0;
 }
 

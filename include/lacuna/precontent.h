@@ -125,8 +125,9 @@ enum lacuna_mark_flags {
 	LACUNA_MARK_FLUSH = 8,  /* alone: removes all marks and ignore marks of the scope */
 };
 
-/* RESULT: 0; ENOENT, no such mark to remove; EINVAL; EIO, the mark would end events of a file whose
- * last supplied data could not be stored. Data of earlier answers is stored before the RESULT. */
+/* RESULT: 0; ENOENT, no such mark to remove; EINVAL; ENOSPC, the mount has 2^20 marks; EIO, the
+ * mark would end events of a file whose last supplied data could not be stored. Data of earlier
+ * answers is stored before the RESULT. */
 struct lacuna_mark {
 	struct lacuna_message header;
 	uint32_t scope, flags;

@@ -152,3 +152,12 @@ int store_listing_save(struct store *s, uint64_t ino, GBytes *listing)
 		unlinkat(s->tmp, name, 0);
 	return err;
 }
+
+void store_listing_drop(struct store *s, uint64_t ino)
+{
+	int err = shard_unlink(s->state, "dirs", ino);
+
+	if (err && err != -ENOENT)
+		g_message("cannot remove the stored listing of directory %016" PRIx64 ": %s", ino,
+		          g_strerror(-err));
+}

@@ -14,7 +14,8 @@
 #ifndef STATX_MNT_ID_UNIQUE
 #define STATX_MNT_ID_UNIQUE 0x4000U /* Linux 6.8 */
 #endif
-#define RECORDS_MAX 65536  /* with more changed records every sync is an fsync(2) */
+#define RECORDS_MAX 65536 /* with more changed records every sync is an fsync(2) */
+#define FAILED_FILES_MAX 65536
 #define MNT_ID_OFFSET 0x90 /* of stx_mnt_id, younger than some libc headers */
 
 static uint64_t random_number(void)
@@ -236,6 +237,10 @@ static void file_failed(struct epoch *e, uint64_t ino)
 	uint32_t now = __atomic_add_fetch(&e->failures, 1, __ATOMIC_ACQ_REL);
 	if (e->failed_files == NULL)
 		e->failed_files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	if (g_hash_table_size(e->failed_files) >= FAILED_FILES_MAX) {
+		g_hash_table_remove_all(e->failed_files);
+		e->failed_others = now;
+	}
 	g_hash_table_insert(e->failed_files, g_memdup2(&ino, sizeof ino), GUINT_TO_POINTER(now));
 	mutex_unlock(&e->lock);
 }
@@ -295,6 +300,7 @@ int epoch_sync_seen(struct epoch *e, int fd, bool datasync, uint32_t *seen)
 	mutex_lock(&e->lock);
 	if (e->failed_files)
 		last = GPOINTER_TO_UINT(g_hash_table_lookup(e->failed_files, &ino));
+	last = MAX(last, e->failed_others);
 	mutex_unlock(&e->lock);
 	return last > before ? -EIO : 0;
 }

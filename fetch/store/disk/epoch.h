@@ -35,6 +35,7 @@ struct epoch {
 	uint32_t failures;                 /* atomic: syncs that failed */
 	struct mutex syncing[EPOCH_SYNCS]; /* by inode number */
 	GHashTable *failed_files; /* uint64 inode number → which of them was its last; or NULL */
+	uint32_t failed_others; /* a file that is not in the full table may have failed up to it */
 	GHashTable *records; /* set of inode numbers: files with a record that may not be durable */
 	bool records_all;    /* those of all files */
 	int begun;           /* atomic: unclean on disk, with this number and identity */

@@ -44,3 +44,4 @@ GBytes *store_listing_load(struct store *s, uint64_t ino); /* NULL: none */
 /* -EUCLEAN: it is another directory's, or no file. */
 int store_listing_read(struct store *s, uint64_t ino, GBytes **out);
 int store_listing_save(struct store *s, uint64_t ino, GBytes *listing);
+void store_listing_drop(struct store *s, uint64_t ino);
