@@ -102,8 +102,8 @@ class Gauges:
         self.m, self.server, self.fusectl = m, server, fusectl
 
     def take(self):
-        pid, state = self.m.pid, self.m.store / "state"
-        status = self.m.status()
+        state, status = self.m.store / "state", self.m.status()
+        pid = status["pid"]  # the worker's
         text = self.m.program.run("metrics", self.m.path).stdout
         metric = lambda name: int(re.search(rf"^{name} (\d+)$", text, re.M)[1])
         fds, running = descriptors(pid), threads(pid)
@@ -157,6 +157,8 @@ def growing(cycles):
         series = [cycle.get(name, 0) for cycle in cycles]
         if name in EXACT and series[-1] > series[0]:
             wrong.append(f"{name}: {series} is not where it was")
+        elif name == "anon KiB" and len(series) < 13:  # malloc's arenas are still filling
+            continue
         elif name not in EXACT and name != "log bytes" and not flattens(series):
             wrong.append(f"{name}: {series} rises")
     if any(cycle["log bytes"] > 9 << 20 for cycle in cycles):
