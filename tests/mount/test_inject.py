@@ -40,12 +40,6 @@ def test_any_call_fails(disk, lacunafs, choose):
 
 
 @pytest.mark.patience(240)
-def test_from_any_call_on_all_fail(disk, lacunafs, choose):
-    rows = choose.sample(crash_points.rows(), 10)
-    some(choose, injecting.Campaign(lacunafs, disk, rows, lasting=True), 50)
-
-
-@pytest.mark.patience(240)
 def test_a_look_that_fails(disk, lacunafs, choose):
     """What is not known is not taken for absent: mode, owner, seals, names and maps stay."""
     rows = crash_points.rows("^kept: truncate$|^hard links kept, unlink all$|^remote: chown$")
