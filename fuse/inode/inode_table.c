@@ -122,10 +122,10 @@ static struct inode *slot_take_locked(struct inode_table *t) REQUIRES(t->lock)
 	return i;
 }
 
-static struct inode *insert_locked(struct server *s, struct inode *parent, const char *name,
-                                   const struct listing_entry *e, uint64_t ino)
+static struct inode *insert_locked(struct server *s, struct inode_table *t, struct inode *parent,
+                                   const char *name, const struct listing_entry *e, uint64_t ino)
+        REQUIRES(t->lock)
 {
-	struct inode_table *t = s->inodes;
 	struct inode *i = slot_take_locked(t);
 	if (!i)
 		return NULL;
@@ -222,7 +222,7 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
 		ino = ino * UINT64_C(0x9e3779b97f4a7c15) | 2;
 	}
 	if (!i)
-		i = insert_locked(s, parent, name, e, ino);
+		i = insert_locked(s, t, parent, name, e, ino);
 	else if (parent && !names_has(s, i, parent, name)) {
 		found_again = names_none(s, i);
 		mutex_assert_held(&s->inodes->lock); /* t->lock */

@@ -20,7 +20,7 @@ struct strike {
 };
 
 struct strikes {
-	_Atomic uint64_t work[THREADS]; /* of each thread; 0: no thread's; IDLE */
+	uint64_t work[THREADS]; /* atomic: of each thread; 0: no thread's; IDLE */
 	struct strike places[PLACES];
 };
 
@@ -29,7 +29,7 @@ static struct strikes *table(struct area *a)
 	return area_region(a, AREA_STRIKES);
 }
 
-static __thread _Atomic uint64_t *mine;
+static __thread uint64_t *mine;
 
 static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
 #define FATAL (sizeof(fatal) / sizeof(*fatal))
@@ -45,12 +45,12 @@ static void fatal_unblock(void)
 }
 
 /* NULL: there are more threads than places. */
-static _Atomic uint64_t *place_of_thread(struct area *a)
+static uint64_t *place_of_thread(struct area *a)
 {
 	for (unsigned n = 0; a->kept && !mine && n < THREADS; n++) {
 		uint64_t none = 0;
-		_Atomic uint64_t *w = &table(a)->work[n];
-		if (__atomic_compare_exchange_n((uint64_t *)w, &none, IDLE, false, __ATOMIC_SEQ_CST,
+		uint64_t *w = &table(a)->work[n];
+		if (__atomic_compare_exchange_n(w, &none, IDLE, false, __ATOMIC_SEQ_CST,
 		                                __ATOMIC_SEQ_CST))
 			mine = w;
 		if (mine)
@@ -61,7 +61,7 @@ static _Atomic uint64_t *place_of_thread(struct area *a)
 
 uint64_t strikes_work(struct area *a, uint64_t request)
 {
-	_Atomic uint64_t *w = place_of_thread(a);
+	uint64_t *w = place_of_thread(a);
 	if (!w)
 		return 0;
 	uint64_t before = __atomic_load_n(w, __ATOMIC_RELAXED);
@@ -76,7 +76,7 @@ static struct sigaction before[FATAL];
 static void blame(int number, siginfo_t *info, void *context)
 {
 	bool own = info->si_code > 0 || (info->si_code == SI_TKILL && info->si_pid == getpid());
-	_Atomic uint64_t *w = mine;
+	uint64_t *w = mine;
 	if (own && w)
 		__atomic_fetch_or(w, BLAMED, __ATOMIC_RELAXED);
 	for (unsigned n = 0; n < FATAL; n++)
