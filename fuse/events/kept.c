@@ -138,7 +138,7 @@ void kept_mark(struct handler *h, uint32_t scope, uint32_t flags, uint64_t ino)
 	p->count++;
 }
 
-static void restore(struct registry *all, unsigned n)
+static void restore_locked(struct registry *all, unsigned n) REQUIRES(all->lock)
 {
 	struct place *p = &kept_of(all)->places[n];
 	const struct keeping *k = all->server->keeping;
@@ -168,6 +168,6 @@ void kept_restore(struct registry *all)
 	mutex_lock(&all->lock);
 	all->events = all->before = all->server->area->events;
 	for (unsigned n = 0; n < KEPT_HANDLERS; n++)
-		restore(all, n);
+		restore_locked(all, n);
 	mutex_unlock(&all->lock);
 }

@@ -57,8 +57,7 @@ static void unhash_locked(struct inode_table *t, struct inode *i) REQUIRES(t->lo
 static void set_locked(struct server *s, struct inode *i, struct inode *twin)
         REQUIRES(s->inodes->lock)
 {
-	struct inode_table *t = s->inodes;
-	unhash_locked(t, i);
+	unhash_locked(s->inodes, i);
 	struct inode_extra *x = inode_extra_locked(s, i), *y = inode_extra_locked(s, twin);
 	x->twin = twin;
 	x->has_twin = true;
@@ -84,22 +83,21 @@ static void part_locked(struct server *s, struct inode *i, struct inode *twin)
 static void part(struct server *s, struct inode *twin, const struct inode *dir, const char *name,
                  uint64_t listed)
 {
-	struct inode_table *t = s->inodes;
 	GHashTableIter iter;
 	gpointer next;
-	mutex_lock(&t->lock);
-	struct inode *i = listed ? inode_find_locked(t, listed) : NULL;
-	if (i || g_hash_table_size(t->outlived) > 0) {
+	mutex_lock(&s->inodes->lock);
+	struct inode *i = listed ? inode_find_locked(s->inodes, listed) : NULL;
+	if (i || g_hash_table_size(s->inodes->outlived) > 0) {
 		rwlock_wrlock(&s->names);
 		if (i && i != twin && has_name_locked(i, dir, name))
 			part_locked(s, i, twin);
-		g_hash_table_iter_init(&iter, t->outlived);
+		g_hash_table_iter_init(&iter, s->inodes->outlived);
 		while (g_hash_table_iter_next(&iter, &next, NULL))
 			if (next != twin && has_name_locked(next, dir, name))
 				part_locked(s, next, twin);
 		rwlock_unlock(&s->names);
 	}
-	mutex_unlock(&t->lock);
+	mutex_unlock(&s->inodes->lock);
 }
 
 void twin_take(struct server *s, struct inode *i, const struct inode *dir, const char *name,
@@ -115,15 +113,14 @@ void twin_unname(struct server *s, const struct inode *dir, const char *name)
 
 void twin_follow(struct server *s, struct inode *i, uint64_t owner)
 {
-	struct inode_table *t = s->inodes;
-	mutex_lock(&t->lock);
-	struct inode *twin = inode_find_locked(t, owner);
+	mutex_lock(&s->inodes->lock);
+	struct inode *twin = inode_find_locked(s->inodes, owner);
 	rwlock_wrlock(&s->names);
 	if (twin && S_ISREG(twin->type) && names_owner_locked(i) == i &&
 	    names_owner_locked(twin) != i)
 		set_locked(s, i, twin);
 	rwlock_unlock(&s->names);
-	mutex_unlock(&t->lock);
+	mutex_unlock(&s->inodes->lock);
 }
 
 static void id_add(GArray *ids, const struct inode *i, const struct inode *but)

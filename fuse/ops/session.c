@@ -178,7 +178,7 @@ static void look_soon(struct session *se, int64_t now)
 {
 	__atomic_add_fetch(&se->taken, 1, __ATOMIC_SEQ_CST);
 	if (!se->catching_up)
-		__atomic_add_fetch(&se->server->area->fresh, 1, __ATOMIC_RELAXED);
+		se->server->area->fresh++;
 	if (!__atomic_load_n(&se->looking, __ATOMIC_SEQ_CST) &&
 	    !__atomic_exchange_n(&se->looking, true, __ATOMIC_SEQ_CST))
 		alarm_set(se->server->clock, &se->look, now + LONG_NS);
