@@ -220,6 +220,12 @@
  * size, then its header. Kept: origin, then record or mark. Settings, epoch: fsync. After a
  * record became fully local the file's next fdatasync is an fsync: it writes xattrs, too.
  *
+ * Invariants (README.md, "When things go wrong"): a byte is given out only where a slot or a record
+ * says that it is present, and, in a later epoch than the slot's, only once it matches its hash;
+ * what is not present is requested, never zeros. What was fsynced is local in every later epoch.
+ * What was fetched is present after a crash of the daemon, which ends no epoch. Nothing in a store
+ * makes the daemon write outside of it: names are resolved below their directory, without links.
+ *
  * Damage is noticed, and costs no local change:
  *   settings, epoch      their copy applies; without it, the store cannot be opened, or everything
  *                        is verified, and dirty chunks are as of an earlier epoch
