@@ -173,6 +173,7 @@ int server_run(const struct settings *settings, const struct server_start *start
 		store_reserve(s.store);
 	struct inode *root = NULL;
 	if (ok && s.resumed) {
+		s.xattrs = true; /* or the kernel does not ask: root_describe() of the first */
 		registry_restore(s.handlers);
 		ok = takeover_begin(&s, error);
 		root = ok ? inode_get(s.inodes, FUSE_ROOT_ID) : NULL;
