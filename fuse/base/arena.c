@@ -137,16 +137,23 @@ static size_t grain_of(const struct arena *a, const void *block)
 	return (size_t)((const char *)block - a->slabs) / GRAIN;
 }
 
-bool arena_mark(struct arena *a, const void *block, size_t size)
+bool arena_holds(const struct arena *a, const void *block, size_t size)
 {
 	int c = class_at(a, block);
-	if (c < 0 || class_size((unsigned)c) < size)
+	return c >= 0 && class_size((unsigned)c) >= size;
+}
+
+bool arena_mark(struct arena *a, const void *block, size_t size)
+{
+	if (!arena_holds(a, block, size))
 		return false;
 	if (!a->marks)
 		a->marks = g_malloc0(((size_t)a->area->slabs << SLAB_SHIFT) / GRAIN / 8 + 1);
 	size_t grain = grain_of(a, block);
-	a->marks[grain / 8] |= (uint8_t)(1 << grain % 8);
-	return true;
+	uint8_t bit = (uint8_t)(1 << grain % 8);
+	bool first = !(a->marks[grain / 8] & bit);
+	a->marks[grain / 8] |= bit;
+	return first;
 }
 
 bool arena_mark_text(struct arena *a, const char *text)

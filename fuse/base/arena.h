@@ -21,7 +21,10 @@ void arena_free(struct arena *a);
 void *arena_take(struct arena *a, size_t size);
 char *arena_strdup(struct arena *a, const char *text);
 void arena_give(struct arena *a, const void *block); /* NULL: nothing */
-/* Before the sweep: the block is in use. false: it is none, of at least `size` bytes. */
+/* Is it a block of at least `size` bytes? */
+bool arena_holds(const struct arena *a, const void *block, size_t size);
+/* Before the sweep: the block is in use. false: it is none, of at least `size` bytes, or has two
+ * users: a list in a damaged area ends. */
 bool arena_mark(struct arena *a, const void *block, size_t size);
 /* As arena_mark(), for text that ends in its block. */
 bool arena_mark_text(struct arena *a, const char *text);

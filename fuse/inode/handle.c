@@ -202,8 +202,10 @@ struct handle *handle_get(struct handle_table *t, uint64_t fh)
 
 void handle_slot_restored(struct handle_table *t, struct handle *h)
 {
-	if (!h->inode)
-		g_array_append_val(t->free_slots, h->index);
+	if (h->inode)
+		return;
+	h->generation++; /* handle_close() may not have come to it: a RELEASE may come twice */
+	g_array_append_val(t->free_slots, h->index);
 }
 
 struct handle *handle_of_request(struct handle_table *t, uint64_t request)

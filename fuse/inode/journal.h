@@ -41,7 +41,7 @@ struct journal_entry {
 	uint64_t dir, newdir; /* node ids, as the next two */
 	uint64_t node, over;  /* the file; what a rename replaces or exchanges, 0: nothing */
 	uint64_t number;      /* departure.number */
-	uint64_t ino;         /* of the object at `name` in the store; for a rename */
+	uint64_t ino;         /* of the object in the store; for a rename, a link */
 	bool last;            /* departure.last */
 	bool local;           /* the name was in the store */
 	bool done;            /* by journal_recover() */

@@ -69,7 +69,8 @@ static void alias_add(struct server *s, struct inode *i, struct inode *parent, c
 	a->next = x->first;
 	if (a->next)
 		a->next->before = a;
-	x->first = a; /* last: a worker that is killed before leaves no half of an alias */
+	/* last: a worker that is killed before leaves no half of an alias */
+	__atomic_store_n(&x->first, a, __ATOMIC_RELEASE);
 	alias_hash_add(x, a);
 }
 
@@ -100,7 +101,7 @@ void names_set_locked(struct server *s, struct inode *i, struct inode *parent, c
 	const char *before = i->name;
 	char *after = arena_strdup(s->arena, name);
 	i->parent = parent;
-	i->name = after;
+	__atomic_store_n(&i->name, after, __ATOMIC_RELEASE); /* when it is whole */
 	arena_give(s->arena, before);
 }
 
@@ -179,6 +180,12 @@ bool names_restore(struct server *s, struct inode *i)
 	for (struct alias *a = x->first; a; a = a->next) {
 		if (!arena_mark(s->arena, a, sizeof(*a)))
 			return false;
+		bool twice = (a->parent == i->parent && strcmp(a->name, i->name) == 0) ||
+		             alias_find(i, a->parent, a->name);
+		if (twice) { /* the worker was killed as the name of an alias became the first */
+			*(before ? &before->next : &x->first) = a->next;
+			continue;
+		}
 		a->before = before;
 		before = a;
 		alias_hash_add(x, a);

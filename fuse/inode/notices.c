@@ -40,7 +40,7 @@ bool notices_restore(struct area *a, struct arena *arena)
 {
 	struct notice *before = NULL;
 	for (struct notice *e = a->notices; e; e = e->next) {
-		if (!arena_mark(arena, e, sizeof(*e)) ||
+		if (!arena_holds(arena, e, sizeof(*e)) ||
 		    !arena_mark(arena, e, sizeof(*e) + e->length + 1) || e->name[e->length])
 			return false;
 		e->before = before;

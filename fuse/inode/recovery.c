@@ -5,6 +5,7 @@
  * other thread: names change here without references and without ways. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,13 +31,43 @@ static int look(struct server *s, const struct inode *dir, const char *name, str
 	return err == -ENOENT || err == -ESTALE ? 0 : err;
 }
 
+/* The worker was killed between the two halves of departure_done_locked(). An entry that was
+ * answered may be left: its number is not believed unless it has an object. */
+static void departure_finish(struct server *s, struct inode *i, const struct journal_entry *e)
+{
+	char path[40];
+	struct tree_node node;
+	if (!i->nameless || (i->indexed && !e->last))
+		return;
+	snprintf(path, sizeof(path), "/unlinked/%016" PRIx64, e->number);
+	if (e->number && tree_look(s->store, path, &node) == 0) {
+		inode_extra_locked(s, i)->unlinked = e->number;
+		tree_node_clear(&node);
+	}
+	if (e->last) {
+		i->indexed = false;
+		i->nlink = 0;
+	}
+}
+
+/* names_remove_locked() was to give the inode its first alias's name, and the worker was killed
+ * when it had the parent. */
+static bool is_torn(struct server *s, const struct inode *i, const char *name)
+{
+	const struct alias *a = i->extra ? i->extra->first : NULL;
+	struct stat st;
+	return a && !i->nameless && i->parent == a->parent && strcmp(i->name, name) == 0 &&
+	       look(s, i->parent, name, &st) == 0 && !st.st_ino;
+}
+
 static void name_drop(struct server *s, struct inode *i, struct inode *dir, const char *name,
                       const struct journal_entry *e)
 {
 	struct departure d = {.last = e->last, .number = e->number};
+	if (!names_has(s, i, dir, name) && is_torn(s, i, name))
+		dir = i->parent;
 	if (!names_has(s, i, dir, name)) {
-		if (i->nameless && e->number && !i->indexed)
-			inode_extra_locked(s, i)->unlinked = e->number;
+		departure_finish(s, i, e);
 		return;
 	}
 	departure_done_locked(s, i, dir, name, &d);
@@ -78,7 +109,8 @@ static bool rename_finish(struct server *s, struct journal_entry *e, struct inod
 	struct inode *over = e->over ? inode_get(s->inodes, e->over) : NULL;
 	if (look(s, from, e->name, &a) != 0 || look(s, to, e->newname, &b) != 0)
 		return false;
-	if (a.st_ino == e->ino || b.st_ino == 0 || (exchange && b.st_ino != e->ino)) {
+	/* An entry may be left although it was answered, and the names may have changed since. */
+	if (a.st_ino == e->ino || b.st_ino != e->ino) {
 		/* it has not been renamed: what was set aside for it has a name still */
 		if (e->number && !(over && over->extra && over->extra->unlinked == e->number))
 			tree_orphan_drop(s->store, e->number);
@@ -98,7 +130,7 @@ static bool link_finish(struct server *s, struct journal_entry *e, struct inode 
                         struct inode *i)
 {
 	struct stat st;
-	if (look(s, to, e->newname, &st) != 0 || !st.st_ino)
+	if (look(s, to, e->newname, &st) != 0 || !st.st_ino || st.st_ino != e->ino)
 		return false;
 	if (i->nameless && i->extra)
 		i->extra->unlinked = 0;

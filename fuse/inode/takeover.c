@@ -108,6 +108,19 @@ static void rehash(struct inode_table *t, struct inode *i)
 		i->hashed = g_hash_table_add(t->by_ino, i);
 }
 
+/* No inode is its own parent, nor its own twin, over others. `refs` is not counted yet: it has the
+ * number of the look that came past. */
+static bool is_chain(const struct inode_table *t, struct inode *i, uint32_t look)
+{
+	uint64_t twins = 0;
+	for (const struct inode *n = i; n->extra && n->extra->twin; n = n->extra->twin)
+		if (twins++ > t->count)
+			return false;
+	for (; i && i->refs == 0; i = i->parent)
+		i->refs = look;
+	return !i || i->refs != look;
+}
+
 static bool inodes_restore(struct server *s, GError **error)
 {
 	struct inode_table *t = s->inodes;
@@ -126,6 +139,9 @@ static bool inodes_restore(struct server *s, GError **error)
 	for (uint32_t n = 0; n < used; n++)
 		if (t->slots[n].alive && !has_parents(t, &t->slots[n]))
 			return damaged(error, "the names of inode", n);
+	for (uint32_t n = 0; n < used; n++)
+		if (t->slots[n].alive && !is_chain(t, &t->slots[n], n + 1))
+			return damaged(error, "the parents of inode", n);
 	if (!notices_restore(s->area, s->arena))
 		return damaged(error, "notices", 0);
 	arena_sweep(s->arena); /* before anything is allocated there */
@@ -182,6 +198,14 @@ static bool handles_restore(struct server *s, GError **error)
 static void free_collect(struct server *s)
 {
 	struct inode_table *t = s->inodes;
+	for (uint32_t n = t->area->inodes; n-- > 1;) {
+		struct inode *i = &t->slots[n];
+		/* the id in the kernel cannot be closed yet: it goes with the inode, later */
+		bool backed = S_ISREG(i->type) && i->backing_id > 0;
+		if (i->alive && i->refs == 0 && i->nlookup == 0 && !backed)
+			inode_put(s, inode_ref(t, i));
+	}
+	g_array_set_size(t->free_slots, 0);
 	for (uint32_t n = t->area->inodes; n-- > 0;) {
 		struct inode *i = &t->slots[n];
 		if (i->alive && S_ISREG(i->type) && i->handles == 0) {

@@ -125,13 +125,17 @@ static bool word_take(struct keeper *k)
 	                   .msg_control = control.room,
 	                   .msg_controllen = sizeof(control.room)};
 	ssize_t n = recvmsg(k->socket, &m, MSG_CMSG_CLOEXEC);
+	if (n < 0 && errno != EINTR)
+		kill(k->worker,
+		     SIGKILL); /* the next one must not work beside it; its end follows */
 	if (n <= 0)
-		return n < 0 && errno == EINTR;
+		return n < 0;
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 	int fd = -1;
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
 		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	if (word.kind == WORD_HAND || word.kind == WORD_DROP)
+	bool lost = word.kind == WORD_HAND && fd < 0; /* MSG_CTRUNC: no descriptor is left */
+	if ((word.kind == WORD_HAND || word.kind == WORD_DROP) && !lost)
 		keep(k, word.what, fd);
 	else if (fd >= 0)
 		close(fd);
@@ -188,6 +192,8 @@ static int worker_reap(struct keeper *k, unsigned tries)
 	pid_t pid = 0;
 	for (unsigned n = 0; n < tries && pid != k->worker; n++) {
 		pid = waitpid(-1, &status, WNOHANG); /* earlier ones, too */
+		if (pid > 0 && pid == k->guard.pid)
+			k->guard.pid = 0; /* another process may have its number next */
 		if (pid == 0)
 			usleep(REAP_PAUSE);
 		else if (pid < 0 && errno != EINTR)

@@ -13,7 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RESEND 7 /* FUSE_NOTIFY_RESEND; the headers of Debian 12 lack it */
+#define READ_PAUSE 1000 /* µs */
+#define RESEND 7        /* FUSE_NOTIFY_RESEND; the headers of Debian 12 lack it */
 
 /* A request and its data: max_write, and room for the header. */
 static alignas(8) char request[(1u << 20) + 8192];
@@ -68,6 +69,8 @@ void refusal_run(const struct refusal *r)
 		ssize_t n = read(r->device, request, sizeof(request));
 		if (n < 0 && errno == ENODEV)
 			return;
+		if (n < 0)
+			usleep(READ_PAUSE); /* an error may last */
 		const struct fuse_in_header *in = (const struct fuse_in_header *)request;
 		if (n < (ssize_t)sizeof(*in) || !wants_answer(in))
 			continue;

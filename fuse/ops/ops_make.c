@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include "fuse/base/area.h"
 #include "fuse/events/registry.h"
 #include "fuse/inode/access.h"
 #include "fuse/inode/handle.h"
@@ -90,17 +91,8 @@ static int name_make(struct server *s, struct inode *dir, const char *name,
 	return err;
 }
 
-/* Has an earlier try of the request at hand made the name? If not, it is noted that this one does.
- */
-static bool is_made(struct server *s, struct inode *dir, const char *name)
+static bool exists(struct server *s, struct inode *dir, const char *name)
 {
-	uint64_t request = replay_unique();
-	if (replay_is_done())
-		return true;
-	if (!journal_find(s->area, request)) {
-		journal_write(s->area, request, &(struct journal_entry){.kind = JOURNAL_MAKE});
-		return false;
-	}
 	struct tree_node node;
 	struct way w;
 	way_to_child(s, dir, name, NULL, &w);
@@ -109,6 +101,20 @@ static bool is_made(struct server *s, struct inode *dir, const char *name)
 	if (err == 0)
 		tree_node_clear(&node);
 	return err == 0;
+}
+
+/* Has an earlier try of the request at hand made the name? If not, it is noted that this one does;
+ * not where another has made it: sent again, it would pass for this one's. */
+static bool is_made(struct server *s, struct inode *dir, const char *name)
+{
+	uint64_t request = replay_unique();
+	if (replay_is_done())
+		return true;
+	if (journal_find(s->area, request))
+		return exists(s, dir, name);
+	if (s->area->kept && !exists(s, dir, name))
+		journal_write(s->area, request, &(struct journal_entry){.kind = JOURNAL_MAKE});
+	return false;
 }
 
 static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const struct tree_maker *m)
@@ -256,6 +262,26 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 	replay_fail(req, err);
 }
 
+static int link_journal(struct server *s, const struct move *m)
+{
+	struct tree_node node;
+	if (!s->area->kept)
+		return 0;
+	int err = tree_look(s->store, m->from, &node);
+	if (err)
+		return -err;
+	struct journal_entry e = {
+	        .kind = JOURNAL_LINK,
+	        .newdir = inode_id(m->newdir),
+	        .node = inode_id(m->i),
+	        .ino = node.st.st_ino,
+	};
+	tree_node_clear(&node);
+	g_strlcpy(e.newname, m->newname, sizeof(e.newname));
+	journal_write(s->area, replay_unique(), &e);
+	return 0;
+}
+
 /* The first name of a nameless file replaces its number in the store. */
 static int link_both(struct server *s, const struct move *m, struct inode **dropped)
 {
@@ -265,8 +291,10 @@ static int link_both(struct server *s, const struct move *m, struct inode **drop
 	rwlock_unlock(&s->names);
 	if (gone)
 		return ENOENT;
-	int err = nameless ? -tree_rename(s->store, m->from, m->to, RENAME_NOREPLACE)
-	                   : -tree_link(s->store, m->from, m->to);
+	int err = link_journal(s, m);
+	if (err == 0)
+		err = nameless ? -tree_rename(s->store, m->from, m->to, RENAME_NOREPLACE)
+		               : -tree_link(s->store, m->from, m->to);
 	if (err)
 		return err;
 	inode_count_links(s, i, 1);
@@ -287,9 +315,6 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 	if (dir)
 		err = i ? inode_keep(s, i) : ESTALE;
 	if (dir && err == 0 && !replay_is_done() && !journal_is_done(s->area, replay_unique())) {
-		struct journal_entry e = {.kind = JOURNAL_LINK, .newdir = newparent, .node = ino};
-		g_strlcpy(e.newname, newname, sizeof(e.newname));
-		journal_write(s->area, replay_unique(), &e);
 		inode_ref(s->inodes, dir); /* for the name */
 		struct move m = {.i = i, .newdir = dir, .newname = newname};
 		move_begin(s, &m);
