@@ -6,7 +6,8 @@
 #include "fetch/base/lock.h"
 
 #define SLAB_SHIFT 16
-#define SLAB ((size_t)1 << SLAB_SHIFT)
+#define SLAB ARENA_BLOCK_MAX
+#define KEPT_BACK 8 /* one slab of so many is for changes */
 #define GRAIN 16
 #define SMALL 512                   /* up to here a class each 16 bytes */
 #define CLASSES (SMALL / GRAIN + 7) /* and 1, 2 … 64 KiB */
@@ -85,6 +86,16 @@ static void slab_add_locked(struct arena *a, unsigned c)
 	char *begin = a->slabs + ((size_t)slab << SLAB_SHIFT);
 	for (size_t at = SLAB / size * size; at > 0; at -= size)
 		give_locked(a, begin + at - size, c);
+}
+
+bool arena_has_room(struct arena *a, size_t size)
+{
+	if (size > SLAB)
+		return false;
+	mutex_lock(&a->lock);
+	bool room = a->free[class_for(size)] || a->area->slabs < a->most - a->most / KEPT_BACK;
+	mutex_unlock(&a->lock);
+	return room;
 }
 
 void *arena_take(struct arena *a, size_t size)

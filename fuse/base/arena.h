@@ -7,16 +7,21 @@
  * Killed:  free lists are not in the area. The next worker marks what is reachable, and sweeps: all
  *          else is free, also what was being allocated or freed
  * Locking: its own mutex; any thread
- * Errors:  none: without memory the process ends, as with malloc here
+ * Errors:  none: without memory the process ends, as with malloc here; a caller with something that
+ *          comes from outside asks arena_has_room() before, and takes at most ARENA_BLOCK_MAX
  */
 #pragma once
 #include "fuse/base/area.h"
+
+#define ARENA_BLOCK_MAX ((size_t)1 << 16)
 
 struct arena;
 
 /* `a` (borrowed) is new, or arena_sweep() follows. */
 struct arena *arena_new(struct area *a);
 void arena_free(struct arena *a);
+/* false: what is left is for changes of what is there. */
+bool arena_has_room(struct arena *a, size_t size);
 /* Zeroed, aligned to 16 bytes. */
 void *arena_take(struct arena *a, size_t size);
 char *arena_strdup(struct arena *a, const char *text);

@@ -24,6 +24,8 @@ struct handle_table {
 
 /* Descriptors for the daemon itself: the store, the source, requests under way. */
 #define OWN_MAX 1024
+/* More than opens are under way: threads, and requests that are parked */
+#define SPARE_SLOTS 4096
 /* Oldest handles to be tried, to find one that can go */
 #define LOOKS 16
 /* A content has a file and a map. */
@@ -60,6 +62,19 @@ uint64_t handle_table_count(struct handle_table *t)
 	uint64_t count = t->area->handles - t->free_slots->len;
 	mutex_unlock(&t->lock);
 	return count;
+}
+
+static uint32_t slots_max(struct handle_table *t)
+{
+	return (uint32_t)(area_region_size(t->area, AREA_HANDLES) / sizeof(struct handle));
+}
+
+bool handle_table_full(struct handle_table *t)
+{
+	mutex_lock(&t->lock);
+	uint32_t left = slots_max(t) - t->area->handles + t->free_slots->len;
+	mutex_unlock(&t->lock);
+	return left < SPARE_SLOTS;
 }
 
 static void unhold_locked(struct handle_table *t, struct handle *h) REQUIRES(t->lock)
@@ -149,7 +164,7 @@ static struct handle *slot_take_locked(struct handle_table *t)
 		return &t->slots[index];
 	}
 	uint32_t index = t->area->handles;
-	if (index >= area_region_size(t->area, AREA_HANDLES) / sizeof(struct handle))
+	if (index >= slots_max(t))
 		g_error("no room for an open file");
 	struct handle *h = &t->slots[index];
 	mutex_init(&h->lock, RANK_HANDLE);

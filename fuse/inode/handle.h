@@ -42,6 +42,8 @@ struct handle_table;
 /* `descriptors`: the limit of this process. */
 struct handle_table *handle_table_new(struct area *area, uint64_t descriptors);
 void handle_table_free(struct handle_table *t, struct server *s); /* closes open handles */
+/* No more files can be opened. Some slots are left, for opens under way. */
+bool handle_table_full(struct handle_table *t);
 /* Takes over the references, and `fd` (-1: none). `flags`, `request`: of the open. */
 uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int fd, int flags,
                      enum iomode_kind iomode, bool watched, uint64_t request);

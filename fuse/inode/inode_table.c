@@ -126,7 +126,7 @@ static struct inode *insert_locked(struct server *s, struct inode_table *t, stru
                                    const char *name, const struct listing_entry *e, uint64_t ino)
         REQUIRES(t->lock)
 {
-	struct inode *i = slot_take_locked(t);
+	struct inode *i = arena_has_room(s->arena, strlen(name) + 1) ? slot_take_locked(t) : NULL;
 	if (!i)
 		return NULL;
 	i->name = arena_strdup(s->arena, name);

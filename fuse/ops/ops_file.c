@@ -224,7 +224,9 @@ static void open_begin(const struct opening *o)
 		inode_put(s, i);
 		return;
 	}
-	int err = inode_is_gone(s, i) ? ESTALE : access_open(s, i, flags);
+	int err = inode_is_gone(s, i)             ? ESTALE
+	          : handle_table_full(s->handles) ? ENFILE
+	                                          : access_open(s, i, flags);
 	if (err) {
 		claims_leave(i);
 		replay_fail(o->req, err);

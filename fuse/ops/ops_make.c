@@ -207,7 +207,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct tree_maker m = maker(req, S_IFREG | (mode & 07777), 0, NULL);
 	int err;
 	struct inode *dir = directory_for(req, parent, name, &err), *i = NULL;
-	int fd = dir ? file_make(s, dir, name, &m) : -1;
+	bool full = handle_table_full(s->handles);
+	int fd = full ? -ENFILE : dir ? file_make(s, dir, name, &m) : -1;
 	if (dir && fd < 0)
 		err = -fd;
 	if (fd >= 0)
@@ -230,7 +231,8 @@ void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file
 	int err;
 	struct inode *dir = directory_for(req, parent, NULL, &err), *i = NULL;
 	g_autofree char *path = dir ? way_path(s, dir) : NULL;
-	int fd = dir ? tree_make_nameless(s->store, path, &m, &number) : -1;
+	bool full = handle_table_full(s->handles);
+	int fd = full ? -ENFILE : dir ? tree_make_nameless(s->store, path, &m, &number) : -1;
 	struct tree_node node = {0};
 	if (dir && fd < 0)
 		err = -fd;

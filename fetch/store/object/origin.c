@@ -18,6 +18,7 @@
 #define CHECK_DIGITS 8
 /* Of one symlink: XFS takes 1023 bytes. */
 #define PIECE 960
+#define ORIGIN_PATH_MAX 65535u /* what the daemon keeps in one block (fuse/base/arena.h) */
 #define PIECE_PATH_MAX (SHARD_PATH_MAX + 12)
 
 /* Piece n of an origin; the last is followed by none. */
@@ -116,6 +117,8 @@ int origin_write(struct store *s, uint64_t id, uint64_t ino, const char *remote)
 	                                        origin_check(id, ino, remote), remote);
 	size_t length = strlen(text);
 
+	if (strlen(remote) > ORIGIN_PATH_MAX)
+		return -ENAMETOOLONG;
 	if (length % PIECE == 0) { /* no leftover may follow a full piece */
 		char path[PIECE_PATH_MAX];
 
@@ -172,6 +175,8 @@ int origin_read(struct store *s, uint64_t id, uint64_t *ino, char **remote)
 	int err = origin_parse(id, text->str, &number, &path);
 	if (err)
 		return err;
+	if (strlen(path) > ORIGIN_PATH_MAX)
+		return -ENAMETOOLONG;
 	*ino = number;
 	*remote = g_strdup(path);
 	return 0;
