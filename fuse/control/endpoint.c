@@ -186,7 +186,7 @@ static bool endpoint_listen(struct endpoint *e, const char *where, GError **erro
 		e->dev = st.st_dev;
 		e->ino = st.st_ino;
 	}
-	if (ok && (!local || e->ino) && listen(e->listener, ENDPOINT_CLIENTS) == 0)
+	if (ok && (!local || e->ino) && listen(e->listener, SOMAXCONN) == 0)
 		return true;
 	g_set_error(error, LOCAL_ERROR, errno, "-o metrics=%s: %s", where, g_strerror(errno));
 	return false;
