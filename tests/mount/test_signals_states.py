@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import threading
+import time
 
 import pytest
 
@@ -196,10 +197,15 @@ def test_in_the_queue(state):
     s = state("stat")
     warmed(s)
     os.listdir(s.m.path)
-    before, held = descriptors(s.m), threads(s.m.pid, "fuse")
+    before, held = descriptors(s.m), []
     s.path, s.hows = lambda n: s.m / f"c{n}" / "none", WITHOUT_QUIT
-    hold(held)
     try:
+        # a thread that has just been started has its name a little later
+        for _ in range(4):
+            new = [t for t in threads(s.m.pid, "fuse") if t not in held]
+            hold(new)
+            held += new
+            time.sleep(0.05)
         s.start()
         s.signal()
     finally:
