@@ -19,10 +19,17 @@ from dying import PATIENT, Reader, die
 
 
 @pytest.mark.sanitize
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV])
-def test_who_waits_is_answered(mount, serve, scratch, number, variant):
-    if number == signal.SIGSEGV and variant != "plain":
-        pytest.skip("the sanitizer reports it")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
+def test_who_waits_is_answered(mount, serve, scratch, number):
+    waiting_for_the_next_worker(mount, serve, scratch, number)
+
+
+def test_who_waits_is_answered_after_a_fault(mount, serve, scratch):
+    """Without a sanitizer, which would report it."""
+    waiting_for_the_next_worker(mount, serve, scratch, signal.SIGSEGV)
+
+
+def waiting_for_the_next_worker(mount, serve, scratch, number):
     root = scratch / "source"
     trees.put(root / "slow", b"s" * 300000)
     trees.put(root / "d" / "name", b"name")
