@@ -156,7 +156,6 @@ int server_run(const struct settings *settings, const struct server_start *start
 	        .keeping = keeping,
 	        .area = keeping->area,
 	        .resumed = keeping->resumes,
-	        .xattrs = keeping->resumes, /* which are asked for only where they were served */
 	        .read_only = mounting_asks(settings, "ro", "rw", false),
 	        .noatime = mounting_asks(settings, "noatime", "atime", false),
 	        .started_ns = keeping->resumes ? keeping->area->started_ns : clock_realtime(),
