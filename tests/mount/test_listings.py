@@ -250,10 +250,16 @@ def test_pages_share_memory(mount, serve, many):
     for n in range(6):
         (many / f"large{n}").mkdir()
         server.pages[f"/large{n}/"] = page_of(rows(40000 + n))
-    m = mount(server.url, "-o", "retries=0,wait_timeout=100s,stall_timeout=100s,"
-              "connect_timeout=100s,index_memory=30M")
+    m = mount(server.url, "-o", "retries=0,wait_timeout=100s,index_memory=30M")
+
+    def count(n):
+        try:
+            return len(os.listdir(m / f"large{n}"))
+        except OSError:
+            raise AssertionError(m.log()) from None
+
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        counts = list(pool.map(lambda n: len(os.listdir(m / f"large{n}")), range(6)))
+        counts = list(pool.map(count, range(6)))
     assert counts == [40000 + n for n in range(6)]
 
 

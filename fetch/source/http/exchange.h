@@ -29,7 +29,8 @@ struct exchange {
 	/* The head is in `reply`. false ends the exchange with *error. */
 	bool (*head)(struct exchange *x, GError **error);
 	/* `data` is libcurl's buffer. false: as head(). Sets `held` to pause the body until
-	 * transport_resume(). */
+	 * transport_resume(), and never clears it: libcurl passes on what it has read already, in
+	 * pieces of 16 KiB, and the body would stay paused. */
 	bool (*body)(struct exchange *x, const char *data, size_t length, GError **error);
 	/* NULL: the whole answer arrived. The transport does not use `x` after it. */
 	void (*done)(struct exchange *x, const GError *error);

@@ -153,7 +153,8 @@ static bool list_body(struct http_op *op, const char *data, size_t length, GErro
 	struct list_op *l = (struct list_op *)op;
 	XXH3_64bits_update(l->hash, data, length);
 	enum parsing_fed fed = parsing_feed(l->parsing, data, length, error);
-	op->x.held = fed == PARSING_FULL;
+	if (fed == PARSING_FULL) /* libcurl delivers the rest of its buffer all the same */
+		op->x.held = true;
 	return fed != PARSING_FAILED;
 }
 
