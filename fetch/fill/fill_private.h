@@ -60,6 +60,15 @@ static inline void fill_unlock_at(struct fill *f LOCK_PLACE)
 	mutex_unlock_at(&f->lock LOCK_SAME);
 }
 
+/* The end of a submission that was counted in `submitting`. */
+static inline void fill_submitted(struct fill *f)
+{
+	fill_lock(f);
+	f->submitting--;
+	condition_broadcast(&f->changed);
+	fill_unlock(f);
+}
+
 struct failure {
 	int error;
 	int64_t at_ns; /* CLOCK_REALTIME */

@@ -165,8 +165,5 @@ void plan_submit(struct plan *p)
 			source_read(f->source, &t->read);
 		}
 	}
-	fill_lock(f);
-	f->submitting--;
-	condition_broadcast(&f->changed);
-	fill_unlock(f);
+	fill_submitted(f);
 }

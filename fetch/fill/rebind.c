@@ -9,9 +9,10 @@
  * compared: if every byte is equal, everything that any reader has got is the other version's, and
  * the file follows that one from here on.
  *
- *   transfer fails: FETCH_CHANGED ──▶ the ranges that are cached are read, of the listed time and
- * any version, and compared │ equal                         │ not, or not to be read ▼ ▼
- *                          store_file_repin(), transfer_again()    transfer_end() with its error
+ * 1. A transfer fails with FETCH_CHANGED: the ranges that are cached are read, of the listed time
+ *    and of any version, and compared.
+ * 2. All are equal: store_file_repin(), then transfer_again().
+ * 3. They are not, or cannot be read: transfer_end() with the transfer's error.
  *
  * Shape:   one per content at a time, at most one a minute; transfers that fail meanwhile wait for
  *          its end
@@ -80,10 +81,7 @@ static void transfer_again(struct transfer *t)
 	}
 	__atomic_add_fetch(&f->requests, 1, __ATOMIC_RELAXED);
 	source_read(f->source, &t->read);
-	fill_lock(f);
-	f->submitting--;
-	condition_broadcast(&f->changed);
-	fill_unlock(f);
+	fill_submitted(f);
 }
 
 /* `again`: the transfers that wait are sent again, of the version that the file has now. */
@@ -237,10 +235,7 @@ static void rebind_next(struct rebind *b, uint64_t chunk)
 	}
 	rebind_prepare(b);
 	source_read(f->source, &b->read);
-	fill_lock(f);
-	f->submitting--;
-	condition_broadcast(&f->changed);
-	fill_unlock(f);
+	fill_submitted(f);
 }
 
 static bool may_begin_locked(struct content *c, int64_t now) REQUIRES(fill_locked)

@@ -17,7 +17,8 @@
 #include "fuse/inode/names.h"
 #include "fuse/inode/server.h"
 
-/* The inode numbers of objects in the store by their names; 0: there is none. -errno. */
+/* The inode number of the store's object of that name; 0: there is none. -errno: it cannot be
+ * looked at, so what was begun is not taken for done, and is repeated. */
 static int look(struct server *s, const struct inode *dir, const char *name, struct stat *st)
 {
 	g_autofree char *path = inode_child_path_locked(dir, name);
@@ -28,7 +29,7 @@ static int look(struct server *s, const struct inode *dir, const char *name, str
 		*st = node.st;
 		tree_node_clear(&node);
 	}
-	return err == -ENOENT || err == -ESTALE ? 0 : err;
+	return err == -ENOENT ? 0 : err;
 }
 
 /* The worker was killed between the two halves of departure_done_locked(). An entry that was

@@ -125,9 +125,9 @@ static bool word_take(struct keeper *k)
 	                   .msg_control = control.room,
 	                   .msg_controllen = sizeof(control.room)};
 	ssize_t n = recvmsg(k->socket, &m, MSG_CMSG_CLOEXEC);
+	/* the next worker must not work beside it; its end follows */
 	if (n < 0 && errno != EINTR)
-		kill(k->worker,
-		     SIGKILL); /* the next one must not work beside it; its end follows */
+		kill(k->worker, SIGKILL);
 	if (n <= 0)
 		return n < 0;
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);

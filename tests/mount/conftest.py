@@ -7,6 +7,7 @@ with those of the address and thread sanitizers too, where --asan and --tsan nam
 """
 import os
 import pathlib
+import random
 import shutil
 import signal
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+import campaign  # noqa: E402
 import faults  # noqa: E402
 import lying  # noqa: E402
 import mounting  # noqa: E402
@@ -52,6 +54,17 @@ def pytest_runtest_makereport(item, call):
     program = item.funcargs.get("lacunafs") if hasattr(item, "funcargs") else None
     if report.failed and program is not None:
         report.sections.append(("how to repeat it", program.repeat()))
+
+
+@pytest.fixture
+def seed(request):
+    """--seed, or drawn; printed, so that a failure can be repeated."""
+    return campaign.seed_of(request.config.option)
+
+
+@pytest.fixture
+def choose(seed):
+    return random.Random(seed)
 
 
 @pytest.fixture(scope="session")

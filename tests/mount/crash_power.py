@@ -27,6 +27,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import campaign  # noqa: E402
 import crashing  # noqa: E402
 import faults  # noqa: E402
 import mounting  # noqa: E402
@@ -374,7 +375,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int)
     args = parser.parse_args()
-    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 31)
+    seed = campaign.seed_of(args)
     processes.adopt()
     bad = 0
     for kind in [args.fs] if args.fs else sorted(MAKE):

@@ -183,6 +183,16 @@ class Wrong(Exception):
     """What was found at a point."""
 
 
+def steps_of(row, d):
+    """→ how many of the row's steps returned, and the error of the one that did not; None."""
+    for done, step in enumerate(row.steps):
+        try:
+            step(d)
+        except OSError as e:
+            return done, e
+    return len(row.steps), None
+
+
 class Campaign:
     """One store, many crashes; every point has a directory of its own."""
 
@@ -235,20 +245,13 @@ class Campaign:
 
     def run(self, row, d, at, torn=False, epoch=False):
         """→ how many steps returned, how many calls were seen, and the one that ended it all."""
-        kept, done = row.prepare(d), 0
+        kept = row.prepare(d)
         if epoch and self.program.run("sync", d, env=self.faults.env).returncode != 0:
             raise Wrong("sync failed")
         mode, error = {SYNC: (faults.SYNCS, errno.EIO), SCAN: (faults.SCAN, errno.EIO)}.get(
             self.event, (faults.TEAR if torn else faults.KILL, 0))
         self.faults.set(mode, error, left=at - 1)
-        failed = None
-        for step in row.steps:
-            try:
-                step(d)
-            except OSError as e:
-                failed = e
-                break
-            done += 1
+        done, failed = steps_of(row, d)
         died = processes.reap(self.mounted.pid, 5) if failed and not self.event else None
         seen, call = self.faults.clear()
         for fd in kept or ():

@@ -98,15 +98,9 @@ class Campaign(crashing.Campaign):
 
     def run(self, row, d, at, torn=False, epoch=False, error=errno.EIO):
         """→ how many steps returned, the calls' kinds, the call that failed, and the error."""
-        self.kept, done, failed = row.prepare(d) or (), 0, None
+        self.kept = row.prepare(d) or ()
         self.arm(error, at)
-        for step in row.steps:
-            try:
-                step(d)
-            except OSError as e:
-                failed = e
-                break
-            done += 1
+        done, failed = crashing.steps_of(row, d)
         kinds = self.faults.kinds()
         _, call = self.faults.clear()
         if call is None:

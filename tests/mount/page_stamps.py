@@ -210,16 +210,16 @@ class Campaign:
 
     def settle(self, seconds):
         """All is quiet: what is shown is the source's. `seconds` is how long it may take."""
-        until, wrong = time.monotonic() + seconds, ["never looked"]
+        until, wrong, said = time.monotonic() + seconds, ["never looked"], ""
         while wrong:
             if time.monotonic() > until:
-                text = f"quiet and refreshed, but:\n{chr(10).join(wrong)}\n{done.stderr.decode()}"
+                text = f"quiet and refreshed, but:\n{chr(10).join(wrong)}\n{said}"
                 if not self.table.tally:
                     raise stamps.Wrong(text)
                 self.wrong.append(text)
                 return
             if self.program:
-                done = run_verb(self.program, "refresh", self.m.path)
+                said = run_verb(self.program, "refresh", self.m.path).stderr.decode()
             wrong = [text for f in range(stamp_source.FILES) if (text := self.differs(f))]
 
     def differs(self, f):

@@ -27,6 +27,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import campaign  # noqa: E402
 import handlers  # noqa: E402
 import lying  # noqa: E402
 import mounting  # noqa: E402
@@ -304,8 +305,7 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--variant", choices=["plain", "asan", "tsan"], default="plain")
     args = parser.parse_args()
-    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 31)
-    print(f"seed {seed}", flush=True)
+    seed = campaign.seed_of(args)
     processes.adopt()
     with tempfile.TemporaryDirectory(prefix="lacunafs-soak-") as scratch:
         program = mounting.Program(args.build, args.variant, scratch)

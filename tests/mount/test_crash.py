@@ -2,22 +2,11 @@
 # Copyright the lacunafs authors
 """crash_points.py for a minute: some rows and points at random; the seed is printed, and taken
 with --seed."""
-import random
-
 import pytest
 
 import crash_points
 import crashing
 import vanishing
-
-
-@pytest.fixture
-def choose(request):
-    seed = request.config.getoption("seed")
-    if seed is None:
-        seed = random.SystemRandom().randrange(1 << 31)
-    print(f"--seed {seed}")
-    return random.Random(seed)
 
 
 def some(choose, program, scratch, rows, points, **options):

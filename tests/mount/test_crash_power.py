@@ -2,7 +2,6 @@
 # Copyright the lacunafs authors
 """A disk that loses its power: crash_power.py for some rounds, and what it found, step by step."""
 import os
-import random
 import subprocess
 
 import pytest
@@ -31,11 +30,7 @@ def disk(root, request, scratch, lacunafs):
 
 @pytest.mark.patience(240)
 @pytest.mark.parametrize("kind", sorted(crash_power.MAKE))
-def test_power(root, lacunafs, scratch, request, kind):
-    seed = request.config.getoption("seed")
-    if seed is None:
-        seed = random.SystemRandom().randrange(1 << 31)
-    print(f"crash_power.py --fs {kind} --seed {seed}")
+def test_power(root, lacunafs, scratch, seed, kind):
     wrong = crash_power.torture(lacunafs, scratch, kind, seed, 15)
     assert not wrong, wrong[0]
 

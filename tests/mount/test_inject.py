@@ -2,21 +2,10 @@
 # Copyright the lacunafs authors
 """crash_points.py --inject for half a minute: system calls of the store that fail, at random; the
 seed is printed, and taken with --seed."""
-import random
-
 import pytest
 
 import crash_points
 import injecting
-
-
-@pytest.fixture
-def choose(request):
-    seed = request.config.getoption("seed")
-    if seed is None:
-        seed = random.SystemRandom().randrange(1 << 31)
-    print(f"--seed {seed}")
-    return random.Random(seed)
 
 
 @pytest.fixture

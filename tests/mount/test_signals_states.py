@@ -13,7 +13,6 @@ import pytest
 
 import faults
 import handlers
-import lying
 import processes
 import trees
 import waiting

@@ -132,12 +132,9 @@ def test_a_worker_that_cannot_start(mount, scratch):
 
 @pytest.mark.sanitize
 @pytest.mark.patience(300)
-def test_random_changes(lacunafs, request, variant):
+def test_random_changes(lacunafs, seed, variant):
     """random_ops.py, while the worker is killed."""
-    seed = request.config.getoption("seed")
-    if seed is None:
-        seed = random.SystemRandom().randrange(1 << 31)
-    print(f"seed {seed}: random_ops.py --seed {seed} --deaths 0.1 --variant {variant}")
+    print(f"random_ops.py --seed {seed} --deaths 0.1 --variant {variant}")
     rounds, deaths = random_ops.torture(lacunafs, lacunafs.scratch, seed, 15, deaths=0.1,
                                         without=("crash",), steps=200)
     assert rounds >= 1 and deaths >= 5

@@ -3,7 +3,6 @@
 """random_ops.py for half a minute, remounts, kill -9, evictions and refreshes included; the seed is
 printed, and taken with --seed."""
 import os
-import random
 
 import pytest
 
@@ -12,11 +11,7 @@ import random_ops
 
 @pytest.mark.patience(300)
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes a user, and makes devices")
-def test_random(lacunafs, scratch, request, variant):
-    seed = request.config.getoption("seed")
-    if seed is None:
-        seed = random.SystemRandom().randrange(1 << 31)
+def test_random(lacunafs, scratch, seed):
     work = scratch / "work"
     work.mkdir(mode=0o755)
-    print(f"seed {seed}: random_ops.py --seed {seed}")
     assert random_ops.torture(lacunafs, work, seed, 35) >= 2

@@ -10,7 +10,6 @@ By hand: worker_points.py [--build DIR] [--rows REGEX]
 import argparse
 import os
 import pathlib
-import random
 import shutil
 import subprocess
 import sys
@@ -31,13 +30,7 @@ class Campaign(crashing.Campaign):
         """→ how many calls were seen, and the one that the worker died before."""
         kept = row.prepare(d)
         self.faults.set(faults.KILL_ONCE, left=at - 1)
-        failed = None
-        for step in row.steps:
-            try:
-                step(d)
-            except OSError as e:
-                failed = e
-                break
+        _, failed = crashing.steps_of(row, d)
         seen, call = self.faults.clear()
         for fd in kept or ():
             os.close(fd)

@@ -3,6 +3,7 @@
 
 /* Head and index, from the inner source to the shelf. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 #include "fetch/source/index/index_source_private.h"
@@ -65,7 +66,7 @@ static void index_take(struct pool_job *job)
 	struct fetch *f = &s->fetch;
 	GError *error = NULL;
 	g_autofree char *name = source_describe(s->inner, f->path);
-	struct index *x = index_open(dup(f->fd), name, &f->head.root, &error);
+	struct index *x = index_open(fcntl(f->fd, F_DUPFD_CLOEXEC, 3), name, &f->head.root, &error);
 	if (x != NULL && index_verify(x, &error) &&
 	    shelf_commit(s->folder, f->fd, &f->head, &error)) {
 		close(f->fd);
@@ -125,7 +126,7 @@ static void path_set(struct fetch *f)
 
 static int head_begin(struct source_read *req)
 {
-	return 0;
+	return req->offset == 0 && req->length == HEAD_SIZE ? 0 : -EPROTO;
 }
 
 static int head_data(struct source_read *req, uint64_t offset, const void *buffer, size_t length)
