@@ -64,6 +64,9 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 	if (node->remote && !x->remote)
 		x->remote = arena_strdup(s->arena, node->remote);
 	i->born = node->kind == TREE_LOCAL;
+	/* what its last name left is found by its number; what it is found by, it still says */
+	if (node->indexed && !(i->nameless && x->unlinked))
+		i->indexed = true;
 	rwlock_unlock(&s->names);
 	mutex_lock(&i->lock);
 	i->local = true;
@@ -72,8 +75,6 @@ void inode_take(struct server *s, struct inode *i, const struct tree_node *node)
 		i->complete = true;
 	i->extra->seals |= node->seals;
 	take_node_locked(i, node);
-	if (node->indexed)
-		i->indexed = true;
 	if (!S_ISDIR(i->type))
 		i->nlink = node->st.st_nlink;
 	mutex_unlock(&i->lock);
@@ -91,17 +92,17 @@ void inode_revive(struct server *s, struct inode *i)
 		return;
 	struct tree_node node;
 	struct way w;
-	way_to(s, i, &w);
+	way_to(s, i, &w); /* until it is taken: a removal of its last name waits */
 	int err = tree_look(s->store, w.path, &node);
+	if (err == 0) {
+		bool unlinked = i->nameless && !i->indexed && !node.indexed;
+		if ((node.st.st_mode & S_IFMT) == i->type && node.st.st_ino == i->ino)
+			inode_take(s, i, &node);
+		if (unlinked && !S_ISDIR(i->type))
+			i->nlink -= i->nlink > 0; /* its entry in /unlinked is no name */
+		tree_node_clear(&node);
+	}
 	way_end(s, &w);
-	if (err)
-		return;
-	bool unlinked = i->nameless && !i->indexed;
-	if ((node.st.st_mode & S_IFMT) == i->type && node.st.st_ino == i->ino)
-		inode_take(s, i, &node);
-	if (unlinked && !S_ISDIR(i->type))
-		i->nlink -= i->nlink > 0; /* its entry in /unlinked is no name */
-	tree_node_clear(&node);
 }
 
 struct inode *inode_intern_local(struct server *s, struct inode *parent, const char *name,

@@ -65,6 +65,8 @@ static void name_drop(struct server *s, struct inode *i, struct inode *dir, cons
                       const struct journal_entry *e)
 {
 	struct departure d = {.last = e->last, .number = e->number};
+	if (e->last && i->indexed)
+		tree_index_drop(s->store, i->ino);
 	if (!names_has(s, i, dir, name) && is_torn(s, i, name))
 		dir = i->parent;
 	if (!names_has(s, i, dir, name)) {

@@ -289,7 +289,9 @@ static int link_both(struct server *s, const struct move *m, struct inode **drop
 {
 	struct inode *i = m->i;
 	rwlock_rdlock(&s->names);
-	bool nameless = i->nameless, gone = nameless && (!i->extra || !i->extra->unlinked);
+	/* another name than those that the kernel knows may be left (departure.h) */
+	bool nameless = i->nameless && !i->indexed;
+	bool gone = nameless && (!i->extra || !i->extra->unlinked);
 	rwlock_unlock(&s->names);
 	if (gone)
 		return ENOENT;
