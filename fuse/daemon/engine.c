@@ -192,13 +192,13 @@ void engine_stop(struct server *s)
 	waitqueue_free(s->waitqueue);
 	registry_free(s->handlers);
 	g_free(s->failed);
-	meter_free(s->meter);
 	tracers_free(s->tracers);
 	ways_free(s->ways);
 	if (s->clock)
 		alarm_clock_free(s->clock);
 	if (s->notifier)
 		notifier_free(s->notifier);
+	meter_free(s->meter);
 	if (s->arena)
 		arena_free(s->arena);
 	if (s->store && !s->served)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 #include "fuse/inode/strikes.h"
+#include <glib.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,6 +32,15 @@ static struct strikes *table(struct area *a)
 
 static __thread uint64_t *mine;
 
+/* The thread ends: its place is the next one's. */
+static void place_leave(gpointer place)
+{
+	mine = NULL;
+	__atomic_store_n((uint64_t *)place, 0, __ATOMIC_SEQ_CST);
+}
+
+static GPrivate ending = G_PRIVATE_INIT(place_leave);
+
 static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
 #define FATAL (sizeof(fatal) / sizeof(*fatal))
 
@@ -53,8 +63,10 @@ static uint64_t *place_of_thread(struct area *a)
 		if (__atomic_compare_exchange_n(w, &none, IDLE, false, __ATOMIC_SEQ_CST,
 		                                __ATOMIC_SEQ_CST))
 			mine = w;
-		if (mine)
+		if (mine) {
+			g_private_set(&ending, mine);
 			fatal_unblock();
+		}
 	}
 	return mine;
 }

@@ -12,16 +12,17 @@ struct flight {
 	struct meter_hand hand; /* before `req` is set, and fixed until it is taken */
 };
 
-/* The counters of one thread, which alone writes them; others read. */
+/* The counters of one thread at a time, which alone writes them; others read. */
 struct counts {
 	struct counts *next; /* fixed once it is in the list */
+	bool taken;          /* atomic: by a thread that has not ended */
 	struct meter_op ops[METER_OPS];
 	uint64_t errors[METER_ERRORS];
 	uint64_t bytes_read, bytes_written;
 };
 
 struct meter {
-	struct counts *all; /* atomic; owned: also those of threads that ended */
+	struct counts *all; /* atomic; owned: as many as threads counted at one time */
 	struct flight flights[SETS][WAYS];
 };
 
@@ -33,15 +34,43 @@ static void add(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
+/* The thread ends: the next one goes on with its counters. */
+static void counts_leave(gpointer data)
+{
+	own = NULL;
+	__atomic_store_n(&((struct counts *)data)->taken, false, __ATOMIC_RELEASE);
+}
+
+static GPrivate ending = G_PRIVATE_INIT(counts_leave);
+
+static struct counts *counts_left(struct meter *m)
+{
+	struct counts *c = __atomic_load_n(&m->all, __ATOMIC_ACQUIRE);
+	while (c && (__atomic_load_n(&c->taken, __ATOMIC_RELAXED) ||
+	             __atomic_exchange_n(&c->taken, true, __ATOMIC_ACQUIRE)))
+		c = c->next;
+	return c;
+}
+
+static struct counts *counts_add(struct meter *m)
+{
+	struct counts *c = g_new0(struct counts, 1);
+	c->taken = true;
+	c->next = __atomic_load_n(&m->all, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&m->all, &c->next, c, false, __ATOMIC_RELEASE,
+	                                    __ATOMIC_RELAXED))
+		;
+	return c;
+}
+
 static struct counts *counts_of(struct meter *m)
 {
 	if (own)
 		return own;
-	own = g_new0(struct counts, 1);
-	own->next = __atomic_load_n(&m->all, __ATOMIC_RELAXED);
-	while (!__atomic_compare_exchange_n(&m->all, &own->next, own, false, __ATOMIC_RELEASE,
-	                                    __ATOMIC_RELAXED))
-		;
+	own = counts_left(m);
+	if (!own)
+		own = counts_add(m);
+	g_private_set(&ending, own);
 	return own;
 }
 
@@ -55,9 +84,9 @@ struct meter *meter_new(void)
 	return g_new0(struct meter, 1);
 }
 
-/* No other thread counts any more. */
 void meter_free(struct meter *m)
 {
+	g_private_set(&ending, NULL);
 	for (struct counts *c = m ? m->all : NULL, *next; c; c = next) {
 		next = c->next;
 		g_free(c);

@@ -5,7 +5,8 @@
  * ended.
  * Shape:   the thread's current request is thread-local; a parked one is in a small table until its
  *          reply; if the table is full, its duration is lost, its count is not
- * Cost:    no lock: each thread has counters of its own, relaxed atomics
+ * Cost:    no lock: each thread has counters of its own (9 KiB), relaxed atomics; those of a thread
+ *          that ended are the next one's
  * Units:   ns, CLOCK_MONOTONIC
  * Passthrough: the kernel answers reads and writes itself, and they are not counted
  */
@@ -27,7 +28,7 @@ struct meter_op {
 };
 
 struct meter *meter_new(void);
-void meter_free(struct meter *m);
+void meter_free(struct meter *m); /* after the end of all other threads that counted */
 
 /* The thread's current request; zeroed: none. */
 struct meter_hand {
