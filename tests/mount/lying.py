@@ -6,6 +6,7 @@
 """
 import fnmatch
 import gzip
+import os
 import threading
 
 from origin import Origin
@@ -43,7 +44,9 @@ class LyingServer(Origin):
 
 
 def size_of(answer):
-    """The file's size as the answer tells it."""
+    """The file's size, which the answer need not tell."""
+    if answer.file:
+        return os.path.getsize(answer.file)
     total = answer.headers.get("Content-Range", "").rpartition("/")[2]
     return int(total or answer.headers.get("Content-Length", 0))
 
@@ -65,9 +68,9 @@ def redirect(url, code=302):
 
 
 def ignore_range(request, answer):
-    if answer.status == 206:
+    if answer.status == 206 and answer.file:
         answer.status, answer.offset, answer.length = 200, 0, size_of(answer)
-        answer.headers.pop("Content-Range")
+        answer.headers.pop("Content-Range", None)
         answer.headers["Content-Length"] = str(answer.length)
 
 
@@ -126,7 +129,7 @@ def too_much_unsaid(request, answer):
 
 def short_honest(request, answer):
     """206 with half of the range, consistently labelled."""
-    if answer.status == 206 and answer.length > 1:
+    if answer.status == 206 and answer.file and answer.length > 1:
         answer.length //= 2
         answer.headers["Content-Length"] = str(answer.length)
         answer.headers["Content-Range"] = \
@@ -135,7 +138,7 @@ def short_honest(request, answer):
 
 def wrong_range(request, answer):
     """206 with another range than was asked for, and headers that say so."""
-    if answer.status == 206:
+    if answer.status == 206 and answer.file:
         size, shift = size_of(answer), 4096
         answer.offset = max(0, answer.offset - shift if answer.offset else shift)
         answer.length = min(answer.length, size - answer.offset)
@@ -177,6 +180,7 @@ def gzipped(request, answer):
     else:
         answer.set_body(gzip.compress(answer.body), answer.headers["Content-Type"])
     answer.headers["Content-Encoding"] = "gzip"
+    answer.coded = True
 
 
 def header(name, value):

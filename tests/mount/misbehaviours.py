@@ -221,6 +221,8 @@ HARMFUL = [
     Way("sends one byte at a time, and says so", tiny_parts, EIO),
     Way("is a captive portal: 200 and a page", lying.page, EIO),
     Way("compresses, though nobody asked", lying.gzipped, EIO),
+    Way("compresses, and does not say so",
+        lying.together(lying.gzipped, lying.header("Content-Encoding", None)), EIO),
     Way("cuts each answer at 100 bytes", lying.truncate(100), EIO),
     Way("cuts each answer before its body", lying.truncate(0), EIO),
     Way("cuts the body where chunks go on", lying.together(chunked, lying.truncate(100)), EIO),

@@ -56,9 +56,10 @@ class Answer:
     drip_head: bool = False  # instead of its end, more headers for ever
     chunked: bool = False  # the body goes in chunks; its length header is the caller's
     twist: object = None  # bytes of body → as many bytes to send in their place
+    coded: bool = False  # the body is the file's, compressed
 
     def set_body(self, body, kind="text/html"):
-        self.body, self.file, self.length = body, None, len(body)
+        self.body, self.file, self.length, self.coded = body, None, len(body), False
         self.headers["Content-Type"] = kind
         self.headers["Content-Length"] = str(len(body))
 

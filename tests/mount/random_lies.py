@@ -11,8 +11,10 @@ By hand: random_lies.py --seconds 3600 [--seed N] [--build DIR] [--variant asan]
 import os
 import pathlib
 import random
+import re
 import stat
 import sys
+import tempfile
 import time
 import traceback
 
@@ -125,7 +127,8 @@ class Reader:
             raise RuntimeError(f"{directory}/: {got}, not {wanted}")
 
 
-def spawn(truth, mounted, seed, patience, until):
+def spawn(truth, mounted, seed, patience, until, told):
+    """`told`: a directory; what the reader saw wrong is left there, by its pid."""
     pid = os.fork()
     if pid:
         return pid
@@ -133,8 +136,9 @@ def spawn(truth, mounted, seed, patience, until):
     try:
         Reader(truth, mounted, random.Random(seed), patience).run(until)
         status = 0
-    except BaseException:  # the child ends here, whatever it was
+    except BaseException as e:  # the child ends here, whatever it was
         traceback.print_exc()
+        (told / str(os.getpid())).write_text(str(e))
     finally:
         sys.stderr.flush()
         os._exit(status)
@@ -174,10 +178,19 @@ def slowness(m):
     return max(1.0, (time.monotonic() - before) / 0.25)
 
 
+def account(server, truth, text):
+    """The changed answers about the files and directories that `text` names."""
+    names = {"/" if p == truth else str(p.relative_to(truth)) + ("/" if p.is_dir() else "")
+             for p in [truth, *truth.rglob("*")]}
+    named = [n for n in re.findall(r"[\w/]+", text) if n in names]
+    return "\n".join(line for n in dict.fromkeys(named) for line in server.told(n.lstrip("/")))
+
+
 def torture(program, seed, seconds, readers=5, round_s=4.0, index=None):
     """Returns the number of rounds; raises what was wrong."""
     choose = random.Random(seed)
     truth = make_tree(program.scratch / "truth", choose)
+    told = pathlib.Path(tempfile.mkdtemp(dir=program.scratch))
     until, rounds = time.monotonic() + seconds, 0
     while rounds == 0 or time.monotonic() < until:
         style = index or choose.choice(["json", "html", "python"])
@@ -190,7 +203,7 @@ def torture(program, seed, seconds, readers=5, round_s=4.0, index=None):
             patience = 4 * WAIT * slowness(m) + 2
             server.wild = choose.choice([0.1, 0.3, 0.6, 0.9])
             end = time.monotonic() + choose.uniform(0.5, 1.5) * round_s
-            pids = [spawn(truth, m.path, choose.randrange(1 << 60), patience, end)
+            pids = [spawn(truth, m.path, choose.randrange(1 << 60), patience, end, told)
                     for _ in range(readers)]
             try:
                 statuses = [processes.reap(pid, 3 * patience + 2 * round_s) for pid in pids]
@@ -200,15 +213,17 @@ def torture(program, seed, seconds, readers=5, round_s=4.0, index=None):
                 raise
             rounds += 1
             if statuses != [0] * readers:
+                wrong = "\n".join(p.read_text() for p in told.iterdir())
                 raise AssertionError(f"seed {seed}, round {rounds}, index {style}, options "
-                                     f"{options}: readers ended with {statuses}\n"
-                                     f"{m.log()[-3000:]}")
+                                     f"{options}: readers ended with {statuses}\n{wrong}\n"
+                                     f"{m.log()[-3000:]}\n{account(server, truth, wrong)}")
             server.wild = 0
             try:
                 recover(program, m, truth, 5 * patience)
             except AssertionError as e:
                 raise AssertionError(f"seed {seed}, round {rounds}, index {style}, options "
-                                     f"{options}: {e}\n{m.log()[-3000:]}") from None
+                                     f"{options}: {e}\n{m.log()[-3000:]}\n"
+                                     f"{account(server, truth, str(e))}") from None
             m.umount()
         finally:
             server.stop()

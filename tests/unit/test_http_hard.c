@@ -58,6 +58,16 @@ static void test_unsized(void)
 	check_body("no", "HTTP/1.1 200 OK|Content-Type: text/html||<html>0123", "", LIAR_CUT,
 	           FETCH_PROTOCOL, "");
 #undef C
+#define P(body) "HTTP/1.1 206 P|Content-Range: bytes 2-5/10|" body
+	check_body("no", P("Transfer-Encoding: chunked||4|2345|1|6|0||"), "", LIAR_KEEP,
+	           FETCH_PROTOCOL, "234");
+	check_body("no", P("Content-Length: 4|Transfer-Encoding: chunked||4|2345|1|6|0||"), "",
+	           LIAR_KEEP, FETCH_PROTOCOL, "234");
+	check_body("no", P("Transfer-Encoding: chunked||4|2345|"), "", LIAR_CUT, FETCH_UNREACHABLE,
+	           "234");
+	check_body("no", P("|2345"), "", LIAR_CUT, -1, "2345");
+	check_body("no", P("|23456"), "", LIAR_CUT, FETCH_PROTOCOL, "");
+#undef P
 	check_body("no",
 	           "HTTP/1.1 206 P|Content-Range: bytes 2-5/10|Content-Length: 4|"
 	           "Content-Encoding: x-gzip||2345",

@@ -13,7 +13,7 @@ struct read_op {
 	uint64_t received, part_end;
 	unsigned small_parts;
 	bool begun;
-	bool unsized; /* the answer has no length: its last byte is held back until its end */
+	bool unsized; /* only the answer's end shows its length: its last byte waits for that */
 	char last;
 };
 
@@ -153,7 +153,7 @@ static bool read_head(struct http_op *op, GError **error)
 		return op_protocol(error, "a server that knows ranges, and then does not");
 	if (!check_answer(r, req, error))
 		return false;
-	r->unsized = !part && x->reply.length < 0;
+	r->unsized = x->reply.length < 0 || x->reply.framed;
 	if (r->begun) {
 		r->part_end = x->reply.last + 1 - req->offset;
 		return true;
@@ -171,13 +171,14 @@ static bool read_body(struct http_op *op, const char *data, size_t length, GErro
 	struct source_read *req = read_request(op);
 	uint64_t at = req->offset + r->received;
 	if (length > r->part_end - r->received) {
-		const char *more = r->unsized ? "listed" : "announced";
-		g_set_error(error, FETCH_ERROR, r->unsized ? FETCH_CHANGED : FETCH_PROTOCOL,
-		            "got more than the %s %" G_GUINT64_FORMAT " bytes", more, r->part_end);
+		bool listed = op->x.reply.status == 200;
+		g_set_error(error, FETCH_ERROR, listed ? FETCH_CHANGED : FETCH_PROTOCOL,
+		            "got more than the %s %" G_GUINT64_FORMAT " bytes",
+		            listed ? "listed" : "announced", r->part_end);
 		return false;
 	}
 	r->received += length;
-	if (r->unsized && r->received == r->part_end)
+	if (r->unsized && length > 0 && r->received == r->part_end)
 		r->last = data[--length];
 	return length == 0 || local(error, req->data(req, at, data, length));
 }
@@ -191,9 +192,8 @@ static GError *read_ended(struct read_op *r, struct source_read *req, bool *more
 		op_protocol(&error,
 		            "cut short: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " bytes came",
 		            r->received, r->part_end);
-	else if (r->unsized)
-		local(&error, req->data(req, req->offset + r->received - 1, &r->last, 1));
-	else
+	else if (!r->unsized ||
+	         local(&error, req->data(req, req->offset + r->received - 1, &r->last, 1)))
 		*more = r->received < req->length;
 	return error;
 }
