@@ -5,6 +5,8 @@
  *
  *   TREE/…                      the tree itself; its files stay where they are
  *   TREE/.lacuna/head           which version is current: the one file that changes
+ *   TREE/.lacuna/head-<root>    of a signed version: a copy of its head, for mounts that are pinned
+ *                               to it
  *   TREE/.lacuna/index-<root>   a version: all metadata and all digests. Immutable, and named by
  *                               what it holds, so a cache may keep it for ever
  *
@@ -18,8 +20,11 @@
  *   size <decimal>\n              of the index, bytes
  *   serial <decimal>\n            rises with each version, about seconds since 1970; a lower one is
  *                                 refused (rollback)
+ *   signature <128 hex digits>\n  perhaps: Ed25519 (RFC 8032), of the four lines above it
  *   \n, then spaces to the end, the last byte is \n
  * Lines with other words between `serial` and the empty line are for later versions.
+ * A signature is of a version, not of a place: trees that must not be taken for one another need a
+ * key each.
  *
  * index:
  *   image     an EROFS file system without file data; `image_size` bytes, a multiple of 4096

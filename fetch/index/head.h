@@ -7,11 +7,14 @@
 #pragma once
 #include "fetch/base/error.h"
 #include "fetch/index/digest.h"
+#include "fetch/index/signature.h"
 
 struct head {
 	struct digest root;
 	uint64_t size; /* of the index */
 	uint64_t serial;
+	bool is_signed;
+	struct signature signature; /* if it is */
 };
 
 /* `text`: HEAD_SIZE bytes. */
@@ -21,3 +24,12 @@ bool head_is(const char *text, size_t size);
 bool head_parse(const char *text, size_t size, struct head *out, GError **error);
 /* "index-<root>"; caller frees. */
 char *head_index_name(const struct head *h);
+/* "head-<root>": a copy of the head of that version; caller frees. */
+char *head_copy_name(const struct head *h);
+
+void head_sign(struct head *h, const struct signer *signer);
+/* Is it signed by that key? */
+bool head_signed(const struct head *h, const struct signer *signer);
+/* *key: the one of `keys` that signed it. FETCH_PROTOCOL: none did. */
+bool head_verify(const struct head *h, const struct keyring *keys, struct digest *key,
+                 GError **error);

@@ -123,7 +123,8 @@ static bool is_published(const struct output *o, const char *name, uint64_t size
 	       (uint64_t)st.st_size == size;
 }
 
-static bool head_replace(struct output *o, const struct head *h, GError **error)
+/* Durable, as `name`, if a sync of the folder follows. */
+static bool head_put(struct output *o, const char *name, const struct head *h, GError **error)
 {
 	char text[HEAD_SIZE];
 	head_format(h, text);
@@ -134,32 +135,48 @@ static bool head_replace(struct output *o, const struct head *h, GError **error)
 	int code = errno;
 	close(fd);
 	errno = code;
-	if (ok && renameat(o->folder, UNFINISHED_HEAD, o->folder, "head") == 0 &&
-	    fsync(o->folder) == 0)
+	if (ok && renameat(o->folder, UNFINISHED_HEAD, o->folder, name) == 0)
 		return true;
-	fail(o, "head", error);
+	fail(o, name, error);
 	unlinkat(o->folder, UNFINISHED_HEAD, 0);
 	return false;
 }
 
-bool output_commit(struct output *o, struct head *h, bool *unchanged, GError **error)
+static bool folder_sync(struct output *o, GError **error)
+{
+	return fsync(o->folder) == 0 || fail(o, "", error);
+}
+
+/* Is `before` what would be published? */
+static bool is_current(const struct output *o, const struct head *before, const struct digest *root,
+                       const struct signer *signer)
+{
+	g_autofree char *name = head_index_name(before), *copy = head_copy_name(before);
+	if (!digest_equal(&before->root, root) || !is_published(o, name, before->size))
+		return false;
+	return signer == NULL || (head_signed(before, signer) && is_published(o, copy, HEAD_SIZE));
+}
+
+bool output_commit(struct output *o, struct head *h, const struct signer *signer, bool *unchanged,
+                   bool *was_signed, GError **error)
 {
 	struct head before = {0};
 	bool known = head_read(o, &before);
-	g_autofree char *name = head_index_name(h);
-	/* also after somebody has removed the folder */
-	h->serial = MAX(before.serial + 1, (uint64_t)MAX(g_get_real_time() / G_USEC_PER_SEC, 1));
-	if (known && digest_equal(&before.root, &h->root) && is_published(o, name, before.size)) {
+	g_autofree char *name = head_index_name(h), *copy = head_copy_name(h);
+	*was_signed = before.is_signed;
+	*unchanged = known && is_current(o, &before, &h->root, signer);
+	if (*unchanged) {
 		*h = before;
-		*unchanged = true;
 		return true;
 	}
+	/* also after somebody has removed the folder */
+	h->serial = MAX(before.serial + 1, (uint64_t)MAX(g_get_real_time() / G_USEC_PER_SEC, 1));
+	if (signer != NULL)
+		head_sign(h, signer);
 	if (fsync(o->index) < 0 || renameat(o->folder, UNFINISHED, o->folder, name) < 0)
 		return fail(o, name, error);
 	close(o->index);
 	o->index = -1;
-	if (fsync(o->folder) < 0)
-		return fail(o, "", error);
-	*unchanged = false;
-	return head_replace(o, h, error);
+	return (signer == NULL || head_put(o, copy, h, error)) && folder_sync(o, error) &&
+	       head_put(o, "head", h, error) && folder_sync(o, error);
 }

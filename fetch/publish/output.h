@@ -18,6 +18,8 @@ void output_close(struct output *o);
 int output_folder(const struct output *o); /* its descriptor, borrowed */
 /* A new file for the index; its descriptor is borrowed; -1 with `error`. */
 int output_begin(struct output *o, GError **error);
-/* Makes the file of output_begin() the current index: root and size are set, serial is an output.
- * *unchanged: the head already names that root, and stays. */
-bool output_commit(struct output *o, struct head *h, bool *unchanged, GError **error);
+/* Makes the file of output_begin() the current index: root and size are set, the rest of the head
+ * is an output. `signer` NULL: it is not signed. *unchanged: the head already names that root, is
+ * signed by that signer, and stays. *was_signed: the head before was. */
+bool output_commit(struct output *o, struct head *h, const struct signer *signer, bool *unchanged,
+                   bool *was_signed, GError **error);

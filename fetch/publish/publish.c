@@ -16,7 +16,8 @@
 
 struct publishing {
 	const struct publish_options *options;
-	int root; /* owned: the tree */
+	int root;              /* owned: the tree */
+	struct signer *signer; /* owned; NULL: none */
 	struct output *output;
 	struct plan *plan;
 	struct index_tail tail;
@@ -138,15 +139,24 @@ static bool tree_open(struct publishing *p, GError **error)
 	return false;
 }
 
+/* Before anything else: a wrong key, or one whose password is asked for, must not cost an hour. */
+static bool key_open(struct publishing *p, GError **error)
+{
+	const char *key = p->options->key;
+	return key == NULL || (p->signer = signer_open(key, error)) != NULL;
+}
+
 bool publish(const struct publish_options *options, struct publish_result *out, GError **error)
 {
 	struct publishing p = {.options = options, .root = -1};
 	struct publish_result result = {0};
 	const char *output = options->output != NULL ? options->output : options->directory;
-	bool ok = tree_open(&p, error) && (p.output = output_open(output, error)) != NULL &&
+	bool ok = key_open(&p, error) && tree_open(&p, error) &&
+	          (p.output = output_open(output, error)) != NULL &&
 	          (p.plan = plan_new(output_folder(p.output), error)) != NULL &&
 	          index_make(&p, &result.head, error) &&
-	          output_commit(p.output, &result.head, &result.unchanged, error);
+	          output_commit(p.output, &result.head, p.signer, &result.unchanged,
+	                        &result.was_signed, error);
 	if (ok) {
 		result.files = p.plan->files;
 		result.directories = p.plan->nids->len;
@@ -154,6 +164,7 @@ bool publish(const struct publish_options *options, struct publish_result *out, 
 		*out = result;
 	}
 	plan_free(p.plan);
+	signer_free(p.signer);
 	output_close(p.output);
 	if (p.root >= 0)
 		close(p.root);

@@ -24,6 +24,7 @@ struct publish_progress {
 struct publish_options {
 	const char *directory; /* the tree */
 	const char *output;    /* where .lacuna is; NULL: in the tree */
+	const char *key;       /* PEM file of the private key that signs it; NULL: none does */
 	unsigned threads;      /* 0: one per processor */
 	/* Called again and again, on this thread; false ends it with FETCH_CANCELLED. */
 	bool (*goes_on)(void *user, const struct publish_progress *p);
@@ -33,7 +34,8 @@ struct publish_options {
 struct publish_result {
 	struct head head;
 	uint64_t files, directories, bytes;
-	bool unchanged; /* the current index is the same: nothing was replaced */
+	bool unchanged;  /* the current index is the same: nothing was replaced */
+	bool was_signed; /* the version before was */
 };
 
 bool publish(const struct publish_options *options, struct publish_result *out, GError **error);

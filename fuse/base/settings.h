@@ -38,13 +38,14 @@ struct settings {
 	unsigned handler_ms;     /* limit of one handler for one event */
 	bool end_epoch;          /* -o end_epoch: tests */
 	GPtrArray *fuse_options; /* of char *: passed through to libfuse */
-	struct source_options source_options;
-	unsigned chunk_shift;    /* log2, 12…22 */
-	unsigned wait_ms;        /* a reader's whole wait */
-	unsigned listing_ttl_ms; /* 0: revalidate each time; UINT_MAX: never */
-	uint64_t readahead_max;  /* bytes, of one sequential reader */
-	uint64_t prefetch_bytes; /* budget of all readahead */
-	uint64_t quota;          /* bytes that the store may use for fetched data; 0: no limit */
+	char *verify_key;        /* PEM file; NULL: published versions need not be signed */
+	struct source_options source_options; /* keys: owned */
+	unsigned chunk_shift;                 /* log2, 12…22 */
+	unsigned wait_ms;                     /* a reader's whole wait */
+	unsigned listing_ttl_ms;              /* 0: revalidate each time; UINT_MAX: never */
+	uint64_t readahead_max;               /* bytes, of one sequential reader */
+	uint64_t prefetch_bytes;              /* budget of all readahead */
+	uint64_t quota; /* bytes that the store may use for fetched data; 0: no limit */
 	struct min_free min_free;
 	unsigned threads; /* session threads, 0 = auto */
 	char *metrics;    /* where to serve them: address.h; NULL: nowhere */

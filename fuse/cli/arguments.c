@@ -7,6 +7,7 @@
 #include "fuse/cli/arguments.h"
 #include "fetch/base/error.h"
 #include "fetch/base/path.h"
+#include "fetch/index/signature.h"
 #include "fetch/source/source_open.h"
 #include "fuse/cli/option.h"
 
@@ -233,6 +234,17 @@ static bool places_take(const struct words *w, struct settings *s, GError **erro
 	       place_take(&s->log, w->log, log_place, error);
 }
 
+/* Read here, once: the mount may cover the file, and a daemon may not reach it any more. */
+static bool keys_take(struct settings *s, GError **error)
+{
+	const char *file = s->verify_key;
+	if (!file)
+		return true;
+	if (s->source_options.no_verify || s->source_options.no_index)
+		return usage(error, "-o verify_key: excludes verify=no and index=no");
+	return (s->source_options.keys = keyring_open(file, error)) != NULL;
+}
+
 static bool words_take(struct words *w, struct settings *s, GError **error)
 {
 	unsigned count = w->rest ? g_strv_length(w->rest) : 0;
@@ -265,7 +277,7 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 	s->foreground = w->foreground;
 	s->ready_fd = w->ready_fd;
 	s->source_options.headers = g_steal_pointer(&w->headers);
-	return places_take(w, s, error);
+	return places_take(w, s, error) && keys_take(s, error);
 }
 
 struct settings *settings_parse(int argc, char **argv, GError **error)
@@ -299,6 +311,8 @@ void settings_free(struct settings *s)
 	g_free(s->store);
 	g_free(s->log);
 	g_free(s->metrics);
+	g_free(s->verify_key);
+	keyring_free((struct keyring *)s->source_options.keys);
 	g_ptr_array_unref(s->fuse_options);
 	g_strfreev(s->source_options.headers);
 	g_free(s->source_options.token_file);

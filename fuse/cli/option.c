@@ -37,9 +37,10 @@ enum option_type {
 	SHARED,
 	LOST,
 	OVERLAYS,
-	ZONE,
-	ADDRESS,
 	OWNER,
+	ZONE, /* texts: see rule_apply() */
+	ADDRESS,
+	PLACE,
 	FLAG, /* from here on without a value */
 	NOFLAG
 };
@@ -108,6 +109,7 @@ static const struct rule {
          "unix:PATH (absolute), 127.0.0.1:PORT or [::1]:PORT"},
         {"index", SWITCH, FIELD(source_options.no_index), 0, 1, 0, "yes or no"},
         {"verify", SWITCH, FIELD(source_options.no_verify), 0, 1, 0, "yes or no"},
+        {"verify_key", PLACE, FIELD(verify_key), 0, 1, 0, "a file of public keys"},
         {"allow_rollback", FLAG, FIELD(source_options.allow_rollback), 0, 1, 0, "no value"},
         {"threads", COUNT, FIELD(threads), 0, 64, 0, "a number from 0 to 64"},
         {"offline", FLAG, FIELD(source_options.offline), 0, 1, 0, "no value"},
@@ -117,6 +119,11 @@ static const struct rule {
         {"end_epoch", FLAG, FIELD(end_epoch), 0, 1, 0, "no value"},
 #undef FIELD
 };
+
+static bool is_text(const struct rule *r)
+{
+	return r->type >= ZONE && r->type < FLAG;
+}
 
 static bool number_parse(const char *text, unsigned base, const struct unit *units, uint64_t *out)
 {
@@ -182,9 +189,7 @@ static bool word_parse(const char *text, const char *one, const char *zero, uint
 
 static bool zone_is_known(const char *text)
 {
-	GTimeZone *zone = text[0] ? g_time_zone_new_identifier(text) : NULL;
-	if (zone)
-		g_time_zone_unref(zone);
+	g_autoptr(GTimeZone) zone = text[0] ? g_time_zone_new_identifier(text) : NULL;
 	return zone;
 }
 
@@ -211,6 +216,9 @@ static bool value_parse(const struct rule *r, const char *text, uint64_t *out)
 	case ADDRESS:
 		*out = 1;
 		return address_parse(text, &(struct address){0}, NULL);
+	case PLACE:
+		*out = 1;
+		return text[0] != '\0';
 	case MODE:
 		return number_parse(text, 8, no_units, out);
 	case AUTO:
@@ -240,10 +248,9 @@ static void value_store(struct settings *s, const struct rule *r, uint64_t value
 {
 	void *field = (char *)s + r->field;
 	unsigned number = (unsigned)value;
-	switch (r->type) {
-	case ZONE: /* texts: see rule_apply() */
-	case ADDRESS:
+	if (is_text(r))
 		return;
+	switch (r->type) {
 	case SIZE:
 		*(uint64_t *)field = value;
 		return;
@@ -299,7 +306,7 @@ static bool rule_apply(struct settings *s, const struct rule *r, const char *tex
 		            text ? "=" : "", text ? text : "", r->expects);
 		return false;
 	}
-	if (r->type == ZONE || r->type == ADDRESS) {
+	if (is_text(r)) {
 		char **field = (char **)((char *)s + r->field);
 		g_free(*field);
 		*field = g_strdup(text);
@@ -312,20 +319,20 @@ static bool rule_apply(struct settings *s, const struct rule *r, const char *tex
 /* Options of fstab(5) for mount(8) and systemd, which pass all of them on. */
 static bool for_mount8(const char *option)
 {
-	static const char *const words[] = {"defaults",      "auto",       "noauto",   "nofail",
-	                                    "_netdev",       "user",       "nouser",   "users",
-	                                    "owner",         "group",      "relatime", "norelatime",
-	                                    "nostrictatime", "atime",      "diratime", "nolazytime",
-	                                    "nomand",        "noiversion", "silent",   "loud"};
-	for (unsigned i = 0; i < G_N_ELEMENTS(words); i++)
-		if (strcmp(option, words[i]) == 0)
-			return true;
-	return g_str_has_prefix(option, "x-") || g_str_has_prefix(option, "comment=");
+	static const char *const words[] = {
+	        "defaults",      "auto",  "noauto",   "nofail",     "_netdev",  "user",
+	        "nouser",        "users", "owner",    "group",      "relatime", "norelatime",
+	        "nostrictatime", "atime", "diratime", "nolazytime", "nomand",   "noiversion",
+	        "silent",        "loud",  NULL};
+	return g_strv_contains(words, option) || g_str_has_prefix(option, "x-") ||
+	       g_str_has_prefix(option, "comment=");
 }
 
 /* `raw` as it was written, since libfuse takes the backslashes off itself. */
 static bool one_parse(struct settings *s, const char *raw, GError **error)
 {
+	static const char *const set_here[] = {"subtype", "fd",       "rootmode",
+	                                       "user_id", "group_id", NULL};
 	g_autofree char *plain = g_strdup(raw);
 	char *to = plain;
 	for (const char *from = raw; *from; from++) {
@@ -342,11 +349,8 @@ static bool one_parse(struct settings *s, const char *raw, GError **error)
 			s->owner_named |= rules[i].type == ID;
 			return rule_apply(s, &rules[i], value, error);
 		}
-	if (strcmp(plain, "subtype") == 0 || strcmp(plain, "fd") == 0 ||
-	    strcmp(plain, "rootmode") == 0 || strcmp(plain, "user_id") == 0 ||
-	    strcmp(plain, "group_id") == 0) {
-		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "-o %s: is set by lacunafs itself",
-		            plain);
+	if (g_strv_contains(set_here, plain)) {
+		g_set_error(error, FETCH_ERROR, FETCH_USAGE, "-o %s: is set by the mount", plain);
 		return false;
 	}
 	bool store = strcmp(plain, "store") == 0, mirror = strcmp(plain, "mirror") == 0;

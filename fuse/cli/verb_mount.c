@@ -36,7 +36,7 @@ static const char help[] =
         "    index_names=2000000   per index page   index_bytes=256M, index_memory=1G\n"
         "    index_timezone=UTC    of index pages   owner=source        me: own all files\n"
         "    filemode=0755, dirmode=0755, uid=N, gid=N  if unknown   allow_rollback  old\n"
-        "    etag=yes, netrc=yes, cookies=yes, index=yes, verify=yes               or no\n"
+        "    etag=yes, netrc=yes, cookies=yes, index=yes, verify=yes|no  verify_key=FILE\n"
         "    mirror_retry=10s      a failed one     mirror_takeover=15m of its listings\n"
         "    mirror=URL, store=DIR as --mirror ...  mirror_credentials=own  or shared\n"
         "    auth=basic, threads=0 0: automatic     keeper  survives it, confine=auto|no\n"

@@ -16,7 +16,8 @@ static const char help[] =
         "every block is verified. Files of DIR stay where they are. A mount sees the old\n"
         "version or the new one, whatever ends the command.\n"
         "\n"
-        "  --output DIR2  write .lacuna into DIR2; copy it beside the tree's files\n";
+        "  --output DIR2  write .lacuna into DIR2; copy it beside the tree's files\n"
+        "  --sign KEY     sign the version with this Ed25519 private key (PEM)\n";
 
 struct job {
 	struct progress progress;
@@ -44,28 +45,37 @@ static void print_result(const struct publish_result *r, int64_t took_ns)
 	printf("%s files in %s directories, %s, in %s; index: %s\n", files, directories, bytes,
 	       took, size);
 	printf("%s sha256:%s\n", r->unchanged ? "unchanged:" : "published:", root);
+	if (r->was_signed && !r->head.is_signed)
+		verb_complain(
+		        "publish: the version before was signed, this one is not; mounts with -o "
+		        "verify_key refuse it");
 }
 
 static int run(int argc, char **argv)
 {
 	g_auto(GStrv) rest = NULL;
-	g_autofree char *output = NULL;
+	g_autofree char *output = NULL, *key = NULL;
 	g_autoptr(GError) error = NULL;
 	const GOptionEntry entries[] = {
 	        {"output", 0, 0, G_OPTION_ARG_FILENAME, &output, NULL, NULL},
+	        {"sign", 0, 0, G_OPTION_ARG_FILENAME, &key, NULL, NULL},
 	        {NULL},
 	};
 	if (!verb_options(&verb_publish, argc, argv, entries, &rest))
 		return EXIT_USAGE;
-	if (!rest || !rest[0] || rest[1] || !rest[0][0] || (output && !output[0])) {
+	if (!rest || !rest[0] || rest[1] || !rest[0][0] || (output && !output[0]) ||
+	    (key && !key[0])) {
 		verb_complain("publish: expects one DIR");
 		return EXIT_USAGE;
 	}
 	struct job job;
 	struct publish_result result;
 	int64_t started = clock_now();
-	const struct publish_options options = {
-	        .directory = rest[0], .output = output, .goes_on = goes_on, .user = &job};
+	const struct publish_options options = {.directory = rest[0],
+	                                        .output = output,
+	                                        .key = key,
+	                                        .goes_on = goes_on,
+	                                        .user = &job};
 	progress_open(&job.progress);
 	bool ok = publish(&options, &result, &error);
 	progress_close(&job.progress, false, false);

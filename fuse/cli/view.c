@@ -192,6 +192,21 @@ static void view_mirrors(JsonObject *answer, GString *out)
 	}
 }
 
+static void view_published(JsonObject *answer, GString *out)
+{
+	JsonObject *p = object(answer, "published");
+	g_autofree char *root = text(p, "root");
+	g_autofree char *key = text(p, "key");
+	g_autofree char *checked = text(p, "checked");
+	if (!*root)
+		return;
+	row(out, "published", "%s%s", root, truth(p, "pinned") ? "  (pinned)" : "");
+	if (*checked)
+		row(out, "", "the newest at %s", checked);
+	if (*key)
+		row(out, "signed by", "%s", key);
+}
+
 static void view_handlers(JsonObject *answer, GString *out)
 {
 	JsonArray *list = array(answer, "handlers");
@@ -251,6 +266,7 @@ void view_mount(JsonObject *answer, GString *out)
 	    : truth(network, "source_down") ? "  (unreachable)"
 	                                    : "");
 	view_mirrors(answer, out);
+	view_published(answer, out);
 	row(out, "store", "%s", path);
 	row(out, "disk", "%s of %s free%s", left, total,
 	    truth(store, "failed") ? "  (failed to write; mount again)" : "");

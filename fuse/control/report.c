@@ -197,6 +197,7 @@ void report_mount(struct server *s, JsonBuilder *b)
 	add_log(b);
 	add_network(b, s, &fill, &lister);
 	report_mirrors(s, b);
+	report_published(s, b);
 	add_transfers(s, NULL, b);
 	struct scope scope = {.server = s, .builder = b, .now = clock_now()};
 	json_builder_set_member_name(b, "waiting_for_listings");

@@ -56,3 +56,33 @@ void report_failures(struct server *s, JsonBuilder *b)
 {
 	add_failures(s->source, b);
 }
+
+static void add_digest(JsonBuilder *b, const char *name, const char *digits)
+{
+	g_autofree char *text = *digits ? g_strconcat("sha256:", digits, NULL) : NULL;
+	json_add_text(b, name, text);
+}
+
+void report_published(struct server *s, JsonBuilder *b)
+{
+	struct source_published p;
+	json_builder_set_member_name(b, "published");
+	if (!source_published(s->source, &p)) {
+		json_builder_add_null_value(b);
+		return;
+	}
+	json_builder_begin_object(b);
+	add_digest(b, "root", p.root);
+	json_add_int(b, "serial", p.serial);
+	json_add_bool(b, "pinned", p.pinned);
+	json_add_bool(b, "signed", p.is_signed);
+	add_digest(b, "key", p.key);
+	if (p.checked_ns)
+		json_add_time(b, "checked", p.checked_ns);
+	else
+		json_add_text(b, "checked", NULL);
+	json_add_int(b, "size", p.size);
+	json_add_int(b, "files", p.files);
+	json_add_int(b, "bytes", p.bytes);
+	json_builder_end_object(b);
+}

@@ -10,3 +10,6 @@
 void report_mirrors(struct server *s, JsonBuilder *b);
 /* The member `failures`: an object, how many requests to the source failed, by class. */
 void report_failures(struct server *s, JsonBuilder *b);
+/* The member `published`: the version of a published tree in use; null: the tree is not published.
+ */
+void report_published(struct server *s, JsonBuilder *b);

@@ -76,10 +76,14 @@ bool root_list(struct server *s, struct inode *root, int signals, int ready_fd, 
 	close(r.answered);
 	if (l)
 		listing_unref(l);
-	if (err == 0) {
+	/* a listing of the store is of a version that perhaps nobody signed */
+	bool shown = err == 0 && (!s->settings->source_options.keys ||
+	                          source_top(s->source, &(struct listing_entry){0}));
+	if (shown) {
 		root_describe(s, root);
 		return true;
 	}
+	err = err != 0 ? err : EIO;
 	g_autofree char *cause = directory_cause(d);
 	const char *why = err == EINTR ? "interrupted before it answered"
 	                  : cause      ? cause

@@ -13,6 +13,7 @@ import pytest
 import handlers
 import lying
 import processes
+import published
 import trees
 
 MAN = pathlib.Path(__file__).resolve().parents[2] / "fuse" / "cli" / "lacunafs.1"
@@ -61,10 +62,13 @@ def test_who_waits_for_what(busy):
     assert error["name"] and "404" in error["cause"]
 
 
-def test_man_page_names_every_member(busy):
+def test_man_page_names_every_member(busy, scratch):
     """Both ways."""
     m = busy
-    seen = keys(m.status()) | keys(m.status("big")) | keys(m.status("sizes/f4096")) | \
+    (scratch / "published").mkdir()
+    published.publish(m.program, scratch / "published")
+    seen = keys(m.program.mount(scratch / "published").status()) | \
+         keys(m.status()) | keys(m.status("big")) | keys(m.status("sizes/f4096")) | \
         keys(m.status("many"))
     page = MAN.read_text(encoding="utf-8")
     page = page[page.index(".Ss Of a mount"):page.index(".Sh CONTROL SOCKET")]

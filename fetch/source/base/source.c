@@ -87,6 +87,12 @@ bool source_top(const struct source *s, struct listing_entry *out)
 	return s->ops->top != NULL && s->ops->top(s, out);
 }
 
+bool source_published(const struct source *s, struct source_published *out)
+{
+	s = source_lister(s);
+	return s->ops->published != NULL && s->ops->published(s, out);
+}
+
 bool source_shape_is(const struct source *s, const char *validator)
 {
 	const char *line = validator;

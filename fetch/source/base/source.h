@@ -20,6 +20,7 @@
 #include "fetch/base/listing.h"
 
 struct source;
+struct keyring;
 
 /* One version of one remote file: a 64-bit hash of everything that identifies it (ETag,
  * Last-Modified, size; in a local directory: device, inode, size, mtime, ctime). 0 = none. */
@@ -127,6 +128,16 @@ struct source_read {
 	} guard;
 };
 
+/* The version of a published tree that is in use. */
+struct source_published {
+	char root[65], key[65]; /* hex digits; "": whoever signed it was not checked */
+	uint64_t serial, size;  /* of the index, bytes */
+	uint64_t files, bytes;  /* of the tree */
+	int64_t checked_ns;     /* since 1970: the source confirmed that it is the newest; 0: not in
+	                         * this mount */
+	bool is_signed, pinned;
+};
+
 struct source_ops {
 	const char *name;
 	void (*list)(struct source *s, struct source_list *req);
@@ -146,6 +157,8 @@ struct source_ops {
 	const struct source *(*lister)(const struct source *s);
 	/* The attributes of the root, without a name. false: not known. NULL: never. */
 	bool (*top)(const struct source *s, struct listing_entry *out);
+	/* false: the tree is not published, or not known to be. NULL: never. */
+	bool (*published)(const struct source *s, struct source_published *out);
 };
 
 /* Every source begins with this. */
@@ -192,7 +205,9 @@ struct source_options {
 	char *index_folder; /* where the index of a published tree is kept; NULL: none is used */
 	bool no_index;      /* none is used */
 	bool no_verify;     /* its digests are not compared */
-	bool allow_rollback; /* an older version of a published tree is taken, too */
+	bool allow_rollback;        /* an older version of a published tree is taken, too */
+	const struct keyring *keys; /* one of them signs each version; NULL: none need be signed.
+	                             * It outlives the source */
 	bool mirrored; /* one of several mirrors. Versions of two are equal only if they prove the
 	                * same version */
 	unsigned mirror_retry_ms; /* see mirrors.h, as the next */
@@ -230,6 +245,7 @@ void source_list(struct source *s, struct source_list *req);
 const struct source *source_lister(const struct source *s);
 /* The attributes of the root, once it has been listed. false: the source has none. */
 bool source_top(const struct source *s, struct listing_entry *out);
+bool source_published(const struct source *s, struct source_published *out);
 /* Was the listing with this validator made by this source, with its current options? */
 bool source_shape_is(const struct source *s, const char *validator);
 void source_stat(struct source *s, struct source_stat *req);

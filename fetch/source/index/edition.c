@@ -31,6 +31,12 @@ bool edition_version(struct edition *e, const struct index_node *node, source_ve
 	return true;
 }
 
+bool edition_listed(const struct edition *e, const char *validator)
+{
+	return validator != NULL && *validator == 'O' &&
+	       g_ascii_strtoull(validator + 1, NULL, 16) == e->shape;
+}
+
 static source_version proof_version(const struct source_proof *p, const char *path, uint64_t size,
                                     GError **error)
 {
@@ -82,7 +88,7 @@ static bool proof_check(const struct source_proof *p, const char *path, uint64_t
 	return false;
 }
 
-struct edition *edition_new(struct index *index, const struct head *head,
+struct edition *edition_new(struct index *index, const struct head *head, const struct digest *key,
                             const struct source_options *o)
 {
 	uint32_t made_with[3] = {o->own, o->own ? o->uid : 0, o->own ? o->gid : 0};
@@ -92,6 +98,8 @@ struct edition *edition_new(struct index *index, const struct head *head,
 	e->proof.check = proof_check;
 	e->index = index;
 	e->head = *head;
+	if (key != NULL)
+		e->key = *key;
 	e->shape = XXH3_64bits_withSeed(made_with, sizeof(made_with), seed);
 	e->shape += e->shape == 0;
 	e->own = o->own;

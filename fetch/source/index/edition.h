@@ -19,8 +19,9 @@ struct edition {
 	struct source_proof proof; /* first; `version` and `check` find the edition from it */
 	struct index *index;       /* owned */
 	struct head head;
-	uint64_t shape; /* of its listings: source.h */
-	bool own;       /* all entries belong to: */
+	struct digest key; /* that signed it, if options->keys are given */
+	uint64_t shape;    /* of its listings: source.h */
+	bool own;          /* all entries belong to: */
 	uint32_t uid, gid;
 	bool verifies; /* reads carry the proof */
 	struct mutex lock;
@@ -30,13 +31,16 @@ struct edition {
 	} versions[EDITION_VERSIONS]; /* under lock; nid 0: none */
 };
 
-/* Takes `index`. */
-struct edition *edition_new(struct index *index, const struct head *head,
+/* Takes `index`. `key`: NULL if none was asked for. */
+struct edition *edition_new(struct index *index, const struct head *head, const struct digest *key,
                             const struct source_options *options);
 void edition_free(struct edition *e);
 /* The version of a file's content. */
 bool edition_version(struct edition *e, const struct index_node *node, source_version *out,
                      GError **error);
+
+/* Is the listing with this validator one of this edition? */
+bool edition_listed(const struct edition *e, const char *validator);
 
 /* edition_list.c: the listing of req->base.path; req->previous as it is, if it is one of this
  * edition. */

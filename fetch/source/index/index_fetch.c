@@ -71,7 +71,7 @@ static void index_take(struct pool_job *job)
 	    shelf_commit(s->folder, f->fd, &f->head, &error)) {
 		close(f->fd);
 		f->fd = -1;
-		fetch_end(s, edition_new(x, &f->head, &s->options), false, NULL);
+		fetch_end(s, edition_new(x, &f->head, &f->key, &s->options), false, NULL);
 		return;
 	}
 	index_unref(x);
@@ -119,6 +119,7 @@ static void index_ask(struct index_source *s)
 static void path_set(struct fetch *f)
 {
 	g_autofree char *name = head_index_name(&f->head);
+	g_free(f->path);
 	f->path = g_strconcat(INDEX_FOLDER "/", name, NULL);
 }
 
@@ -143,37 +144,72 @@ static GError *index_lost(struct index_source *s)
 	                   "%s: the tree has no index any more; the kept one stays in use", name);
 }
 
-/* A head without an index that is its own: NULL if it may be taken. */
-static GError *head_refused(struct index_source *s, const struct head *current)
+static GError *index_demanded(struct index_source *s)
 {
-	const struct head *h = &s->fetch.head;
-	if (current == NULL || h->serial > current->serial || s->options.allow_rollback)
-		return NULL;
 	g_autofree char *name = source_describe(s->inner, INDEX_HEAD);
 	return g_error_new(FETCH_ERROR, FETCH_PROTOCOL,
-	                   "%s: an older version than the one in use (serial %" G_GUINT64_FORMAT
-	                   " after %" G_GUINT64_FORMAT "); -o allow_rollback takes it",
-	                   name, h->serial, current->serial);
+	                   "%s: the tree is not published, but -o verify_key asks for a signature",
+	                   name);
+}
+
+bool index_head_verify(const struct index_source *s, const struct head *head, struct digest *key,
+                       GError **error)
+{
+	return s->options.keys == NULL || head_verify(head, s->options.keys, key, error);
+}
+
+/* An older head than that of the edition in use, or an unsigned one: false. */
+static bool head_fits(struct index_source *s, const struct edition *current, uint64_t serial,
+                      GError **error)
+{
+	struct fetch *f = &s->fetch;
+	if (!index_head_verify(s, &f->head, &f->key, error))
+		return false;
+	if (current == NULL || digest_equal(&current->head.root, &f->head.root) ||
+	    f->head.serial > serial || s->options.allow_rollback)
+		return true;
+	g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL,
+	            "an older version than the one in use (serial %" G_GUINT64_FORMAT
+	            " after %" G_GUINT64_FORMAT "); -o allow_rollback takes it",
+	            f->head.serial, serial);
+	return false;
+}
+
+/* The version in use, perhaps published again since: what came between must not come back. */
+static void head_renew(struct index_source *s, uint64_t serial)
+{
+	struct fetch *f = &s->fetch;
+	GError *error = NULL;
+	if (f->head.serial > serial && !shelf_renew(s->folder, &f->head, &error)) {
+		fetch_fail(s, error);
+		return;
+	}
+	mutex_lock(&s->lock);
+	s->serial = MAX(serial, f->head.serial);
+	mutex_unlock(&s->lock);
+	fetch_end(s, NULL, false, NULL);
 }
 
 static void head_take(struct pool_job *job)
 {
 	struct index_source *s = FETCH_OF(job, job);
 	struct fetch *f = &s->fetch;
+	GError *error = NULL;
 	mutex_lock(&s->lock);
 	const struct edition *current = s->current; /* lives until the source is closed */
+	uint64_t serial = s->serial;
 	mutex_unlock(&s->lock);
-	if (current != NULL && digest_equal(&current->head.root, &f->head.root)) {
-		fetch_end(s, NULL, false, NULL);
-		return;
-	}
-	GError *error = head_refused(s, current != NULL ? &current->head : NULL);
-	if (error != NULL) {
+	if (!head_fits(s, current, serial, &error)) {
+		g_autofree char *name =
+		        source_describe(s->inner, f->path != NULL ? f->path : INDEX_HEAD);
+		g_prefix_error(&error, "%s: ", name);
 		fetch_fail(s, error);
-		return;
+	} else if (current != NULL && digest_equal(&current->head.root, &f->head.root)) {
+		head_renew(s, serial);
+	} else {
+		path_set(f);
+		index_ask(s);
 	}
-	path_set(f);
-	index_ask(s);
 }
 
 static void head_done(struct source_request *req, const GError *error)
@@ -188,6 +224,8 @@ static void head_done(struct source_request *req, const GError *error)
 	g_autoptr(GError) wrong = NULL;
 	if (absent && used)
 		wrong = index_lost(s);
+	else if (absent && s->options.keys != NULL)
+		wrong = index_demanded(s);
 	else if (error == NULL && !absent &&
 	         !head_parse(f->text, sizeof(f->text), &f->head, &wrong))
 		g_prefix_error(&wrong, INDEX_HEAD ": ");
@@ -196,7 +234,7 @@ static void head_done(struct source_request *req, const GError *error)
 		pool_submit(s->pool, &f->job);
 		return;
 	}
-	bool plain = absent && !used;
+	bool plain = absent && wrong == NULL;
 	if (g_error_matches(error, FETCH_ERROR, FETCH_SERVER)) {
 		wrong = g_error_copy(error);
 		g_prefix_error(&wrong, "asking for an index (-o index=no does not): ");
@@ -204,11 +242,12 @@ static void head_done(struct source_request *req, const GError *error)
 	fetch_end(s, NULL, plain, plain ? NULL : wrong != NULL ? wrong : error);
 }
 
-static void head_ask(struct index_source *s)
+static void head_ask(struct index_source *s, const char *path,
+                     void (*done)(struct source_request *, const GError *))
 {
 	struct fetch *f = &s->fetch;
 	f->read = (struct source_read){
-	        .base = {.path = (char *)INDEX_HEAD, .done = head_done},
+	        .base = {.path = (char *)path, .done = done},
 	        .length = HEAD_SIZE,
 	        .size = HEAD_SIZE,
 	        .probe = true,
@@ -240,10 +279,43 @@ static void size_done(struct source_request *req, const GError *error)
 		fetch_fail(s, g_error_copy(error));
 }
 
+/* The copy of a signed version's head. */
+static void copy_done(struct source_request *req, const GError *error)
+{
+	struct index_source *s = FETCH_OF(req, read);
+	struct fetch *f = &s->fetch;
+	g_autofree char *name = source_describe(s->inner, f->path);
+	GError *wrong = error != NULL ? g_error_copy(error) : NULL;
+	if (source_probed_absent(error)) {
+		g_clear_error(&wrong);
+		g_set_error(&wrong, FETCH_ERROR, FETCH_PROTOCOL,
+		            "%s: the source has no such version, or it is not signed, which -o "
+		            "verify_key asks for",
+		            name);
+	} else if (error == NULL && head_parse(f->text, sizeof(f->text), &f->head, &wrong) &&
+	           !digest_equal(&f->head.root, &s->pin)) {
+		g_set_error(&wrong, FETCH_ERROR, FETCH_PROTOCOL, "%s: is of another version", name);
+	} else if (error == NULL && wrong != NULL) {
+		g_prefix_error(&wrong, "%s: ", name);
+	}
+	if (wrong != NULL) {
+		fetch_fail(s, wrong);
+		return;
+	}
+	f->job.run = head_take;
+	pool_submit(s->pool, &f->job);
+}
+
 static void pinned_ask(struct index_source *s)
 {
 	struct fetch *f = &s->fetch;
 	f->head = (struct head){.root = s->pin};
+	if (s->options.keys != NULL) {
+		g_autofree char *copy = head_copy_name(&f->head);
+		f->path = g_strconcat(INDEX_FOLDER "/", copy, NULL);
+		head_ask(s, f->path, copy_done);
+		return;
+	}
 	path_set(f);
 	f->stat = (struct source_stat){.base = {.path = f->path, .done = size_done}};
 	source_stat(s->inner, &f->stat);
@@ -255,5 +327,5 @@ void index_fetch(struct index_source *s)
 	if (s->pinned)
 		pinned_ask(s);
 	else
-		head_ask(s);
+		head_ask(s, INDEX_HEAD, head_done);
 }

@@ -148,6 +148,7 @@ void index_fetched(struct index_source *s, struct edition *edition, bool plain, 
 	if (edition != NULL) {
 		g_ptr_array_add(s->editions, edition);
 		s->current = edition;
+		s->serial = edition->head.serial;
 		s->state = INDEX_USED;
 	} else if (plain) {
 		s->state = INDEX_PLAIN;
@@ -165,7 +166,11 @@ void index_fetched(struct index_source *s, struct edition *edition, bool plain, 
 	}
 	for (struct question *q; (q = g_queue_pop_head(&waiting)) != NULL;) {
 		struct source_list *list = (struct source_list *)q->request;
-		bool revalidates = q->kind == KIND_LIST && list->previous != NULL;
+		/* a listing that is of another version is replaced, whether or not this one is the
+		 * newest */
+		bool revalidates = q->kind == KIND_LIST && list->previous != NULL &&
+		                   current != NULL &&
+		                   edition_listed(current, listing_validator(list->previous));
 		if (error != NULL && (state == INDEX_UNKNOWN || revalidates))
 			question_end(q, error);
 		else
@@ -260,8 +265,7 @@ static const struct source *index_source_lister(const struct source *s)
 static bool index_source_listed(const struct source *s, const char *validator)
 {
 	const struct edition *e = current_of(s);
-	return e != NULL && validator != NULL && *validator == 'O' &&
-	       g_ascii_strtoull(validator + 1, NULL, 16) == e->shape;
+	return e != NULL && edition_listed(e, validator);
 }
 
 static bool index_source_top(const struct source *s, struct listing_entry *out)
@@ -271,6 +275,29 @@ static bool index_source_top(const struct source *s, struct listing_entry *out)
 	g_autoptr(GError) error = NULL;
 	return e != NULL && index_top(e->index, &node, &error) &&
 	       edition_entry(e, "", &node, out, &error);
+}
+
+static bool index_source_published(const struct source *source, struct source_published *out)
+{
+	struct index_source *s = (struct index_source *)(uintptr_t)source;
+	mutex_lock(&s->lock);
+	const struct edition *e = s->current;
+	struct source_published p = {
+	        .serial = s->serial, .checked_ns = s->asked_ns, .pinned = s->pinned};
+	mutex_unlock(&s->lock);
+	if (e == NULL)
+		return false;
+	const struct index_tail *t = index_tail(e->index);
+	g_autofree char *root = digest_text(&e->head.root), *key = digest_text(&e->key);
+	g_strlcpy(p.root, root, sizeof(p.root));
+	if (s->options.keys != NULL)
+		g_strlcpy(p.key, key, sizeof(p.key));
+	p.is_signed = e->head.is_signed;
+	p.size = t->size;
+	p.files = t->files;
+	p.bytes = t->bytes;
+	*out = p;
+	return true;
 }
 
 static const struct source_ops index_ops = {
@@ -284,19 +311,33 @@ static const struct source_ops index_ops = {
         .listed = index_source_listed,
         .lister = index_source_lister,
         .top = index_source_top,
+        .published = index_source_published,
 };
+
+static bool kept_fits(const struct index_source *s, const struct head *head, struct digest *key)
+{
+	g_autoptr(GError) error = NULL;
+	if (s->pinned && !digest_equal(&head->root, &s->pin))
+		return false;
+	if (index_head_verify(s, head, key, &error))
+		return true;
+	g_message("the kept index is not used: %s", error->message);
+	return false;
+}
 
 static void kept_take(struct index_source *s)
 {
 	struct head head;
+	struct digest key = {0};
 	struct index *index;
 	if (!shelf_load(s->folder, &head, &index))
 		return;
-	if (s->pinned && !digest_equal(&head.root, &s->pin)) {
+	if (!kept_fits(s, &head, &key)) {
 		index_unref(index);
 		return;
 	}
-	s->current = edition_new(index, &head, &s->options);
+	s->current = edition_new(index, &head, &key, &s->options);
+	s->serial = head.serial;
 	g_ptr_array_add(s->editions, s->current);
 	s->state = INDEX_USED;
 }

@@ -25,6 +25,7 @@ struct index_source {
 	enum index_state state;
 	struct edition *current; /* of `editions`; NULL unless INDEX_USED */
 	GPtrArray *editions;     /* struct edition, owned */
+	uint64_t serial;         /* the highest that was accepted for `current` */
 	GQueue waiting;          /* of struct question, for the answer under way */
 	int64_t asked_ns;        /* CLOCK_REALTIME; when the last head that came was asked for */
 	unsigned busy;           /* jobs, and the fetch under way */
@@ -36,8 +37,9 @@ struct index_source {
 		struct pool_job job;
 		char text[HEAD_SIZE];
 		struct head head;
-		char *path; /* owned; of the index at the source */
-		int fd;     /* owned; -1: none */
+		struct digest key; /* that signed it; only with options.keys */
+		char *path;        /* owned; of the index at the source */
+		int fd;            /* owned; -1: none */
 		int64_t began_ns;
 	} fetch;
 };
@@ -45,6 +47,9 @@ struct index_source {
 /* index_fetch.c: asks for the head, and for its index if that is another one. Ends with
  * index_fetched(). Only while `fetching`, which the caller has set. */
 void index_fetch(struct index_source *s);
+/* The key that signed a head; true without options.keys. */
+bool index_head_verify(const struct index_source *s, const struct head *head, struct digest *key,
+                       GError **error);
 /* index_source.c: how it ended. `edition` (taken) NULL: no other than the current one, if `error`
  * is NULL, too; `plain`: the source has no index. */
 void index_fetched(struct index_source *s, struct edition *edition, bool plain,

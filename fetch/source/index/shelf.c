@@ -130,3 +130,14 @@ bool shelf_commit(const char *folder, int fd, const struct head *head, GError **
 		close(dir);
 	return ok;
 }
+
+bool shelf_renew(const char *folder, const struct head *head, GError **error)
+{
+	int dir = folder_open(folder);
+	bool ok = dir >= 0 && head_write(dir, head);
+	if (!ok)
+		fail(folder, error);
+	if (dir >= 0)
+		close(dir);
+	return ok;
+}

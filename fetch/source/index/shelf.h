@@ -18,4 +18,6 @@ bool shelf_load(const char *folder, struct head *head, struct index **index);
 int shelf_begin(const char *folder, GError **error);
 /* Makes the file of shelf_begin() the kept index, and removes all others. */
 bool shelf_commit(const char *folder, int fd, const struct head *head, GError **error);
+/* Replaces the kept head by another one of the same index. */
+bool shelf_renew(const char *folder, const struct head *head, GError **error);
 void shelf_abandon(const char *folder);
