@@ -96,3 +96,13 @@ void area_populate(struct area *a, enum area_region region, size_t size)
 	/* fails on Linux before 5.14: the pages come one by one */
 	(void)madvise(area_region(a, region), size / page * page, POPULATE_WRITE);
 }
+
+void area_give(struct area *a, enum area_region region, size_t offset, size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t begin = (offset + page - 1) / page * page, end = (offset + size) / page * page;
+	char *at = (char *)area_region(a, region) + begin;
+	/* the first is for shared memory, the second for private */
+	if (begin < end && madvise(at, end - begin, MADV_REMOVE) < 0)
+		(void)madvise(at, end - begin, MADV_DONTNEED);
+}

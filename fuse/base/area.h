@@ -67,6 +67,10 @@ void area_free(struct area *a);
 bool area_check(const struct area *a);
 void *area_region(struct area *a, enum area_region region);
 size_t area_region_size(const struct area *a, enum area_region region);
+/* The bytes are not used any more: their pages, where they are whole, go back to the kernel, and
+ * are zeros when they are touched again. Zeros, or what they were, if the kernel does not take
+ * them. */
+void area_give(struct area *a, enum area_region region, size_t offset, size_t size);
 /* The first `size` bytes of a region are about to be used: one system call in place of a page fault
  * for each page. */
 void area_populate(struct area *a, enum area_region region, size_t size);

@@ -8,6 +8,7 @@
 #define SLAB_SHIFT 16
 #define SLAB ARENA_BLOCK_MAX
 #define KEPT_BACK 8 /* one slab of so many is for changes */
+#define SPARE 16    /* slabs without a block in use that keep their pages */
 #define GRAIN 16
 #define SMALL 512                   /* up to here a class each 16 bytes */
 #define CLASSES (SMALL / GRAIN + 7) /* and 1, 2 … 64 KiB */
@@ -16,13 +17,25 @@ struct block {
 	struct block *next;
 };
 
+/* What the next worker makes again. */
+struct slab {
+	struct block *free;    /* blocks given back */
+	uint32_t fresh;        /* bytes from the begin whose blocks were taken since it was empty */
+	uint32_t used;         /* blocks in use */
+	uint32_t next, before; /* of a list; 0: its end */
+};
+
 struct arena {
 	struct area *area;
 	char *slabs;
-	_Atomic uint8_t *class_of; /* slab → class + 1, in the area; slab 0 is the table itself */
+	_Atomic uint8_t *class_of; /* slab → class + 1, in the area; slab 0 is the table itself; 0:
+	                            * no block is in use */
 	size_t most;               /* slabs */
 	struct mutex lock;
-	struct block *free[CLASSES];
+	struct slab *of;           /* by slab */
+	uint32_t partial[CLASSES]; /* lists of slabs with a block that is not in use, and one that
+	                              is */
+	uint32_t empty, empties;   /* list of those of no class, and its length */
 	uint8_t *marks; /* a bit for each grain; NULL: not between arena_new() and the sweep */
 };
 
@@ -55,6 +68,7 @@ struct arena *arena_new(struct area *area)
 	a->slabs = area_region(area, AREA_ARENA);
 	a->class_of = (void *)a->slabs;
 	a->most = area_region_size(area, AREA_ARENA) >> SLAB_SHIFT;
+	a->of = g_new0(struct slab, a->most);
 	mutex_init(&a->lock, RANK_ARENA);
 	if (area->slabs == 0)
 		area->slabs = (uint32_t)table_slabs(a);
@@ -64,28 +78,64 @@ struct arena *arena_new(struct area *area)
 void arena_free(struct arena *a)
 {
 	mutex_destroy(&a->lock);
+	g_free(a->of);
 	g_free(a->marks);
 	g_free(a);
 }
 
-static void give_locked(struct arena *a, void *block, unsigned c)
+static void list_add_locked(struct arena *a, uint32_t *list, uint32_t slab) REQUIRES(a->lock)
 {
-	struct block *b = block;
-	b->next = a->free[c];
-	a->free[c] = b;
+	struct slab *b = &a->of[slab];
+	b->before = 0;
+	b->next = *list;
+	if (b->next)
+		a->of[b->next].before = slab;
+	*list = slab;
 }
 
-static void slab_add_locked(struct arena *a, unsigned c)
+static void list_remove_locked(struct arena *a, uint32_t *list, uint32_t slab) REQUIRES(a->lock)
 {
-	uint32_t slab = a->area->slabs;
-	size_t size = class_size(c);
-	if (slab >= a->most)
-		g_error("no room for names");
+	const struct slab *b = &a->of[slab];
+	if (b->next)
+		a->of[b->next].before = b->before;
+	if (b->before)
+		a->of[b->before].next = b->next;
+	else
+		*list = b->next;
+}
+
+static bool is_full(const struct slab *b, unsigned c)
+{
+	return !b->free && b->fresh + class_size(c) > SLAB;
+}
+
+/* No block of it is in use, or will be found in use. */
+static void slab_empty_locked(struct arena *a, uint32_t slab) REQUIRES(a->lock)
+{
+	a->class_of[slab] = 0;
+	a->of[slab] = (struct slab){0};
+	if (a->empties >= SPARE)
+		area_give(a->area, AREA_ARENA, (size_t)slab << SLAB_SHIFT, SLAB);
+	list_add_locked(a, &a->empty, slab);
+	a->empties++;
+}
+
+static uint32_t slab_add_locked(struct arena *a, unsigned c) REQUIRES(a->lock)
+{
+	uint32_t slab = a->empty;
+	if (slab) {
+		list_remove_locked(a, &a->empty, slab);
+		a->empties--;
+	} else {
+		slab = a->area->slabs;
+		if (slab >= a->most)
+			g_error("no room for names");
+		a->area->slabs = slab + 1;
+	}
+	a->of[slab] = (struct slab){0};
 	a->class_of[slab] = (uint8_t)(c + 1);
-	a->area->slabs = slab + 1;
-	char *begin = a->slabs + ((size_t)slab << SLAB_SHIFT);
-	for (size_t at = SLAB / size * size; at > 0; at -= size)
-		give_locked(a, begin + at - size, c);
+	list_add_locked(a, &a->partial[c], slab);
+	return slab;
 }
 
 bool arena_has_room(struct arena *a, size_t size)
@@ -93,9 +143,44 @@ bool arena_has_room(struct arena *a, size_t size)
 	if (size > SLAB)
 		return false;
 	mutex_lock(&a->lock);
-	bool room = a->free[class_for(size)] || a->area->slabs < a->most - a->most / KEPT_BACK;
+	bool room = a->partial[class_for(size)] ||
+	            a->area->slabs - a->empties < a->most - a->most / KEPT_BACK;
 	mutex_unlock(&a->lock);
 	return room;
+}
+
+static struct block *take_locked(struct arena *a, unsigned c) REQUIRES(a->lock)
+{
+	uint32_t slab = a->partial[c] ? a->partial[c] : slab_add_locked(a, c);
+	struct slab *b = &a->of[slab];
+	struct block *block = b->free;
+	if (block) {
+		b->free = block->next;
+	} else {
+		block = (void *)(a->slabs + ((size_t)slab << SLAB_SHIFT) + b->fresh);
+		b->fresh += (uint32_t)class_size(c);
+	}
+	b->used++;
+	if (is_full(b, c))
+		list_remove_locked(a, &a->partial[c], slab);
+	return block;
+}
+
+/* The only slab of a class with free blocks stays: a name that comes and goes costs no slab. */
+static void give_locked(struct arena *a, void *block, unsigned c) REQUIRES(a->lock)
+{
+	uint32_t slab = (uint32_t)((size_t)((char *)block - a->slabs) >> SLAB_SHIFT);
+	struct slab *b = &a->of[slab];
+	struct block *given = block;
+	if (is_full(b, c))
+		list_add_locked(a, &a->partial[c], slab);
+	given->next = b->free;
+	b->free = given;
+	b->used--;
+	if (b->used > 0 || (a->partial[c] == slab && b->next == 0))
+		return;
+	list_remove_locked(a, &a->partial[c], slab);
+	slab_empty_locked(a, slab);
 }
 
 void *arena_take(struct arena *a, size_t size)
@@ -104,10 +189,7 @@ void *arena_take(struct arena *a, size_t size)
 		g_error("no room for a name of %zu bytes", size);
 	unsigned c = class_for(size);
 	mutex_lock(&a->lock);
-	if (!a->free[c])
-		slab_add_locked(a, c);
-	struct block *b = a->free[c];
-	a->free[c] = b->next;
+	struct block *b = take_locked(a, c);
 	mutex_unlock(&a->lock);
 	return memset(b, 0, class_size(c));
 }
@@ -173,26 +255,43 @@ bool arena_mark_text(struct arena *a, const char *text)
 	return c >= 0 && memchr(text, '\0', class_size((unsigned)c)) && arena_mark(a, text, 1);
 }
 
+static bool is_marked(const struct arena *a, const void *block)
+{
+	size_t grain = grain_of(a, block);
+	return a->marks && a->marks[grain / 8] & 1 << grain % 8;
+}
+
+static void slab_sweep_locked(struct arena *a, uint32_t slab, unsigned c) REQUIRES(a->lock)
+{
+	char *begin = a->slabs + ((size_t)slab << SLAB_SHIFT);
+	size_t size = class_size(c), end = SLAB / size * size;
+	struct slab *b = &a->of[slab];
+	*b = (struct slab){.fresh = (uint32_t)end};
+	for (size_t at = 0; at < end; at += size)
+		b->used += is_marked(a, begin + at);
+	for (size_t at = end; at > 0 && b->used > 0; at -= size) {
+		struct block *block = (void *)(begin + at - size);
+		if (is_marked(a, block))
+			continue;
+		block->next = b->free;
+		b->free = block;
+	}
+	if (b->used == 0)
+		slab_empty_locked(a, slab);
+	else if (!is_full(b, c))
+		list_add_locked(a, &a->partial[c], slab);
+}
+
 void arena_sweep(struct arena *a)
 {
 	mutex_lock(&a->lock);
 	for (uint32_t slab = a->area->slabs; slab-- > table_slabs(a);) {
-		char *begin = a->slabs + ((size_t)slab << SLAB_SHIFT);
 		int c = a->class_of[slab] - 1;
-		if (c < 0 || c >= CLASSES) /* the worker was killed as it began with it */
-			continue;
-		size_t size = class_size((unsigned)c);
-		for (size_t at = SLAB / size * size; at > 0; at -= size) {
-			size_t grain = grain_of(a, begin + at - size);
-			if (!a->marks || !(a->marks[grain / 8] & 1 << grain % 8))
-				give_locked(a, begin + at - size, (unsigned)c);
-		}
+		if (c < 0 || c >= CLASSES) /* empty, or the worker was killed as it began with it */
+			slab_empty_locked(a, slab);
+		else
+			slab_sweep_locked(a, slab, (unsigned)c);
 	}
 	mutex_unlock(&a->lock);
 	g_clear_pointer(&a->marks, g_free);
-}
-
-uint64_t arena_bytes(struct arena *a)
-{
-	return (uint64_t)a->area->slabs << SLAB_SHIFT;
 }

@@ -3,7 +3,8 @@
 
 /* Names and small objects in the area.
  * Shape:   slabs of 64 KiB, each of blocks of one size: multiples of 16 bytes up to 512, then
- *          powers of two up to a slab
+ *          powers of two up to a slab. A slab without a block in use is free for any size
+ * Memory:  the pages of free slabs go back to the kernel, but for a few
  * Killed:  free lists are not in the area. The next worker marks what is reachable, and sweeps: all
  *          else is free, also what was being allocated or freed
  * Locking: its own mutex; any thread
@@ -34,5 +35,3 @@ bool arena_mark(struct arena *a, const void *block, size_t size);
 /* As arena_mark(), for text that ends in its block. */
 bool arena_mark_text(struct arena *a, const char *text);
 void arena_sweep(struct arena *a);
-/* Bytes of slabs in use. */
-uint64_t arena_bytes(struct arena *a);

@@ -34,7 +34,7 @@ struct inode_table *inode_table_new(struct area *area, struct numbers *numbers)
 	mutex_init(&t->lock, RANK_INODE_TABLE);
 	t->by_ino = g_hash_table_new(inode_hash, inode_equal);
 	t->outlived = g_hash_table_new(NULL, NULL);
-	t->free_slots = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+	t->free = slots_new(area, AREA_INODES, sizeof(struct inode), &area->inodes);
 	return t;
 }
 
@@ -106,15 +106,8 @@ struct inode *inode_find(struct inode_table *t, uint64_t ino)
 static struct inode *slot_take_locked(struct inode_table *t) REQUIRES(t->lock)
 {
 	uint32_t index;
-	if (t->free_slots->len > 0) {
-		index = g_array_index(t->free_slots, uint32_t, t->free_slots->len - 1);
-		g_array_set_size(t->free_slots, t->free_slots->len - 1);
-	} else {
-		index = t->area->inodes;
-		if (index >= area_region_size(t->area, AREA_INODES) / sizeof(struct inode))
-			return NULL;
-		t->area->inodes = index + 1;
-	}
+	if (!slots_take(t->free, &index))
+		return NULL;
 	struct inode *i = &t->slots[index];
 	memset(i, 0, sizeof(*i));
 	i->index = index;
@@ -289,7 +282,7 @@ static void release_locked(struct server *s, struct inode *i, GArray **unlinked)
 		aliases_release_locked(s, i->extra, unlinked);
 		names_free(s, i);
 		mutex_destroy(&i->lock);
-		g_array_append_val(t->free_slots, i->index);
+		slots_give(t->free, i->index);
 		if (parent)
 			parent->refs--;
 		i = parent;
@@ -353,7 +346,7 @@ uint32_t inode_table_known(struct inode_table *t, uint32_t *next, struct inode_k
 {
 	uint32_t count = 0;
 	mutex_lock(&t->lock);
-	for (; *next < t->area->inodes && count < most; ++*next) {
+	for (; (*next = slots_next(t->free, *next)) < t->area->inodes && count < most; ++*next) {
 		const struct inode *i = &t->slots[*next];
 		if (i->alive && (i->nlookup > 0 || i->index == 0))
 			out[count++] = (struct inode_known){inode_id(i), S_ISDIR(i->type)};
@@ -377,7 +370,7 @@ void inode_table_free(struct inode_table *t, struct server *s)
 	unlinked_remove(s, unlinked);
 	g_hash_table_unref(t->by_ino);
 	g_hash_table_unref(t->outlived);
-	g_array_unref(t->free_slots);
+	slots_free(t->free);
 	mutex_destroy(&t->lock);
 	g_free(t);
 }

@@ -7,12 +7,13 @@
 #include "fetch/base/lock.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/base/area.h"
+#include "fuse/base/slots.h"
 
 struct inode_table {
 	struct mutex lock;
-	GHashTable *by_ino;   /* set of struct inode (borrowed), by ino */
-	struct inode *slots;  /* by index, in the area; area.inodes were ever used */
-	GArray *free_slots;   /* of uint32_t */
+	GHashTable *by_ino;  /* set of struct inode (borrowed), by ino */
+	struct inode *slots; /* by index, in the area; area.inodes were ever used */
+	struct slots *free;
 	GHashTable *outlived; /* set of struct inode (borrowed): twin_outlived() */
 	struct area *area;    /* borrowed */
 	struct numbers *numbers;

@@ -205,7 +205,6 @@ static void free_collect(struct server *s)
 		if (i->alive && i->refs == 0 && i->nlookup == 0 && !backed)
 			inode_put(s, inode_ref(t, i));
 	}
-	g_array_set_size(t->free_slots, 0);
 	for (uint32_t n = t->area->inodes; n-- > 0;) {
 		struct inode *i = &t->slots[n];
 		if (i->alive && S_ISREG(i->type) && i->handles == 0) {
@@ -213,8 +212,8 @@ static void free_collect(struct server *s)
 			/* it may have been evicted, or be about to be: the next open looks */
 			i->complete = i->born || i->size == 0;
 		}
-		if (!i->alive)
-			g_array_append_val(t->free_slots, n);
+		if (!i->alive && !(S_ISREG(i->type) && i->backing_id > 0)) /* takeover_backing() */
+			slots_give(t->free, n);
 	}
 }
 
@@ -235,11 +234,13 @@ void takeover_backing(struct server *s)
 {
 	struct inode_table *t = s->inodes;
 	g_autoptr(GHashTable) held = g_hash_table_new(NULL, NULL);
-	for (uint32_t n = 0; n < t->area->inodes; n++) {
+	for (uint32_t n = 0; (n = slots_next(t->free, n)) < t->area->inodes; n++) {
 		struct inode *i = &t->slots[n];
 		if (!S_ISREG(i->type))
 			continue;
 		backing_restore(s->backing, i);
+		if (!i->alive)
+			slots_give(t->free, n);
 		if (i->backing_id > 0)
 			g_hash_table_add(held, GINT_TO_POINTER(i->backing_id));
 	}

@@ -8,7 +8,8 @@ A cycle is all PHASES, in a random order, while status, metrics and verify are a
 nothing is open, what was made is removed, cached data is evicted, and the kernel forgets all inodes.
 `--only` runs some of the phases: which of them leaks?
 
-By hand, as root: soak.py --seconds 1800 [--names 1000000] [--only lists,storm] [--seed N]
+By hand, as root:
+    soak.py --seconds 1800 [--names 1000000] [--only lists,storm] [--options keeper] [--seed N]
 """
 import argparse
 import contextlib
@@ -47,14 +48,14 @@ SHARE = 4 << 20  # bytes that the quota leaves for cached data
 class Soak:
     """`names`: so many are looked up a cycle; `work`: operations of a thread or phase a cycle."""
 
-    def __init__(self, program, seed, names, work):
+    def __init__(self, program, seed, names, work, options=""):
         self.program, self.choose, self.work, self.names = program, random.Random(seed), work, names
         self.root = program.scratch / "source"
         self.make_source()
         self.server = lying.LyingServer(self.root)
         self.list_names()
         quota = SHARE + 128 * names
-        self.m = program.mount(self.server.url, "-o", f"{OPTIONS},quota={quota}")
+        self.m = program.mount(self.server.url, "-o", f"{OPTIONS},quota={quota}{options}")
         self.quiet, self.done, self.wrong = threading.Lock(), threading.Event(), []
 
     def make_source(self):
@@ -271,9 +272,9 @@ def run_cycle(soak, cycle, phases):
         assert not soak.wrong, soak.wrong[0]
 
 
-def torture(program, seed, seconds, names, work, phases=PHASES, least=5):
+def torture(program, seed, seconds, names, work, phases=PHASES, least=5, options=""):
     """→ what was held after each cycle, the warm-up first; raises what grew."""
-    soak = Soak(program, seed, names, work)
+    soak = Soak(program, seed, names, work, options)
     fusectl = soak_gauges.Fusectl(program.scratch)
     gauges, cycles, until = soak_gauges.Gauges(soak.m, soak.server, fusectl), [], \
         time.monotonic() + seconds
@@ -302,6 +303,7 @@ def main():
     parser.add_argument("--work", type=int, default=200)
     parser.add_argument("--only", default=",".join(PHASES))
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--options", default="", help="more mount options: keeper")
     parser.add_argument("--build", default="build")
     parser.add_argument("--variant", choices=["plain", "asan", "tsan"], default="plain")
     args = parser.parse_args()
@@ -311,7 +313,7 @@ def main():
         program = mounting.Program(args.build, args.variant, scratch)
         try:
             cycles = torture(program, seed, args.seconds, args.names, args.work,
-                             args.only.split(","))
+                             args.only.split(","), options=f",{args.options}".rstrip(","))
         except (AssertionError, OSError) as e:
             sys.exit(f"{e!r}\n{program.mounts[0].log()[-3000:]}")
         finally:

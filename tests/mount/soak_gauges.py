@@ -22,7 +22,7 @@ PER_OBJECT = ("dirs", "maps", "dirty", "links", "origins", "gone", "owners", "or
 FILES = ("inode32", "usage", "epoch", "settings", "reserve")
 EXACT = {"inodes", "open files", "transfers", "waiting", "listing waits", "handlers", "fuse waiting",
          "tree files", *(f"state/{name}" for name in PER_OBJECT)}
-SHOWN = ("anon KiB", "fds", "threads", "inodes", "open files", "waiting", "handlers", "connections",
+SHOWN = ("anon KiB", "area KiB", "store KiB", "fds", "threads", "inodes", "open files", "waiting", "handlers", "connections",
          "state/dirs", "state/maps", "state/gone", "state/pins", "tree files", "log bytes")
 
 
@@ -63,11 +63,27 @@ def memory(pid):
     return int(found[1])
 
 
+def area(pid):
+    """KiB of the memory that outlives a worker, whoever has touched it; without a keeper it is part
+    of the daemon's."""
+    for name in os.listdir(f"/proc/{pid}/map_files"):
+        path = f"/proc/{pid}/map_files/{name}"
+        if os.readlink(path).startswith("/memfd:lacunafs"):
+            return os.stat(path).st_blocks // 2
+    return 0
+
+
 def connections(port):
     """Those that the server's end has open."""
     lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
     return sum(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "01"
                for line in lines)
+
+
+def blocks(top):
+    """KiB of the files of a store."""
+    return sum(os.lstat(os.path.join(path, name)).st_blocks for path, _, files in os.walk(top)
+               for name in files) // 2
 
 
 def count(top):
@@ -103,13 +119,14 @@ class Gauges:
 
     def take(self):
         state, status = self.m.store / "state", self.m.status()
-        pid = status["pid"]  # the worker's
+        pid = self.m.worker()
         text = self.m.program.run("metrics", self.m.path).stdout
         metric = lambda name: int(re.search(rf"^{name} (\d+)$", text, re.M)[1])
         fds, running = descriptors(pid), threads(pid)
         # what answers the request that asks is no leak, and ends soon after it
         taken = {
-            "anon KiB": memory(pid), "fds": sum(fds.values()), "threads": sum(running.values()),
+            "anon KiB": memory(pid), "area KiB": area(pid),
+            "store KiB": blocks(self.m.store), "fds": sum(fds.values()), "threads": sum(running.values()),
             "inodes": status["inodes"], "open files": metric("lacunafs_open_files"),
             "transfers": len(status["transfers"]), "waiting": metric("lacunafs_waiting"),
             "listing waits": len(status["waiting_for_listings"]),
@@ -118,6 +135,9 @@ class Gauges:
             "tree files": sum(len(files) for _, _, files in os.walk(self.m.store / "tree")),
             "log bytes": sum((state / n).stat().st_size for n in ("log", "log.1")
                              if (state / n).exists())}
+        if pid != self.m.pid:
+            taken.update({"keeper KiB": memory(self.m.pid),
+                          "keeper fds": sum(descriptors(self.m.pid).values())})
         taken.update({f"fd {kind}": n for kind, n in fds.items()})
         taken.update({f"thread {name}": n for name, n in running.items()})
         for name in PER_OBJECT:
