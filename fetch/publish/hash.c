@@ -3,6 +3,7 @@
 #include "fetch/publish/hash.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 #include "fetch/base/lock.h"
@@ -26,6 +27,7 @@ struct piece {
 
 struct hashing {
 	const struct plan *plan;
+	const struct hash_options *options;
 	int root, fd; /* borrowed */
 	uint64_t digests;
 	struct mutex lock;
@@ -35,8 +37,8 @@ struct hashing {
 	uint32_t run;      /* of next.entry */
 	bool ended;        /* all pieces were given out, or it failed */
 	unsigned working;
-	GError *error;         /* owned */
-	uint64_t bytes, files; /* atomic; hashed */
+	GError *error;             /* owned */
+	struct hash_counts counts; /* atomic, each */
 };
 
 struct worker {
@@ -175,22 +177,54 @@ static bool piece_read(struct worker *w, const struct piece *p, const char *path
 	return true;
 }
 
+static void count(uint64_t *counter, uint64_t more)
+{
+	__atomic_add_fetch(counter, more, __ATOMIC_RELAXED);
+}
+
+static void counts_read(struct hashing *h, struct hash_counts *out)
+{
+	*out = (struct hash_counts){
+	        .bytes = __atomic_load_n(&h->counts.bytes, __ATOMIC_RELAXED),
+	        .files = __atomic_load_n(&h->counts.files, __ATOMIC_RELAXED),
+	        .kept_bytes = __atomic_load_n(&h->counts.kept_bytes, __ATOMIC_RELAXED),
+	        .kept_files = __atomic_load_n(&h->counts.kept_files, __ATOMIC_RELAXED),
+	        .odd_files = __atomic_load_n(&h->counts.odd_files, __ATOMIC_RELAXED),
+	};
+}
+
+static bool digests_write(struct hashing *h, const struct piece *p, const struct digest *digests,
+                          GError **error)
+{
+	uint64_t blocks = (p->length + DIGEST_BLOCK - 1) / DIGEST_BLOCK;
+	return writer_put(h->fd, h->digests + p->digest * DIGEST_SIZE, digests,
+	                  blocks * DIGEST_SIZE, error);
+}
+
 static bool piece_hash(struct worker *w, const struct piece *p, GError **error)
 {
 	struct hashing *h = w->hashing;
-	struct digest out[PIECE_DIGESTS];
+	struct digest out[PIECE_DIGESTS], before[PIECE_DIGESTS];
 	g_autofree char *path = path_of(p);
-	unsigned count = 0;
+	unsigned blocks = 0;
+	bool known = reuse_digests(h->options->reuse, path, &p->entry->inode, p->offset, p->length,
+	                           before);
+	if (known && !h->options->checksum) {
+		count(&h->counts.kept_bytes, p->length);
+		count(&h->counts.kept_files, p->last);
+		return digests_write(h, p, before, error);
+	}
 	/* looked at after the reading: a change before it or meanwhile shows */
 	if (!file_open(w, p, path, error) || !piece_read(w, p, path, error) ||
 	    !file_check(w, p, path, error))
 		return false;
 	for (uint64_t at = 0; at < p->length; at += DIGEST_BLOCK)
-		digest_of(w->buffer + at, MIN(DIGEST_BLOCK, p->length - at), &out[count++]);
-	__atomic_add_fetch(&h->bytes, p->length, __ATOMIC_RELAXED);
-	__atomic_add_fetch(&h->files, p->last, __ATOMIC_RELAXED);
-	return writer_put(h->fd, h->digests + p->digest * DIGEST_SIZE, out, count * DIGEST_SIZE,
-	                  error);
+		digest_of(w->buffer + at, MIN(DIGEST_BLOCK, p->length - at), &out[blocks++]);
+	if (known && memcmp(out, before, blocks * DIGEST_SIZE) != 0)
+		count(&h->counts.odd_files, 1);
+	count(&h->counts.bytes, p->length);
+	count(&h->counts.files, p->last);
+	return digests_write(h, p, out, error);
 }
 
 static void *worker_main(void *user)
@@ -217,9 +251,9 @@ static void *worker_main(void *user)
 }
 
 /* Until all workers have ended. */
-static void hashing_watch(struct hashing *h,
-                          bool (*tick)(void *user, uint64_t bytes, uint64_t files), void *user)
+static void hashing_watch(struct hashing *h)
 {
+	struct hash_counts so_far;
 	bool goes_on = true;
 	mutex_lock(&h->lock);
 	while (h->working > 0) {
@@ -230,8 +264,8 @@ static void hashing_watch(struct hashing *h,
 		until.tv_nsec %= 1000000000;
 		condition_wait_until(&h->changed, &h->lock, &until);
 		mutex_unlock(&h->lock);
-		goes_on = goes_on && tick(user, __atomic_load_n(&h->bytes, __ATOMIC_RELAXED),
-		                          __atomic_load_n(&h->files, __ATOMIC_RELAXED));
+		counts_read(h, &so_far);
+		goes_on = goes_on && h->options->tick(h->options->user, &so_far);
 		mutex_lock(&h->lock);
 		if (!goes_on && h->error == NULL)
 			h->error = g_error_new_literal(FETCH_ERROR, FETCH_CANCELLED, "interrupted");
@@ -240,10 +274,12 @@ static void hashing_watch(struct hashing *h,
 	mutex_unlock(&h->lock);
 }
 
-bool hash_tree(const struct plan *p, int root, int fd, uint64_t digests, unsigned threads,
-               bool (*tick)(void *user, uint64_t bytes, uint64_t files), void *user, GError **error)
+bool hash_tree(const struct plan *p, int root, int fd, uint64_t digests,
+               const struct hash_options *options, struct hash_counts *counts, GError **error)
 {
-	struct hashing h = {.plan = p, .root = root, .fd = fd, .digests = digests};
+	struct hashing h = {
+	        .plan = p, .options = options, .root = root, .fd = fd, .digests = digests};
+	unsigned threads = options->threads;
 	g_autofree pthread_t *ids = g_new0(pthread_t, threads);
 	unsigned started = 0;
 	mutex_init(&h.lock, RANK_PUBLISH);
@@ -257,11 +293,12 @@ bool hash_tree(const struct plan *p, int root, int fd, uint64_t digests, unsigne
 	if (started == 0)
 		h.error = g_error_new_literal(LOCAL_ERROR, EAGAIN, "no thread could be started");
 	mutex_unlock(&h.lock);
-	hashing_watch(&h, tick, user);
+	hashing_watch(&h);
 	for (unsigned i = 0; i < started; i++)
 		pthread_join(ids[i], NULL);
 	condition_destroy(&h.changed);
 	mutex_destroy(&h.lock);
+	counts_read(&h, counts);
 	if (h.error == NULL)
 		return true;
 	g_propagate_error(error, h.error);

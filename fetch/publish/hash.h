@@ -6,9 +6,24 @@
  */
 #pragma once
 #include "fetch/publish/plan.h"
+#include "fetch/publish/reuse.h"
 
-/* `root`: the tree. `digests`: where they begin in `fd`. `tick`: called on this thread every 0.1 s
- * with the bytes and files hashed so far; false ends it with FETCH_CANCELLED. */
-bool hash_tree(const struct plan *p, int root, int fd, uint64_t digests, unsigned threads,
-               bool (*tick)(void *user, uint64_t bytes, uint64_t files), void *user,
-               GError **error);
+struct hash_counts {
+	uint64_t bytes, files;           /* hashed */
+	uint64_t kept_bytes, kept_files; /* not, since `reuse` has their digests */
+	uint64_t odd_files; /* of `files`: with other bytes than `reuse` says, which says so wrongly
+	                     */
+};
+
+struct hash_options {
+	unsigned threads;
+	const struct reuse *reuse; /* NULL: none */
+	bool checksum;             /* all is hashed, and compared with `reuse` */
+	/* Called on this thread, every 0.1 s; false ends it with FETCH_CANCELLED. */
+	bool (*tick)(void *user, const struct hash_counts *so_far);
+	void *user;
+};
+
+/* `root`: the tree. `digests`: where they begin in `fd`. */
+bool hash_tree(const struct plan *p, int root, int fd, uint64_t digests,
+               const struct hash_options *options, struct hash_counts *counts, GError **error);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "fetch/base/dirents.h"
+#include "fetch/index/index.h"
 
 #define TEMPORARY ".tmp-"
 #define UNFINISHED TEMPORARY "index"
@@ -116,6 +117,17 @@ static bool head_read(const struct output *o, struct head *out)
 	return n >= 0 && head_parse(text, (size_t)n, out, NULL);
 }
 
+/* A file whose name is its root may have been damaged since. */
+static bool index_is_whole(const struct output *o, const struct head *h)
+{
+	g_autofree char *name = head_index_name(h);
+	int fd = openat(o->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct index *x = fd >= 0 ? index_open(fd, name, &h->root, NULL) : NULL;
+	bool whole = x != NULL && index_verify(x, NULL);
+	index_unref(x);
+	return whole;
+}
+
 static bool is_published(const struct output *o, const char *name, uint64_t size)
 {
 	struct stat st;
@@ -151,8 +163,8 @@ static bool folder_sync(struct output *o, GError **error)
 static bool is_current(const struct output *o, const struct head *before, const struct digest *root,
                        const struct signer *signer)
 {
-	g_autofree char *name = head_index_name(before), *copy = head_copy_name(before);
-	if (!digest_equal(&before->root, root) || !is_published(o, name, before->size))
+	g_autofree char *copy = head_copy_name(before);
+	if (!digest_equal(&before->root, root) || !index_is_whole(o, before))
 		return false;
 	return signer == NULL || (head_signed(before, signer) && is_published(o, copy, HEAD_SIZE));
 }
@@ -170,7 +182,7 @@ bool output_commit(struct output *o, struct head *h, const struct signer *signer
 		return true;
 	}
 	/* also after somebody has removed the folder */
-	h->serial = MAX(before.serial + 1, (uint64_t)MAX(g_get_real_time() / G_USEC_PER_SEC, 1));
+	h->serial = MAX(before.serial + 1, h->serial);
 	if (signer != NULL)
 		head_sign(h, signer);
 	if (fsync(o->index) < 0 || renameat(o->folder, UNFINISHED, o->folder, name) < 0)

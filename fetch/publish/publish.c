@@ -11,6 +11,7 @@
 #include "fetch/publish/hash.h"
 #include "fetch/publish/image.h"
 #include "fetch/publish/output.h"
+#include "fetch/publish/reuse.h"
 #include "fetch/publish/walk.h"
 #include "fetch/publish/writer.h"
 
@@ -18,8 +19,10 @@ struct publishing {
 	const struct publish_options *options;
 	int root;              /* owned: the tree */
 	struct signer *signer; /* owned; NULL: none */
+	struct reuse *reuse;   /* owned; NULL: none */
 	struct output *output;
 	struct plan *plan;
+	struct hash_counts counts;
 	struct index_tail tail;
 	struct publish_progress progress;
 };
@@ -48,11 +51,13 @@ static bool walked(void *user)
 	return tell(user);
 }
 
-static bool hashed(void *user, uint64_t bytes, uint64_t files)
+static bool hashed(void *user, const struct hash_counts *so_far)
 {
 	struct publishing *p = user;
-	p->progress.hashed = bytes;
-	p->progress.hashed_files = files;
+	p->progress.hashed = so_far->bytes;
+	p->progress.hashed_files = so_far->files;
+	p->progress.kept = so_far->kept_bytes;
+	p->progress.kept_files = so_far->kept_files;
 	return tell(p);
 }
 
@@ -107,10 +112,16 @@ static bool leaves_write(struct publishing *p, int fd, struct digest *root, GErr
 
 static bool index_make(struct publishing *p, struct head *head, GError **error)
 {
-	unsigned threads = p->options->threads;
+	struct hash_options hashing = {
+	        .threads = p->options->threads,
+	        .reuse = p->reuse,
+	        .checksum = p->options->checksum,
+	        .tick = hashed,
+	        .user = p,
+	};
 	int fd = output_begin(p->output, error);
-	if (threads == 0)
-		threads = (unsigned)MAX(g_get_num_processors(), 1);
+	if (hashing.threads == 0)
+		hashing.threads = (unsigned)MAX(g_get_num_processors(), 1);
 	if (fd < 0 || !step(p, PUBLISH_LOOKING, error) ||
 	    !walk_tree(p->plan, p->root, walked, p, error))
 		return false;
@@ -125,7 +136,7 @@ static bool index_make(struct publishing *p, struct head *head, GError **error)
 		return writer_fail(error, "writing the index");
 	return step(p, PUBLISH_WRITING, error) && image_write(p->plan, &p->tail, fd, error) &&
 	       step(p, PUBLISH_HASHING, error) &&
-	       hash_tree(p->plan, p->root, fd, p->tail.digests, threads, hashed, p, error) &&
+	       hash_tree(p->plan, p->root, fd, p->tail.digests, &hashing, &p->counts, error) &&
 	       step(p, PUBLISH_SEALING, error) && leaves_write(p, fd, &head->root, error);
 }
 
@@ -146,12 +157,20 @@ static bool key_open(struct publishing *p, GError **error)
 	return key == NULL || (p->signer = signer_open(key, error)) != NULL;
 }
 
+static bool from_open(struct publishing *p, GError **error)
+{
+	const char *from = p->options->from;
+	return from == NULL || (p->reuse = reuse_open(from, error)) != NULL;
+}
+
 bool publish(const struct publish_options *options, struct publish_result *out, GError **error)
 {
 	struct publishing p = {.options = options, .root = -1};
-	struct publish_result result = {0};
+	/* no file is read earlier: reuse.h */
+	struct publish_result result = {
+	        .head.serial = (uint64_t)MAX(g_get_real_time() / G_USEC_PER_SEC, 1)};
 	const char *output = options->output != NULL ? options->output : options->directory;
-	bool ok = key_open(&p, error) && tree_open(&p, error) &&
+	bool ok = key_open(&p, error) && tree_open(&p, error) && from_open(&p, error) &&
 	          (p.output = output_open(output, error)) != NULL &&
 	          (p.plan = plan_new(output_folder(p.output), error)) != NULL &&
 	          index_make(&p, &result.head, error) &&
@@ -161,10 +180,13 @@ bool publish(const struct publish_options *options, struct publish_result *out, 
 		result.files = p.plan->files;
 		result.directories = p.plan->nids->len;
 		result.bytes = p.plan->bytes;
+		result.kept_files = p.counts.kept_files;
+		result.odd_files = p.counts.odd_files;
 		*out = result;
 	}
 	plan_free(p.plan);
 	signer_free(p.signer);
+	reuse_free(p.reuse);
 	output_close(p.output);
 	if (p.root >= 0)
 		close(p.root);

@@ -19,13 +19,16 @@ struct publish_progress {
 	enum publish_step step;
 	uint64_t files, bytes; /* found so far; from PUBLISH_WRITING on: files that have data */
 	uint64_t hashed_files, hashed; /* of these */
+	uint64_t kept_files, kept;     /* of these: unchanged since `from` */
 };
 
 struct publish_options {
 	const char *directory; /* the tree */
 	const char *output;    /* where .lacuna is; NULL: in the tree */
 	const char *key;       /* PEM file of the private key that signs it; NULL: none does */
-	unsigned threads;      /* 0: one per processor */
+	const char *from; /* an older version, whose digests are used again (reuse.h); NULL: none */
+	bool checksum;    /* `from` is compared with what all files are now */
+	unsigned threads; /* 0: one per processor */
 	/* Called again and again, on this thread; false ends it with FETCH_CANCELLED. */
 	bool (*goes_on)(void *user, const struct publish_progress *p);
 	void *user;
@@ -34,8 +37,10 @@ struct publish_options {
 struct publish_result {
 	struct head head;
 	uint64_t files, directories, bytes;
-	bool unchanged;  /* the current index is the same: nothing was replaced */
-	bool was_signed; /* the version before was */
+	uint64_t kept_files; /* not read: unchanged since `from` */
+	uint64_t odd_files;  /* changed since `from`, but neither size nor mtime; with `checksum` */
+	bool unchanged;      /* the current index is the same: nothing was replaced */
+	bool was_signed;     /* the version before was */
 };
 
 bool publish(const struct publish_options *options, struct publish_result *out, GError **error);

@@ -17,6 +17,9 @@ static const char help[] =
         "version or the new one, whatever ends the command.\n"
         "\n"
         "  --output DIR2  write .lacuna into DIR2; copy it beside the tree's files\n"
+        "  --from OLD     do not read again what has not changed since OLD: a published\n"
+        "                 tree, or its index; by path, size and mtime\n"
+        "  --checksum     read all of it all the same, and compare\n"
         "  --sign KEY     sign the version with this Ed25519 private key (PEM)\n";
 
 struct job {
@@ -29,8 +32,9 @@ static bool goes_on(void *user, const struct publish_progress *p)
 	job->progress.looking = p->step == PUBLISH_LOOKING;
 	job->progress.files = p->files;
 	job->progress.bytes = p->bytes;
-	job->progress.present = job->progress.fetched = p->hashed;
-	job->progress.files_done = p->hashed_files;
+	job->progress.fetched = p->hashed;
+	job->progress.present = p->hashed + p->kept;
+	job->progress.files_done = p->hashed_files + p->kept_files;
 	progress_update(&job->progress);
 	return !progress_interrupted(&job->progress);
 }
@@ -44,7 +48,14 @@ static void print_result(const struct publish_result *r, int64_t took_ns)
 	g_autofree char *took = human_duration((double)took_ns / 1e9);
 	printf("%s files in %s directories, %s, in %s; index: %s\n", files, directories, bytes,
 	       took, size);
+	if (r->kept_files > 0) {
+		g_autofree char *kept = human_count(r->kept_files);
+		printf("%s files unchanged, and not read\n", kept);
+	}
 	printf("%s sha256:%s\n", r->unchanged ? "unchanged:" : "published:", root);
+	if (r->odd_files > 0)
+		verb_complain("publish: %" G_GUINT64_FORMAT " files changed, but not their time",
+		              r->odd_files);
 	if (r->was_signed && !r->head.is_signed)
 		verb_complain(
 		        "publish: the version before was signed, this one is not; mounts with -o "
@@ -54,28 +65,35 @@ static void print_result(const struct publish_result *r, int64_t took_ns)
 static int run(int argc, char **argv)
 {
 	g_auto(GStrv) rest = NULL;
-	g_autofree char *output = NULL, *key = NULL;
+	g_autofree char *output = NULL, *key = NULL, *from = NULL;
+	gboolean checksum = FALSE;
 	g_autoptr(GError) error = NULL;
 	const GOptionEntry entries[] = {
 	        {"output", 0, 0, G_OPTION_ARG_FILENAME, &output, NULL, NULL},
+	        {"from", 0, 0, G_OPTION_ARG_FILENAME, &from, NULL, NULL},
+	        {"checksum", 0, 0, G_OPTION_ARG_NONE, &checksum, NULL, NULL},
 	        {"sign", 0, 0, G_OPTION_ARG_FILENAME, &key, NULL, NULL},
 	        {NULL},
 	};
 	if (!verb_options(&verb_publish, argc, argv, entries, &rest))
 		return EXIT_USAGE;
 	if (!rest || !rest[0] || rest[1] || !rest[0][0] || (output && !output[0]) ||
-	    (key && !key[0])) {
+	    (key && !key[0]) || (from && !from[0])) {
 		verb_complain("publish: expects one DIR");
 		return EXIT_USAGE;
 	}
 	struct job job;
 	struct publish_result result;
 	int64_t started = clock_now();
-	const struct publish_options options = {.directory = rest[0],
-	                                        .output = output,
-	                                        .key = key,
-	                                        .goes_on = goes_on,
-	                                        .user = &job};
+	const struct publish_options options = {
+	        .directory = rest[0],
+	        .output = output,
+	        .key = key,
+	        .from = from,
+	        .checksum = checksum,
+	        .goes_on = goes_on,
+	        .user = &job,
+	};
 	progress_open(&job.progress);
 	bool ok = publish(&options, &result, &error);
 	progress_close(&job.progress, false, false);

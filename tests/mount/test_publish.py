@@ -192,3 +192,89 @@ def test_random_trees(lacunafs, scratch):
         subprocess.run(["umount", point], check=True)
     found = published.checked(index, scratch)
     assert found is None or found[0], found[1]
+
+
+def aged(tree):
+    """An hour old: what is younger than the older version is read in any case."""
+    for path in trees.walk(tree):
+        if not path.startswith(b".lacuna"):
+            at = os.path.join(os.fsencode(tree), path)
+            os.utime(at, ns=(0, time.time_ns() - 3600 * 10**9 + len(path)), follow_symlinks=False)
+
+
+def swap(path):
+    """Other bytes, of the same size and time."""
+    st, data = os.stat(path), path.read_bytes()
+    path.write_bytes(bytes(b ^ 1 for b in data))
+    os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
+
+
+@pytest.mark.sanitize
+def test_from_an_older_version(lacunafs, everything, scratch):
+    """What is unchanged by path, size and mtime is not read: bytes that changed without it are not
+    seen. All else is exact: the index is the one of a publish without --from."""
+    aged(everything)
+    old = published.publish(lacunafs, everything)
+    copy = scratch / "old-index"
+    copy.write_bytes(old.data)
+    swap(everything / "many" / "name-0007-xxxxxxx")
+    for name, data in (("sizes/f4096", b"shorter"), ("new", b"new"), ("many/name-0009-xxxxxxxxx", b"9\n")):
+        trees.put(everything / name, data)
+    os.rename(everything / "big", everything / "moved")
+    os.truncate(everything / "sparse", 41 << 20)
+    indexes = []
+    for start in (everything, everything / ".lacuna", copy):
+        done = lacunafs.run("publish", "--from", start, everything)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+        kept = int(done.stdout.split(" files unchanged")[0].split("\n")[-1])
+        assert 700 < kept < old.tail["files"] - 4, done.stdout
+        indexes.append(published.Index(everything).data)
+        (everything / ".lacuna" / "head").write_bytes(
+            f"lacuna 1\nroot {old.root}\nsize {old.size}\nserial {old.serial}\n\n".ljust(511).encode() + b"\n")
+    assert indexes[0] == indexes[1]
+    whole = published.publish(lacunafs, everything)
+    assert whole.data != indexes[0]
+    swap(everything / "many" / "name-0007-xxxxxxx")
+    whole = published.publish(lacunafs, everything)
+    assert indexes[0] == whole.data and (os.path.getmtime(copy) < time.time() - 60 or indexes[2] != b"")
+    swap(everything / "many" / "name-0007-xxxxxxx")
+    done = lacunafs.run("publish", "--from", everything, "--checksum", everything)
+    assert "1 files changed, but not their time" in done.stderr and "unchanged," not in done.stdout
+
+
+def test_from_trusts_no_young_file(lacunafs, scratch):
+    """Written a moment before it was published, and again in the same tick: it is read."""
+    tree = scratch / "tree"
+    trees.put(tree / "f", b"one")
+    os.utime(tree / "f", ns=(0, time.time_ns()))
+    first = published.publish(lacunafs, tree)
+    swap(tree / "f")
+    assert published.publish(lacunafs, tree, "--from", tree).root != first.root
+
+
+@pytest.mark.parametrize("spoil, word", [
+    (lambda index: (index.folder / "head").unlink(), "No such file"), (lambda index: index.path.unlink(), "No such file"),
+    (lambda index: index.path.write_bytes(index.data[:-1]), "not an index"),
+    (lambda index: (index.folder / "head").write_bytes(b"x" * 512), "the head is invalid"),
+])
+def test_from_what_is_no_version(lacunafs, scratch, spoil, word):
+    tree, old = scratch / "tree", scratch / "old"
+    trees.put(tree / "f", b"f")
+    trees.put(old / "f", b"f")
+    spoil(published.publish(lacunafs, old))
+    done = lacunafs.run("publish", "--from", old, tree)
+    assert done.returncode == 1 and word in done.stderr and done.stderr.count("\n") == 1
+    assert not (tree / ".lacuna").exists()
+
+
+def test_damaged_at_rest(lacunafs, everything):
+    """Digests that cannot be used are computed; and the damaged index is replaced, though its name
+    and its size are right."""
+    aged(everything)
+    index = published.publish(lacunafs, everything)
+    at = index.tail["image_size"] - 20000
+    assert at > published.BLOCK  # the first piece is used when it is opened
+    damaged = index.data[:at] + b"damage" + index.data[at + 6:]
+    for options in (("--from", everything), ()):
+        index.path.write_bytes(damaged)
+        assert published.publish(lacunafs, everything, *options).root == index.root  # it reads all of it
