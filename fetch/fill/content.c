@@ -47,8 +47,12 @@ void content_unref(struct content *c) UNSHARED
 	g_assert(c->transfers == NULL && c->waiters == NULL);
 	if (c->file)
 		store_file_close(c->file);
-	if (o->released)
+	if (c->owner == NULL)
+		packed_released(c);
+	else if (o->released)
 		o->released(o->user, c, c->owner);
+	if (c->pack)
+		content_unref(c->pack);
 	g_free(c->failure);
 	if (c->remote != c->path)
 		g_free(c->remote);
@@ -134,7 +138,7 @@ char *content_local_path(struct content *c)
 {
 	const struct fill_options *o = &c->fill->options;
 
-	return o->local_path ? o->local_path(o->user, c) : g_strdup(c->path);
+	return o->local_path && c->owner ? o->local_path(o->user, c) : g_strdup(c->path);
 }
 
 /* Opens the local file, if there is one. Removes a blank leftover and looks again: the file may be
@@ -180,6 +184,8 @@ int content_open(struct content *c)
 	content_claim(c);
 	if (!c->looked) /* under the claim */
 		err = content_look(c);
+	if (err == 0 && content_file(c) == NULL)
+		packed_look(c);
 	if (err == 0)
 		c->looked = true;
 	content_yield(c);
@@ -226,8 +232,12 @@ bool content_present(struct content *c, uint64_t offset, uint64_t length)
 
 	if (offset >= size || length == 0)
 		return true;
-	if (file == NULL)
-		return false;
+	if (file == NULL) {
+		struct content *pack = __atomic_load_n(&c->pack, __ATOMIC_ACQUIRE);
+
+		return pack &&
+		       content_present(pack, c->pack_offset + offset, MIN(length, size - offset));
+	}
 	shift = store_file_chunk_shift(file);
 	length = MIN(length, size - offset);
 	return store_file_present(file, offset >> shift, (offset + length - 1) >> shift);
@@ -258,7 +268,7 @@ void content_check_complete(struct content *c)
 	now = !c->completed;
 	c->completed = true;
 	fill_unlock(c->fill);
-	if (now && o->completed)
+	if (now && o->completed && c->owner)
 		o->completed(o->user, c);
 }
 

@@ -32,6 +32,8 @@ struct fill *fill_new(struct store *store, struct source *source, struct pool *d
 	condition_init(&f->changed);
 	g_queue_init(&f->transfers);
 	g_queue_init(&f->waiters);
+	g_queue_init(&f->recent);
+	f->packs = g_hash_table_new(g_str_hash, g_str_equal);
 	f->deadline.ring = waiters_expire;
 	return f;
 }
@@ -52,7 +54,10 @@ void fill_free(struct fill *f) UNSHARED
 	if (f == NULL)
 		return;
 	fill_stop(f);
+	packed_forget(f);
 	g_assert(f->transfers.length == 0 && f->waiters.length == 0 && f->ahead == 0);
+	g_hash_table_unref(f->packs);
+	g_free(f->walk.path);
 	condition_destroy(&f->changed);
 	mutex_destroy(&f->lock);
 	g_free(f);
@@ -70,7 +75,7 @@ static uint64_t line_left_locked(const struct fill *f) REQUIRES(fill_locked)
 	return line - MIN(f->ahead, line);
 }
 
-int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead)
+static int want(struct content *c, struct fill_wait *w, uint64_t ahead)
 {
 	struct fill *f = c->fill;
 	struct plan plan = {.content = c, .cause = w->cause};
@@ -101,6 +106,15 @@ int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead)
 	fill_unlock(f);
 	plan_submit(&plan);
 	return missing > 0 ? -EINPROGRESS : 0;
+}
+
+int fill_want(struct content *c, struct fill_wait *w, uint64_t ahead)
+{
+	struct content *pack;
+
+	if (packed_want(c, w, &pack, &ahead))
+		c = pack;
+	return want(c, w, ahead);
 }
 
 bool fill_cancel(struct fill *f, struct fill_wait *w)
@@ -142,7 +156,7 @@ bool fill_prefetch(struct content *c)
 	uint64_t chunks = content_chunks(c), budget;
 	bool fits;
 
-	if (chunks == 0 || content_complete(c))
+	if (chunks == 0 || content_complete(c) || content_packed(c))
 		return false;
 	fill_lock(f);
 	budget = budget_left_locked(f);

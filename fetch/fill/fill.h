@@ -40,6 +40,9 @@ struct fill_options {
 	char *(*local_path)(void *user, struct content *c);
 	/* A content follows another version now, whose bytes agree with all that is cached. */
 	void (*rebound)(void *user, struct content *c);
+	/* A handler is to be asked for absent data: the file is fetched by itself, not with its
+	 * pack. NULL: never. */
+	bool (*asked)(void *user, struct content *c);
 	/* The last reference to a content is gone, and with it the pointer to `owner`. */
 	void (*released)(void *user, struct content *c, void *owner);
 	void *user;
@@ -91,7 +94,13 @@ bool content_local(struct content *c);
  * caller holds its reference. */
 int content_fd(struct content *c);
 uint64_t content_size(const struct content *c);
-/* The version of the cached chunks; 0: no chunk is cached, or no version is known. */
+/* The same, to read a range that was present: the file's bytes begin at *base. -EAGAIN: it was in a
+ * pack, and the file has a local file now, which lacks some of the range. */
+int content_read_fd(struct content *c, uint64_t offset, uint64_t length, uint64_t *base);
+/* Is it read from a pack? It has no local file then. */
+bool content_packed(struct content *c);
+/* The version of the cached chunks, or of the file in a pack; 0: no chunk is cached, or no version
+ * is known. */
 source_version content_version(struct content *c);
 
 /* Every byte of the range present? Lock-free. Ranges past the end count as present. */

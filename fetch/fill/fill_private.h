@@ -3,7 +3,7 @@
 
 /* Shared by the files of the fill engine: fill.c (requests), plan.c (the transfers they need),
  * transfer.c and holding.c (data from the source), verify.c (data of a dead epoch), rebind.c
- * (another version), waiter.c (answers), content.c, fill_status.c.
+ * (another version), waiter.c (answers), packed.c (files in packs), content.c, fill_status.c.
  *
  * Shape:     every chunk under way is *held* by exactly one transfer, from its plan
  *            until it is published (released, its waiters woken), moved to
@@ -44,6 +44,13 @@ struct fill {
 	uint64_t ahead FILL_LOCKED;      /* bytes under way without a waiter */
 	struct rate rate FILL_LOCKED;    /* of fetches */
 	unsigned fetches FILL_LOCKED;    /* transfers of that kind */
+	GHashTable *packs FILL_LOCKED;   /* path (the content's) → struct content, not counted */
+	GQueue recent FILL_LOCKED;       /* of struct content, references: packs */
+	struct {                         /* the last fetch of a pack */
+		char *path;              /* owned; NULL: none */
+		uint64_t next, window;
+		bool ended; /* to its end */
+	} walk FILL_LOCKED;
 	/* atomic: */
 	uint64_t bytes_fetched, chunks_fetched, chunks_verified, requests, errors, waits, timeouts;
 };
@@ -89,8 +96,12 @@ struct content {
 	struct rebind *rebind FILL_LOCKED; /* under way; NULL: none */
 	int64_t rebound_ns FILL_LOCKED;    /* when the last one began; 0: never */
 	bool completed FILL_LOCKED;        /* options.completed has been or need not be called */
-	char *remote;                      /* owned, or `path` */
-	char path[];                       /* in the store, at creation */
+	struct content
+	        *pack; /* atomic, a reference: the file is in it; NULL: in none. As `looked` */
+	uint64_t pack_offset;        /* in it; set before `pack`, as the next */
+	source_version pack_version; /* the file's */
+	char *remote;                /* owned, or `path` */
+	char path[];                 /* in the store, at creation */
 };
 
 enum transfer_kind { TRANSFER_FETCH, TRANSFER_VERIFY };
@@ -183,6 +194,23 @@ void transfer_end(struct transfer *t, const GError *error);
 
 /* rebind.c: see there. true: `t` is taken: it is sent again, or ends later. */
 bool rebind_begin(struct transfer *t, const GError *error);
+
+/* packed.c */
+/* The pack that a content without a local file is read from; NULL. */
+static inline struct content *content_pack(struct content *c)
+{
+	return content_file(c) ? NULL : __atomic_load_n(&c->pack, __ATOMIC_ACQUIRE);
+}
+/* Under the content's claim: asks whether it is in a pack. Local I/O. */
+void packed_look(struct content *c);
+/* Moves a wait for data of `c` to its pack. false: `c` has none, or needs a file of its own. */
+bool packed_want(struct content *c, struct fill_wait *w, struct content **pack, uint64_t *ahead);
+/* Data of the local file that its pack has. false: the source is to be asked. */
+bool packed_submit(struct transfer *t);
+/* The last reference to a pack is gone. */
+void packed_released(struct content *c);
+/* Closes the packs that are not in use. */
+void packed_forget(struct fill *f);
 
 /* verify.c */
 void verify_run(struct pool_job *job);

@@ -116,7 +116,15 @@ int content_failure(struct content *c, char **cause, int64_t *at_ns)
 		*cause = g_strdup(c->failure->cause);
 	}
 	fill_unlock(c->fill);
-	return error;
+	struct content *pack = error ? NULL : content_pack(c);
+	return pack ? content_failure(pack, cause, at_ns) : error;
+}
+
+/* Of a file in a pack: all of it, or nothing that is worth a word. */
+static void packed_info(struct content *c, struct content_info *info)
+{
+	info->complete = content_present(c, 0, info->size);
+	info->present = info->complete ? info->chunks : 0;
 }
 
 void content_info(struct content *c, unsigned slices, struct content_info *out)
@@ -131,6 +139,8 @@ void content_info(struct content *c, unsigned slices, struct content_info *out)
 	        .complete = content_complete(c),
 	};
 
+	if (content_packed(c))
+		packed_info(c, &info);
 	if (file && slices > 0 && !info.complete)
 		info.doubtful = store_file_doubts(file);
 	info.error = content_failure(c, &info.cause, &info.error_ns);

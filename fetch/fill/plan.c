@@ -160,7 +160,7 @@ void plan_submit(struct plan *p)
 		next = t->next;
 		if (t->kind == TRANSFER_VERIFY) {
 			pool_submit(f->disk, &t->job);
-		} else {
+		} else if (!packed_submit(t)) {
 			__atomic_add_fetch(&f->requests, 1, __ATOMIC_RELAXED);
 			source_read(f->source, &t->read);
 		}

@@ -99,7 +99,7 @@ static void rebind_end(struct rebind *b, bool again)
 		g_message("/%s: goes on in another version, whose bytes agree with all that is "
 		          "cached",
 		          c->path);
-		if (f->options.rebound)
+		if (f->options.rebound && c->owner)
 			f->options.rebound(f->options.user, c);
 	}
 	for (struct transfer *t = waiting, *next; t; t = next) {

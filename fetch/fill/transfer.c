@@ -339,6 +339,8 @@ static void transfer_tell(struct transfer *t, const GError *cause, bool waited)
 	      t->offset, t->offset + t->length - 1, c->path);
 	__atomic_add_fetch(&c->fill->errors, 1, __ATOMIC_RELAXED);
 	content_failed(c, fetch_error_errno(cause, false), cause->message);
+	if (c->owner == NULL) /* a pack */
+		return;
 	if (o->changed && g_error_matches(cause, FETCH_ERROR, FETCH_CHANGED))
 		o->changed(o->user, c);
 	if (o->directory && g_error_matches(cause, FETCH_ERROR, FETCH_DIRECTORY))

@@ -9,6 +9,8 @@
  *                               to it
  *   TREE/.lacuna/index-<root>   a version: all metadata and all digests. Immutable, and named by
  *                               what it holds, so a cache may keep it for ever
+ *   TREE/.lacuna/objects/<id>   a pack: the bytes of small files, compressed. Immutable; <id> is
+ *                               the SHA-256 of the object, 64 hex digits
  *
  * Numbers are little-endian; digests are SHA-256 (1.95 GB/s on one core here, BLAKE2b 1.1,
  * SHA-512/256 0.87, all of libcrypto with SHA-NI; FIPS 180-4). Reserved bytes are 0. `.lacuna` in
@@ -27,12 +29,15 @@
  * index:
  *   image     an EROFS file system without file data; `image_size` bytes, a multiple of 4096
  *   extents   struct index_extent each, ascending by block, not overlapping
- *   digests   32 bytes each, of the blocks of all extents in their order
+ *   objects   struct index_object each
+ *   frames    struct index_frame each: those of the first object, in their order, then the next's
+ *   digests   32 bytes each: of the blocks of all extents in their order, then of the objects'
+ *             blocks, in the order of the objects
  *   leaves    32 bytes each: digests of the pieces of 64 KiB of all bytes before them; the last
  *             piece may be short
  *   tail      struct index_tail, 128 bytes: where the others are
- * extents, digests and leaves begin at multiples of 64; the gaps before them are zeros.
- * root = SHA-256(leaves ‖ tail): a piece of the index can be checked when it is first used.
+ * extents, objects, frames, digests and leaves begin at multiples of 64; the gaps before them are
+ * zeros. root = SHA-256(leaves ‖ tail): a piece of the index can be checked when it is first used.
  *
  * image: EROFS as Linux documents it (Documentation/filesystems/erofs.rst, fs/erofs/erofs_fs.h),
  * mountable with a file for device 1. What is used of it:
@@ -56,7 +61,21 @@
  * `length` bytes, then zeros. An extent consists of digest blocks of 64 KiB, the last may be
  * short; the digest of each is at `digest` and following.
  *   frame == INDEX_FRAME_NONE: the bytes are those of the published file, from `offset` on, which
- *   is a multiple of 64 KiB. Other frames (packs) are for later versions.
+ *   is a multiple of 64 KiB. Otherwise they are in a frame, from `offset` of its content on; such
+ *   an extent is all of its file.
+ *
+ * Packs: a file of at most PACK_FILE_MAX bytes, without holes, may be in a frame. Frames hold files
+ * in the order of the index, without gaps. A frame has at most FRAME_SIZE bytes of content and is
+ * read on its own; an object has at most OBJECT_FRAMES frames, from byte 0 on, without gaps.
+ *
+ *   codec FRAME_STORED: the content
+ *   codec FRAME_ZSTD: one zstd frame of it (RFC 8878), without dictionary, shorter than the content
+ *
+ * An object consists of digest blocks of 64 KiB, the last may be short; the digest of each is at
+ * `digest` and following. So a reader that has requested whole blocks can verify them before it
+ * decompresses a byte. Measured, 17,500 files of /usr/share and /usr/include, 164 MB, level 3:
+ * frames of 64 KiB 3.07:1, 128 KiB 3.25, 256 KiB 3.49, 512 KiB 3.66, 1 MiB 3.91; a dictionary of
+ * 110 KiB makes 3.62 of 3.49, and each mount would need it.
  *
  * Tables: offset, size, field, meaning.
  *
@@ -65,8 +84,23 @@
  *   4   4  digest       number of its first digest
  *   8   8  length       > 0
  *   16  8  offset       in the file
- *   24  4  frame
+ *   24  4  frame        its number
  *   28  4  reserved
+ *
+ * index_object, 64 bytes
+ *   0   32 id           SHA-256 of the object
+ *   32  8  size         of the object, > 0
+ *   40  4  frame        number of its first
+ *   44  4  frames       > 0
+ *   48  4  digest       number of its first digest
+ *   52  12 reserved
+ *
+ * index_frame, 24 bytes
+ *   0   8  offset       in the object
+ *   8   4  stored       bytes in the object, > 0
+ *   12  4  size         of the content, >= stored
+ *   16  4  codec
+ *   20  4  object       its number
  *
  * index_tail, 128 bytes
  *   0   8  magic        "LACNIDX1"
@@ -81,7 +115,11 @@
  *   60  4  digest_count
  *   64  8  files        names of all kinds but directories; for people
  *   72  8  bytes        of data, without holes; for people
- *   80  48 reserved1
+ *   80  8  objects      offset in the index, as the next
+ *   88  8  frames
+ *   96  4  object_count
+ *   100 4  frame_count
+ *   104 24 reserved1
  *
  * Bounds: a name has 255 bytes, a link's target 4095, a value of an xattr 65535; sizes are below
  * 2^63; an index has at most 2^36 bytes (a nid of 31 bits) and 2^32 - 1 digests (256 TiB).
@@ -103,6 +141,13 @@
 #define INDEX_VERSION 1u
 #define INDEX_FRAME_NONE UINT32_MAX
 
+#define OBJECT_FOLDER INDEX_FOLDER "/objects"
+#define PACK_FILE_MAX UINT64_C(131072)
+#define FRAME_SIZE UINT64_C(262144)
+#define OBJECT_FRAMES 32u
+#define OBJECT_DIGESTS (OBJECT_FRAMES * (FRAME_SIZE / DIGEST_BLOCK)) /* at most */
+enum frame_codec { FRAME_STORED = 0, FRAME_ZSTD = 1 };
+
 struct index_extent {
 	uint32_t block;
 	uint32_t digest;
@@ -113,6 +158,23 @@ struct index_extent {
 };
 G_STATIC_ASSERT(sizeof(struct index_extent) == 32);
 
+struct index_object {
+	uint8_t id[DIGEST_SIZE];
+	uint64_t size;
+	uint32_t frame, frames;
+	uint32_t digest;
+	uint32_t reserved[3]; /* 0 */
+};
+G_STATIC_ASSERT(sizeof(struct index_object) == 64);
+
+struct index_frame {
+	uint64_t offset;
+	uint32_t stored, size;
+	uint32_t codec; /* enum frame_codec */
+	uint32_t object;
+};
+G_STATIC_ASSERT(sizeof(struct index_frame) == 24);
+
 struct index_tail {
 	uint64_t magic;
 	uint32_t version;
@@ -122,7 +184,9 @@ struct index_tail {
 	uint64_t size;
 	uint32_t extent_count, digest_count;
 	uint64_t files, bytes;
-	uint8_t reserved1[48]; /* 0 */
+	uint64_t objects, frames;
+	uint32_t object_count, frame_count;
+	uint8_t reserved1[24]; /* 0 */
 };
 G_STATIC_ASSERT(sizeof(struct index_tail) == 128);
 
@@ -246,4 +310,17 @@ G_STATIC_ASSERT(sizeof(struct erofs_xattr) == 4);
 static inline uint64_t index_round(uint64_t n, uint64_t to)
 {
 	return (n + to - 1) / to * to;
+}
+
+/* Where the parts begin, by image_size and the counts. */
+static inline void index_tail_place(struct index_tail *t)
+{
+	t->extents = t->image_size;
+	t->objects = index_round(
+	        t->extents + t->extent_count * (uint64_t)sizeof(struct index_extent), INDEX_ALIGN);
+	t->frames = index_round(
+	        t->objects + t->object_count * (uint64_t)sizeof(struct index_object), INDEX_ALIGN);
+	t->digests = index_round(t->frames + t->frame_count * (uint64_t)sizeof(struct index_frame),
+	                         INDEX_ALIGN);
+	t->leaves = index_round(t->digests + t->digest_count * (uint64_t)DIGEST_SIZE, INDEX_ALIGN);
 }

@@ -85,6 +85,10 @@ static void tail_decode(struct index_tail *t)
 	t->digest_count = le32toh(t->digest_count);
 	t->files = le64toh(t->files);
 	t->bytes = le64toh(t->bytes);
+	t->objects = le64toh(t->objects);
+	t->frames = le64toh(t->frames);
+	t->object_count = le32toh(t->object_count);
+	t->frame_count = le32toh(t->frame_count);
 }
 
 /* Every part begins where the one before it ends, rounded up. */
@@ -95,9 +99,10 @@ static bool tail_fits(const struct index_tail *t)
 	if (t->image_size > whole || t->leaves > whole || t->image_size % EROFS_BLOCK != 0 ||
 	    t->image_size < 2 * EROFS_BLOCK)
 		return false;
-	if (t->extents != t->image_size ||
-	    t->digests != index_round(t->extents + 32 * (uint64_t)t->extent_count, INDEX_ALIGN) ||
-	    t->leaves != index_round(t->digests + 32 * (uint64_t)t->digest_count, INDEX_ALIGN))
+	struct index_tail fit = *t;
+	index_tail_place(&fit);
+	if (t->extents != fit.extents || t->objects != fit.objects || t->frames != fit.frames ||
+	    t->digests != fit.digests || t->leaves != fit.leaves)
 		return false;
 	return t->leaves + pieces * DIGEST_SIZE + sizeof(*t) == whole;
 }

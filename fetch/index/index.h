@@ -74,3 +74,28 @@ bool index_version(struct index *x, const struct index_node *file, uint64_t *ver
  * hole. */
 bool index_block(struct index *x, const struct index_node *file, uint64_t offset,
                  const struct digest **digest, GError **error);
+
+/* ---- packs ---- */
+
+/* An object. Its *content* is that of its frames, at multiples of FRAME_SIZE; zeros are between. */
+struct index_pack {
+	uint32_t number;
+	struct digest id;
+	uint64_t size, content; /* bytes; > 0 */
+	uint32_t frame, frames;
+	uint32_t digest;
+};
+
+bool index_pack(struct index *x, uint32_t number, struct index_pack *out, GError **error);
+/* The object `id`. false, without an error: there is none. */
+bool index_pack_find(struct index *x, const struct digest *id, struct index_pack *out,
+                     GError **error);
+/* Frame `n` of it, 0 the first, in the machine's order: its bytes are in the object. */
+bool index_pack_frame(struct index *x, const struct index_pack *p, uint32_t n,
+                      struct index_frame *out, GError **error);
+/* The digest of block `n` of the object's bytes. */
+const struct digest *index_pack_block(struct index *x, const struct index_pack *p, uint64_t n,
+                                      GError **error);
+/* Is all of the file in an object? *out, and at which offset of its content. */
+bool index_packed(struct index *x, const struct index_node *file, bool *packed,
+                  struct index_pack *out, uint64_t *offset, GError **error);

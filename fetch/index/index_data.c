@@ -67,8 +67,9 @@ static bool extent_find(struct index *x, const struct index_node *f, uint64_t bl
 /* What is at `offset`, which a block begins at. */
 struct place {
 	bool hole;
-	uint64_t digest; /* number of the block's */
-	uint64_t blocks; /* from it on, of the same extent or hole */
+	uint64_t digest;                   /* number of the block's */
+	uint64_t blocks;                   /* from it on, of the same extent or hole */
+	const struct index_extent *extent; /* in the index; NULL: a hole */
 };
 
 static bool place_in_hole(const struct index_node *f, uint64_t offset, struct place *out)
@@ -96,13 +97,39 @@ static bool place_of(struct index *x, const struct index_node *f, uint64_t offse
 	if (within % DIGEST_BLOCK != 0 || within >= length || length > f->size ||
 	    MIN(DIGEST_BLOCK, length - within) != MIN(DIGEST_BLOCK, f->size - offset))
 		return index_refuse(x, f->nid, error, "an extent that is not the file's");
-	if (le32toh(e->frame) != INDEX_FRAME_NONE || le64toh(e->offset) != offset - within)
+	bool framed = le32toh(e->frame) != INDEX_FRAME_NONE;
+	if (framed ? length != f->size || length > PACK_FILE_MAX
+	           : le64toh(e->offset) != offset - within)
 		return index_refuse(x, f->nid, error, "an extent from another place of the file");
 	uint64_t number = le32toh(e->digest) + within / DIGEST_BLOCK;
 	uint64_t blocks = (length - within + DIGEST_BLOCK - 1) / DIGEST_BLOCK;
 	if (number + blocks > x->tail.digest_count)
 		return index_refuse(x, f->nid, error, "a digest that is not in the index");
-	*out = (struct place){.digest = number, .blocks = blocks};
+	*out = (struct place){.digest = number, .blocks = blocks, .extent = e};
+	return true;
+}
+
+bool index_packed(struct index *x, const struct index_node *file, bool *packed,
+                  struct index_pack *out, uint64_t *offset, GError **error)
+{
+	struct place place = {.hole = true};
+	struct index_frame frame;
+	if (S_ISREG(file->mode) && file->size > 0 && file->size <= PACK_FILE_MAX &&
+	    !place_of(x, file, 0, &place, error))
+		return false;
+	*packed = !place.hole && le32toh(place.extent->frame) != INDEX_FRAME_NONE;
+	if (!*packed)
+		return true;
+	uint32_t number = le32toh(place.extent->frame);
+	uint64_t within = le64toh(place.extent->offset);
+	struct index_pack p;
+	if (!index_frame_owner(x, number, &p, error) ||
+	    !index_pack_frame(x, &p, number - p.frame, &frame, error))
+		return false;
+	if (within > frame.size || file->size > frame.size - within)
+		return index_refuse(x, file->nid, error, "data beyond the end of its frame");
+	*out = p;
+	*offset = (number - p.frame) * FRAME_SIZE + within;
 	return true;
 }
 

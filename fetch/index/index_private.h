@@ -2,7 +2,7 @@
  * Copyright the lacunafs authors */
 
 /* Shared by the readers of an index: index.c (file, leaves), index_node.c, index_dir.c,
- * index_xattr.c, index_data.c. */
+ * index_xattr.c, index_data.c, index_pack.c. */
 #pragma once
 #include <endian.h>
 #include "fetch/index/index.h"
@@ -28,3 +28,5 @@ bool index_refuse(const struct index *x, uint64_t nid, GError **error, const cha
 /* Flat data (directories, symlinks): block `n` of it, *length bytes. */
 const void *index_flat(struct index *x, const struct index_node *node, uint64_t n, size_t *length,
                        GError **error);
+/* The object that frame `number` belongs to. */
+bool index_frame_owner(struct index *x, uint32_t number, struct index_pack *out, GError **error);

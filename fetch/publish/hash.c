@@ -2,14 +2,12 @@
  * Copyright the lacunafs authors */
 #include "fetch/publish/hash.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 #include "fetch/base/lock.h"
-#include "fetch/base/path.h"
 #include "fetch/index/digest.h"
-#include "fetch/publish/node.h"
+#include "fetch/publish/pack.h"
+#include "fetch/publish/reader.h"
 #include "fetch/publish/writer.h"
 
 #define PIECE (UINT64_C(4) << 20) /* of a file, for one thread */
@@ -37,16 +35,17 @@ struct hashing {
 	uint32_t run;      /* of next.entry */
 	bool ended;        /* all pieces were given out, or it failed */
 	unsigned working;
-	GError *error;             /* owned */
+	GError *error; /* owned */
+	struct pack_job next_pack;
+	bool packed;               /* all packs were given out */
 	struct hash_counts counts; /* atomic, each */
+	struct packs packs;
 };
 
 struct worker {
 	struct hashing *hashing;
-	uint8_t *buffer;                         /* owned */
-	const struct spill_directory *directory; /* of dir_fd */
-	const struct spill_entry *entry;         /* of file */
-	int dir_fd, file;
+	struct reader reader;
+	uint8_t *buffer; /* owned; NULL: not needed yet */
 };
 
 /* ---- what to hash next ---- */
@@ -64,7 +63,8 @@ static bool entry_advance(struct hashing *h)
 				return false;
 			continue;
 		}
-		if (n->entry->kind == SPILL_NODE && n->entry->runs > 0)
+		if (n->entry->kind == SPILL_NODE && n->entry->runs > 0 &&
+		    spill_entry_runs(n->entry)->frame == INDEX_FRAME_NONE)
 			return true;
 	}
 }
@@ -105,78 +105,6 @@ static bool piece_take(struct hashing *h, struct piece *out)
 
 /* ---- hashing ---- */
 
-static bool changed(const char *path, GError **error)
-{
-	g_set_error(error, FETCH_ERROR, FETCH_CHANGED,
-	            "%s: changed while the tree was being published; publish it again when nothing "
-	            "writes to it",
-	            path);
-	return false;
-}
-
-static char *path_of(const struct piece *p)
-{
-	const char *directory = spill_path(p->directory), *name = spill_entry_name(p->entry);
-	return directory[0] != '\0' ? g_strconcat(directory, "/", name, NULL) : g_strdup(name);
-}
-
-static void file_close(struct worker *w)
-{
-	if (w->file >= 0)
-		close(w->file);
-	w->file = -1;
-	w->entry = NULL;
-}
-
-static bool file_check(const struct worker *w, const struct piece *p, const char *path,
-                       GError **error)
-{
-	struct statx st;
-	if (statx(w->file, "", AT_EMPTY_PATH, NODE_STATX, &st) < 0)
-		return node_fail(error, path, errno);
-	return node_same(p->entry, &st) || changed(path, error);
-}
-
-static bool file_open(struct worker *w, const struct piece *p, const char *path, GError **error)
-{
-	if (w->entry == p->entry)
-		return true;
-	file_close(w);
-	if (w->directory != p->directory) {
-		if (w->dir_fd >= 0)
-			close(w->dir_fd);
-		w->dir_fd = path_open(w->hashing->root, spill_path(p->directory),
-		                      O_PATH | O_DIRECTORY, 0);
-		w->directory = w->dir_fd >= 0 ? p->directory : NULL;
-		if (w->dir_fd < 0)
-			return node_fail(error, spill_path(p->directory), -w->dir_fd);
-	}
-	w->file = openat(w->dir_fd, spill_entry_name(p->entry),
-	                 O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (w->file < 0)
-		return errno == ENOENT || errno == ELOOP ? changed(path, error)
-		                                         : node_fail(error, path, errno);
-	w->entry = p->entry;
-	return true;
-}
-
-static bool piece_read(struct worker *w, const struct piece *p, const char *path, GError **error)
-{
-	uint64_t got = 0;
-	while (got < p->length) {
-		ssize_t n =
-		        pread(w->file, w->buffer + got, p->length - got, (off_t)(p->offset + got));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return node_fail(error, path, errno);
-		if (n == 0)
-			return changed(path, error);
-		got += (uint64_t)n;
-	}
-	return true;
-}
-
 static void count(uint64_t *counter, uint64_t more)
 {
 	__atomic_add_fetch(counter, more, __ATOMIC_RELAXED);
@@ -205,7 +133,7 @@ static bool piece_hash(struct worker *w, const struct piece *p, GError **error)
 {
 	struct hashing *h = w->hashing;
 	struct digest out[PIECE_DIGESTS], before[PIECE_DIGESTS];
-	g_autofree char *path = path_of(p);
+	g_autofree char *path = reader_path(p->directory, p->entry);
 	unsigned blocks = 0;
 	bool known = reuse_digests(h->options->reuse, path, &p->entry->inode, p->offset, p->length,
 	                           before);
@@ -214,9 +142,9 @@ static bool piece_hash(struct worker *w, const struct piece *p, GError **error)
 		count(&h->counts.kept_files, p->last);
 		return digests_write(h, p, before, error);
 	}
-	/* looked at after the reading: a change before it or meanwhile shows */
-	if (!file_open(w, p, path, error) || !piece_read(w, p, path, error) ||
-	    !file_check(w, p, path, error))
+	if (w->buffer == NULL)
+		w->buffer = g_malloc(PIECE);
+	if (!reader_get(&w->reader, p->directory, p->entry, p->offset, p->length, w->buffer, error))
 		return false;
 	for (uint64_t at = 0; at < p->length; at += DIGEST_BLOCK)
 		digest_of(w->buffer + at, MIN(DIGEST_BLOCK, p->length - at), &out[blocks++]);
@@ -227,17 +155,44 @@ static bool piece_hash(struct worker *w, const struct piece *p, GError **error)
 	return digests_write(h, p, out, error);
 }
 
+/* ---- packs ---- */
+
+static bool pack_take(struct hashing *h, struct pack_job *out)
+{
+	mutex_lock(&h->lock);
+	bool taken = !h->ended && !h->packed && pack_next(&h->packs, &h->next_pack);
+	h->packed = !taken;
+	*out = h->next_pack;
+	mutex_unlock(&h->lock);
+	return taken;
+}
+
+static bool packs_make(struct worker *w, GError **error)
+{
+	struct hashing *h = w->hashing;
+	struct pack_maker *m = NULL;
+	struct pack_job job;
+	bool ok = true;
+	while (ok && pack_take(h, &job)) {
+		if (m == NULL)
+			m = pack_maker_new(&h->packs);
+		ok = pack_make(m, &w->reader, &job, error);
+	}
+	pack_maker_free(m);
+	return ok;
+}
+
 static void *worker_main(void *user)
 {
 	struct hashing *h = user;
-	struct worker w = {.hashing = h, .buffer = g_malloc(PIECE), .dir_fd = -1, .file = -1};
+	struct worker w = {.hashing = h};
 	GError *error = NULL;
 	struct piece p;
+	reader_open(&w.reader, h->root);
+	packs_make(&w, &error);
 	while (error == NULL && piece_take(h, &p))
 		piece_hash(&w, &p, &error);
-	file_close(&w);
-	if (w.dir_fd >= 0)
-		close(w.dir_fd);
+	reader_close(&w.reader);
 	g_free(w.buffer);
 	mutex_lock(&h->lock);
 	h->working--;
@@ -274,14 +229,24 @@ static void hashing_watch(struct hashing *h)
 	mutex_unlock(&h->lock);
 }
 
-bool hash_tree(const struct plan *p, int root, int fd, uint64_t digests,
-               const struct hash_options *options, struct hash_counts *counts, GError **error)
+bool hash_tree(const struct plan *p, int root, int fd, const struct index_tail *tail,
+               struct objects *objects, const struct hash_options *options,
+               struct hash_counts *counts, GError **error)
 {
 	struct hashing h = {
-	        .plan = p, .options = options, .root = root, .fd = fd, .digests = digests};
+	        .plan = p, .options = options, .root = root, .fd = fd, .digests = tail->digests};
 	unsigned threads = options->threads;
 	g_autofree pthread_t *ids = g_new0(pthread_t, threads);
 	unsigned started = 0;
+	h.packed = objects == NULL;
+	h.packs = (struct packs){.plan = p,
+	                         .tail = tail,
+	                         .fd = fd,
+	                         .objects = objects,
+	                         .bytes = &h.counts.bytes,
+	                         .files = &h.counts.files,
+	                         .reuse = options->reuse,
+	                         .odd = &h.counts.odd_files};
 	mutex_init(&h.lock, RANK_PUBLISH);
 	condition_init(&h.changed);
 	h.working = threads;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Hashes the data of a planned tree, on several threads, and writes the digests.
+/* Hashes the data of a planned tree, on several threads, writes the digests, and makes the packs.
  * Errors: LOCAL_ERROR; FETCH_CHANGED: a file is not the one that was planned
  */
 #pragma once
+#include "fetch/publish/objects.h"
 #include "fetch/publish/plan.h"
 #include "fetch/publish/reuse.h"
 
@@ -24,6 +25,7 @@ struct hash_options {
 	void *user;
 };
 
-/* `root`: the tree. `digests`: where they begin in `fd`. */
-bool hash_tree(const struct plan *p, int root, int fd, uint64_t digests,
-               const struct hash_options *options, struct hash_counts *counts, GError **error);
+/* `root`: the tree. `tail`: where the tables are in `fd`. `objects` NULL: no packs were planned. */
+bool hash_tree(const struct plan *p, int root, int fd, const struct index_tail *tail,
+               struct objects *objects, const struct hash_options *options,
+               struct hash_counts *counts, GError **error);

@@ -21,13 +21,13 @@ void image_layout(const struct plan *p, struct index_tail *out)
 	        .version = INDEX_VERSION,
 	        .image_size = blocks + index_round(xattr_pool_area(p->pool)->len, EROFS_BLOCK),
 	        .extent_count = (uint32_t)p->extents,
-	        .digest_count = (uint32_t)p->digests,
+	        .object_count = plan_objects(p),
+	        .frame_count = p->frames,
+	        .digest_count = (uint32_t)(p->digests + plan_object_digests(p)),
 	        .files = p->files,
 	        .bytes = p->bytes,
 	};
-	t.extents = t.image_size;
-	t.digests = index_round(t.extents + p->extents * sizeof(struct index_extent), INDEX_ALIGN);
-	t.leaves = index_round(t.digests + p->digests * DIGEST_SIZE, INDEX_ALIGN);
+	index_tail_place(&t);
 	t.size = t.leaves + (t.leaves + DIGEST_BLOCK - 1) / DIGEST_BLOCK * DIGEST_SIZE + sizeof(t);
 	*out = t;
 }
@@ -232,8 +232,10 @@ static bool extents_write(struct image *m, const struct spill_entry *e, GError *
 		        .block = htole32(r[n].block),
 		        .digest = htole32(r[n].digest),
 		        .length = htole64(r[n].length),
-		        .offset = htole64((uint64_t)r[n].chunk << bits),
-		        .frame = htole32(INDEX_FRAME_NONE),
+		        .offset = htole64(r[n].frame != INDEX_FRAME_NONE
+		                                  ? r[n].place
+		                                  : (uint64_t)r[n].chunk << bits),
+		        .frame = htole32(r[n].frame),
 		};
 		if (!writer_add(&m->extents, &x, sizeof(x), error))
 			return false;

@@ -106,6 +106,31 @@ bool plan_special(struct plan *p, struct spill_inode *i, GError **error)
 	return place(p, i, plan_inode_size(i), false, error);
 }
 
+uint32_t plan_objects(const struct plan *p)
+{
+	return p->frames / OBJECT_FRAMES + (p->frames % OBJECT_FRAMES != 0);
+}
+
+uint64_t plan_object_digests(const struct plan *p)
+{
+	return (uint64_t)plan_objects(p) * OBJECT_DIGESTS;
+}
+
+/* Puts a whole small file behind the one before it, or into a new frame. */
+static void pack_place(struct plan *p, const struct spill_inode *i, struct spill_run *r, guint runs)
+{
+	r->frame = INDEX_FRAME_NONE;
+	if (!p->packs || runs != 1 || r->length != i->size || i->size > PACK_FILE_MAX)
+		return;
+	if (p->frames == 0 || p->frame_used + r->length > FRAME_SIZE) {
+		p->frames++;
+		p->frame_used = 0;
+	}
+	r->frame = p->frames - 1;
+	r->place = p->frame_used;
+	p->frame_used += (uint32_t)r->length;
+}
+
 bool plan_file(struct plan *p, struct spill_inode *i, GArray *runs, GError **error)
 {
 	uint64_t chunk = UINT64_C(1) << (EROFS_BLOCK_BITS + (i->data & EROFS_CHUNK_BITS));
@@ -118,8 +143,10 @@ bool plan_file(struct plan *p, struct spill_inode *i, GArray *runs, GError **err
 		p->digests += (r->length - 1) / DIGEST_BLOCK + 1;
 		p->bytes += r->length;
 		p->extents++;
+		pack_place(p, i, r, runs->len);
 		/* the last address stands for a hole */
-		if (p->blocks >= UINT32_MAX || p->digests >= UINT32_MAX || p->extents >= UINT32_MAX)
+		if (p->blocks >= UINT32_MAX || p->extents >= UINT32_MAX ||
+		    p->digests + plan_object_digests(p) >= UINT32_MAX)
 			return too_large(error, "more than 16 TiB of data");
 	}
 	p->data_files += runs->len > 0;

@@ -23,6 +23,9 @@ struct plan {
 	uint64_t digests, extents;
 	uint64_t inodes, files, bytes;
 	uint64_t data_files; /* that have data */
+	bool packs;          /* small files go into packs */
+	uint32_t frames;
+	uint32_t frame_used; /* bytes of the last one's content */
 };
 
 struct plan *plan_new(int scratch_dir, GError **error);
@@ -41,6 +44,10 @@ uint64_t packing_size(const struct packing *p);
 bool plan_flat(struct plan *p, struct spill_inode *i, uint64_t size, GError **error);
 /* Places `i`, of a file, and its runs of chunks (spill_run: chunk, count, length are set). */
 bool plan_file(struct plan *p, struct spill_inode *i, GArray *runs, GError **error);
+/* Packs: each has OBJECT_FRAMES frames, the last one the others. All have the most digests that
+ * they may need: how many they use is known when they are compressed. */
+uint32_t plan_objects(const struct plan *p);
+uint64_t plan_object_digests(const struct plan *p);
 /* Places `i` that has no data. */
 bool plan_special(struct plan *p, struct spill_inode *i, GError **error);
 

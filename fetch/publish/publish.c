@@ -7,9 +7,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "fetch/index/frame.h"
 #include "fetch/index/index.h"
 #include "fetch/publish/hash.h"
 #include "fetch/publish/image.h"
+#include "fetch/publish/objects.h"
 #include "fetch/publish/output.h"
 #include "fetch/publish/reuse.h"
 #include "fetch/publish/walk.h"
@@ -21,6 +23,8 @@ struct publishing {
 	struct signer *signer; /* owned; NULL: none */
 	struct reuse *reuse;   /* owned; NULL: none */
 	struct output *output;
+	struct objects *objects; /* NULL: no packs */
+	bool sealed;             /* the index has its root */
 	struct plan *plan;
 	struct hash_counts counts;
 	struct index_tail tail;
@@ -97,6 +101,10 @@ static bool leaves_write(struct publishing *p, int fd, struct digest *root, GErr
 	        .digest_count = htole32(t->digest_count),
 	        .files = htole64(t->files),
 	        .bytes = htole64(t->bytes),
+	        .objects = htole64(t->objects),
+	        .frames = htole64(t->frames),
+	        .object_count = htole32(t->object_count),
+	        .frame_count = htole32(t->frame_count),
 	};
 	for (uint64_t n = 0; n < count; n++) {
 		uint64_t at = n * DIGEST_BLOCK;
@@ -127,6 +135,8 @@ static bool index_make(struct publishing *p, struct head *head, GError **error)
 		return false;
 	image_layout(p->plan, &p->tail);
 	head->size = p->tail.size;
+	if (p->plan->frames > 0 && (p->objects = objects_open(p->output, error)) == NULL)
+		return false;
 	if (p->tail.size > INDEX_SIZE_MAX) {
 		g_set_error(error, LOCAL_ERROR, EFBIG, "the tree is too large for an index");
 		return false;
@@ -134,10 +144,13 @@ static bool index_make(struct publishing *p, struct head *head, GError **error)
 	/* holes of the file are the zeros between its parts */
 	if (ftruncate(fd, (off_t)p->tail.size) < 0)
 		return writer_fail(error, "writing the index");
-	return step(p, PUBLISH_WRITING, error) && image_write(p->plan, &p->tail, fd, error) &&
-	       step(p, PUBLISH_HASHING, error) &&
-	       hash_tree(p->plan, p->root, fd, p->tail.digests, &hashing, &p->counts, error) &&
-	       step(p, PUBLISH_SEALING, error) && leaves_write(p, fd, &head->root, error);
+	p->sealed = step(p, PUBLISH_WRITING, error) && image_write(p->plan, &p->tail, fd, error) &&
+	            step(p, PUBLISH_HASHING, error) &&
+	            hash_tree(p->plan, p->root, fd, &p->tail, p->objects, &hashing, &p->counts,
+	                      error) &&
+	            step(p, PUBLISH_SEALING, error) && leaves_write(p, fd, &head->root, error) &&
+	            (p->objects == NULL || objects_sync(p->objects, error));
+	return p->sealed;
 }
 
 static bool tree_open(struct publishing *p, GError **error)
@@ -163,6 +176,14 @@ static bool from_open(struct publishing *p, GError **error)
 	return from == NULL || (p->reuse = reuse_open(from, error)) != NULL;
 }
 
+static bool plan_make(struct publishing *p, GError **error)
+{
+	p->plan = plan_new(output_folder(p->output), error);
+	if (p->plan != NULL)
+		p->plan->packs = p->options->packs;
+	return p->plan != NULL;
+}
+
 bool publish(const struct publish_options *options, struct publish_result *out, GError **error)
 {
 	struct publishing p = {.options = options, .root = -1};
@@ -170,9 +191,9 @@ bool publish(const struct publish_options *options, struct publish_result *out, 
 	struct publish_result result = {
 	        .head.serial = (uint64_t)MAX(g_get_real_time() / G_USEC_PER_SEC, 1)};
 	const char *output = options->output != NULL ? options->output : options->directory;
-	bool ok = key_open(&p, error) && tree_open(&p, error) && from_open(&p, error) &&
-	          (p.output = output_open(output, error)) != NULL &&
-	          (p.plan = plan_new(output_folder(p.output), error)) != NULL &&
+	bool ok = (!options->packs || frame_demand(error)) && key_open(&p, error) &&
+	          tree_open(&p, error) && from_open(&p, error) &&
+	          (p.output = output_open(output, error)) != NULL && plan_make(&p, error) &&
 	          index_make(&p, &result.head, error) &&
 	          output_commit(p.output, &result.head, p.signer, &result.unchanged,
 	                        &result.was_signed, error);
@@ -187,6 +208,8 @@ bool publish(const struct publish_options *options, struct publish_result *out, 
 	plan_free(p.plan);
 	signer_free(p.signer);
 	reuse_free(p.reuse);
+	g_autofree char *index = p.sealed ? head_index_name(&result.head) : NULL;
+	objects_close(p.objects, index);
 	output_close(p.output);
 	if (p.root >= 0)
 		close(p.root);

@@ -2,9 +2,9 @@
  * Copyright the lacunafs authors */
 
 /* Publishes a tree: walks it, writes a new index, and makes it current (fetch/index/format.h).
- * Order:   plan, image, digests, leaves, tail; fsync; the index gets its name; fsync; the head is
- *          replaced; fsync. Whatever ends it, the head names the old version or the new one, and
- *          that index is there. Unfinished files begin with ".tmp-"; the next publish removes them
+ * Order:   plan, image, packs, digests, leaves, tail; fsync; the index gets its name; fsync; the
+ *          head is replaced; fsync. Whatever ends it, the head names the old version or the new
+ * one, and that index is there. Unfinished files begin with ".tmp-"; the next publish removes them
  * Locking: one publisher for an output at a time: flock(2) on its `.lacuna`
  * Memory:  one directory's names, 4 bytes for each further file of several names, 8 for each
  *          directory; the rest is in unnamed files of the output
@@ -29,6 +29,7 @@ struct publish_options {
 	const char *from; /* an older version, whose digests are used again (reuse.h); NULL: none */
 	bool checksum;    /* `from` is compared with what all files are now */
 	unsigned threads; /* 0: one per processor */
+	bool packs;       /* of small files, which need libzstd: frame_usable() */
 	/* Called again and again, on this thread; false ends it with FETCH_CANCELLED. */
 	bool (*goes_on)(void *user, const struct publish_progress *p);
 	void *user;

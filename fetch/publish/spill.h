@@ -57,6 +57,8 @@ struct spill_run {
 	uint32_t chunk, count;
 	uint32_t block, digest;
 	uint64_t length; /* bytes; the last chunk of the file may be short */
+	uint32_t frame;  /* INDEX_FRAME_NONE: not in a pack */
+	uint32_t place;  /* in the frame's content */
 };
 
 struct spill;

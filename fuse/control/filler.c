@@ -131,7 +131,7 @@ static void slot_advance(struct filler_slot *slot)
 		}
 		slot->next += MIN(slot->window, size - slot->next);
 	}
-	slot_finish(slot, !size || content_complete(slot->content) ? 0 : EIO);
+	slot_finish(slot, content_present(slot->content, 0, size) ? 0 : EIO);
 }
 
 static void space_done(struct waitqueue_entry *w, int error)

@@ -58,6 +58,11 @@ static void inode_gone(struct server *s, uint64_t ino)
 	store_unpin(s->store, ino);
 }
 
+static bool content_asked(void *user, struct content *c)
+{
+	return registry_want(((struct server *)user)->handlers, content_owner(c), false);
+}
+
 bool engine_start(struct server *s, int signals, GError **error)
 {
 	const struct settings *settings = s->settings;
@@ -129,6 +134,7 @@ bool engine_start(struct server *s, int signals, GError **error)
 	        .completed = content_completed,
 	        .local_path = content_path_now,
 	        .released = content_released,
+	        .asked = content_asked,
 	        .user = s,
 	};
 	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);

@@ -90,18 +90,22 @@ static void read_local(struct server *s, fuse_req_t req, struct handle *h, size_
 	handle_local_done(s, h); /* the slot may be another open's by now, and `uses` continues */
 }
 
-/* Replies with present data. `wait`: this thread may block on the disk. */
+/* Replies with present data. `wait`: this thread may block on the disk. false: it would, or the
+ * file has another place by now. */
 static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint64_t offset,
                        size_t size, bool wait)
 {
 	const struct inode *i = content_owner(c);
 	bool ends = i->mixed || i->born || (wait && content_local(c)); /* it may be truncated */
 	char *buffer = read_buffer();
-	int fd = content_fd(c);
+	uint64_t base;
+	int fd = content_read_fd(c, offset, size, &base);
 	size_t done = 0;
+	if (fd == -EAGAIN)
+		return false;
 	while (done < size) {
 		struct iovec iov = {.iov_base = buffer + done, .iov_len = size - done};
-		ssize_t n = preadv2(fd, &iov, 1, offset + done, wait ? 0 : RWF_NOWAIT);
+		ssize_t n = preadv2(fd, &iov, 1, base + offset + done, wait ? 0 : RWF_NOWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n == 0 && ends)
@@ -120,13 +124,16 @@ static bool read_reply(struct server *s, fuse_req_t req, struct content *c, uint
 	return true;
 }
 
+static void read_fail(struct parked *p, int error);
+static void read_begin(struct parked *p, uint64_t ahead);
+
 static void read_present(struct parked *p, struct listing *none)
 {
-	read_reply(p->server, p->req, p->content, p->offset, p->size, true);
-	parked_free(p);
+	if (read_reply(p->server, p->req, p->content, p->offset, p->size, true))
+		parked_free(p);
+	else
+		read_begin(p, 0);
 }
-
-static void read_fail(struct parked *p, int error);
 
 static void read_begin(struct parked *p, uint64_t ahead)
 {
@@ -226,7 +233,8 @@ static void read_absent(struct server *s, fuse_req_t req, struct inode *i, struc
 		return;
 	}
 	/* A parked request may be answered, and the file closed and forgotten. */
-	struct inode *first = !present && !asked && offset == 0 ? inode_ref(s->inodes, i) : NULL;
+	bool walks = !present && !asked && offset == 0 && !content_packed(c);
+	struct inode *first = walks ? inode_ref(s->inodes, i) : NULL;
 	if (present && ahead == 0)
 		parked_to_disk(p);
 	else

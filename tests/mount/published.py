@@ -14,12 +14,15 @@ import stat
 import struct
 import subprocess
 
+import pytest
+
 import trees
 
 BLOCK = 65536
-TAIL = "<QIIQQQQQIIQQ48x"
+TAIL = "<QIIQQQQQIIQQQQII24x"
 FIELDS = ("magic", "version", "reserved0", "image_size", "extents", "digests", "leaves", "size",
-          "extent_count", "digest_count", "files", "bytes")
+          "extent_count", "digest_count", "files", "bytes", "objects", "frames", "object_count",
+          "frame_count")
 SUPER, INODE_SIZE = 1024, 64
 
 
@@ -57,6 +60,42 @@ class Index:
         self.serial = str(serial or int(self.serial) + 1)
         text = f"lacuna 1\nroot {self.root}\nsize {len(self.data)}\nserial {self.serial}\n\n"
         (self.folder / "head").write_text(text.ljust(511) + "\n")
+
+    # ---- packs ----
+    def objects(self):
+        """(id in hex, size, first frame, frames, first digest) of each"""
+        rows = (struct.unpack_from(OBJECT, self.data, self.tail["objects"] + 64 * n)
+                for n in range(self.tail["object_count"]))
+        return [(r[0].hex(), *r[1:]) for r in rows]
+
+    def frames(self):
+        """[offset, stored, size, codec, object] of each"""
+        return [list(struct.unpack_from(FRAME, self.data, self.tail["frames"] + 24 * n))
+                for n in range(self.tail["frame_count"])]
+
+    def put_frame(self, number, **changes):
+        at = self.tail["frames"] + 24 * number
+        fields = dict(zip(("offset", "stored", "size", "codec", "object"),
+                          struct.unpack_from(FRAME, self.data, at)))
+        fields.update(changes)
+        struct.pack_into(FRAME, self.data, at, *fields.values())
+
+    def put_object(self, number, data):
+        """Another object for `number`, its digests, and its file."""
+        place, name = self.tail["objects"] + 64 * number, hashlib.sha256(data).hexdigest()
+        _, _, frame, frames, digest = struct.unpack_from(OBJECT, self.data, place)
+        struct.pack_into(OBJECT, self.data, place, bytes.fromhex(name), len(data), frame, frames,
+                         digest)
+        for n in range(0, len(data), BLOCK):
+            at = self.tail["digests"] + 32 * (digest + n // BLOCK)
+            self.data[at:at + 32] = hashlib.sha256(data[n:n + BLOCK]).digest()
+        (self.folder / "objects" / name).write_bytes(data)
+        return name
+
+    def objects_are_whole(self):
+        for name, size, *_ in self.objects():
+            data = (self.folder / "objects" / name).read_bytes()
+            assert len(data) == size and hashlib.sha256(data).hexdigest() == name
 
     # ---- EROFS ----
     def root_nid(self):
@@ -105,7 +144,17 @@ class Index:
         return at
 
 
-def publish(program, tree, *options):
+OBJECT, FRAME = "<32sQIII12x", "<QIIII"
+
+
+def need_packs(program):
+    if "libzstd" in program.run("publish", "--pack", "/nowhere").stderr:
+        pytest.skip("built without libzstd (package libzstd-dev)")
+
+
+def publish(program, tree, *options, packs=False):
+    """Its index; the files alone have their data, unless `packs`."""
+    options += ("--pack",) if packs else ("--no-pack",)
     done = program.run("publish", *options, tree)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return Index(tree)

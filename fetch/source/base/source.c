@@ -81,6 +81,13 @@ const struct source *source_lister(const struct source *s)
 	return s;
 }
 
+bool source_packed(const struct source *s, const char *path, uint64_t size,
+                   struct source_packed *out)
+{
+	s = source_lister(s);
+	return s->ops->packed != NULL && s->ops->packed(s, path, size, out);
+}
+
 bool source_top(const struct source *s, struct listing_entry *out)
 {
 	s = source_lister(s);

@@ -86,6 +86,7 @@ struct source_proof {
 	              const void *data, size_t length, GError **error);
 };
 #define PROOF_BLOCK UINT64_C(65536)
+#define SOURCE_PACK_PATH 96
 
 struct source_read {
 	struct source_request base;
@@ -138,6 +139,16 @@ struct source_published {
 	bool is_signed, pinned;
 };
 
+/* A file that is part of a larger one, a *pack*, with others that a walk needs next. The source
+ * reads the pack at its path as any file, and the file by its own path as well. */
+struct source_packed {
+	char path[SOURCE_PACK_PATH]; /* of the pack; it stands for exactly these bytes */
+	uint64_t size;               /* of the pack */
+	source_version version;      /* of the pack */
+	uint64_t offset;             /* of the file in it */
+	source_version file;         /* the file's own version */
+};
+
 struct source_ops {
 	const char *name;
 	void (*list)(struct source *s, struct source_list *req);
@@ -159,6 +170,9 @@ struct source_ops {
 	bool (*top)(const struct source *s, struct listing_entry *out);
 	/* false: the tree is not published, or not known to be. NULL: never. */
 	bool (*published)(const struct source *s, struct source_published *out);
+	/* Is the file of `size` bytes in a pack? Local I/O only. NULL: never. */
+	bool (*packed)(const struct source *s, const char *path, uint64_t size,
+	               struct source_packed *out);
 };
 
 /* Every source begins with this. */
@@ -246,6 +260,9 @@ const struct source *source_lister(const struct source *s);
 /* The attributes of the root, once it has been listed. false: the source has none. */
 bool source_top(const struct source *s, struct listing_entry *out);
 bool source_published(const struct source *s, struct source_published *out);
+/* Is the file of `size` bytes in a pack? From any thread; may wait for the local disk. */
+bool source_packed(const struct source *s, const char *path, uint64_t size,
+                   struct source_packed *out);
 /* Was the listing with this validator made by this source, with its current options? */
 bool source_shape_is(const struct source *s, const char *validator);
 void source_stat(struct source *s, struct source_stat *req);

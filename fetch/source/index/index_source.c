@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "fetch/source/index/index_source_private.h"
+#include "fetch/source/index/pack_read.h"
 #include "fetch/source/index/shelf.h"
 
 #define PIN "#sha256:"
@@ -82,17 +83,6 @@ static bool stat_ask(struct question *q, GError **error)
 	return true;
 }
 
-static void question_run(struct pool_job *job)
-{
-	struct question *q = (struct question *)job;
-	g_autoptr(GError) error = NULL;
-	if (q->kind == KIND_LIST)
-		edition_list(q->edition, (struct source_list *)q->request, &error);
-	else if (stat_ask(q, &error))
-		return;
-	question_end(q, error);
-}
-
 /* What passes through; under the contract of the caller's own call. */
 static void pass(struct index_source *s, struct source_request *request, enum kind kind)
 {
@@ -104,24 +94,86 @@ static void pass(struct index_source *s, struct source_request *request, enum ki
 		source_pass_read(s->inner, (struct source_read *)request);
 }
 
-/* Answers from `edition`; NULL: the inner source does. `q` is counted in busy. */
-static void question_answer(struct question *q, struct edition *edition)
+/* The inner source answers. */
+static void question_pass(struct question *q)
 {
 	struct index_source *s = q->source;
-	q->edition = edition;
-	if (edition != NULL && q->kind != KIND_READ) {
-		q->job.run = question_run;
-		pool_submit(s->pool, &q->job);
-		return;
-	}
-	if (edition != NULL && edition->verifies)
-		((struct source_read *)q->request)->proof = &edition->proof;
+	if (q->edition != NULL && q->edition->verifies)
+		((struct source_read *)q->request)->proof = &q->edition->proof;
 	pass(s, q->request, q->kind);
 	g_free(q);
 	mutex_lock(&s->lock);
 	if (--s->busy == 0)
 		condition_broadcast(&s->idle);
 	mutex_unlock(&s->lock);
+}
+
+static void pack_ended(void *user, const GError *error)
+{
+	question_end(user, error);
+}
+
+/* A pack of an older version may be read to its end. */
+static struct edition *edition_with(struct index_source *s, struct edition *current,
+                                    const char *path, struct pack_range *range, GError **error)
+{
+	bool found = false;
+	if (!pack_range_of(current, path, &found, range, error))
+		return NULL;
+	if (found || !pack_path_is(path))
+		return found ? current : NULL;
+	mutex_lock(&s->lock);
+	g_autoptr(GPtrArray) editions = g_ptr_array_copy(s->editions, NULL, NULL);
+	mutex_unlock(&s->lock);
+	for (guint n = editions->len; n > 0; n--)
+		if (pack_range_of(editions->pdata[n - 1], path, &found, range, NULL) && found)
+			return editions->pdata[n - 1];
+	g_set_error(error, FETCH_ERROR, FETCH_MISSING, "/%s: the index has no such pack", path);
+	return NULL;
+}
+
+static void read_ask(struct question *q)
+{
+	struct index_source *s = q->source;
+	struct source_read *read = (struct source_read *)q->request;
+	struct pack_range range;
+	g_autoptr(GError) error = NULL;
+	struct edition *e = edition_with(s, q->edition, read->base.path, &range, &error);
+	if (e != NULL)
+		pack_read(e, s->inner, &range, read, pack_ended, q);
+	else if (error != NULL)
+		question_end(q, error);
+	else
+		question_pass(q);
+}
+
+static void question_run(struct pool_job *job)
+{
+	struct question *q = (struct question *)job;
+	g_autoptr(GError) error = NULL;
+	if (q->kind == KIND_READ) {
+		read_ask(q);
+		return;
+	}
+	if (q->kind == KIND_LIST)
+		edition_list(q->edition, (struct source_list *)q->request, &error);
+	else if (stat_ask(q, &error))
+		return;
+	question_end(q, error);
+}
+
+/* Answers from `edition`; NULL: the inner source does. `q` is counted in busy. */
+static void question_answer(struct question *q, struct edition *edition)
+{
+	q->edition = edition;
+	bool asks = edition != NULL &&
+	            (q->kind != KIND_READ || index_tail(edition->index)->object_count > 0);
+	if (!asks) {
+		question_pass(q);
+		return;
+	}
+	q->job.run = question_run;
+	pool_submit(q->source->pool, &q->job);
 }
 
 /* ---- the head ---- */
@@ -248,58 +300,6 @@ static char *index_source_describe(struct source *s, const char *path)
 	return source_describe(((struct index_source *)s)->inner, path);
 }
 
-static struct edition *current_of(const struct source *source)
-{
-	struct index_source *s = (struct index_source *)(uintptr_t)source;
-	mutex_lock(&s->lock);
-	struct edition *current = s->current;
-	mutex_unlock(&s->lock);
-	return current;
-}
-
-static const struct source *index_source_lister(const struct source *s)
-{
-	return current_of(s) != NULL ? s : ((const struct index_source *)s)->inner;
-}
-
-static bool index_source_listed(const struct source *s, const char *validator)
-{
-	const struct edition *e = current_of(s);
-	return e != NULL && edition_listed(e, validator);
-}
-
-static bool index_source_top(const struct source *s, struct listing_entry *out)
-{
-	struct edition *e = current_of(s);
-	struct index_node node;
-	g_autoptr(GError) error = NULL;
-	return e != NULL && index_top(e->index, &node, &error) &&
-	       edition_entry(e, "", &node, out, &error);
-}
-
-static bool index_source_published(const struct source *source, struct source_published *out)
-{
-	struct index_source *s = (struct index_source *)(uintptr_t)source;
-	mutex_lock(&s->lock);
-	const struct edition *e = s->current;
-	struct source_published p = {
-	        .serial = s->serial, .checked_ns = s->asked_ns, .pinned = s->pinned};
-	mutex_unlock(&s->lock);
-	if (e == NULL)
-		return false;
-	const struct index_tail *t = index_tail(e->index);
-	g_autofree char *root = digest_text(&e->head.root), *key = digest_text(&e->key);
-	g_strlcpy(p.root, root, sizeof(p.root));
-	if (s->options.keys != NULL)
-		g_strlcpy(p.key, key, sizeof(p.key));
-	p.is_signed = e->head.is_signed;
-	p.size = t->size;
-	p.files = t->files;
-	p.bytes = t->bytes;
-	*out = p;
-	return true;
-}
-
 static const struct source_ops index_ops = {
         .name = "index",
         .list = index_source_list,
@@ -312,6 +312,7 @@ static const struct source_ops index_ops = {
         .lister = index_source_lister,
         .top = index_source_top,
         .published = index_source_published,
+        .packed = index_source_packed,
 };
 
 static bool kept_fits(const struct index_source *s, const struct head *head, struct digest *key)

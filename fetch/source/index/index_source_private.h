@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Shared by index_source.c (requests, life) and index_fetch.c (head and index). */
+/* Shared by index_source.c (requests, life), index_tells.c and index_fetch.c (head and index). */
 #pragma once
 #include "fetch/base/lock.h"
 #include "fetch/base/pool.h"
@@ -54,3 +54,11 @@ bool index_head_verify(const struct index_source *s, const struct head *head, st
  * is NULL, too; `plain`: the source has no index. */
 void index_fetched(struct index_source *s, struct edition *edition, bool plain,
                    const GError *error);
+
+/* index_tells.c: as in source_ops */
+const struct source *index_source_lister(const struct source *s);
+bool index_source_listed(const struct source *s, const char *validator);
+bool index_source_top(const struct source *s, struct listing_entry *out);
+bool index_source_published(const struct source *source, struct source_published *out);
+bool index_source_packed(const struct source *s, const char *path, uint64_t size,
+                         struct source_packed *out);

@@ -50,6 +50,8 @@
  *                                shown only. May be empty
  *   STORE/state/reserve          256 KiB of padding: space for removals on a full disk
  *   STORE/state/index/…          the index of a published tree, with its head: shelf.h
+ *   STORE/state/packs/<id>       content of the packs of a published tree, as local files:
+ *                                fetch/index/format.h. Frame n is at n × 256 KiB
  *   STORE/state/tmp/<n>          unfinished files; emptied when the store is opened
  *   STORE/state/log, log.1       the daemon's log: text
  *

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include "fetch/base/path.h"
 #include "fetch/store/disk/shard.h"
@@ -250,6 +251,14 @@ static int file_make(struct store_file *f, const struct store_origin *o)
 	return err;
 }
 
+bool store_path_is_pack(const char *path)
+{
+	const char *const folder = "/packs/";
+
+	return g_str_has_prefix(path, folder) && path_valid(path + strlen(folder)) &&
+	       strchr(path + strlen(folder), '/') == NULL;
+}
+
 int store_file_create(struct store *s, const char *path, const struct store_origin *origin,
                       struct store_file **out)
 {
@@ -258,7 +267,7 @@ int store_file_create(struct store *s, const char *path, const struct store_orig
 
 	if (err != -ENOENT && err != -ESTALE)
 		return err;
-	if (!path_valid(path) || path[0] == '\0')
+	if (!(path_valid(path) || store_path_is_pack(path)) || path[0] == '\0')
 		return -EINVAL;
 	f = file_new(s, path, origin->ino);
 	err = file_make(f, origin);
@@ -282,7 +291,9 @@ int store_file_discard(struct store *s, const char *path, struct store_file *f)
 	if (err == 0 && f->named)
 		err = epoch_begin(&s->epoch);
 	if (err == 0 && f->named) {
-		err = name_remove(s, s->tree, path, f->record.ino);
+		bool in_state = path[0] == '/';
+
+		err = name_remove(s, in_state ? s->state : s->tree, path + in_state, f->record.ino);
 		shard_path("links", f->link_ino, link);
 		if (err == 0 && __atomic_load_n(&s->links, __ATOMIC_ACQUIRE))
 			err = name_remove(s, s->state, link, f->record.ino);

@@ -94,13 +94,16 @@ static bool clear_way(struct store *s, const char *path)
 
 int name_place(struct store *s, const char *path, const char **name)
 {
-	int fd = path_open_parent(s->tree, path, name);
+	bool in_state = path[0] == '/';
+	int top = in_state ? s->state : s->tree;
+	path += in_state;
+	int fd = path_open_parent(top, path, name);
 	struct stamp stamp;
 
 	if (fd != -ENOENT)
 		return fd;
-	stamp_begin(s, s->tree, &stamp);
-	fd = path_make_parent(s->tree, path, TREE_MODE, name);
+	stamp_begin(s, top, &stamp);
+	fd = path_make_parent(top, path, in_state ? 0700 : TREE_MODE, name);
 	stamp_end(s, &stamp);
 	return fd;
 }

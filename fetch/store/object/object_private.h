@@ -67,7 +67,8 @@ void found_clear(struct found *f);
 bool record_is_dead(const struct store *s, const struct record *r);
 
 /* name.c */
-/* The parent directory of `path` in the tree, created if it is missing; *name: into `path`. */
+/* The parent directory of `path` in the tree, or of "/path" in state, created if it is missing;
+ * *name: into `path`. */
 int name_place(struct store *s, const char *path, const char **name);
 /* Gives `fd` (state/tmp/<temporary>, if not 0) its name in the tree, and at links/<ino> if not
  * 0. 0 also if a foreign object has the name. */
