@@ -38,7 +38,7 @@ USES = {
     # all of the command line but `mount`, which starts a daemon, speaks to daemons only
     # (`verify` reads a store that no daemon has; `mount` checks SOURCE: source_open.h)
     "fuse/cli": ["fetch/base", "fetch/index", "fetch/publish", "fetch/source", "fetch/check",
-                 "fuse/base", "fuse/daemon"],
+                 "fuse/base", "fuse/keeper", "fuse/daemon"],
     "fuse/keeper": ["fuse/base"],
     "fuse/inode": ["fetch/base", "fetch/store/disk", "fetch/store/object", "fetch/store/tree",
                    "fetch/fill", "fetch/list", "fuse/base"],

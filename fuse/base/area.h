@@ -6,6 +6,9 @@
  * Shape:   one mapping, made by the keeper before it starts a worker, thus at one address in all of
  *          them: pointers into the area stay valid. A header, then regions; address space only:
  *          pages that were never touched cost nothing
+ * Another program (fuse/keeper/upgrade.h) maps it at the same address, and believes it only if its
+ *          own structures have the same layout. That address is one that no program of any kind,
+ *          nor a sanitizer's, uses: area.c
  * Killed:  a worker may end between any two stores to memory. What is linked in is linked last and
  *          unlinked first; counters, locks and free lists are never believed, but made again
  * Checked: area_check() by each worker after the first; each region by its owner
@@ -15,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define AREA_VERSION 1
+#define AREA_VERSION 1 /* of what the members mean; their places: area_map() */
 #define AREA_INIT_MAX 256
 #define AREA_KEPT_HANDLERS_SIZE (UINT64_C(2) << 30)
 
@@ -50,8 +53,10 @@ struct area {
 	_Atomic uint32_t init_size;
 	_Alignas(8) char init[AREA_INIT_MAX];
 	size_t offsets[AREA_REGIONS + 1]; /* of the regions, and the end */
-	uint64_t device;                  /* st_dev of the mount; 0: unknown */
-	int64_t started_ns;               /* CLOCK_REALTIME: of the mount */
+	struct area *self;                /* where it is mapped, in each process */
+	uint64_t layout;
+	uint64_t device;    /* st_dev of the mount; 0: unknown */
+	int64_t started_ns; /* CLOCK_REALTIME: of the mount */
 	/* Slots ever used, of each region */
 	_Atomic uint32_t inodes, handles, slabs;
 	_Atomic uint64_t events; /* numbers given to events of handlers */
@@ -60,8 +65,15 @@ struct area {
 	struct notice *notices;  /* fuse/inode/notices.h */
 };
 
-/* `kept`: shared with the children of this process. NULL: errno. */
-struct area *area_new(bool kept);
+/* `kept`: shared with the children of this process; *fd (may be NULL) becomes a descriptor of it,
+ * which the caller owns, or -1. NULL: errno. */
+struct area *area_new(bool kept, int *fd);
+/* The layout of all that lies in an area, and its version, as one number. It differs if that of a
+ * structure does. */
+uint64_t area_layout(void);
+/* The area that another program has made. NULL: `why` is one line, static: it is none, has another
+ * layout, or its place is taken in this process. */
+struct area *area_map(int fd, const char **why);
 void area_free(struct area *a);
 /* Is it an area of this version that a worker left? */
 bool area_check(const struct area *a);

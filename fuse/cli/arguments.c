@@ -10,6 +10,7 @@
 #include "fetch/index/signature.h"
 #include "fetch/source/source_open.h"
 #include "fuse/cli/option.h"
+#include "fuse/cli/restate.h"
 
 struct words { /* of the command line, as GOption hands them over; owned */
 	char **options, **headers, **mirrors, **rest;
@@ -276,7 +277,7 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 		                    "makes all of it yours");
 	s->foreground = w->foreground;
 	s->ready_fd = w->ready_fd;
-	s->source_options.headers = g_steal_pointer(&w->headers);
+	s->source_options.headers = g_strdupv(w->headers);
 	return places_take(w, s, error) && keys_take(s, error);
 }
 
@@ -290,6 +291,8 @@ struct settings *settings_parse(int argc, char **argv, GError **error)
 	struct words words = {.ready_fd = -1};
 	g_autoptr(GError) cause = NULL;
 	bool ok = words_parse(argc, argv, &words, &cause) && words_take(&words, s, &cause);
+	if (ok)
+		s->words = restate(words.options, s);
 	words_clear(&words);
 	if (ok)
 		return s;
@@ -299,10 +302,20 @@ struct settings *settings_parse(int argc, char **argv, GError **error)
 	return NULL;
 }
 
+struct settings *settings_from_words(const char *words, size_t size, GError **error)
+{
+	g_autoptr(GPtrArray) argv = g_ptr_array_new();
+	for (const char *word = words; word < words + size; word += strlen(word) + 1)
+		g_ptr_array_add(argv, (char *)word);
+	return settings_parse((int)argv->len, (char **)argv->pdata, error);
+}
+
 void settings_free(struct settings *s)
 {
 	if (!s)
 		return;
+	if (s->words)
+		g_string_free(s->words, TRUE);
 	g_free(s->url);
 	g_free(s->source);
 	g_ptr_array_unref(s->mirrors);

@@ -7,7 +7,9 @@
 #include <unistd.h>
 #define FUSE_USE_VERSION 318
 #include <fuse_lowlevel.h>
+#include "fuse/cli/resume.h"
 #include "fuse/cli/verb.h"
+#include "fuse/keeper/handover.h"
 
 static const char help[] =
         "Usage: lacunafs VERB [ARGUMENT]...\n"
@@ -17,6 +19,7 @@ static const char help[] =
         "\n"
         "  mount SOURCE MOUNTPOINT   mount a directory or a web server's tree\n"
         "  umount MOUNT...           unmount, and wait until the store is free\n"
+        "  upgrade MOUNT             this program takes over a live mount\n"
         "  status [MOUNT|PATH]...    show cached data, transfers and waiting processes\n"
         "  fill PATH...              fetch files and whole directories now\n"
         "  evict PATH...             drop cached data\n"
@@ -33,13 +36,12 @@ static const char help[] =
         "  handlers MOUNT            list the handlers of a mount; --dismiss a dead one\n"
         "\n"
         "  --help       this text; after a verb, the help of that verb\n"
-        "  --version    print the version\n"
-        "The manual: man lacunafs\n";
+        "  --version    print the version; the manual: man lacunafs\n";
 
 static const struct verb *const verbs[] = {
-        &verb_mount,   &verb_umount,  &verb_status, &verb_fill,   &verb_evict, &verb_pin,
-        &verb_unpin,   &verb_refresh, &verb_seal,   &verb_sync,   &verb_trace, &verb_handlers,
-        &verb_metrics, &verb_verify,  &verb_hsm,    &verb_publish};
+        &verb_mount,   &verb_umount,  &verb_status, &verb_fill,    &verb_evict,  &verb_pin,
+        &verb_unpin,   &verb_refresh, &verb_seal,   &verb_sync,    &verb_trace,  &verb_handlers,
+        &verb_metrics, &verb_verify,  &verb_hsm,    &verb_publish, &verb_upgrade};
 
 static bool wants_help(int argc, char **argv)
 {
@@ -78,10 +80,10 @@ int main(int argc, char **argv)
 	setlocale(LC_CTYPE, "");    /* messages stay in one language, numbers in one form */
 	const char *name = argc > 1 ? argv[1] : NULL;
 	if (!name) {
-		verb_complain(
-		        "no verb: expects mount, umount, status, fill, evict, pin, unpin, "
-		        "refresh, seal, sync, "
-		        "trace, handlers, metrics, verify, publish or hsm; see lacunafs --help");
+		verb_complain("no verb: expects mount, umount, status, fill, evict, pin, unpin, "
+		              "refresh, seal, sync, "
+		              "trace, handlers, metrics, verify, publish, upgrade or hsm; see "
+		              "lacunafs --help");
 		return EXIT_USAGE;
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
@@ -92,6 +94,8 @@ int main(int argc, char **argv)
 		printf("lacunafs %s (libfuse %s)\n", LACUNAFS_VERSION, fuse_pkgversion());
 		return finish(EXIT_OK);
 	}
+	if (g_str_has_prefix(name, HANDOVER_OPTION))
+		return resume_run(name + strlen(HANDOVER_OPTION));
 	/* "SOURCE MOUNTPOINT -o OPTIONS" is how mount(8) calls the program of a type fuse.lacunafs
 	 */
 	if (strpbrk(name, "/:"))
@@ -105,8 +109,9 @@ int main(int argc, char **argv)
 		}
 		return finish(verbs[i]->run(argc - 2, argv + 2));
 	}
-	verb_complain("unknown verb %s: expects mount, umount, status, fill, evict, pin, unpin, "
-	              "refresh, seal, sync, trace, handlers, metrics, verify, publish or hsm",
-	              name);
+	verb_complain(
+	        "unknown verb %s: expects mount, umount, status, fill, evict, pin, unpin, "
+	        "refresh, seal, sync, trace, handlers, metrics, verify, publish, upgrade or hsm",
+	        name);
 	return EXIT_USAGE;
 }

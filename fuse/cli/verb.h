@@ -18,7 +18,7 @@ struct verb {
 
 extern const struct verb verb_mount, verb_umount, verb_status, verb_fill, verb_seal, verb_sync,
         verb_evict, verb_refresh, verb_trace, verb_hsm, verb_handlers, verb_verify, verb_pin,
-        verb_unpin, verb_metrics, verb_publish;
+        verb_unpin, verb_metrics, verb_publish, verb_upgrade;
 
 /* One line to stderr, without control characters and credentials. */
 void verb_complain(const char *format, ...) G_GNUC_PRINTF(1, 2);

@@ -13,6 +13,7 @@
 #include "fuse/events/trace.h"
 #include "fuse/inode/numbers.h"
 #include "fuse/inode/server.h"
+#include "fuse/keeper/keeping.h"
 #include "fuse/evict/evict.h"
 #include "fuse/evict/leaving.h"
 #include "fuse/evict/pin.h"
@@ -204,6 +205,10 @@ void client_answer(struct control_client *client, struct request *r)
 		return;
 	case REQUEST_METRICS:
 		metrics_answer(client);
+		return;
+	case REQUEST_UPGRADE:
+		if (!keeping_upgrade(server->keeping, client->fd))
+			wire_refuse(client->fd, "it has no keeper, and must be mounted anew");
 		return;
 	case REQUEST_VERIFY:
 		verifier_run(server, r->repair, r->bytes, &verify, client);

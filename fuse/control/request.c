@@ -127,6 +127,10 @@ static bool object_parse(JsonObject *object, struct request *r, GError **error)
 		r->verb = REQUEST_METRICS;
 		return true;
 	}
+	if (strcmp(verb, "upgrade") == 0) {
+		r->verb = REQUEST_UPGRADE;
+		return true;
+	}
 	if (strcmp(verb, "pins") == 0) {
 		r->verb = REQUEST_PINS;
 		return true;
@@ -173,7 +177,7 @@ static bool object_parse(JsonObject *object, struct request *r, GError **error)
 	}
 	return refuse(error,
 	              "unknown verb: expects status, file, fill, evict, refresh, pin, unpin, "
-	              "pins, attach, dismiss, verify, metrics or trace");
+	              "pins, attach, dismiss, verify, metrics, upgrade or trace");
 }
 
 bool request_parse(const char *line, size_t length, struct request *out, GError **error)

@@ -27,6 +27,7 @@ enum request_verb {
 	REQUEST_DISMISS,
 	REQUEST_VERIFY,
 	REQUEST_METRICS,
+	REQUEST_UPGRADE,
 };
 
 struct request {

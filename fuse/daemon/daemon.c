@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "fuse/daemon/daemon.h"
+#include "fuse/base/area.h"
 #include "fuse/base/exit_status.h"
 #include "fuse/base/caller.h"
 #include "fuse/base/log.h"
@@ -19,6 +21,7 @@
 #include "fuse/daemon/helper.h"
 #include "fuse/daemon/mounting.h"
 #include "fuse/daemon/serve.h"
+#include "fuse/keeper/handover.h"
 #include "fuse/keeper/keeper.h"
 
 static bool fail(GError **error, const char *what)
@@ -97,15 +100,27 @@ static int worker_run(const struct keeping *k, void *user)
 	return g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE : status;
 }
 
+static struct keeper_job job_of(struct daemon *d)
+{
+	return (struct keeper_job){.work = worker_run,
+	                           .started = worker_started,
+	                           .user = d,
+	                           .point = d->settings->mountpoint,
+	                           .log = d->log,
+	                           .words = d->settings->words->str,
+	                           .words_size = d->settings->words->len,
+	                           .detaches = !d->settings->foreground};
+}
+
 static int mount_run(struct daemon *d)
 {
-	const struct keeper_job job = {.work = worker_run,
-	                               .started = worker_started,
-	                               .user = d,
-	                               .point = d->settings->mountpoint,
-	                               .log = d->log,
-	                               .detaches = !d->settings->foreground};
+	const struct keeper_job job = job_of(d);
 	return d->settings->keeper ? keeper_run(&job) : keeper_without(&job);
+}
+
+static char *background_log(const struct settings *s)
+{
+	return s->log ? g_strdup(s->log) : g_build_filename(s->store, "state", "log", NULL);
 }
 
 /* stderr is the way to the parent until the log is open; all output to it before the mount answers
@@ -114,7 +129,7 @@ static int child_run(const struct settings *s, int ready_fd, int cause_fd)
 {
 	struct daemon d = {
 	        .settings = s,
-	        .log = s->log ? g_strdup(s->log) : g_build_filename(s->store, "state", "log", NULL),
+	        .log = background_log(s),
 	        .ready_fd = ready_fd,
 	        .cause_fd = fcntl(cause_fd, F_DUPFD_CLOEXEC, 3),
 	};
@@ -190,6 +205,45 @@ bool daemon_foreground(const struct settings *s, GError **error)
 	}
 	close(cause);
 	return status == 0;
+}
+
+/* The worker of this program, beside that of the one before, which it waits for. What it says until
+ * then is for the client who asked for the upgrade. */
+static int standby_run(struct daemon *d, const struct handover *h, struct area *area)
+{
+	struct keeping k = {.area = area,
+	                    .socket = h->socket,
+	                    .keeper = getppid(),
+	                    .guard = -1,
+	                    .resumes = true,
+	                    .asked = true};
+	memset(k.fds, -1, sizeof(k.fds));
+	if (!keeping_stand_by(&k))
+		return 1;
+	dup2(h->errors, STDERR_FILENO);
+	close(h->errors);
+	d->cause_fd = h->output;
+	return worker_run(&k, d);
+}
+
+int daemon_resume(const struct settings *s, const struct handover *h, GError **error)
+{
+	const char *why;
+	struct area *area = area_map(h->area, &why);
+	if (!area) {
+		g_set_error_literal(error, LOCAL_ERROR, EPROTO, why);
+		return 1;
+	}
+	prctl(PR_SET_NAME, "lacunafs");
+	struct daemon d = {.settings = s,
+	                   .log = s->foreground ? NULL : background_log(s),
+	                   .ready_fd = -1,
+	                   .cause_fd = -1};
+	const struct keeper_job job = job_of(&d);
+	int status = h->role == HANDOVER_KEEPER ? keeper_resume(&job, h, area)
+	                                        : standby_run(&d, h, area);
+	g_free(d.log);
+	return status;
 }
 
 static bool parent_wait(pid_t child, int ready_fd, int cause_fd, GError **error)

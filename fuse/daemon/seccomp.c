@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -119,6 +120,11 @@ int seccomp_refuse(void)
 		ADD(UNLESS(JEQ, (uint32_t)refused[i], 1));
 		ADD(REFUSE(EPERM));
 	}
+	ADD(UNLESS(JEQ, SYS_prctl, 4));
+	ADD(LOAD(FLAGS));
+	ADD(UNLESS(JEQ, PR_SET_MM, 1));
+	ADD(REFUSE(EPERM));
+	ADD(RETURN(SECCOMP_RET_ALLOW));
 	ADD(UNLESS(JEQ, SYS_clone3, 1));
 	ADD(REFUSE(ENOSYS));
 	ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 1, 0));

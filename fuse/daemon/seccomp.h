@@ -3,6 +3,7 @@
 
 /* System calls that the daemon never makes are refused: those that run programs, mount, enter or
  * make namespaces, look into other processes, load code into the kernel, or change the machine.
+ * prctl(PR_SET_MM) is refused, since the keeper believes a process's exe link (upgrade.h).
  *
  * Why a list of refused calls: the calls that libc, libcurl, a resolver or a sanitizer make depend
  *          on their versions, and a call missing from a list of allowed ones breaks a root file

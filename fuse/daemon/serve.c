@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "fetch/store/opening.h"
 #include "fuse/base/area.h"
+#include "fuse/base/log.h"
 #include "fuse/control/control.h"
 #include "fuse/control/endpoint.h"
 #include "fuse/daemon/confine.h"
@@ -34,6 +35,16 @@
 #include "fuse/ops/session.h"
 #include "fuse/ops/vigil.h"
 
+/* Another worker takes over: no request is left half done, if it can be helped; what waits is sent
+ * again. Nothing else is worth an end in order: the area is as after a death. */
+static _Noreturn void yield_to_next(struct server *s)
+{
+	g_message("another program takes over");
+	session_stop(s->loop);
+	log_end();
+	_exit(0);
+}
+
 /* Until the unmount or a signal. */
 static void serve(struct server *s, int signals)
 {
@@ -41,8 +52,12 @@ static void serve(struct server *s, int signals)
 	        {.fd = signals, .events = POLLIN},
 	        {.fd = session_ended_fd(s->loop), .events = POLLIN},
 	};
+	struct signalfd_siginfo info = {0};
 	while (poll(fds, G_N_ELEMENTS(fds), -1) < 0 && errno == EINTR)
 		;
+	if (fds[0].revents && read(signals, &info, sizeof(info)) == sizeof(info) &&
+	    info.ssi_signo == KEEPING_YIELD && !fds[1].revents)
+		yield_to_next(s);
 	if (fds[0].revents)
 		g_message("stopping: caught a signal");
 }
@@ -110,7 +125,7 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 		if (!s->resumed)
 			keeping_serve(s->keeping);
 		if (s->resumed)
-			takeover_tell(s);
+			takeover_tell(s, s->keeping->asked);
 		else
 			g_message("mounted %s at %s", s->settings->source, s->settings->mountpoint);
 		/* Not before: while autofs mounts, it lets only the process group of the mounting
@@ -145,6 +160,8 @@ int server_run(const struct settings *settings, const struct server_start *start
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
+	if (keeping->socket >= 0)
+		sigaddset(&set, KEEPING_YIELD);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGIO, SIG_IGN); /* a process opened a file that the daemon has a lease on */

@@ -291,8 +291,15 @@ static char *ended_how(int status)
 	return g_strdup_printf("ended with status %d", WEXITSTATUS(status));
 }
 
-void takeover_tell(struct server *s)
+void takeover_tell(struct server *s, bool asked)
 {
+	if (asked) {
+		g_message("upgraded to version " LACUNAFS_VERSION ": worker %u took "
+		          "over %" G_GUINT64_FORMAT " inodes after %.1f ms",
+		          s->area->workers, (guint64)inode_count(s->inodes),
+		          (double)(clock_now() - s->area->ended_ns) / 1e6);
+		return;
+	}
 	g_autofree char *how = ended_how(s->area->status);
 	g_warning("the worker %s: worker %u took over %" G_GUINT64_FORMAT " inodes after %.1f ms",
 	          how, s->area->workers, (guint64)inode_count(s->inodes),

@@ -13,13 +13,17 @@
  * unmounted
  *
  * A worker is a fork of the keeper, without an exec: the area is at the same address in each, and
- * nothing has to be parsed or loaded. Killing the keeper kills the worker, and ends the mount.
+ * nothing has to be parsed or loaded. Another program takes over by an exec: first of a worker,
+ * then in the keeper's place (upgrade.h). Killing the keeper kills the worker, and ends the mount.
  * Limits:  one thread; allocates nothing after the first worker was started; reads nothing but
- *          fixed words of its workers and, when it refuses, the header of requests
+ *          fixed words of its workers, what a program says that cannot take over, and, when it
+ *          refuses, the header of requests
  * Signals: SIGTERM, SIGINT and SIGHUP are passed on to the worker, and to the next one
  */
 #pragma once
 #include "fuse/keeper/keeping.h"
+
+struct handover;
 
 struct keeper_job {
 	/* The worker: in a child process, whose exit status it returns. Each time alike. */
@@ -29,11 +33,15 @@ struct keeper_job {
 	void *user;
 	const char *point; /* the mount point */
 	const char *log;   /* a file; NULL: stderr */
-	bool detaches;     /* from its session, once it is mounted */
+	const char *words; /* of `lacunafs mount`, for another program (handover.h) */
+	size_t words_size;
+	bool detaches; /* from its session, once it is mounted */
 };
 
 /* Returns the exit status of the mount, in the keeper only. A worker that a signal ended before it
  * mounted ends the keeper likewise. */
 int keeper_run(const struct keeper_job *job);
+/* In the place of another program's keeper, with the worker that runs. The same result. */
+int keeper_resume(const struct keeper_job *job, const struct handover *h, struct area *area);
 /* -o nokeeper: this process is the worker. If it dies, the mount is dead. */
 int keeper_without(const struct keeper_job *job);

@@ -3,26 +3,13 @@
 #include "fuse/keeper/keeping.h"
 #include <errno.h>
 #include <glib.h>
-#include <string.h>
-#include <sys/socket.h>
+#include <unistd.h>
 #include "fuse/base/area.h"
 #include "fuse/keeper/word.h"
 
 static void say(const struct keeping *k, struct word word, int fd)
 {
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct iovec data = {&word, sizeof(word)};
-	struct msghdr m = {.msg_iov = &data, .msg_iovlen = 1};
-	if (fd >= 0) {
-		m.msg_control = control.room;
-		m.msg_controllen = sizeof(control.room);
-		control.header = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	}
-	if (k->socket >= 0 && sendmsg(k->socket, &m, MSG_NOSIGNAL) < 0)
+	if (k->socket >= 0 && !word_send(k->socket, word, fd))
 		g_warning("the keeper does not answer: %s", g_strerror(errno));
 }
 
@@ -47,4 +34,31 @@ void keeping_leave(const struct keeping *k)
 {
 	k->area->phase = AREA_LEAVES;
 	say(k, (struct word){.kind = WORD_LEAVE}, -1);
+}
+
+bool keeping_upgrade(const struct keeping *k, int client)
+{
+	if (k->socket < 0)
+		return false;
+	say(k, (struct word){.kind = WORD_UPGRADE}, client);
+	return true;
+}
+
+bool keeping_stand_by(struct keeping *k)
+{
+	struct word word;
+	int fd, n;
+	if (!word_send(k->socket, (struct word){.kind = WORD_READY}, -1))
+		return false;
+	while ((n = word_receive(k->socket, &word, &fd)) != 0) {
+		if (n < 0 && errno != EINTR)
+			return false;
+		if (n > 0 && word.kind == WORD_GO)
+			return true;
+		if (word.kind == WORD_HAND && word.what < KEPT_MAX)
+			k->fds[word.what] = fd;
+		else if (fd >= 0)
+			close(fd);
+	}
+	return false;
 }

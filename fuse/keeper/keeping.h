@@ -7,12 +7,14 @@
  * Locking: any thread
  */
 #pragma once
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 struct area;
 
 #define KEPT_HANDLERS 32
+#define KEEPING_YIELD SIGUSR1 /* from the keeper: another program's worker takes over */
 
 enum kept {
 	KEPT_DEVICE,   /* /dev/fuse, mounted */
@@ -30,6 +32,7 @@ struct keeping {
 	pid_t keeper;      /* or this process */
 	int guard;    /* /dev/fuse, the guard's: becomes one of the mount's (guard.h); -1: none */
 	bool resumes; /* a worker before this one was serving */
+	bool asked;   /* it was ended, so that this one, another program's, takes over */
 };
 
 /* The keeper keeps a copy of `fd` (-1: nothing) for the next worker. */
@@ -40,3 +43,10 @@ void keeping_drop(const struct keeping *k, enum kept what);
 void keeping_serve(const struct keeping *k);
 /* The mount ends: there will be no next worker, and the keeper closes the device. */
 void keeping_leave(const struct keeping *k);
+
+/* The client, whose connection this is, asks for an upgrade to its own program (upgrade.h): the
+ * keeper answers it. false: there is no keeper. */
+bool keeping_upgrade(const struct keeping *k, int client);
+/* A worker of another program, before its server: until the one before has ended. false: it is not
+ * needed. */
+bool keeping_stand_by(struct keeping *k);

@@ -35,6 +35,8 @@
  *                                          line for each finding, one with the totals so far
  *                                          every half second, and a last one that has "store":
  *                                          see lacunafs(1)
+ *   {"verb": "upgrade"}                    the client's own program (its /proc/PID/exe) takes over
+ *                                          the mount: {"upgraded": true}. Of the owner only
  *   {"verb": "trace"}                      a line for each pre-content event that ends, until the
  *                                          connection is closed: see lacunafs(1)
  *   {"verb": "attach", …}                  the connection becomes that of a handler of pre-content

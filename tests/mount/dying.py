@@ -2,10 +2,12 @@
 # Copyright the lacunafs authors
 """Deaths of a mount's worker, and calls that wait meanwhile."""
 import os
+import random
 import signal
 import threading
 
 import processes
+import upgrading
 
 PATIENT = "wait_timeout=60000ms"
 
@@ -48,3 +50,48 @@ class Reader(threading.Thread):
         if self.error:
             raise self.error
         return self.got
+
+
+class Deaths(threading.Thread):
+    """Kills the daemon's worker now and then, every `pause` seconds on average, until stopped."""
+
+    def __init__(self, m, seed, pause):
+        super().__init__(daemon=True)
+        self.m, self.choose, self.pause, self.count = m, random.Random(seed), pause, 0
+        # a sanitizer reports the others
+        self.numbers = [9, 9, 6, 11] if m.program.variant == "plain" else [9]
+        self.stopped = threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.stopped.wait(self.choose.uniform(0, 2 * self.pause)):
+            try:
+                self.count += self.m.kill_worker(self.choose.choice(self.numbers)) is not None
+            except OSError:
+                pass  # it was dead, or the mount ended
+
+    def stop(self):
+        self.stopped.set()
+        self.join()
+        return self.count
+
+
+class Upgrades(Deaths):
+    """Upgrades the daemon in place of killing its worker: to another program, and back."""
+
+    def run(self):
+        programs = [upgrading.newer(self.m.program, self.m.program.scratch), self.m.program.path]
+        while not self.stopped.wait(self.choose.uniform(0, 2 * self.pause)):
+            done = upgrading.upgrade(self.m, programs[self.count % 2], self.m.user)
+            if done.returncode:
+                self.wrong = done.stderr
+                return
+            self.count += 1
+
+    wrong = None
+
+    def stop(self):
+        count = super().stop()
+        if self.wrong:
+            raise AssertionError(f"upgrade: {self.wrong}")
+        return count

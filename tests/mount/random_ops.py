@@ -20,7 +20,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import traceback
 
@@ -33,6 +32,7 @@ import mounting  # noqa: E402
 import posix_chooser  # noqa: E402
 import posix_steps  # noqa: E402
 import processes  # noqa: E402
+from dying import Deaths, Upgrades  # noqa: E402
 from random_trees import (SINCE, USER, WORKERS, Trouble, compare, explained, folder,  # noqa: E402
                           related, settle)
 
@@ -241,30 +241,6 @@ class Plain:
         return ""
 
 
-class Deaths(threading.Thread):
-    """Kills the daemon's worker now and then, every `pause` seconds on average, until stopped."""
-
-    def __init__(self, m, seed, pause):
-        super().__init__(daemon=True)
-        self.m, self.choose, self.pause, self.count = m, random.Random(seed), pause, 0
-        # a sanitizer reports the others
-        self.numbers = [9, 9, 6, 11] if m.program.variant == "plain" else [9]
-        self.stopped = threading.Event()
-        self.start()
-
-    def run(self):
-        while not self.stopped.wait(self.choose.uniform(0, 2 * self.pause)):
-            try:
-                self.count += self.m.kill_worker(self.choose.choice(self.numbers)) is not None
-            except OSError:
-                pass  # it was dead, or the mount ended
-
-    def stop(self):
-        self.stopped.set()
-        self.join()
-        return self.count
-
-
 def one_round(choose, truth, m, verbs, steps, without):
     """What each worker told that was at work when the daemon was killed; or what all told."""
     crash = choose.random() < 0.25 and not isinstance(m, Plain) and "crash" not in without
@@ -290,9 +266,11 @@ def one_round(choose, truth, m, verbs, steps, without):
             w.end()
 
 
-def torture(program, scratch, seed, seconds, steps=400, start=None, without=(), deaths=0):
+def torture(program, scratch, seed, seconds, steps=400, start=None, without=(), deaths=0,
+            death=Deaths):
     """Returns the number of rounds; raises what was wrong. `deaths`: seconds between two deaths of
-    the daemon's worker, of which nobody may learn; 0: none. Then returns their number, too."""
+    the daemon's worker (`death`: or upgrades), of which nobody may learn; 0: none. Then returns
+    their number, too."""
     choose, scratch = random.Random(seed), pathlib.Path(scratch)
     source = make_tree(scratch / "source", choose, without)
     truth = scratch / "truth"
@@ -318,7 +296,7 @@ def torture(program, scratch, seed, seconds, steps=400, start=None, without=(), 
             if choose.random() < 0.5 and (found := compare(truth, m.path)):
                 raise Trouble("after mounting:\n" + explained(found, answers))
             move_around(choose, truth, m.path)
-            killer = Deaths(m, choose.randrange(1 << 60), deaths) if deaths else None
+            killer = death(m, choose.randrange(1 << 60), deaths) if deaths else None
             try:
                 crashed, answers = one_round(choose, truth, m, verbs, steps, without)
             finally:
@@ -358,6 +336,8 @@ def main():
     parser.add_argument("--deaths", type=float, default=0, metavar="SECONDS",
                         help="between two deaths of the worker, which nobody may notice; implies "
                         "--without crash")
+    parser.add_argument("--upgrades", action="store_true",
+                        help="in place of deaths: to another program, and back")
     args = parser.parse_args()
     if args.deaths:
         args.without += ",crash"
@@ -370,7 +350,8 @@ def main():
     try:
         rounds = torture(program, scratch, seed, args.seconds, args.steps,
                          (lambda s: Plain(s, scratch / "plain")) if args.native else None,
-                         args.without.split(","), args.deaths)
+                         args.without.split(","), args.deaths,
+                         Upgrades if args.upgrades else Deaths)
     except AssertionError as e:
         sys.exit(str(e))
     finally:

@@ -19,8 +19,8 @@ import lying
 import processes
 
 MAN = pathlib.Path(__file__).resolve().parents[2] / "fuse" / "cli" / "lacunafs.1"
-VERBS = ["mount", "umount", "status", "fill", "evict", "pin", "unpin", "refresh", "seal", "sync",
-         "trace", "handlers", "metrics", "publish", "verify", "hsm"]
+VERBS = ["mount", "umount", "upgrade", "status", "fill", "evict", "pin", "unpin", "refresh", "seal",
+         "sync", "trace", "handlers", "metrics", "publish", "verify", "hsm"]
 
 
 def help_of(lacunafs, *argv):

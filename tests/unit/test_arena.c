@@ -10,7 +10,7 @@
 
 static void test_marks(void)
 {
-	struct area *area = area_new(true);
+	struct area *area = area_new(true, NULL);
 	struct arena *a = arena_new(area);
 	char *one = arena_strdup(a, "one"), *two = arena_strdup(a, "two");
 	arena_free(a);
@@ -31,7 +31,7 @@ static void test_marks(void)
 
 static void test_room(void)
 {
-	struct area *area = area_new(false);
+	struct area *area = area_new(false, NULL);
 	struct arena *a = arena_new(area);
 	g_assert_true(arena_has_room(a, ARENA_BLOCK_MAX));
 	g_assert_false(arena_has_room(a, ARENA_BLOCK_MAX + 1));
@@ -62,7 +62,7 @@ enum { NAMES = 200000 };
  * where each slab has been used for another size. */
 static void test_memory(gconstpointer kept)
 {
-	struct area *area = area_new(kept != NULL);
+	struct area *area = area_new(kept != NULL, NULL);
 	struct arena *a = arena_new(area);
 	g_autofree char **names = g_new(char *, NAMES);
 	char *first = arena_strdup(a, "first");

@@ -11,7 +11,7 @@
 
 static void test_same_place(void)
 {
-	struct area *a = area_new(true);
+	struct area *a = area_new(true, NULL);
 	for (uint64_t n = 1; n <= 40; n++)
 		journal_write(a, n * SAME_PLACE,
 		              &(struct journal_entry){.kind = JOURNAL_MAKE, .node = n});
@@ -30,7 +30,7 @@ static void test_same_place(void)
 
 static void test_full(void)
 {
-	struct area *a = area_new(true);
+	struct area *a = area_new(true, NULL);
 	for (uint64_t n = 1; n <= TABLE; n++)
 		journal_write(a, n * SAME_PLACE, &(struct journal_entry){.kind = JOURNAL_MAKE});
 	g_test_expect_message("lacunafs", G_LOG_LEVEL_WARNING, "too many requests*");

@@ -306,6 +306,48 @@ static void test_default_store(void)
 	settings_free(a);
 }
 
+/* In another directory they say the same, and their own words are the same, too. */
+static void test_restated(void)
+{
+	g_autofree char *place = g_strdup("/tmp/settings-XXXXXX");
+	g_assert_nonnull(mkdtemp(place));
+	g_autofree char *before = g_get_current_dir();
+	g_assert_cmpint(chdir(place), ==, 0);
+	g_assert_cmpint(mkdir("src", 0700) | mkdir("copy", 0700) | mkdir("m", 0700), ==, 0);
+	struct settings *a =
+	        parse("src", "m", "-o", "store=x\\,y,fsname=a\\,b,,mirror=copy,chunk_size=4K", "-o",
+	              "mirror=http://u:p@h/q", "--header", "A: b c", "--token-file", "t", "--log",
+	              "l", "-f", "-o", "noatime", NULL);
+	g_assert_nonnull(a);
+	g_assert_cmpint(chdir("/"), ==, 0);
+	struct settings *b = settings_from_words(a->words->str, a->words->len, NULL);
+	g_assert_nonnull(b);
+	g_assert_true(g_string_equal(a->words, b->words));
+	g_assert_cmpstr(a->url, ==, b->url);
+	g_assert_cmpstr(a->mountpoint, ==, b->mountpoint);
+	g_assert_cmpstr(a->store, ==, b->store);
+	g_assert_true(g_str_has_suffix(a->store, "/x,y"));
+	g_assert_cmpstr(a->log, ==, b->log);
+	g_assert_cmpstr(a->source_options.token_file, ==, b->source_options.token_file);
+	g_assert_cmpstr(b->source_options.headers[0], ==, "A: b c");
+	g_assert_true(b->foreground);
+	g_assert_cmpuint(b->chunk_shift, ==, 12);
+	g_assert_cmpuint(b->mirrors->len, ==, 2);
+	for (guint n = 0; n < 2; n++)
+		g_assert_cmpstr(a->mirrors->pdata[n], ==, b->mirrors->pdata[n]);
+	g_assert_cmpuint(b->fuse_options->len, ==, 2);
+	g_assert_cmpstr(b->fuse_options->pdata[0], ==, "fsname=a\\,b");
+	settings_free(a);
+	settings_free(b);
+	for (unsigned n = 0; n < 3; n++) {
+		static const char *const made[] = {"src", "copy", "m"};
+		g_autofree char *path = g_build_filename(place, made[n], NULL);
+		rmdir(path);
+	}
+	rmdir(place);
+	g_assert_cmpint(chdir(before), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -318,6 +360,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/settings/fuse_options", test_fuse_options);
 	g_test_add_func("/settings/words", test_words);
 	g_test_add_func("/settings/paths", test_paths);
+	g_test_add_func("/settings/restated", test_restated);
 	g_test_add_func("/settings/default_store", test_default_store);
 	return g_test_run();
 }

@@ -18,7 +18,7 @@ struct table {
 
 static struct table table_new(bool kept)
 {
-	struct table t = {.area = area_new(kept)};
+	struct table t = {.area = area_new(kept, NULL)};
 	t.slots = slots_new(t.area, AREA_INODES, SIZE, &t.area->inodes);
 	t.bytes = area_region(t.area, AREA_INODES);
 	return t;

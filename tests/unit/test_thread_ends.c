@@ -53,7 +53,7 @@ static void *work(void *user)
 
 static void test_strikes(void)
 {
-	struct area *a = area_new(true);
+	struct area *a = area_new(true, NULL);
 	each_alone(work, a);
 	area_free(a);
 }

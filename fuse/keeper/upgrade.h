@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright the lacunafs authors */
+
+/* Another program takes over a live mount. Nothing is given up before it has shown that it works:
+ *
+ *     none ──asked──▶ starts ──it is ready──▶ ready ──the old worker has ended──▶ tries
+ *       ▲               │ it refuses, dies,       (asked to; killed after YIELD_MS)  │ │ it serves
+ *       │               │ takes longer than START_MS                                 │ │ for
+ * TRIAL_MS ├──the old worker goes on──┘                                                 │ │ ├──a
+ * fork of the old keeper takes over◀──it dies─────────────────────────────┘ ▼ └──the new program
+ * answers◀──the keeper executes it in its own place───────────┘
+ *
+ * Starts:  the program runs beside the old worker, as `lacunafs --resume=FD` (handover.h). It
+ * compares the layout of the area, maps it, and parses the words of the mount, the same that its
+ *          keeper will parse: what fails there costs nothing
+ * Tries:   a worker took over, as after a death; the old keeper watches it. Then the keeper is
+ *          replaced, too: same process, same children; later workers are its forks
+ * Program: that of the process which asks: the keeper opens /proc/PID/exe of its connection's peer.
+ *          Nobody can name a file. A confined worker that was taken over by somebody can ask for
+ *          it, too, or hand over another client's connection: what runs then is the program that it
+ *          is itself, since it can execute no other, nor change its exe link (seccomp.h); or one
+ *          that this user runs anyway
+ * Asked:   by the user of the keeper only; not by root for another user's mount
+ * Limits:  one upgrade at a time. An area in anonymous memory (RLIMIT_FSIZE below its size) cannot
+ *          be handed over. If the new worker changes the store so that the old program cannot open
+ *          it, there is no way back
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct handover;
+
+enum upgrade_stage { UPGRADE_NONE, UPGRADE_STARTS, UPGRADE_READY, UPGRADE_TRIES };
+
+struct upgrade {
+	enum upgrade_stage stage;
+	int client; /* owned, as the next three; -1: none */
+	int program;
+	int output;       /* what the program says */
+	int socket;       /* to the worker that waits; UPGRADE_TRIES: the keeper has it */
+	pid_t pid;        /* of that worker; 0: it is reaped, or the keeper's */
+	int64_t until_ns; /* CLOCK_MONOTONIC: UPGRADE_STARTS ends, or the old worker */
+	bool told;        /* the old worker was asked to end */
+};
+
+void upgrade_init(struct upgrade *u);
+/* Takes `client`. `h`: area and words_size are set. */
+void upgrade_begin(struct upgrade *u, int client, const struct handover *h, const char *words);
+/* UPGRADE_STARTS: its socket is readable. */
+void upgrade_take(struct upgrade *u);
+/* The time of UPGRADE_STARTS may be over. */
+void upgrade_expire(struct upgrade *u, int64_t now_ns);
+/* Ends it, with a line for the client: `why` (NULL: none), and what the program said. */
+void upgrade_fail(struct upgrade *u, const char *why);
+/* Answers a client: {"error": TEXT}, or NULL: {"upgraded": true}. Closes it. */
+void upgrade_answer(int client, const char *error);
