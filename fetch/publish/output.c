@@ -169,6 +169,19 @@ static bool is_current(const struct output *o, const struct head *before, const 
 	return signer == NULL || (head_signed(before, signer) && is_published(o, copy, HEAD_SIZE));
 }
 
+/* From now on it is the garbage of sweep.h, which goes by the time of this change. */
+static void version_retire(const struct output *o, const struct head *before)
+{
+	g_autofree char *index = head_index_name(before), *copy = head_copy_name(before);
+	const char *const names[] = {index, copy};
+	for (unsigned n = 0; n < G_N_ELEMENTS(names); n++) {
+		struct stat st;
+		if (fstatat(o->folder, names[n], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(st.st_mode))
+			fchmodat(o->folder, names[n], st.st_mode & 07777, 0);
+	}
+}
+
 bool output_commit(struct output *o, struct head *h, const struct signer *signer, bool *unchanged,
                    bool *was_signed, GError **error)
 {
@@ -189,6 +202,9 @@ bool output_commit(struct output *o, struct head *h, const struct signer *signer
 		return fail(o, name, error);
 	close(o->index);
 	o->index = -1;
+	/* before it is replaced: afterwards nobody would do it */
+	if (known)
+		version_retire(o, &before);
 	return (signer == NULL || head_put(o, copy, h, error)) && folder_sync(o, error) &&
 	       head_put(o, "head", h, error) && folder_sync(o, error);
 }

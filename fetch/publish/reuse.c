@@ -6,8 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "fetch/index/head.h"
-#include "fetch/index/index.h"
+#include "fetch/publish/version.h"
 
 #define RACY_S 60
 
@@ -30,31 +29,12 @@ static int64_t began_of(int fd)
 	return fstat(fd, &st) == 0 ? st.st_mtim.tv_sec : 0;
 }
 
-/* `folder`: of a head. */
 static bool folder_open(struct reuse *r, const char *folder, GError **error)
 {
-	char text[HEAD_SIZE + 1];
 	struct head head;
-	g_autofree char *path = g_build_filename(folder, "head", NULL);
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? pread(fd, text, sizeof(text), 0) : -1;
-	int code = errno;
-	if (fd >= 0)
-		close(fd);
-	errno = code;
-	if (n < 0)
-		return fail(path, error);
-	if (!head_parse(text, (size_t)n, &head, error)) {
-		g_prefix_error(error, "%s: ", path);
-		return false;
-	}
-	g_autofree char *name = head_index_name(&head);
-	g_autofree char *index = g_build_filename(folder, name, NULL);
-	fd = open(index, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return fail(index, error);
-	r->before_ns = (int64_t)MIN(head.serial, INT32_MAX * UINT64_C(4));
-	r->index = index_open(fd, index, &head.root, error);
+	r->index = version_open(folder, &head, error);
+	if (r->index != NULL)
+		r->before_ns = (int64_t)MIN(head.serial, INT32_MAX * UINT64_C(4));
 	return r->index != NULL;
 }
 
