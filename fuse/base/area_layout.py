@@ -17,6 +17,7 @@ TYPES = {
     "fuse/inode/handle.h": ["struct handle"],
     "fuse/inode/inode.h": ["enum iomode_kind", "struct alias", "struct inode_extra",
                            "struct inode"],
+    "fuse/inode/journal.c": ["struct journal"],
     "fuse/inode/journal.h": ["enum journal_kind", "struct journal_entry"],
     "fuse/inode/notices.h": ["struct notice"],
     "fuse/inode/strikes.c": ["struct strike", "struct strikes"],

@@ -35,7 +35,6 @@ enum journal_kind {
 };
 
 struct journal_entry {
-	_Atomic uint64_t request; /* 0: free; set last, cleared first */
 	uint32_t kind;
 	uint32_t flags;       /* of a rename */
 	uint64_t dir, newdir; /* node ids, as the next two */
@@ -49,7 +48,7 @@ struct journal_entry {
 	char name[256], newname[256];
 };
 
-/* Replaces what the request wrote before; `e` without `request`. */
+/* Replaces what the request wrote before. */
 void journal_write(struct area *a, uint64_t request, const struct journal_entry *e);
 /* The entry of a request that a worker before this one had begun, or this one; NULL: none. */
 struct journal_entry *journal_find(struct area *a, uint64_t request);
