@@ -79,7 +79,7 @@ static struct inode *child(struct server *s, struct inode *dir, const char *name
 		return NULL;
 	switch (directory_child(d, l, name, &index)) {
 	case CHILD_LOCAL:
-		i = child_local(s, dir, name, false, err);
+		i = child_local(s, dir, name, false, NULL, err);
 		break;
 	case CHILD_REMOTE:
 		directory_entry(d, l, index, &entry);

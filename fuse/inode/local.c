@@ -248,7 +248,7 @@ int inode_open_local(struct server *s, struct inode *i, int flags)
 }
 
 struct inode *child_local(struct server *s, struct inode *dir, const char *name, bool lookup,
-                          int *err)
+                          uint64_t *number, int *err)
 {
 	struct tree_node node;
 	struct way w;
@@ -257,6 +257,8 @@ struct inode *child_local(struct server *s, struct inode *dir, const char *name,
 	way_end(s, &w);
 	if (*err)
 		return NULL;
+	if (number)
+		*number = node.st.st_ino;
 	struct inode *i = inode_intern_local(s, dir, name, &node, lookup);
 	/* nlink may include a name in /unlinked that went as the file was found again */
 	if (i && node.st.st_nlink > 1 && S_ISREG(node.st.st_mode))

@@ -42,6 +42,6 @@ struct inode *inode_intern_local(struct server *s, struct inode *parent, const c
 struct inode *inode_listed_as(struct server *s, struct inode *dir, const char *name,
                               const struct listing_entry *entry, bool lookup, int *err);
 /* The inode of a local name; `lookup`: it counts as a lookup of the kernel. A reference, or NULL
- * and a positive errno. */
+ * and a positive errno. *number (may be NULL): st_ino of the object in the store. */
 struct inode *child_local(struct server *s, struct inode *dir, const char *name, bool lookup,
-                          int *err);
+                          uint64_t *number, int *err);

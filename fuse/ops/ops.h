@@ -103,8 +103,9 @@ void entry_reply(struct server *s, fuse_req_t req, struct inode *i);
 int inode_discard_bytes(struct server *s, struct inode *i);
 int inode_own_bytes(struct server *s, struct inode *i);
 /* The inode of a name, local or remote, in a listed directory: a reference, or NULL and a positive
- * errno. */
-struct inode *child_known(struct server *s, struct inode *dir, const char *name, int *err);
+ * errno. *number (may be NULL): st_ino of the local object; unchanged for a remote name. */
+struct inode *child_known(struct server *s, struct inode *dir, const char *name, uint64_t *number,
+                          int *err);
 /* Marks the name as gone, if it is a remote one. A positive errno. */
 int name_hide(struct server *s, struct inode *dir, const char *name);
 /* prefetch.c: a small file is being read from its start: fetches its next siblings, too. */

@@ -37,7 +37,7 @@ static struct inode *entry_inode(struct parked *p, struct listing *l,
 	struct listing_entry entry;
 	int err;
 	if (de->local)
-		return child_local(s, p->inode, de->name, true, &err);
+		return child_local(s, p->inode, de->name, true, NULL, &err);
 	directory_entry(inode_open_directory(s, p->inode), l, de->index, &entry);
 	if (S_ISREG(entry.mode) && !(entry.flags & LISTING_SIZE_EXACT))
 		return NULL;

@@ -64,7 +64,7 @@ static struct inode *made(struct server *s, struct inode *dir, const char *name,
 	directory_local_add(inode_open_directory(s, dir), name, type);
 	walked_drop(s, dir);
 	inode_changed(dir);
-	struct inode *i = child_local(s, dir, name, true, err);
+	struct inode *i = child_local(s, dir, name, true, NULL, err);
 	if (!i) {
 		if (!replay_is_done())
 			notifier_entry(s->notifier, inode_id(dir), name);
@@ -103,6 +103,18 @@ static bool exists(struct server *s, struct inode *dir, const char *name)
 	return err == 0;
 }
 
+/* exists(), of a name that the kernel takes for absent: known without a look at the store where the
+ * local names are loaded. */
+static bool is_taken(struct server *s, struct inode *dir, const char *name)
+{
+	struct directory *d = inode_open_directory(s, dir);
+	struct listing *l = directory_listing(d, NULL);
+	bool taken = l ? directory_has_local(d, name) : exists(s, dir, name);
+	if (l)
+		listing_unref(l);
+	return taken;
+}
+
 /* Has an earlier try of the request at hand made the name? If not, it is noted that this one does;
  * not where another has made it: sent again, it would pass for this one's. */
 static bool is_made(struct server *s, struct inode *dir, const char *name)
@@ -112,7 +124,7 @@ static bool is_made(struct server *s, struct inode *dir, const char *name)
 		return true;
 	if (journal_find(s->area, request))
 		return exists(s, dir, name);
-	if (s->area->kept && !exists(s, dir, name))
+	if (s->area->kept && !is_taken(s, dir, name))
 		journal_write(s->area, request, &(struct journal_entry){.kind = JOURNAL_MAKE});
 	return false;
 }

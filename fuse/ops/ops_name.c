@@ -32,7 +32,7 @@ void entry_reply(struct server *s, fuse_req_t req, struct inode *i)
 static void local_reply(struct server *s, fuse_req_t req, struct inode *i, const char *name)
 {
 	int err;
-	struct inode *child = child_local(s, i, name, true, &err);
+	struct inode *child = child_local(s, i, name, true, NULL, &err);
 	inode_put(s, i);
 	if (child)
 		entry_reply(s, req, child);

@@ -12,7 +12,8 @@
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
 
-struct inode *child_known(struct server *s, struct inode *dir, const char *name, int *err)
+struct inode *child_known(struct server *s, struct inode *dir, const char *name, uint64_t *number,
+                          int *err)
 {
 	struct directory *d = inode_open_directory(s, dir);
 	struct listing *l = directory_listing(d, NULL);
@@ -21,7 +22,7 @@ struct inode *child_known(struct server *s, struct inode *dir, const char *name,
 	enum child kind = l ? directory_child(d, l, name, &index) : CHILD_NONE;
 	*err = l ? ENOENT : EIO; /* the kernel looked it up, so it was listed */
 	if (kind == CHILD_LOCAL) {
-		i = child_local(s, dir, name, false, err);
+		i = child_local(s, dir, name, false, number, err);
 	} else if (kind == CHILD_REMOTE) {
 		struct listing_entry e;
 		directory_entry(d, l, index, &e);
@@ -220,7 +221,7 @@ static int remove_begin(struct server *s, fuse_ino_t parent, const char *name, s
 	*i = NULL;
 	int err = !*dir ? ESTALE : s->read_only ? EROFS : inode_keep(s, *dir);
 	if (err == 0)
-		*i = child_known(s, *dir, name, &err);
+		*i = child_known(s, *dir, name, NULL, &err);
 	return err;
 }
 
@@ -258,7 +259,7 @@ static int rmdir_once(struct parked *p)
 {
 	struct server *s = p->server;
 	int err;
-	struct inode *i = child_known(s, p->inode, p->name, &err);
+	struct inode *i = child_known(s, p->inode, p->name, NULL, &err);
 	if (i)
 		err = S_ISDIR(i->type) ? rmdir_name(s, p->inode, i, p->name) : ENOTDIR;
 	if (i && reserve_spent(s, err))

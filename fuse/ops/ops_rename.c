@@ -22,6 +22,7 @@ struct renaming {
 	struct inode *from, *to, *i, *over;
 	const char *name, *newname;
 	unsigned flags;
+	uint64_t number;            /* st_ino of the local object; 0: it was remote */
 	struct departure departure; /* of `over` */
 };
 
@@ -46,14 +47,22 @@ static int rename_prepare(struct server *s, struct renaming *r)
 	return 0;
 }
 
-static int journal(struct server *s, const struct renaming *r, const char *from)
+static int number_look(struct server *s, const char *path, uint64_t *number)
 {
 	struct tree_node node;
-	if (!s->area->kept)
-		return 0;
-	int err = tree_look(s->store, from, &node);
+	int err = tree_look(s->store, path, &node);
 	if (err)
 		return -err;
+	*number = node.st.st_ino;
+	tree_node_clear(&node);
+	return 0;
+}
+
+static int journal(struct server *s, struct renaming *r, const char *from)
+{
+	int err = s->area->kept && !r->number ? number_look(s, from, &r->number) : 0;
+	if (err || !s->area->kept)
+		return err;
 	struct journal_entry e = {
 	        .kind = JOURNAL_RENAME,
 	        .flags = r->flags,
@@ -63,9 +72,8 @@ static int journal(struct server *s, const struct renaming *r, const char *from)
 	        .over = r->over ? inode_id(r->over) : 0,
 	        .number = r->departure.number,
 	        .last = r->departure.last,
-	        .ino = node.st.st_ino,
+	        .ino = r->number,
 	};
-	tree_node_clear(&node);
 	g_strlcpy(e.name, r->name, sizeof(e.name));
 	g_strlcpy(e.newname, r->newname, sizeof(e.newname));
 	journal_write(s->area, replay_unique(), &e);
@@ -194,10 +202,10 @@ static int rename_begin(struct server *s, struct renaming *r)
 	if (err == 0)
 		err = inode_keep(s, r->to);
 	if (err == 0)
-		r->i = child_known(s, r->from, r->name, &err);
+		r->i = child_known(s, r->from, r->name, &r->number, &err);
 	if (err)
 		return err;
-	r->over = child_known(s, r->to, r->newname, &missing);
+	r->over = child_known(s, r->to, r->newname, NULL, &missing);
 	if (!r->over && missing != ENOENT)
 		return missing;
 	if (r->over && (r->flags & RENAME_NOREPLACE))
