@@ -23,7 +23,7 @@
 #define AREA_KEPT_HANDLERS_SIZE (UINT64_C(2) << 30)
 
 enum area_phase {
-	AREA_STARTS, /* no worker has mounted yet: its end is the keeper's */
+	AREA_STARTS, /* no worker has mounted yet, or none can take over: its end is the keeper's */
 	AREA_SERVES, /* mounted: another worker takes over */
 	AREA_LEAVES, /* it ends in order: its end is the keeper's */
 };
@@ -48,6 +48,9 @@ struct area {
 	int32_t status;   /* as of waitpid(2): how the last one ended; -1: not known */
 	int64_t ended_ns; /* CLOCK_MONOTONIC */
 	_Atomic uint32_t phase;
+	/* The kernel sends pending requests again (Linux 6.9): without that, their callers would
+	 * wait for ever once another worker took over */
+	_Atomic bool resends;
 	_Atomic uint32_t fresh; /* requests that this worker took, not counting those sent again */
 	/* The kernel's INIT message; 0 bytes: none yet */
 	_Atomic uint32_t init_size;

@@ -26,7 +26,8 @@ void keeping_drop(const struct keeping *k, enum kept what)
 
 void keeping_serve(const struct keeping *k)
 {
-	k->area->phase = AREA_SERVES;
+	if (k->area->resends)
+		k->area->phase = AREA_SERVES;
 	say(k, (struct word){.kind = WORD_SERVE}, -1);
 }
 

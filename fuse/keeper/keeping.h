@@ -39,7 +39,7 @@ struct keeping {
 void keeping_hand(const struct keeping *k, enum kept what, int fd);
 /* It closes its copy. */
 void keeping_drop(const struct keeping *k, enum kept what);
-/* The mount is served from here on, by this worker or the next. */
+/* The mount is served from here on, by this worker or, where area.resends, the next. */
 void keeping_serve(const struct keeping *k);
 /* The mount ends: there will be no next worker, and the keeper closes the device. */
 void keeping_leave(const struct keeping *k);

@@ -15,9 +15,22 @@
 #include "fuse/ops/release.h"
 #include "fuse/ops/replay.h"
 
-/* The headers of Debian 12 lack both: FUSE_NOTIFY_RESEND, FUSE_TMPFILE */
+/* The headers of Debian 12 lack FUSE_NOTIFY_RESEND and FUSE_TMPFILE. */
 #define NOTIFY_RESEND 7
 #define OPCODE_TMPFILE 51
+/* The same of FUSE_HAS_RESEND, bit 39 of the flags */
+#define HAS_RESEND (1u << (39 - 32))
+
+struct init_message {
+	struct fuse_in_header header;
+	struct fuse_init_in init;
+};
+
+static bool can_resend(const struct init_message *m, size_t size)
+{
+	return size >= sizeof(*m) && (m->init.flags & FUSE_INIT_EXT) &&
+	       (m->init.flags2 & HAS_RESEND);
+}
 
 void resent_note_init(struct server *s, const struct fuse_buf *message)
 {
@@ -27,6 +40,9 @@ void resent_note_init(struct server *s, const struct fuse_buf *message)
 		return;
 	memcpy(a->init, message->mem, message->size);
 	a->init_size = (uint32_t)message->size;
+	a->resends = can_resend(message->mem, message->size);
+	if (a->kept && !a->resends)
+		g_message("if the worker dies, the mount is dead: the kernel is older than 6.9");
 }
 
 /* The INIT was answered long ago: the reply goes nowhere, which libfuse ignores. */

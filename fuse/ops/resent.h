@@ -10,7 +10,7 @@
 
 struct fuse_in_header;
 
-/* Remembers what the kernel offered, for the next worker. */
+/* Remembers what the kernel offered, for the next worker; and whether there can be one. */
 void resent_note_init(struct server *s, const struct fuse_buf *message);
 /* libfuse agrees with the kernel as the first worker did. */
 void resent_init(struct server *s);
