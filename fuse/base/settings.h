@@ -32,7 +32,7 @@ struct settings {
 	unsigned overlays;       /* that may be stacked on this mount; or OVERLAYS_AUTO */
 	bool confine;            /* auto (true) or no */
 	bool inode32;            /* st_ino below 2^32 */
-	bool keeper;             /* a worker that dies is replaced (fuse/keeper/keeper.h) */
+	bool keeper;             /* auto (true): a worker that dies is replaced; or no */
 	bool exec_writes;        /* of running programs: allow (true) or deny */
 	unsigned handler_lost;   /* enum handler_lost */
 	unsigned handler_ms;     /* limit of one handler for one event */

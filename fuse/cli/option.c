@@ -41,8 +41,7 @@ enum option_type {
 	ZONE, /* texts: see rule_apply() */
 	ADDRESS,
 	PLACE,
-	FLAG, /* from here on without a value */
-	NOFLAG
+	FLAG /* without a value */
 };
 
 static const struct rule {
@@ -95,6 +94,7 @@ static const struct rule {
         {"owner", OWNER, FIELD(source_options.own), 0, 1, 0, "source or me"},
         {"passthrough", AUTO, FIELD(passthrough), 0, 1, 1, "auto or no"},
         {"overlays", OVERLAYS, FIELD(overlays), 0, OVERLAYS_AUTO, OVERLAYS_AUTO, "auto, 0, 1 or 2"},
+        {"keeper", AUTO, FIELD(keeper), 0, 1, 1, "auto or no"},
         {"confine", AUTO, FIELD(confine), 0, 1, 1, "auto or no"},
         {"exec_writes", ALLOW, FIELD(exec_writes), 0, 1, 0, "deny or allow"},
         {"handler_lost", LOST, FIELD(handler_lost), 0, 2, HANDLER_LOST_WAIT,
@@ -114,8 +114,6 @@ static const struct rule {
         {"threads", COUNT, FIELD(threads), 0, 64, 0, "a number from 0 to 64"},
         {"offline", FLAG, FIELD(source_options.offline), 0, 1, 0, "no value"},
         {"inode32", FLAG, FIELD(inode32), 0, 1, 0, "no value"},
-        {"keeper", FLAG, FIELD(keeper), 0, 1, 0, "no value"},
-        {"nokeeper", NOFLAG, FIELD(keeper), 0, 1, 1, "no value"},
         {"end_epoch", FLAG, FIELD(end_epoch), 0, 1, 0, "no value"},
 #undef FIELD
 };
@@ -268,8 +266,7 @@ static void value_store(struct settings *s, const struct rule *r, uint64_t value
 	case OWNER:
 	case AUTH:
 	case FLAG:
-	case NOFLAG:
-		*(bool *)field = (value != 0) != (r->type == NOFLAG);
+		*(bool *)field = value != 0;
 		return;
 	case CHUNK:
 		number = (unsigned)__builtin_ctzll(value);
@@ -297,7 +294,7 @@ void option_defaults(struct settings *s)
 static bool rule_apply(struct settings *s, const struct rule *r, const char *text, GError **error)
 {
 	uint64_t value = 1;
-	bool fits = r->type >= FLAG ? !text : text && value_parse(r, text, &value);
+	bool fits = r->type == FLAG ? !text : text && value_parse(r, text, &value);
 	fits = fits && value >= r->min && value <= r->max;
 	if (fits && r->type == CHUNK)
 		fits = (value & (value - 1)) == 0;

@@ -39,7 +39,7 @@ static const char help[] =
         "    etag=yes, netrc=yes, cookies=yes, index=yes, verify=yes|no  verify_key=FILE\n"
         "    mirror_retry=10s      a failed one     mirror_takeover=15m of its listings\n"
         "    mirror=URL, store=DIR as --mirror ...  mirror_credentials=own  or shared\n"
-        "    auth=basic, threads=0 0: automatic     keeper  survives it, confine=auto|no\n"
+        "    auth=basic, threads=0 0: automatic     keeper=auto, confine=auto  or no\n"
         "    exec_writes=deny, inode32  small ids   metrics=ADDRESS     served over HTTP\n"
         "    handler_lost=wait     deny or source   handler_timeout=60s per event\n"
         "    overlays=auto         above it  offline  no request   end_epoch  verify all\n";

@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 #include <errno.h>
 #include <poll.h>
+#include "fuse/base/area.h"
 #include "fuse/base/json.h"
 #include "fuse/control/control_private.h"
 #include "fuse/control/filler.h"
@@ -208,7 +209,9 @@ void client_answer(struct control_client *client, struct request *r)
 		return;
 	case REQUEST_UPGRADE:
 		if (!keeping_upgrade(server->keeping, client->fd))
-			wire_refuse(client->fd, "it has no keeper, and must be mounted anew");
+			wire_refuse(client->fd, server->area->kept
+			                                ? "that needs Linux 6.9"
+			                                : "it has no keeper (-o keeper=no)");
 		return;
 	case REQUEST_VERIFY:
 		verifier_run(server, r->repair, r->bytes, &verify, client);

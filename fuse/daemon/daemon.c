@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "fuse/daemon/daemon.h"
@@ -24,6 +26,9 @@
 #include "fuse/keeper/handover.h"
 #include "fuse/keeper/keeper.h"
 
+#define KEEPER_NAME "lacunafs-keeper" /* of 15 bytes at most */
+#define WORKER_NAME "lacunafs"
+
 static bool fail(GError **error, const char *what)
 {
 	int code = errno;
@@ -34,9 +39,10 @@ static bool fail(GError **error, const char *what)
 /* What the keeper and each worker know. */
 struct daemon {
 	const struct settings *settings;
-	char *log;    /* owned; NULL: stderr */
-	int ready_fd; /* the first worker's, as the next: -1: none */
-	int cause_fd; /* to the parent */
+	char *log;       /* owned; NULL: stderr */
+	int ready_fd;    /* the first worker's, as the next: -1: none */
+	int cause_fd;    /* to the parent */
+	long keeper_kib; /* the most memory that the keeper had before the first worker */
 };
 
 static void fd_close(int *fd)
@@ -88,10 +94,39 @@ static int worker_serve(const struct daemon *d, const struct keeping *k, GError 
 	return status;
 }
 
+/* The most that this process had so far. */
+static long memory_kib(void)
+{
+	struct rusage used = {0};
+	getrusage(RUSAGE_SELF, &used);
+	return used.ru_maxrss;
+}
+
+/* Where memory is short, the kernel ends the worker, not the keeper: its score exceeds that of the
+ * keeper by the memory that the keeper has at most, in thousandths of the machine's. */
+static void worker_offer(long keeper_kib)
+{
+	struct sysinfo machine;
+	int score;
+	FILE *f = fopen("/proc/self/oom_score_adj", "r+e");
+	if (f && sysinfo(&machine) == 0 && fscanf(f, "%d", &score) == 1) {
+		uint64_t all_kib = (uint64_t)machine.totalram * machine.mem_unit / 1024;
+		int more = (int)((uint64_t)keeper_kib * 1000 / MAX(all_kib, 1)) + 1;
+		rewind(f);
+		fprintf(f, "%d", MIN(score + more, 1000));
+	}
+	if (f)
+		fclose(f);
+}
+
 static int worker_run(const struct keeping *k, void *user)
 {
 	const struct daemon *d = user;
 	g_autoptr(GError) error = NULL;
+	if (d->settings->keeper) {
+		prctl(PR_SET_NAME, WORKER_NAME);
+		worker_offer(d->keeper_kib);
+	}
 	int status = worker_serve(d, k, &error);
 	if (status && d->cause_fd >= 0)
 		dprintf(d->cause_fd, "\nlacunafs: %s\n", error->message);
@@ -115,7 +150,11 @@ static struct keeper_job job_of(struct daemon *d)
 static int mount_run(struct daemon *d)
 {
 	const struct keeper_job job = job_of(d);
-	return d->settings->keeper ? keeper_run(&job) : keeper_without(&job);
+	if (!d->settings->keeper)
+		return keeper_without(&job);
+	prctl(PR_SET_NAME, KEEPER_NAME);
+	d->keeper_kib = memory_kib();
+	return keeper_run(&job);
 }
 
 static char *background_log(const struct settings *s)
@@ -234,8 +273,9 @@ int daemon_resume(const struct settings *s, const struct handover *h, GError **e
 		g_set_error_literal(error, LOCAL_ERROR, EPROTO, why);
 		return 1;
 	}
-	prctl(PR_SET_NAME, "lacunafs");
+	prctl(PR_SET_NAME, h->role == HANDOVER_KEEPER ? KEEPER_NAME : WORKER_NAME);
 	struct daemon d = {.settings = s,
+	                   .keeper_kib = memory_kib(),
 	                   .log = s->foreground ? NULL : background_log(s),
 	                   .ready_fd = -1,
 	                   .cause_fd = -1};

@@ -43,5 +43,5 @@ struct keeper_job {
 int keeper_run(const struct keeper_job *job);
 /* In the place of another program's keeper, with the worker that runs. The same result. */
 int keeper_resume(const struct keeper_job *job, const struct handover *h, struct area *area);
-/* -o nokeeper: this process is the worker. If it dies, the mount is dead. */
+/* -o keeper=no: this process is the worker. If it dies, the mount is dead. */
 int keeper_without(const struct keeper_job *job);

@@ -39,7 +39,7 @@ void keeping_leave(const struct keeping *k)
 
 bool keeping_upgrade(const struct keeping *k, int client)
 {
-	if (k->socket < 0)
+	if (k->socket < 0 || !k->area->resends)
 		return false;
 	say(k, (struct word){.kind = WORD_UPGRADE}, client);
 	return true;

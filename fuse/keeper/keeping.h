@@ -45,7 +45,7 @@ void keeping_serve(const struct keeping *k);
 void keeping_leave(const struct keeping *k);
 
 /* The client, whose connection this is, asks for an upgrade to its own program (upgrade.h): the
- * keeper answers it. false: there is no keeper. */
+ * keeper answers it. false: no other worker can take over. */
 bool keeping_upgrade(const struct keeping *k, int client);
 /* A worker of another program, before its server: until the one before has ended. false: it is not
  * needed. */

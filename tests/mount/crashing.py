@@ -227,7 +227,9 @@ class Campaign:
         return states
 
     def mount(self, *extra):
-        options = (*self.options, *extra)
+        # where steps are killed, nobody is to finish them; worker_points.py asks for a keeper
+        alone = ("-o", "keeper=no") if self.event is None else ()
+        options = (*alone, *self.options, *extra)
         if self.mounted is None:
             store = self.scratch / "store"
             m = self.program.mount(self.source, *options, store=store, user=self.user,

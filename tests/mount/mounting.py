@@ -18,8 +18,8 @@ import subprocess
 
 import processes
 
-# KEEPER=1: every test's mounts have a keeper, also those that do not ask for one.
-KEEPER = bool(os.environ.get("KEEPER"))
+# KEEPER=no: the mounts of every test that does not ask for a keeper have none.
+WITHOUT = ["-o", "keeper=no"] if os.environ.get("KEEPER") == "no" else []
 
 # What a log may never hold. G_LOG levels, sanitizers, assertions.
 COMPLAINTS = re.compile(r"CRITICAL|\(process:\d+\).*(ERROR|WARNING)|runtime error:|Sanitizer|"
@@ -166,9 +166,9 @@ class Mount:
 
     def start(self):
         before = processes.children()
-        args = self.args + (["-o", "keeper"] if KEEPER else [])
+        args = WITHOUT + self.args
         words = ",".join(args).split(",")
-        self.kept = "keeper" in words
+        self.kept = "keeper=auto" in words or "keeper=no" not in words
         done = self.program.run("mount", self.source, self.path, "--store", self.store, *args, user=self.user, env=self.env, prefix=self.prefix)
         assert done.returncode == 0, f"mount: {done.returncode}: {done.stderr}{self.log()}"
         new = [p for p in processes.children() - before

@@ -30,7 +30,8 @@ ssize_t write(int fd, const void *data, size_t size)
 	const struct fuse_out_header *out = data;
 	if (!real)
 		real = (ssize_t(*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
-	if (size == sizeof(*out) && out->len == size && out->error == NOTIFY_RESEND && !out->unique) {
+	if (size == sizeof(*out) && out->len == size && out->error == NOTIFY_RESEND &&
+	    !out->unique) {
 		errno = EINVAL;
 		return -1;
 	}

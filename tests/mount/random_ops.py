@@ -281,7 +281,7 @@ def torture(program, scratch, seed, seconds, steps=400, start=None, without=(), 
     answers = ()  # of the round before
     died = 0
     while rounds < 2 or deaths and died < 5 or time.monotonic() < until:
-        options = BASE + choose.choice(OPTIONS) + (("-o", "keeper") if deaths else ())
+        options = BASE + choose.choice(OPTIONS) + (("-o", "keeper=auto") if deaths else ())
         if end_epoch and choose.random() < 0.5:
             options += ("-o", "end_epoch")
         if m is None or not start and choose.random() < 0.15:  # from nothing

@@ -141,7 +141,7 @@ OPERATIONS = {
 class World:
     """Many directories, each remote at first: a native copy of each before and after."""
 
-    def __init__(self, mount, scratch, env, per_operation):
+    def __init__(self, mount, scratch, env, per_operation, options=OPTIONS):
         self.source, self.native = scratch / "source", scratch / "native"
         for name in OPERATIONS:
             (self.source / name).mkdir(parents=True)
@@ -154,7 +154,7 @@ class World:
                 prepare(d)
                 if when == "after":
                     operate(d)
-        self.mount = mount(self.source, "-o", OPTIONS, env=env)
+        self.mount = mount(self.source, "-o", options, env=env)
 
     def again(self):
         if self.mount.pid is not None:
@@ -247,14 +247,15 @@ def steps_of(world, faulty, names):
 @pytest.mark.patience(300)
 def test_killed_between_any_two_steps(mount, scratch, faulty):
     names = [n for n in OPERATIONS if n not in ALIKE]
-    world = World(mount, scratch, faulty.env, 1)
+    options = f"{OPTIONS},keeper=no"  # with one: test_worker_steps.py
+    world = World(mount, scratch, faulty.env, 1, options)
     expected = steps_of(world, faulty, names)
     # the listings of the next mount have all of these; a few more, since steps may vary
     for name, steps in expected.items():
         for left in range(1, steps + 5):
             make_remote(world.source / name / str(left))
     world.mount.umount()
-    world.mount = mount(world.source, "-o", OPTIONS, env=faulty.env)
+    world.mount = mount(world.source, "-o", options, env=faulty.env)
     wrong, steps = [], 0
     for name in names:
         for left in range(expected[name] + 5):

@@ -57,7 +57,7 @@ def test_syslog(lacunafs, tree, scratch):
             while "mounted" not in line:
                 line = log.recv(4096).decode()
             # daemon.notice
-            assert re.fullmatch(rf"<29>.* lacunafs\[{m.pid}\]: mounted .* at {m.path}\0?", line)
+            assert re.fullmatch(rf"<29>.* lacunafs\[{m.worker()}\]: mounted .* at {m.path}\0?", line)
             assert not (m.store / "state" / "log").exists()
             for fd in (1, 2):
                 assert os.readlink(f"/proc/{m.worker()}/fd/{fd}") == "/dev/null"

@@ -101,10 +101,10 @@ def rests(m):
 
 def descriptors(m):
     """Connections are kept for a while."""
-    found = 0
-    for fd in os.listdir(f"/proc/{m.pid}/fd"):
+    found, worker = 0, m.worker()
+    for fd in os.listdir(f"/proc/{worker}/fd"):
         with contextlib.suppress(FileNotFoundError):
-            found += not os.readlink(f"/proc/{m.pid}/fd/{fd}").startswith("socket:")
+            found += not os.readlink(f"/proc/{worker}/fd/{fd}").startswith("socket:")
     return found
 
 
@@ -201,7 +201,7 @@ def test_in_the_queue(state):
     try:
         # a thread that has just been started has its name a little later
         for _ in range(4):
-            new = [t for t in threads(s.m.pid, "fuse") if t not in held]
+            new = [t for t in threads(s.m.worker(), "fuse") if t not in held]
             hold(new)
             held += new
             time.sleep(0.05)

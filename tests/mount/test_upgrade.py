@@ -51,7 +51,7 @@ def test_what_is_open_goes_on(mount, scratch, newer):
     names = [f"n{n:04}" for n in range(1000)]
     for name in names:
         trees.put(root / "many" / name, b"")
-    m = mount(root, "-o", "keeper")
+    m = mount(root, "-o", "keeper=auto")
     held = open(m / "d" / "a", "rb")
     gone = open(m / "d" / "b", "rb")
     os.unlink(m / "d" / "b")
@@ -107,7 +107,7 @@ def test_who_waits_is_answered(mount, serve, scratch, newer):
     server = serve(root, index="python")
     secret = scratch / "token"
     secret.write_text("t0k3n\n")
-    m = mount(server.url, "-o", f"keeper,{PATIENT}", "--token-file", "token", "--header", "X-A: b c",
+    m = mount(server.url, "-o", f"keeper=auto,{PATIENT}", "--token-file", "token", "--header", "X-A: b c",
               "-o", "listing_ttl=7s,noatime")
     os.listdir(m.path)
     server.lie("/slow", lying.delay(2), methods=("GET",))
@@ -124,9 +124,9 @@ def test_who_waits_is_answered(mount, serve, scratch, newer):
 
 
 def test_an_ordinary_user_upgrades_and_others_do_not(mount, serve, tree, newer, nobody):
-    m = mount(serve(tree).url, "-o", "keeper", user=nobody)
+    m = mount(serve(tree).url, "-o", "keeper=auto", user=nobody)
     upgraded(m, newer)
-    mine = mount(tree, "-o", "keeper")
+    mine = mount(tree, "-o", "keeper=auto")
     for other, user, why in ((mine, nobody, "only the mount's owner and root"),
                              (m, None, "only the user who mounted it")):
         done = upgrading.upgrade(other, newer, user)
@@ -143,7 +143,7 @@ def test_an_ordinary_user_upgrades_and_others_do_not(mount, serve, tree, newer, 
 ])
 def test_a_program_that_does_not_start(mount, scratch, how, why):
     trees.put(scratch / "source" / "a", b"a")
-    m = mount(scratch / "source", "-o", "keeper")
+    m = mount(scratch / "source", "-o", "keeper=auto")
     worker = m.worker()
     false = upgrading.false_program(scratch, how)
     assert why in upgrading.asked_by(false, m)["error"]
@@ -154,7 +154,7 @@ def test_a_program_that_does_not_start(mount, scratch, how, why):
 def test_a_script_is_no_program(mount, scratch):
     """Its interpreter is what asks, and what would be started."""
     trees.put(scratch / "source" / "a", b"a")
-    m = mount(scratch / "source", "-o", "keeper")
+    m = mount(scratch / "source", "-o", "keeper=auto")
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(upgrading.address(m))
         s.sendall(b'{"verb":"upgrade"}\n')
@@ -165,7 +165,7 @@ def test_a_script_is_no_program(mount, scratch):
 def test_another_layout_is_refused(mount, scratch, newer):
     """Before anything is given up."""
     trees.put(scratch / "source" / "a", b"a")
-    m = mount(scratch / "source", "-o", "keeper")
+    m = mount(scratch / "source", "-o", "keeper=auto")
     worker = m.worker()
     before = upgrading.layout_change(m)
     done = upgrading.upgrade(m, newer)
@@ -178,7 +178,7 @@ def test_another_layout_is_refused(mount, scratch, newer):
 
 def test_a_worker_that_dies_soon_is_replaced_by_the_old_program(mount, scratch, newer):
     trees.put(scratch / "source" / "a", b"a")
-    m = mount(scratch / "source", "-o", "keeper")
+    m = mount(scratch / "source", "-o", "keeper=auto")
     held = open(m / "a", "rb")
     asked = Reader(lambda: upgrading.upgrade(m, newer))
     assert processes.wait_until(lambda: program_of(m.worker()) == str(newer)
@@ -195,7 +195,7 @@ def test_a_worker_that_dies_soon_is_replaced_by_the_old_program(mount, scratch, 
 
 def test_one_upgrade_at_a_time(mount, scratch, newer):
     trees.put(scratch / "source" / "a", b"a")
-    m = mount(scratch / "source", "-o", "keeper")
+    m = mount(scratch / "source", "-o", "keeper=auto")
     asked = [Reader(lambda: upgrading.upgrade(m, newer)) for _ in range(4)]
     done = [a.answer() for a in asked]
     failed = [d.stderr for d in done if d.returncode]
@@ -206,7 +206,7 @@ def test_one_upgrade_at_a_time(mount, scratch, newer):
 def test_a_mount_that_ends_meanwhile(mount, scratch, newer):
     """The program that waits ends with it."""
     trees.put(scratch / "source" / "a", b"a")
-    m = mount(scratch / "source", "-o", "keeper")
+    m = mount(scratch / "source", "-o", "keeper=auto")
     asked = Reader(lambda: upgrading.upgrade(m, newer))
     assert processes.wait_until(lambda: program_of(m.worker()) == str(newer))
     m.umount()
@@ -215,9 +215,7 @@ def test_a_mount_that_ends_meanwhile(mount, scratch, newer):
 
 
 def test_without_a_keeper(mount, tree, newer):
-    m = mount(tree, "-o", "nokeeper")
-    if m.kept:
-        pytest.skip("every mount of this run has a keeper")
+    m = mount(tree, "-o", "keeper=no")
     done = upgrading.upgrade(m, newer)
     assert done.returncode == 1 and "no keeper" in done.stderr, done.stderr
 

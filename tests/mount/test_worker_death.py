@@ -34,7 +34,7 @@ def waiting_for_the_next_worker(mount, serve, scratch, number):
     trees.put(root / "slow", b"s" * 300000)
     trees.put(root / "d" / "name", b"name")
     server = serve(root, index="python")
-    m = mount(server.url, "-o", "keeper", "-o", PATIENT)
+    m = mount(server.url, "-o", "keeper=auto", "-o", PATIENT)
     os.listdir(m.path)
     server.lie("/slow", lying.delay(2), methods=("GET",))
     server.lie("/d/", lying.delay(2))
@@ -53,7 +53,7 @@ def test_what_is_open_goes_on(mount, scratch):
     root = scratch / "source"
     for name in ("a", "b", "c"):
         trees.put(root / "d" / name, name.encode() * 200000)
-    m = mount(root, "-o", "keeper")
+    m = mount(root, "-o", "keeper=auto")
     held = open(m / "d" / "a", "rb")
     gone = open(m / "d" / "b", "rb")
     os.unlink(m / "d" / "b")
@@ -91,7 +91,7 @@ def test_names_change_in_a_directory_that_was_not_listed_again(mount, serve, scr
     for n in range(8):
         trees.put(root / "d" / f"f{n}", b"x" * n)
     server = serve(root, index="python")
-    m = mount(server.url, "-o", "keeper", "-o", PATIENT)
+    m = mount(server.url, "-o", "keeper=auto", "-o", PATIENT)
     assert len(os.listdir(m / "d")) == 8
     for n in range(8):
         os.stat(m / "d" / f"f{n}")
@@ -117,7 +117,7 @@ def test_names_change_in_a_directory_that_was_not_listed_again(mount, serve, scr
 
 
 def test_killing_the_keeper_ends_the_mount(mount, tree):
-    m = mount(tree, "-o", "keeper")
+    m = mount(tree, "-o", "keeper=auto")
     worker = m.worker()
     os.kill(m.pid, signal.SIGKILL)
     assert processes.wait_until(lambda: processes.executable(worker) is None)
@@ -127,9 +127,55 @@ def test_killing_the_keeper_ends_the_mount(mount, tree):
     m.abandon()
 
 
+def test_a_kernel_that_cannot_send_again(mount, serve, scratch):
+    """With it, a request that the dead worker had read would never end: the mount is dead."""
+    library = scratch / "old_kernel.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library,
+                    pathlib.Path(__file__).with_name("old_kernel.c")], check=True)
+    trees.put(scratch / "source" / "slow", b"s" * 300000)
+    server = serve(scratch / "source", index="python")
+    m = mount(server.url, "-o", "keeper=auto", "-o", PATIENT, env={"LD_PRELOAD": str(library)})
+    os.listdir(m.path)
+    assert "the kernel is older than 6.9" in m.log()
+    server.lie("/slow", lying.delay(20), methods=("GET",))
+    reader = Reader(lambda: (m / "slow").read_bytes())
+    assert processes.wait_until(lambda: server.asked("/slow", "GET"))
+    m.kill_worker()
+    assert processes.reap(m.pid, 60) == -signal.SIGKILL
+    m.pid = None
+    server.honest()
+    for failed in (reader.answer, lambda: os.listdir(m.path)):
+        with pytest.raises(OSError) as e:
+            failed()
+        assert e.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    subprocess.run(["umount", m.path], check=True)
+    assert (m.again() / "slow").read_bytes() == b"s" * 300000
+
+
+def test_the_two_processes(mount, tree):
+    """Their names; the worker is what the kernel ends where memory is short."""
+    def of(pid, name):
+        return pathlib.Path(f"/proc/{pid}/{name}").read_text().strip()
+
+    m = mount(tree, "-o", "keeper=auto")
+    for _ in range(3):
+        worker = m.worker()
+        status = m.status()
+        assert (status["pid"], status["worker"]) == (m.pid, worker)
+        assert (of(m.pid, "comm"), of(worker, "comm")) == ("lacunafs-keeper", "lacunafs")
+        least, score = (int(of(pid, "oom_score_adj")) for pid in (m.pid, worker))
+        assert least < score < least + 100 or score == 1000
+        die(m)
+    m.umount()
+    m = m.again("-o", "keeper=no")
+    status = m.status()
+    assert status["pid"] == status["worker"] == m.pid
+    assert of(m.pid, "comm") == "lacunafs"
+
+
 def test_signals_reach_the_worker_that_comes(mount, tree):
     """SIGTERM for the keeper, also just after the worker was killed."""
-    m = mount(tree, "-o", "keeper")
+    m = mount(tree, "-o", "keeper=auto")
     m.kill_worker()
     os.kill(m.pid, signal.SIGTERM)
     assert processes.reap(m.pid, 30) == 0
@@ -145,7 +191,7 @@ def test_a_directory_is_read_on(mount, serve, scratch):
     for name in listed:
         trees.put(root / "d" / name, b"")
     server = serve(root, index="python")
-    m = mount(server.url, "-o", "keeper")
+    m = mount(server.url, "-o", "keeper=auto")
     local = [f"local-{n:04}" for n in range(1500)]
     for name in local:
         (m / "d" / name).touch()
@@ -167,7 +213,7 @@ def test_handlers_stay_attached(mount, scratch):
     root = scratch / "source"
     for name in ("f", "g", "h"):
         trees.put(root / name, name.encode() * 100000)
-    m = mount(root, "-o", "keeper", "-o", "handler_lost=wait")
+    m = mount(root, "-o", "keeper=auto", "-o", "handler_lost=wait")
     for name in ("f", "g", "h"):
         os.stat(m / name)
     handler = handlers.Handler(m, name="n")
@@ -211,7 +257,7 @@ def test_passthrough_and_programs_go_on(mount, scratch):
     program = root / "sleep"
     program.write_bytes(pathlib.Path("/bin/sleep").read_bytes())
     program.chmod(0o755)
-    m = mount(root, "-o", "keeper")
+    m = mount(root, "-o", "keeper=auto")
     for name in ("data", "sleep"):
         (m / name).read_bytes()
     held = os.open(m / "data", os.O_RDONLY)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "posix"))
 import calls  # noqa: E402
 
 SIZE = 9 * 16384 + 700  # a file that is cached whole is passed through
-OPTIONS = ("-o", "keeper,allow_other,chunk_size=16K,readahead=0")
+OPTIONS = ("-o", "keeper=auto,allow_other,chunk_size=16K,readahead=0")
 
 
 def noise(seed, size=SIZE):

@@ -41,7 +41,7 @@ def test_notices_are_sent_again(mount, serve, scratch):
     names = [f"new{n}" for n in range(20)]
     server = serve(root, index="python")
     server.lie("/d/slow", lying.delay(8), methods=("HEAD",))
-    m = mount(server.url, "-o", f"keeper,listing_ttl=10ms,{PATIENT}")
+    m = mount(server.url, "-o", f"listing_ttl=10ms,{PATIENT}")
     assert (m / "d" / "goes").read_bytes() == b"x"
     for name in names:
         assert not (m / "d" / name).exists()
@@ -66,7 +66,7 @@ def test_seals_are_added_once(mount, scratch):
     root = scratch / "source"
     root.mkdir()
     disk = faults.Faults(scratch)
-    m = mount(root, "-o", "keeper", env=disk.env)
+    m = mount(root, "-o", "keeper=auto", env=disk.env)
     at, died = 0, True
     while died:
         at += 1
@@ -88,7 +88,7 @@ def test_a_request_that_ends_workers_fails_alone(mount, scratch, mode, deaths):
     trees.put(root / "f", b"f" * 5000)
     trees.put(root / "waits", b"w")
     disk = faults.Faults(scratch)
-    m = mount(root, "-o", "keeper", env=disk.env)
+    m = mount(root, "-o", "keeper=auto", env=disk.env)
     assert (m / "f").read_bytes() == b"f" * 5000
     held = open(m / "f", "rb", buffering=0)
     disk.set(mode)
@@ -109,7 +109,7 @@ def test_a_worker_that_cannot_start(mount, scratch):
     """Nobody hangs: each request gets EIO, and the log says why."""
     root = scratch / "source"
     trees.put(root / "f", b"f")
-    m = mount(root, "-o", "keeper")
+    m = mount(root, "-o", "keeper=auto")
     os.listdir(m.path)
     held = open(m / "f", "rb", buffering=0)
     (m.store / "tree").rename(scratch / "tree")

@@ -58,7 +58,7 @@ class Campaign(crashing.Campaign):
             points = choose.sample(points, most)
         for i, (row, _) in enumerate(points):
             self.fixture(row, self.source / f"p{i}")
-        self.mount("-o", "keeper")
+        self.mount("-o", "keeper=auto")
         wrong = []
         for i, (row, at) in enumerate(points):
             try:

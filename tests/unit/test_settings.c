@@ -58,8 +58,8 @@ static void test_defaults(void)
 	g_assert_cmpuint(s->prefetch_bytes, ==, 64 << 20);
 	g_assert_cmpuint(s->threads, ==, 0);
 	g_assert_cmpint(s->ready_fd, ==, -1);
-	g_assert_true(s->passthrough);
-	g_assert_false(s->end_epoch || s->debug || s->foreground || s->keeper);
+	g_assert_true(s->passthrough && s->keeper);
+	g_assert_false(s->end_epoch || s->debug || s->foreground);
 	g_assert_cmpuint(s->fuse_options->len, ==, 0);
 	g_assert_null(s->log);
 	g_assert_null(s->source_options.token_file);
@@ -99,11 +99,11 @@ static void test_keeper(void)
 	static const struct {
 		const char *option;
 		bool keeper;
-	} rows[] = {{"ro", false},
-	            {"keeper", true},
-	            {"nokeeper", false},
-	            {"keeper,nokeeper", false},
-	            {"nokeeper,keeper", true}};
+	} rows[] = {{"ro", true},
+	            {"keeper=auto", true},
+	            {"keeper=no", false},
+	            {"keeper=auto,keeper=no", false},
+	            {"keeper=no,keeper=auto", true}};
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
 		struct settings *s = parse_option(rows[i].option);
 		g_assert_nonnull(s);
@@ -111,7 +111,7 @@ static void test_keeper(void)
 		settings_free(s);
 	}
 	assert_refused("keeper=yes");
-	assert_refused("nokeeper=1");
+	assert_refused("keeper");
 }
 
 static void test_listing_ttl(void)
