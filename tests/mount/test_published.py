@@ -113,6 +113,30 @@ def test_the_next_mirror_has_the_right_block(lacunafs, mount, small, serve):
     assert (m / "f").read_bytes() == (small / "f").read_bytes()
 
 
+@pytest.mark.sanitize
+def test_the_next_mirror_has_the_right_index(lacunafs, mount, small, serve):
+    """One that is damaged, that breaks off, or that is missing; each at the first of three mirrors."""
+    for n in range(600):
+        trees.put(small / "many" / f"{n}", b"%d" % n)
+    index = published.publish(lacunafs, small)
+    path = f"/.lacuna/{index.path.name}"
+    for lie in (twist(len(index.data) // 2), twist(100), lying.status(404), lying.truncate(50000)):
+        first, second, third = serve(small), serve(small), serve(small)
+        first.lie(path, lie)
+        second.lie(path, twist(len(index.data) - 10))
+        m = mount(first.url, "--mirror", second.url, "--mirror", third.url, "-o", "retries=0")
+        assert (m / "many" / "599").read_bytes() == b"599"
+        assert m.status()["published"]["root"] == f"sha256:{index.root}"
+        m.umount()
+    second.lie(path, twist(100))
+    third.lie(path, twist(200))
+    point = small.with_name("point")
+    point.mkdir()
+    done = lacunafs.run("mount", second.url, point, "--mirror", third.url, "--store", small.with_name("none"), "-o", "retries=0")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.count("damaged from byte 0 on") == 2 and third.url in done.stderr
+
+
 def test_changed_at_the_source(lacunafs, mount, small, serve):
     """Not published again: an error, not the new bytes."""
     published.publish(lacunafs, small)

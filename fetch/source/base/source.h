@@ -84,6 +84,13 @@ struct source_proof {
 	/* Are these the bytes from `offset` on? All of a block of PROOF_BLOCK, or the last one. */
 	bool (*check)(const struct source_proof *p, const char *path, uint64_t offset,
 	              const void *data, size_t length, GError **error);
+	/* Of a file that can be proven as a whole only, instead of check(): its bytes go to put(),
+	 * 0 or -errno, from whatever mirror; a read fetches what lies behind the held() ones. They
+	 * are delivered, without a buffer, once whole() agrees; if it does not, nothing is held.
+	 * `name`: of the file at the mirror. NULL: block by block. */
+	int (*put)(const struct source_proof *p, uint64_t offset, const void *data, size_t length);
+	uint64_t (*held)(const struct source_proof *p);
+	bool (*whole)(const struct source_proof *p, const char *name, GError **error);
 };
 #define PROOF_BLOCK UINT64_C(65536)
 #define SOURCE_PACK_PATH 96

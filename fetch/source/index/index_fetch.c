@@ -26,6 +26,7 @@ static void fetch_end(struct index_source *s, struct edition *edition, bool plai
 		shelf_abandon(s->folder);
 	}
 	f->fd = -1;
+	g_clear_pointer(&f->index, index_unref);
 	g_clear_pointer(&f->path, g_free);
 	index_fetched(s, edition, plain, error);
 }
@@ -40,42 +41,78 @@ static void fetch_fail(struct index_source *s, GError *error)
 
 static int index_begin(struct source_read *req)
 {
-	return req->offset == 0 ? 0 : -EPROTO;
+	return req->offset == 0 && req->length == req->size ? 0 : -EPROTO;
 }
 
+/* It is in the file already: index_put(). */
 static int index_data(struct source_read *req, uint64_t offset, const void *buffer, size_t length)
 {
-	struct index_source *s = FETCH_OF(req, read);
+	return 0;
+}
+
+static struct index_source *proof_source(const struct source_proof *p)
+{
+	return FETCH_OF((void *)(uintptr_t)p, proof);
+}
+
+static source_version index_root_version(const struct source_proof *p, const char *path,
+                                         uint64_t size, GError **error)
+{
+	source_version version;
+	memcpy(&version, &proof_source(p)->fetch.head.root, sizeof(version));
+	return version != 0 ? version : 1;
+}
+
+static int index_put(const struct source_proof *p, uint64_t offset, const void *data, size_t length)
+{
+	struct fetch *f = &proof_source(p)->fetch;
 	while (length > 0) {
-		ssize_t n = pwrite(s->fetch.fd, buffer, length, (off_t)offset);
+		ssize_t n = pwrite(f->fd, data, length, (off_t)offset);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
-		buffer = (const char *)buffer + n;
+		data = (const char *)data + n;
 		offset += (uint64_t)n;
 		length -= (size_t)n;
 	}
+	f->held = offset;
 	return 0;
 }
 
-/* On the pool: nothing of an index is used before all of it is what its name says. */
+static uint64_t index_held(const struct source_proof *p)
+{
+	return proof_source(p)->fetch.held;
+}
+
+/* Nothing of an index is used before all of it is what its name says; another mirror may have it.
+ */
+static bool index_whole(const struct source_proof *p, const char *name, GError **error)
+{
+	struct fetch *f = &proof_source(p)->fetch;
+	struct index *x = index_open(fcntl(f->fd, F_DUPFD_CLOEXEC, 3), name, &f->head.root, error);
+	if (x != NULL && index_verify(x, error)) {
+		f->index = x;
+		return true;
+	}
+	index_unref(x);
+	f->held = 0;
+	return false;
+}
+
 static void index_take(struct pool_job *job)
 {
 	struct index_source *s = FETCH_OF(job, job);
 	struct fetch *f = &s->fetch;
 	GError *error = NULL;
-	g_autofree char *name = source_describe(s->inner, f->path);
-	struct index *x = index_open(fcntl(f->fd, F_DUPFD_CLOEXEC, 3), name, &f->head.root, &error);
-	if (x != NULL && index_verify(x, &error) &&
-	    shelf_commit(s->folder, f->fd, &f->head, &error)) {
-		close(f->fd);
-		f->fd = -1;
-		fetch_end(s, edition_new(x, &f->head, &f->key, &s->options), false, NULL);
+	if (!shelf_commit(s->folder, f->fd, &f->head, &error)) {
+		fetch_fail(s, error);
 		return;
 	}
-	index_unref(x);
-	fetch_fail(s, error);
+	close(f->fd);
+	f->fd = -1;
+	struct index *x = g_steal_pointer(&f->index);
+	fetch_end(s, edition_new(x, &f->head, &f->key, &s->options), false, NULL);
 }
 
 static void index_done(struct source_request *req, const GError *error)
@@ -106,10 +143,18 @@ static void index_ask(struct index_source *s)
 		fetch_fail(s, error);
 		return;
 	}
+	f->held = 0;
+	f->proof = (struct source_proof){
+	        .version = index_root_version,
+	        .put = index_put,
+	        .held = index_held,
+	        .whole = index_whole,
+	};
 	f->read = (struct source_read){
 	        .base = {.path = f->path, .done = index_done},
 	        .length = f->head.size,
 	        .size = f->head.size,
+	        .proof = &f->proof,
 	        .begin = index_begin,
 	        .data = index_data,
 	};

@@ -33,7 +33,10 @@ struct index_source {
 
 	struct fetch { /* one at a time; of the thread that serves it */
 		struct source_read read;
-		struct source_stat stat; /* of a pinned index, whose size no head tells */
+		struct source_proof proof; /* of the index */
+		uint64_t held;             /* of it: bytes in `fd` */
+		struct index *index;       /* owned; once it is proven */
+		struct source_stat stat;   /* of a pinned index, whose size no head tells */
 		struct pool_job job;
 		char text[HEAD_SIZE];
 		struct head head;

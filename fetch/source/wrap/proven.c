@@ -27,22 +27,30 @@ static int refuse(struct checked *c)
 	return -EIO;
 }
 
+/* false: refused. */
+static bool version_take(struct checked *c)
+{
+	struct source_read *outer = c->outer;
+	const struct source_proof *proof = outer->proof;
+	outer->version = proof->version(proof, outer->base.path, outer->size, &c->error);
+	if (outer->version == 0)
+		return false;
+	if (outer->pinned == 0 || outer->pinned == outer->version)
+		return true;
+	g_set_error(&c->error, FETCH_ERROR, FETCH_CHANGED,
+	            "the index has another version than the cached one");
+	return false;
+}
+
 static int checked_begin(struct source_read *in)
 {
 	struct checked *c = (struct checked *)in;
 	struct source_read *outer = c->outer;
-	const struct source_proof *proof = outer->proof;
 	uint64_t end = in->offset + in->length;
 	c->from = (in->offset + PROOF_BLOCK - 1) / PROOF_BLOCK * PROOF_BLOCK;
 	c->end = end == in->size ? end : end / PROOF_BLOCK * PROOF_BLOCK;
-	outer->version = proof->version(proof, outer->base.path, outer->size, &c->error);
-	if (outer->version == 0)
+	if (!version_take(c))
 		return refuse(c);
-	if (outer->pinned != 0 && outer->pinned != outer->version) {
-		g_set_error(&c->error, FETCH_ERROR, FETCH_CHANGED,
-		            "the index has another version than the cached one");
-		return refuse(c);
-	}
 	outer->offset = c->from;
 	outer->length = c->end - c->from;
 	return outer->begin(outer);
@@ -105,6 +113,38 @@ static void checked_done(struct source_request *base, const GError *error)
 	outer->done(outer, own != NULL ? own : error);
 }
 
+/* ---- files that are proven as a whole ---- */
+
+static int whole_begin(struct source_read *in)
+{
+	struct checked *c = (struct checked *)in;
+	struct source_read *outer = c->outer;
+	if (!version_take(c))
+		return refuse(c);
+	outer->offset = 0;
+	outer->length = outer->size;
+	return outer->begin(outer);
+}
+
+static int whole_data(struct source_read *in, uint64_t offset, const void *buffer, size_t length)
+{
+	const struct source_proof *proof = ((struct checked *)in)->outer->proof;
+	return proof->put(proof, offset, buffer, length);
+}
+
+static void whole_done(struct source_request *base, const GError *error)
+{
+	struct checked *c = (struct checked *)base;
+	struct source_read *outer = c->outer;
+	g_autofree char *name = source_describe(c->proven->inner, outer->base.path);
+	int err = 0;
+	if (error == NULL && c->error == NULL && outer->proof->whole(outer->proof, name, &c->error))
+		err = outer->data(outer, 0, NULL, outer->size);
+	if (err != 0)
+		g_set_error(&c->error, LOCAL_ERROR, -err, "%s: %s", name, g_strerror(-err));
+	checked_done(base, error);
+}
+
 static void proven_read(struct source *s, struct source_read *req)
 {
 	struct proven *p = (struct proven *)s;
@@ -128,6 +168,13 @@ static void proven_read(struct source *s, struct source_read *req)
 	};
 	end = MIN((end + PROOF_BLOCK - 1) / PROOF_BLOCK * PROOF_BLOCK, req->size);
 	c->in.length = end - c->in.offset;
+	if (req->proof->put != NULL) {
+		c->in.base.done = whole_done;
+		c->in.begin = whole_begin;
+		c->in.data = whole_data;
+		c->in.offset = MIN(req->proof->held(req->proof), req->size - 1);
+		c->in.length = req->size - c->in.offset;
+	}
 	source_read(p->inner, &c->in);
 }
 

@@ -7,6 +7,7 @@
  * Shape:   a read is widened to whole blocks of PROOF_BLOCK; a block is delivered once it is
  *          checked. Its version is the proof's: mirrors continue one another's files whatever
  *          their ETags
+ * Whole:   a file that can be proven at its end only (an index) is delivered then
  * Memory:  a block for each read under way, where its pieces are not whole blocks
  * Owns:    the inner source
  * Errors:  FETCH_PROTOCOL names object, block, expected and found digest
