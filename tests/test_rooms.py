@@ -40,7 +40,7 @@ USES = {
     "fuse/cli": ["fetch/base", "fetch/index", "fetch/publish", "fetch/source", "fetch/check",
                  "fuse/base", "fuse/keeper", "fuse/daemon"],
     "fuse/keeper": ["fuse/base"],
-    "fuse/inode": ["fetch/base", "fetch/store/disk", "fetch/store/object", "fetch/store/tree",
+    "fuse/inode": ["fetch/base", "fetch/source/base", "fetch/store/disk", "fetch/store/object", "fetch/store/tree",
                    "fetch/fill", "fetch/list", "fuse/base"],
     "fuse/events": ["fetch/base", "fetch/source/wrap", "fetch/store/disk", "fuse/base",
                     "fuse/keeper", "fuse/inode"],

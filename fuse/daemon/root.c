@@ -50,10 +50,12 @@ static int root_wait(struct server *s, struct root_wait *r, int signals, int rea
 /* The listing of the root tells what kind of source it is, and may tell of the root itself. */
 static void root_describe(struct server *s, struct inode *root)
 {
-	struct listing_entry e;
 	s->xattrs = source_lister(s->source)->xattrs || !s->read_only;
-	if (!source_top(s->source, &e))
+	struct listing *top = source_top(s->source);
+	if (!top)
 		return;
+	const struct listing_entry e = *listing_at(top, 0);
+	listing_unref(top);
 	mutex_lock(&root->lock);
 	if (!root->local) {
 		root->mode = e.mode;
@@ -77,8 +79,9 @@ bool root_list(struct server *s, struct inode *root, int signals, int ready_fd, 
 	if (l)
 		listing_unref(l);
 	/* a listing of the store is of a version that perhaps nobody signed */
-	bool shown = err == 0 && (!s->settings->source_options.keys ||
-	                          source_top(s->source, &(struct listing_entry){0}));
+	struct source_published unused;
+	bool shown = err == 0 &&
+	             (!s->settings->source_options.keys || source_published(s->source, &unused));
 	if (shown) {
 		root_describe(s, root);
 		return true;

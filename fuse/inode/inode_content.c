@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include "fetch/base/nanoseconds.h"
+#include "fetch/source/base/source.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/server.h"
@@ -90,6 +91,10 @@ struct listing *inode_listed_in(struct server *s, struct inode *i, uint32_t *ind
 struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index)
 {
 	struct inode *parent = NULL;
+	if (inode_id(i) == FUSE_ROOT_ID) {
+		*index = 0;
+		return source_top(s->source);
+	}
 	struct listing *l = inode_listed_in(s, i, index, &parent);
 	inode_put(s, parent);
 	return l;

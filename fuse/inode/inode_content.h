@@ -16,7 +16,8 @@ struct content *inode_open_content(struct server *s, struct inode *i);
 source_version inode_version(struct server *s, struct inode *i, int *error);
 /* The directory of `i`, borrowed: lives as long as the inode. No I/O. */
 struct directory *inode_open_directory(struct server *s, struct inode *i);
-/* The listing of `i`'s parent, referenced, and the entry of `i` in it. NULL: none. */
+/* The listing of `i`'s parent, referenced, and the entry of `i` in it; of the root, what the source
+ * says of it. NULL: none. */
 struct listing *inode_listed(struct server *s, struct inode *i, uint32_t *index);
 /* The same, and that parent, a reference: `i` may have another by now. */
 struct listing *inode_listed_in(struct server *s, struct inode *i, uint32_t *index,

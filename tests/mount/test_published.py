@@ -3,6 +3,7 @@
 """Mounts of published trees: exact, verified, without a request for a directory."""
 import errno
 import os
+import subprocess
 
 import pytest
 
@@ -54,6 +55,37 @@ def test_equals_the_original(lacunafs, mount, everything, serve):
     assert not [x for x in asked if x[0] != "GET" or x[1].endswith("/")]
     assert sum(r.path.startswith("/.lacuna") for r in list(server.requests)) == 2
     assert m.program.run("verify", m.path).returncode == 0
+
+
+def test_the_root_directory(lacunafs, mount, everything, serve):
+    """Its mode, owner, time and xattrs: at the mount, again after a remount, and after a local change."""
+    os.setxattr(everything, "user.root", b"of the root")
+    os.setxattr(everything, "user.other", b"o" * 2000)
+    subprocess.run(["setfacl", "-d", "-m", "u:3:rx", everything], check=True)
+    os.chmod(everything, 0o750)
+    (everything / ".lacuna").mkdir()
+    os.utime(everything, ns=(1, 1_234_567_890_123_456_789))
+    published.publish(lacunafs, everything)
+
+    def attributes(path):
+        st = os.stat(path)
+        return (st.st_mode, st.st_uid, st.st_gid, {n: os.getxattr(path, n) for n in sorted(os.listxattr(path))})
+    expected = attributes(everything)
+    m = mount(serve(everything).url)
+    assert attributes(m.path) == expected and os.stat(m.path).st_mtime_ns == 1_234_567_890_123_456_789
+    m.umount()
+    m = m.again("-o", "offline")
+    assert attributes(m.path) == expected
+    (m / "mine").write_bytes(b"mine")
+    assert attributes(m.path) == expected
+    os.setxattr(m.path, "user.mine", b"mine")
+    os.removexattr(m.path, "user.root")
+    del expected[3]["user.root"]
+    expected[3]["user.mine"] = b"mine"
+    assert attributes(m.path) == expected
+    m.umount()
+    m = m.again("-o", "offline")
+    assert attributes(m.path) == expected
 
 
 def test_nginx_and_the_kernel(lacunafs, mount, everything, web):

@@ -88,10 +88,10 @@ bool source_packed(const struct source *s, const char *path, uint64_t size,
 	return s->ops->packed != NULL && s->ops->packed(s, path, size, out);
 }
 
-bool source_top(const struct source *s, struct listing_entry *out)
+struct listing *source_top(const struct source *s)
 {
 	s = source_lister(s);
-	return s->ops->top != NULL && s->ops->top(s, out);
+	return s->ops->top != NULL ? s->ops->top(s) : NULL;
 }
 
 bool source_published(const struct source *s, struct source_published *out)

@@ -173,8 +173,8 @@ struct source_ops {
 	/* Of a source that decides after its first answer whose listings it passes on: that one, or
 	 * itself. NULL: itself. */
 	const struct source *(*lister)(const struct source *s);
-	/* The attributes of the root, without a name. false: not known. NULL: never. */
-	bool (*top)(const struct source *s, struct listing_entry *out);
+	/* A listing of the root itself, in one entry: see source_top(). NULL: never. */
+	struct listing *(*top)(const struct source *s);
 	/* false: the tree is not published, or not known to be. NULL: never. */
 	bool (*published)(const struct source *s, struct source_published *out);
 	/* Is the file of `size` bytes in a pack? Local I/O only. NULL: never. */
@@ -264,8 +264,9 @@ bool source_probed_absent(const GError *error);
 void source_list(struct source *s, struct source_list *req);
 /* The source whose listings `s` passes on now: xattrs, shape, modes and `cyclic` are its own. */
 const struct source *source_lister(const struct source *s);
-/* The attributes of the root, once it has been listed. false: the source has none. */
-bool source_top(const struct source *s, struct listing_entry *out);
+/* The attributes and xattrs of the root, as the only entry of a listing (its name means nothing),
+ * which the caller owns. NULL: the source does not have them, or not before it was listed. */
+struct listing *source_top(const struct source *s);
 bool source_published(const struct source *s, struct source_published *out);
 /* Is the file of `size` bytes in a pack? From any thread; may wait for the local disk. */
 bool source_packed(const struct source *s, const char *path, uint64_t size,

@@ -45,6 +45,5 @@ bool edition_listed(const struct edition *e, const char *validator);
 /* edition_list.c: the listing of req->base.path; req->previous as it is, if it is one of this
  * edition. */
 bool edition_list(struct edition *e, struct source_list *req, GError **error);
-/* The attributes of a node, as an entry without a name. */
-bool edition_entry(struct edition *e, const char *path, const struct index_node *node,
-                   struct listing_entry *out, GError **error);
+/* The root itself: source_top(). NULL: it is damaged. */
+struct listing *edition_top(struct edition *e);

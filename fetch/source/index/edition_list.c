@@ -47,8 +47,8 @@ static bool ino_of(struct edition *e, const char *path, const struct index_node 
 	return true;
 }
 
-bool edition_entry(struct edition *e, const char *path, const struct index_node *node,
-                   struct listing_entry *out, GError **error)
+static bool edition_entry(struct edition *e, const char *path, const struct index_node *node,
+                          struct listing_entry *out, GError **error)
 {
 	struct listing_entry entry = {
 	        .size = node->size,
@@ -145,6 +145,44 @@ static bool reading_run(struct reading *r, struct source_list *req, GError **err
 	       index_list(e->index, &node, parent, entry_add, r, error);
 }
 
+static struct reading reading_new(struct edition *e, const char *path)
+{
+	return (struct reading){
+	        .edition = e,
+	        .builder = listing_builder_new(),
+	        .path = g_string_new(path),
+	        .names = g_ptr_array_new_with_free_func(g_free),
+	        .values = g_ptr_array_new(),
+	        .sizes = g_array_new(FALSE, FALSE, sizeof(size_t)),
+	};
+}
+
+static void reading_clear(struct reading *r)
+{
+	if (r->builder != NULL)
+		listing_builder_free(r->builder);
+	g_string_free(r->path, TRUE);
+	g_ptr_array_unref(r->names);
+	g_ptr_array_unref(r->values);
+	g_array_unref(r->sizes);
+}
+
+struct listing *edition_top(struct edition *e)
+{
+	struct reading r = reading_new(e, "");
+	struct listing *listing = NULL;
+	struct listing_entry entry;
+	struct index_node node;
+	g_autoptr(GBytes) xattrs = NULL;
+	g_autoptr(GError) error = NULL;
+	if (index_top(e->index, &node, &error) && edition_entry(e, "", &node, &entry, &error) &&
+	    xattrs_read(&r, &node, &xattrs, &error) &&
+	    listing_builder_add(r.builder, "root", 4, &entry, NULL, xattrs, &error))
+		listing = listing_builder_finish(g_steal_pointer(&r.builder), "", 0, NULL);
+	reading_clear(&r);
+	return listing;
+}
+
 bool edition_list(struct edition *e, struct source_list *req, GError **error)
 {
 	char validator[32];
@@ -153,14 +191,7 @@ bool edition_list(struct edition *e, struct source_list *req, GError **error)
 		req->listing = listing_ref(req->previous);
 		return true;
 	}
-	struct reading r = {
-	        .edition = e,
-	        .builder = listing_builder_new(),
-	        .path = g_string_new(req->base.path),
-	        .names = g_ptr_array_new_with_free_func(g_free),
-	        .values = g_ptr_array_new(),
-	        .sizes = g_array_new(FALSE, FALSE, sizeof(size_t)),
-	};
+	struct reading r = reading_new(e, req->base.path);
 	if (r.path->len > 0)
 		g_string_append_c(r.path, '/');
 	r.prefix = r.path->len;
@@ -173,11 +204,6 @@ bool edition_list(struct edition *e, struct source_list *req, GError **error)
 		            req->base.path);
 		ok = false;
 	}
-	if (r.builder != NULL)
-		listing_builder_free(r.builder);
-	g_string_free(r.path, TRUE);
-	g_ptr_array_unref(r.names);
-	g_ptr_array_unref(r.values);
-	g_array_unref(r.sizes);
+	reading_clear(&r);
 	return ok;
 }

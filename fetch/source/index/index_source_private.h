@@ -61,7 +61,7 @@ void index_fetched(struct index_source *s, struct edition *edition, bool plain,
 /* index_tells.c: as in source_ops */
 const struct source *index_source_lister(const struct source *s);
 bool index_source_listed(const struct source *s, const char *validator);
-bool index_source_top(const struct source *s, struct listing_entry *out);
+struct listing *index_source_top(const struct source *s);
 bool index_source_published(const struct source *source, struct source_published *out);
 bool index_source_packed(const struct source *s, const char *path, uint64_t size,
                          struct source_packed *out);

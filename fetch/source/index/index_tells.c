@@ -26,13 +26,10 @@ bool index_source_listed(const struct source *s, const char *validator)
 	return e != NULL && edition_listed(e, validator);
 }
 
-bool index_source_top(const struct source *s, struct listing_entry *out)
+struct listing *index_source_top(const struct source *s)
 {
 	struct edition *e = current_of(s);
-	struct index_node node;
-	g_autoptr(GError) error = NULL;
-	return e != NULL && index_top(e->index, &node, &error) &&
-	       edition_entry(e, "", &node, out, &error);
+	return e != NULL ? edition_top(e) : NULL;
 }
 
 bool index_source_published(const struct source *source, struct source_published *out)
