@@ -139,11 +139,13 @@ static int walk_entry(int fd, struct dirent *e, void *user)
 	return check_goes_on(c) ? 0 : 1;
 }
 
-static void walk_tree(struct check *c)
+static void walk_files(struct check *c)
 {
 	struct check_walk w = {.check = c, .pending = g_ptr_array_new_with_free_func(g_free)};
 
 	g_ptr_array_add(w.pending, g_strdup("tree"));
+	if (faccessat(c->store->state, "packs", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		g_ptr_array_add(w.pending, g_strdup("state/packs"));
 	while (!c->stopped && w.pending->len > 0) {
 		g_autofree char *path = g_ptr_array_steal_index(w.pending, w.pending->len - 1);
 		int err;
@@ -192,7 +194,7 @@ bool check_store(struct store *s, const struct check_options *options, const str
 	if (c.elsewhere)
 		copy_tell(&c);
 	if (!c.stopped)
-		walk_tree(&c);
+		walk_files(&c);
 	g_string_free(c.path, TRUE);
 	g_ptr_array_unref(c.pending);
 	*out = c.totals;

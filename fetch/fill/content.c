@@ -184,7 +184,7 @@ int content_open(struct content *c)
 	content_claim(c);
 	if (!c->looked) /* under the claim */
 		err = content_look(c);
-	if (err == 0 && content_file(c) == NULL)
+	if (err == 0 && !content_complete(c))
 		packed_look(c);
 	if (err == 0)
 		c->looked = true;

@@ -9,9 +9,7 @@ source_version content_version(struct content *c)
 {
 	struct store_file *file = content_file(c);
 
-	if (file)
-		return store_file_version(file);
-	return content_packed(c) ? c->pack_version : 0;
+	return file ? store_file_version(file) : 0;
 }
 
 int content_utimens(struct content *c, const struct timespec times[2])

@@ -34,6 +34,7 @@ struct fill *fill_new(struct store *store, struct source *source, struct pool *d
 	g_queue_init(&f->waiters);
 	g_queue_init(&f->recent);
 	f->packs = g_hash_table_new(g_str_hash, g_str_equal);
+	f->evicting = g_hash_table_new(g_str_hash, g_str_equal);
 	f->deadline.ring = waiters_expire;
 	return f;
 }
@@ -57,6 +58,7 @@ void fill_free(struct fill *f) UNSHARED
 	packed_forget(f);
 	g_assert(f->transfers.length == 0 && f->waiters.length == 0 && f->ahead == 0);
 	g_hash_table_unref(f->packs);
+	g_hash_table_unref(f->evicting);
 	g_free(f->walk.path);
 	condition_destroy(&f->changed);
 	mutex_destroy(&f->lock);

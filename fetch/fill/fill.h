@@ -99,9 +99,14 @@ uint64_t content_size(const struct content *c);
 int content_read_fd(struct content *c, uint64_t offset, uint64_t length, uint64_t *base);
 /* Is it read from a pack? It has no local file then. */
 bool content_packed(struct content *c);
-/* The version of the cached chunks, or of the file in a pack; 0: no chunk is cached, or no version
- * is known. */
+/* The version of the cached chunks; 0: no chunk is cached, or no version is known. */
 source_version content_version(struct content *c);
+/* The same of a file that is read from a pack; the others' as above. */
+source_version content_read_version(struct content *c);
+/* The store's path of a pack; caller frees. */
+char *fill_pack_path(const struct source_packed *p);
+/* Drops the data of a pack: *freed bytes. -EBUSY: one of its files is open. */
+int fill_evict_pack(struct fill *f, const char *path, uint64_t *freed);
 
 /* Every byte of the range present? Lock-free. Ranges past the end count as present. */
 bool content_present(struct content *c, uint64_t offset, uint64_t length);

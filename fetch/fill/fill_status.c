@@ -2,6 +2,7 @@
  * Copyright the lacunafs authors */
 
 /* The status of the fill engine. */
+#include <string.h>
 #include "fetch/fill/fill_private.h"
 
 void fill_counters(struct fill *f, struct fill_counters *out)
@@ -146,6 +147,8 @@ void content_info(struct content *c, unsigned slices, struct content_info *out)
 	info.error = content_failure(c, &info.cause, &info.error_ns);
 	if (slices > 0)
 		info.bar = content_bar(file, info.chunks, slices);
+	if (info.bar && content_packed(c) && info.complete)
+		memset(info.bar->data, 255, info.bar->len);
 	*out = info;
 }
 

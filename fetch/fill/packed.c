@@ -24,10 +24,15 @@
 
 /* ---- packs ---- */
 
+char *fill_pack_path(const struct source_packed *p)
+{
+	return g_strconcat("/packs", strrchr(p->path, '/'), NULL);
+}
+
 /* A reference to the pack's content. */
 static struct content *pack_get(struct fill *f, const struct source_packed *p)
 {
-	g_autofree char *path = g_strconcat("/packs", strrchr(p->path, '/'), NULL);
+	g_autofree char *path = fill_pack_path(p);
 	const struct store_origin origin = {
 	        .size = p->size,
 	        .mode = 0600,
@@ -108,16 +113,27 @@ void packed_look(struct content *c)
 	fill_submitted(f);
 	if (!packed || p.offset > p.size || c->origin.size > p.size - p.offset)
 		return;
-	struct content *pack = pack_get(f, &p);
-	if (content_open(pack) != 0 || content_size(pack) != p.size) {
-		content_unref(pack);
-		return;
-	}
-	pack_keep(pack);
-	store_lru_touch(f->store, content_number(pack));
 	c->pack_offset = p.offset;
 	c->pack_version = p.file;
-	__atomic_store_n(&c->pack, pack, __ATOMIC_RELEASE);
+	__atomic_store_n(&c->pack, pack_get(f, &p), __ATOMIC_RELEASE);
+}
+
+/* Opens its local file, for a first read: until then it can be evicted. false: it is of no use. */
+static bool pack_open(struct content *pack)
+{
+	if (content_file(pack))
+		return true;
+	if (content_open(pack) != 0 || content_size(pack) != pack->origin.size)
+		return false;
+	pack_keep(pack);
+	if (content_number(pack))
+		store_lru_touch(pack->fill->store, content_number(pack));
+	return true;
+}
+
+source_version content_read_version(struct content *c)
+{
+	return content_packed(c) ? c->pack_version : content_version(c);
 }
 
 bool content_packed(struct content *c)
@@ -163,7 +179,7 @@ bool packed_want(struct content *c, struct fill_wait *w, struct content **pack, 
 	struct content *from = content_pack(c);
 	uint64_t size = c->origin.size;
 
-	if (from == NULL || w->offset >= size)
+	if (from == NULL || w->offset >= size || !pack_open(from))
 		return false;
 	w->length = MIN(w->length, size - w->offset);
 	bool present = content_present(c, w->offset, w->length);
@@ -173,6 +189,53 @@ bool packed_want(struct content *c, struct fill_wait *w, struct content **pack, 
 	*ahead = present ? 0 : ahead_of(from, w->offset);
 	*pack = from;
 	return true;
+}
+
+/* ---- eviction ---- */
+
+/* The references that nobody uses. false: another thread evicts it. */
+static bool evict_enter(struct fill *f, const char *path)
+{
+	struct content *kept = NULL;
+
+	fill_lock(f);
+	bool mine = g_hash_table_add(f->evicting, (char *)path);
+	for (GList *l = f->recent.head; mine && l && !kept; l = l->next)
+		if (strcmp(((struct content *)l->data)->path, path) == 0) {
+			kept = l->data;
+			g_queue_delete_link(&f->recent, l);
+			break;
+		}
+	fill_unlock(f);
+	if (kept)
+		content_unref(kept);
+	return mine;
+}
+
+static void evict_leave(struct fill *f, const char *path)
+{
+	fill_lock(f);
+	g_hash_table_remove(f->evicting, path);
+	fill_unlock(f);
+}
+
+int fill_evict_pack(struct fill *f, const char *path, uint64_t *freed)
+{
+	struct store_file *file;
+
+	*freed = 0;
+	if (!evict_enter(f, path))
+		return 0;
+	int err = store_file_open(f->store, path, 0, &file);
+	if (err == 0) {
+		err = store_file_evict(file, freed);
+		if (err)
+			store_file_close(file);
+		else
+			store_file_discard(f->store, path, file);
+	}
+	evict_leave(f, path);
+	return err == -ENOENT ? 0 : err;
 }
 
 /* ---- the pack as the source of a local file ---- */
@@ -205,7 +268,8 @@ bool packed_submit(struct transfer *t)
 	struct content *pack = __atomic_load_n(&t->content->pack, __ATOMIC_ACQUIRE);
 	const struct source_read *r = &t->read;
 
-	if (pack == NULL || (r->pinned != 0 && r->pinned != t->content->pack_version) ||
+	if (pack == NULL || !pack_open(pack) ||
+	    (r->pinned != 0 && r->pinned != t->content->pack_version) ||
 	    !content_present(pack, t->content->pack_offset + t->offset, t->length))
 		return false;
 	t->job.run = copy_run;

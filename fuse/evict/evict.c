@@ -9,6 +9,7 @@
 #include "fuse/inode/pinned.h"
 #include "fuse/evict/inquiry.h"
 #include "fuse/evict/leftovers.h"
+#include "fuse/evict/pack.h"
 #include "fuse/inode/inode_content.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/local.h"
@@ -76,6 +77,8 @@ void evict_file(struct server *s, struct inode *i, struct leaving *out)
 	g_autofree char *remote = inode_remote(s, i);
 	struct source_stat st;
 	source_version version = remote ? inode_version(s, i, &out->error) : 0;
+	if (version == 0 && remote && !out->error && !i->local)
+		pack_evict_of(s, i, remote, out);
 	if (version == 0 || out->error)
 		return;
 	out->error = inquiry_stat(s, remote, 0, &st);

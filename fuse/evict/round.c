@@ -8,6 +8,7 @@
 #include "fuse/inode/pinned.h"
 #include "fuse/inode/server.h"
 #include "fuse/evict/evict.h"
+#include "fuse/evict/pack.h"
 #include "fuse/evict/path_lookup.h"
 #include "fuse/evict/victims.h"
 
@@ -84,9 +85,31 @@ static bool is_used(struct inode *i)
 	return used;
 }
 
+static int64_t refused(struct choice *b, const struct leaving *out);
+
+/* A pack: it is no file of the mount. */
+static void pack_drop(struct choice *b, struct victim *v)
+{
+	struct round_result *r = b->result;
+	struct leaving out;
+	pack_evict(b->round->server, v->path, &out);
+	r->asked++;
+	r->bytes += out.bytes;
+	r->files += out.bytes > 0;
+	if (out.error == EPERM)
+		r->pinned++;
+	if (out.error || out.bytes == 0)
+		victims_spare(b->round->victims, v->number, v->changed_ns,
+		              clock_now() + (out.error == EPERM ? SPARE_USED : refused(b, &out)));
+}
+
 static void choice_add(struct choice *b, struct victim *v)
 {
 	struct round *r = b->round;
+	if (v->path[0] == '/') {
+		pack_drop(b, v);
+		return;
+	}
 	struct inode *above;
 	int err;
 	struct inode *i = path_lookup(r->server, v->path, &above, &err);
@@ -210,8 +233,9 @@ static bool choice_run(struct round *r, uint64_t bytes, unsigned most, struct ro
 	       r->wanted(r->user) && victims_next(r->victims, &v)) {
 		any = true;
 		guint had = b.files->len;
+		uint64_t freed = result->bytes;
 		choice_add(&b, &v);
-		sum += b.files->len > had ? v.bytes : 0;
+		sum += b.files->len > had ? v.bytes : result->bytes - freed;
 		g_free(v.path);
 	}
 	choice_evict(&b);

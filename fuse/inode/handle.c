@@ -108,7 +108,7 @@ static bool take_one(struct handle_table *t, struct content **c, int *fd)
 			found = can_go_locked(h);
 			if (found) {
 				*c = g_steal_pointer(&h->content);
-				h->version = *c ? content_version(*c) : h->version;
+				h->version = *c ? content_read_version(*c) : h->version;
 				*fd = h->fd;
 				h->fd = -1;
 			}

@@ -28,7 +28,7 @@ struct content *inode_content(struct server *s, struct inode *i, bool open, int 
 	*err = content_open(c);
 	i->number = *err ? 0 : content_number(c);
 	bool lasts = *err == 0 && content_lasts(c);
-	source_version version = *err == 0 ? content_version(c) : 0;
+	source_version version = *err == 0 ? content_read_version(c) : 0;
 	mutex_lock(&i->lock);
 	/* The version of the kernel's pages is unknown. If the file is open, they were dropped
 	 * before, and dropping them would block on a page that another caller waits for, even if

@@ -199,7 +199,7 @@ static struct content *read_content(struct server *s, struct handle *h, int *err
 	*err = 0;
 	if (opens)
 		h->content = inode_content(s, h->inode, true, err);
-	if (opens && h->content && h->version && content_version(h->content) != h->version) {
+	if (opens && h->content && h->version && content_read_version(h->content) != h->version) {
 		content_unref(g_steal_pointer(&h->content));
 		*err = -ESTALE;
 	}

@@ -67,8 +67,16 @@ static void stat_done(struct source_request *req, const GError *error)
 	question_end(q, error != NULL ? error : wrong);
 }
 
+static void pack_ended(void *user, const GError *error)
+{
+	question_end(user, error);
+}
+
 static bool stat_ask(struct question *q, GError **error)
 {
+	if (pack_path_is(q->request->path))
+		return pack_stat(q->edition, q->source->inner, (struct source_stat *)q->request,
+		                 pack_ended, q, error);
 	if (!index_find(q->edition->index, q->request->path, &q->node, error))
 		return false;
 	if (!S_ISREG(q->node.mode)) {
@@ -106,11 +114,6 @@ static void question_pass(struct question *q)
 	if (--s->busy == 0)
 		condition_broadcast(&s->idle);
 	mutex_unlock(&s->lock);
-}
-
-static void pack_ended(void *user, const GError *error)
-{
-	question_end(user, error);
 }
 
 /* A pack of an older version may be read to its end. */

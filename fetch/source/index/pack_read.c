@@ -36,7 +36,7 @@ bool pack_path_is(const char *path)
 	return g_str_has_prefix(path, PACK_PREFIX);
 }
 
-char *pack_object_path(const struct index_pack *p)
+static char *object_path(const struct index_pack *p)
 {
 	g_autofree char *id = digest_text(&p->id);
 	return g_strconcat(OBJECT_FOLDER "/", id, NULL);
@@ -283,8 +283,8 @@ void pack_read(struct edition *e, struct source *inner, const struct pack_range 
 		return;
 	}
 	r->proof = (struct source_proof){.version = block_version, .check = block_check};
-	r->in.base = (struct source_request){.path = pack_object_path(&range->pack),
-	                                     .done = object_done};
+	r->in.base =
+	        (struct source_request){.path = object_path(&range->pack), .done = object_done};
 	r->in.size = range->pack.size;
 	r->in.cause = outer->cause;
 	r->in.proof = e->verifies ? &r->proof : NULL;
@@ -293,4 +293,54 @@ void pack_read(struct edition *e, struct source *inner, const struct pack_range 
 	r->stored = g_malloc(FRAME_SIZE);
 	r->content = g_malloc(FRAME_SIZE);
 	source_read(inner, &r->in);
+}
+
+/* ---- attributes ---- */
+
+struct pack_stat {
+	struct source_stat in; /* first; of the object */
+	struct pack_range range;
+	struct source_stat *outer;
+	void (*ended)(void *user, const GError *error);
+	void *user;
+};
+
+static void stat_done(struct source_request *base, const GError *error)
+{
+	g_autofree struct pack_stat *t = (struct pack_stat *)base;
+	g_autofree char *path = base->path;
+	g_autoptr(GError) wrong = error != NULL ? g_error_copy(error) : NULL;
+	/* the index without its object is no missing file */
+	if (g_error_matches(wrong, FETCH_ERROR, FETCH_MISSING))
+		wrong->code = FETCH_PROTOCOL;
+	if (wrong == NULL && t->in.size != t->range.pack.size)
+		g_set_error(&wrong, FETCH_ERROR, FETCH_PROTOCOL,
+		            "/%s: another size than the index has", path);
+	t->outer->size = t->range.size;
+	t->outer->version = t->range.version;
+	t->outer->mtime_known = false;
+	t->ended(t->user, wrong);
+}
+
+bool pack_stat(struct edition *e, struct source *inner, struct source_stat *outer,
+               void (*ended)(void *user, const GError *error), void *user, GError **error)
+{
+	struct pack_range range;
+	bool found;
+	if (!pack_range_of(e, outer->base.path, &found, &range, error))
+		return false;
+	if (!found) {
+		g_set_error(error, FETCH_ERROR, FETCH_MISSING, "/%s: not in the index",
+		            outer->base.path);
+		return false;
+	}
+	struct pack_stat *t = g_new0(struct pack_stat, 1);
+	t->range = range;
+	t->outer = outer;
+	t->ended = ended;
+	t->user = user;
+	t->in = (struct source_stat){.base = {.path = object_path(&range.pack), .done = stat_done},
+	                             .listed = range.pack.size};
+	source_stat(inner, &t->in);
+	return true;
 }

@@ -31,5 +31,7 @@ bool pack_of(struct edition *e, const char *path, uint64_t size, struct source_p
 void pack_read(struct edition *e, struct source *inner, const struct pack_range *range,
                struct source_read *outer, void (*ended)(void *user, const GError *error),
                void *user);
-/* The path of a pack's object; caller frees. */
-char *pack_object_path(const struct index_pack *p);
+/* Asks for the size of a pack's object, and then calls `ended`. false: the index has no such pack.
+ */
+bool pack_stat(struct edition *e, struct source *inner, struct source_stat *outer,
+               void (*ended)(void *user, const GError *error), void *user, GError **error);

@@ -21,6 +21,7 @@ struct measure_walk {
 	        *pending; /* the same of others: a tree may be deeper than there are descriptors */
 	GHashTable *linked; /* st_ino of files with several names */
 	bool tree;          /* below STORE/tree */
+	bool packs;         /* below STORE/state/packs */
 	uint64_t entries;
 	struct space_use use;
 };
@@ -49,12 +50,12 @@ static void walk_file(struct measure_walk *w, int fd, const char *name, const st
 	gsize length = w->path->len;
 	bool mixed;
 
-	if (!w->tree || st->st_blocks == 0 || !is_fetched(fd, name, st, &mixed))
+	if ((!w->tree && !w->packs) || st->st_blocks == 0 || !is_fetched(fd, name, st, &mixed))
 		return;
 	if (!mixed) /* how much of it is local is in its map */
 		w->use.fetched += m.bytes;
 	g_string_append_printf(w->path, "/%s", name);
-	m.path = w->path->str + strlen("tree/");
+	m.path = w->path->str + (w->tree ? strlen("tree/") : strlen("state"));
 	w->measure->file(w->measure->user, &m);
 	g_string_truncate(w->path, length);
 }
@@ -88,6 +89,7 @@ static int walk_directory(struct measure_walk *w, const char *path)
 		return -ECANCELED;
 	g_string_assign(w->path, path);
 	w->tree = path[0] == 't';
+	w->packs = strcmp(path, "state/packs") == 0;
 	fd = path_open(w->store->dir, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 	err = entries_foreach(fd, walk_entry, w);
 	/* It was removed; or it is closed to the daemon, and holds nothing that can be fetched. */

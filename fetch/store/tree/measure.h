@@ -12,7 +12,7 @@
 #include "fetch/store/disk/space.h"
 
 struct measured {           /* a file with fetched data */
-	const char *path;   /* in STORE/tree */
+	const char *path;   /* in STORE/tree; "/packs/…": in STORE/state */
 	uint64_t number;    /* its st_ino */
 	uint64_t bytes;     /* its blocks; some may be local data */
 	int64_t fetched_ns; /* its ctime, CLOCK_REALTIME */
