@@ -113,7 +113,7 @@ uint32_t plan_objects(const struct plan *p)
 
 uint64_t plan_object_digests(const struct plan *p)
 {
-	return (uint64_t)plan_objects(p) * OBJECT_DIGESTS;
+	return (uint64_t)p->frames * (FRAME_SIZE / DIGEST_BLOCK);
 }
 
 /* Puts a whole small file behind the one before it, or into a new frame. */

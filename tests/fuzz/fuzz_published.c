@@ -42,6 +42,29 @@ static void file_read(struct index *x, const struct index_node *n)
 			check(digest_equal(digest, digest));
 	if (n->size < UINT64_C(1) << 32 && index_version(x, n, &version, NULL))
 		check(version != 0);
+	struct index_pack p;
+	uint64_t offset;
+	bool packed;
+	if (index_packed(x, n, &packed, &p, &offset, NULL) && packed)
+		check(n->size <= p.content && offset <= p.content - n->size);
+}
+
+static void packs_read(struct index *x)
+{
+	struct index_pack p;
+	struct index_frame f;
+	for (uint32_t n = 0; n < 16; n++) {
+		if (!index_pack(x, n, &p, NULL))
+			continue;
+		check(p.size > 0 && p.frames > 0 && p.content <= OBJECT_FRAMES * FRAME_SIZE);
+		for (uint32_t i = 0; i < p.frames; i++)
+			if (index_pack_frame(x, &p, i, &f, NULL))
+				check(f.stored > 0 && f.size <= FRAME_SIZE &&
+				      f.offset + f.stored <= p.size);
+		for (uint64_t i = 0; i <= (p.size - 1) / DIGEST_BLOCK; i++)
+			index_pack_block(x, &p, i, NULL);
+		check(!index_pack_find(x, &p.id, &p, NULL) || p.size > 0);
+	}
 }
 
 static bool visit(void *user, const struct index_name *name, GError **error)
@@ -120,6 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	struct index *x = index_open(fd, "index", NULL, NULL);
 	if (x != NULL) {
 		index_verify(x, NULL);
+		packs_read(x);
 		struct visit v = {x, 0, 0, &left};
 		if (index_top(x, &top, NULL)) {
 			v.nid = top.nid;

@@ -287,7 +287,7 @@ def test_handlers_are_asked(lacunafs, mount, small, serve):
 def test_the_worker_dies_while_a_pack_comes(lacunafs, mount, small, serve):
     published.publish(lacunafs, small, packs=True)
     server = serve(small)
-    m = mount(server.url, "-o", "keeper")
+    m = mount(server.url)
     os.listdir(m / "d00")
     server.lie("/.lacuna/objects/*", lying.delay(1), times=2)
     results = []
