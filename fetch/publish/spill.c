@@ -10,8 +10,10 @@ struct spill {
 	struct writer writer;
 	void *map; /* owned; NULL: still being written */
 	uint64_t size;
+	uint64_t unmapped; /* of it, from the beginning on: by the pass under way */
 };
 
+#define BEHIND (UINT64_C(16) << 20)
 #define ALIGN8(n) (((n) + 7) & ~UINT64_C(7))
 
 struct spill *spill_new(int dir, GError **error)
@@ -74,9 +76,22 @@ static const void *after(const void *p, uint64_t bytes)
 	return (const char *)p + bytes;
 }
 
-const struct spill_directory *spill_next(const struct spill *s, const struct spill_directory *d)
+/* The pages stay in the page cache, which gives them back without us. */
+static void unmap_behind(struct spill *s, uint64_t at)
+{
+	if (at < s->unmapped) /* another pass */
+		s->unmapped = 0;
+	if (at - s->unmapped < 2 * BEHIND)
+		return;
+	uint64_t end = (at - BEHIND) / BEHIND * BEHIND;
+	madvise((char *)s->map + s->unmapped, end - s->unmapped, MADV_DONTNEED);
+	s->unmapped = end;
+}
+
+const struct spill_directory *spill_next(struct spill *s, const struct spill_directory *d)
 {
 	const void *next = d == NULL ? s->map : after(d + 1, d->bytes);
+	unmap_behind(s, (uint64_t)((const char *)next - (const char *)s->map));
 	return next == after(s->map, s->size) ? NULL : next;
 }
 

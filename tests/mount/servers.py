@@ -114,6 +114,38 @@ http {{
         return found
 
 
+class Cache(Web):
+    """nginx as a cache of `options["origin"]`, a URL: everything for ever, but the head of a published
+    tree, which it asks for each time. README's configuration."""
+
+    def configure(self):
+        self.scheme = "http"
+        user = "user root;" if os.geteuid() == 0 else ""
+        temporary = "".join(f"{kind}_temp_path {self.scratch}/{kind};" for kind in
+                            ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        (self.scratch / "conf").write_text(f"""
+{user} worker_processes 1; pid {self.pidfile}; error_log {self.scratch}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  {temporary} access_log off;
+  proxy_cache_path {self.scratch}/cache keys_zone=lacuna:1m max_size=1g inactive=30d;
+  server {{
+    listen 127.0.0.1:{self.port};
+    location / {{
+      proxy_pass {self.options['origin']};
+      proxy_cache lacuna; proxy_cache_valid 200 365d;
+      proxy_cache_lock on; proxy_cache_lock_timeout 1h; proxy_cache_lock_age 1h;
+    }}
+    location = /.lacuna/head {{ proxy_pass {self.options['origin']}; }}
+  }}
+}}
+""")
+
+    def argv(self):
+        return ["nginx", "-c", self.scratch / "conf", "-p", self.scratch,
+                "-e", self.scratch / "error.log"]
+
+
 class Apache(Web):
     """options: index, the IndexOptions line."""
 
