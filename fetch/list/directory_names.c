@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 #include "fetch/list/lister_private.h"
 
 #define LISTED ((uint64_t)OVERLAY_NUMBERS)
@@ -166,20 +167,35 @@ static bool is_directory_locked(struct directory *d, const char *name) REQUIRES(
 
 enum change { LOCAL_ADD, LOCAL_REMOVE, GONE_ADD };
 
+uint64_t directory_place_key(const struct directory *d, const char *name)
+{
+	return XXH3_64bits_withSeed(name, strlen(name), d->ino);
+}
+
+static void local_add_locked(struct directory *d, const char *name, uint32_t type)
+        REQUIRES(lister_locked)
+{
+	const struct lister_options *o = &d->lister->options;
+	uint32_t index, number;
+	bool listed = d->listing && listing_find(d->listing, name, &index);
+
+	number = overlay_add(d->overlay, name, type,
+	                     listed ? listing_at(d->listing, index)->cookie : 0);
+	if (number && o->placed)
+		o->placed(o->user, directory_place_key(d, name), number);
+}
+
 static void directory_change(struct directory *d, const char *name, uint32_t type,
                              enum change change)
 {
 	bool before, after;
-	uint32_t index;
 
 	lister_lock(d->lister);
+	d->missed += d->overlay == NULL;
 	if (d->overlay) {
 		before = is_directory_locked(d, name);
 		if (change == LOCAL_ADD)
-			overlay_add(d->overlay, name, type,
-			            d->listing && listing_find(d->listing, name, &index)
-			                    ? listing_at(d->listing, index)->cookie
-			                    : 0);
+			local_add_locked(d, name, type);
 		else if (change == LOCAL_REMOVE)
 			overlay_remove(d->overlay, name);
 		else

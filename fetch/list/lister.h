@@ -44,6 +44,11 @@ struct lister_options {
 	struct directory *(*known)(void *user, uint64_t ino);
 	/* The directory's path in the store, taken by the lister; NULL: it has none any more. */
 	char *(*local_path)(void *user, struct directory *d);
+	/* A local name got a number as its place (overlay.h), and what it was in the process
+	 * before, 0: none. `key`: of the name and its directory. Under the lister's lock, or on
+	 * loading; NULL: not kept. */
+	void (*placed)(void *user, uint64_t key, uint32_t number);
+	uint32_t (*place)(void *user, uint64_t key);
 	void *user;
 };
 

@@ -117,6 +117,7 @@ struct directory {
 	int64_t quiet_ns LISTER_LOCKED; /* a stale listing is not revalidated before */
 	unsigned refs;                  /* atomic */
 	bool looked LISTER_LOCKED;      /* into the store */
+	unsigned missed LISTER_LOCKED;  /* changes of names while they were not loaded */
 	bool local;                     /* nothing remote: its listing stays empty */
 	bool refused LISTER_LOCKED;     /* the source's last answer was a permanent refusal */
 	bool refreshing LISTER_LOCKED, unsaved LISTER_LOCKED;
@@ -143,7 +144,9 @@ int64_t directory_after_locked(const struct directory *d, int64_t since_ns) REQU
  * replaced. */
 bool directory_find_locked(struct directory *d, struct listing *l, uint32_t index, uint32_t *now)
         REQUIRES(lister_locked);
-/* directory_names.c: `listing` was replaced. */
+/* directory_names.c: of lister_options.placed. */
+uint64_t directory_place_key(const struct directory *d, const char *name);
+/* `listing` was replaced. */
 void directory_relisted_locked(struct directory *d) REQUIRES(lister_locked);
 /* A permanent refusal: no index, access denied, or a directory that leads back to itself. */
 bool directory_is_refusal(const GError *error);

@@ -137,13 +137,15 @@ static struct local_name *entry_new(struct overlay *o, const char *name, uint32_
 	return e;
 }
 
-void overlay_load(struct overlay *o, const char *name, uint32_t type, uint32_t cookie)
+void overlay_load(struct overlay *o, const char *name, uint32_t type, uint32_t cookie,
+                  uint32_t number)
 {
-	struct local_name *e = entry_new(o, name, type, cookie);
+	struct local_name *e = entry_new(o, name, type, number ? 0 : cookie);
 
-	if (e && cookie == 0)
-		order_add(&o->numbered, (uint32_t)(XXH3_64bits(name, strlen(name)) % (LATER / 2)),
-		          e);
+	if (number == 0)
+		number = (uint32_t)(XXH3_64bits(name, strlen(name)) % (LATER / 2));
+	if (e && e->cookie == 0)
+		order_add(&o->numbered, MIN(number, OVERLAY_NUMBERS - 1), e);
 }
 
 static gint loaded_compare(gconstpointer a, gconstpointer b)
@@ -165,18 +167,20 @@ void overlay_loaded(struct overlay *o)
 
 		last = slot->key = slot->entry->number = MAX(slot->key, last + 1);
 	}
+	o->last = MAX(o->last, last);
 }
 
-void overlay_add(struct overlay *o, const char *name, uint32_t type, uint32_t cookie)
+uint32_t overlay_add(struct overlay *o, const char *name, uint32_t type, uint32_t cookie)
 {
 	struct local_name *e = entry_new(o, name, type, cookie);
 
-	if (e && cookie == 0) {
-		if (o->last == OVERLAY_NUMBERS - 1)
-			overlay_renumber(o);
-		e->number = ++o->last;
-		order_add(&o->numbered, e->number, e);
-	}
+	if (e == NULL || cookie != 0)
+		return 0;
+	if (o->last >= OVERLAY_NUMBERS - 1)
+		overlay_renumber(o);
+	e->number = ++o->last;
+	order_add(&o->numbered, e->number, e);
+	return e->number;
 }
 
 void overlay_remove(struct overlay *o, const char *name)

@@ -4,12 +4,11 @@
 /* The local changes of one directory: names that are local, and remote names that are gone. In
  * memory, pure state.
  * Shape:   each local name has a place: a number of its own, or the listing's cookie if it was
- *          listed when it became local, or is listed as the directory is loaded. Numbers of loaded
- *          names follow from the names, so that a readdir goes on after another process has
- *          loaded them: it misses none, and repeats those at most that became local since the
- *          load before. The place stays as long as the name, whatever later
- *          listings contain, so that readdir returns it once. readdir takes numbers from the
- *          highest to the lowest: a name created or renamed meanwhile lies behind its position, so
+ *          listed when it became local, or is listed as the directory is loaded. A readdir goes on
+ *          after another process has loaded the names: the numbers of those that it was told are
+ *          as before, those of the others follow from the names. The place stays as long as the
+ * name, whatever later listings contain, so that readdir returns it once. readdir takes numbers
+ * from the highest to the lowest: a name created or renamed meanwhile lies behind its position, so
  *          readdir ends
  * Owns:    its names
  * Locking: the caller's
@@ -27,11 +26,14 @@ struct overlay;
 struct overlay *overlay_new(void);
 void overlay_free(struct overlay *o);
 
-/* `type`: S_IFMT; `cookie`: as listed, 0: unlisted. An existing name keeps its place. */
-void overlay_add(struct overlay *o, const char *name, uint32_t type, uint32_t cookie);
+/* `type`: S_IFMT; `cookie`: as listed, 0: unlisted. An existing name keeps its place. Returns a new
+ * name's number, or 0. */
+uint32_t overlay_add(struct overlay *o, const char *name, uint32_t type, uint32_t cookie);
 void overlay_remove(struct overlay *o, const char *name);
-/* As overlay_add(), for a new overlay; then overlay_loaded(), before any other use. */
-void overlay_load(struct overlay *o, const char *name, uint32_t type, uint32_t cookie);
+/* As overlay_add(), for a new overlay; then overlay_loaded(), before any other use. `number`: as it
+ * was before; 0: not known. */
+void overlay_load(struct overlay *o, const char *name, uint32_t type, uint32_t cookie,
+                  uint32_t number);
 void overlay_loaded(struct overlay *o);
 
 struct overlay_entry {

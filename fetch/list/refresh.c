@@ -85,6 +85,7 @@ static struct listing *listing_load(struct directory *d)
 }
 
 struct loading {
+	const struct directory *directory;
 	struct overlay *overlay;
 	struct listing *listing; /* borrowed; NULL: none */
 };
@@ -92,10 +93,12 @@ struct loading {
 static void overlay_found(void *user, const char *name, uint32_t type)
 {
 	const struct loading *l = user;
+	const struct lister_options *o = &l->directory->lister->options;
 	uint32_t index;
 	bool listed = l->listing && listing_find(l->listing, name, &index);
 
-	overlay_load(l->overlay, name, type, listed ? listing_at(l->listing, index)->cookie : 0);
+	overlay_load(l->overlay, name, type, listed ? listing_at(l->listing, index)->cookie : 0,
+	             o->place ? o->place(o->user, directory_place_key(l->directory, name)) : 0);
 }
 
 static void overlay_gone(void *user, const char *name)
@@ -105,15 +108,29 @@ static void overlay_gone(void *user, const char *name)
 	overlay_gone_add(l->overlay, name);
 }
 
+/* A name that goes meanwhile may look like one whose origin is lost. */
+#define SCANS 4
+
+static int names_scan(struct loading *l, const char *path)
+{
+	const struct directory *d = l->directory;
+	int err = -ESTALE;
+
+	for (int n = 0; n < SCANS && err == -ESTALE; n++) {
+		overlay_free(l->overlay);
+		l->overlay = overlay_new();
+		err = tree_scan(d->lister->store, path, d->ino, overlay_found, overlay_gone, l);
+	}
+	return err;
+}
+
 /* NULL: the local names could not be loaded, see *error. */
 static struct overlay *names_load(struct directory *d, struct listing *listing, GError **error)
 {
 	const struct lister_options *o = &d->lister->options;
 	g_autofree char *path = o->local_path ? o->local_path(o->user, d) : g_strdup(d->path);
-	struct loading loading = {overlay_new(), listing};
-	int err = path ? tree_scan(d->lister->store, path, d->ino, overlay_found, overlay_gone,
-	                           &loading)
-	               : -ESTALE;
+	struct loading loading = {.directory = d, .listing = listing};
+	int err = path ? names_scan(&loading, path) : -ESTALE;
 
 	if (err == 0) {
 		overlay_loaded(loading.overlay);
@@ -126,6 +143,43 @@ static struct overlay *names_load(struct directory *d, struct listing *listing, 
 	return NULL;
 }
 
+static unsigned names_missed(struct directory *d)
+{
+	unsigned missed;
+
+	lister_lock(d->lister);
+	missed = d->missed;
+	lister_unlock(d->lister);
+	return missed;
+}
+
+/* false: names changed since `missed`. */
+static bool overlay_install(struct directory *d, struct overlay *overlay, unsigned missed)
+{
+	bool whole;
+
+	lister_lock(d->lister);
+	whole = d->missed == missed;
+	if (whole)
+		d->overlay = overlay;
+	lister_unlock(d->lister);
+	return whole;
+}
+
+/* Names may change in the store after they were looked at, and before changes are noted here: they
+ * are loaded again. */
+static bool names_load_whole(struct directory *d, struct listing *listing, GError **error)
+{
+	for (;;) {
+		unsigned missed = names_missed(d);
+		struct overlay *overlay = names_load(d, listing, error);
+
+		if (overlay == NULL || overlay_install(d, overlay, missed))
+			return overlay != NULL;
+		overlay_free(overlay);
+	}
+}
+
 static void refresh_load(struct pool_job *job)
 {
 	struct refresh *a = (struct refresh *)((char *)job - offsetof(struct refresh, job));
@@ -134,13 +188,13 @@ static void refresh_load(struct pool_job *job)
 	g_autoptr(GError) error = NULL;
 	struct listing *listing = d->local ? NULL : listing_load(d);
 	struct shape shape = listing ? listing_shape(listing) : (struct shape){0};
-	struct overlay *overlay = names_load(d, listing, &error);
+	bool loaded = names_load_whole(d, listing, &error);
 	GArray *answers = answers_new();
 	bool ask, waited;
 
 	lister_lock(l);
 	waited = d->waiters != NULL;
-	if (overlay) {
+	if (loaded) {
 		d->looked = true;
 		if (d->listing == NULL) {
 			d->listing = g_steal_pointer(&listing);
@@ -150,7 +204,6 @@ static void refresh_load(struct pool_job *job)
 				d->expired_ns = clock_now();
 			d->shape = shape;
 		}
-		d->overlay = g_steal_pointer(&overlay);
 	} else {
 		/* `looked` stays unset: the next request loads again */
 		l->errors++;

@@ -29,6 +29,7 @@ static const size_t sizes[AREA_REGIONS] = {
         [AREA_JOURNAL] = UINT64_C(4) << 20,
         [AREA_STRIKES] = UINT64_C(1) << 20,
         [AREA_KEPT_HANDLERS] = AREA_KEPT_HANDLERS_SIZE,
+        [AREA_PLACES] = UINT64_C(4) << 20,
 };
 
 static size_t size_of(enum area_region region, bool kept, unsigned halvings)
