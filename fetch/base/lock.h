@@ -52,8 +52,9 @@ enum lock_rank {
 	RANK_TRACE,
 
 	/* fuse/inode/ and fuse/ops/: under the locks above, and with no later one held, except
-	 * RANK_WAITQUEUE with RANK_ALARM */
+	 * RANK_WAITQUEUE and RANK_DOUBTS with RANK_ALARM */
 	RANK_WAITQUEUE,
+	RANK_DOUBTS,
 	RANK_SHORTAGE,
 	RANK_EVICTOR, /* its counters */
 	RANK_MISHAPS,

@@ -17,11 +17,13 @@
 #include "fuse/events/trace.h"
 #include "fuse/inode/adoption.h"
 #include "fuse/inode/claim.h"
+#include "fuse/inode/doubt.h"
 #include "fuse/inode/handle.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/mishap.h"
 #include "fuse/inode/notify.h"
 #include "fuse/inode/numbers.h"
+#include "fuse/inode/places.h"
 #include "fuse/inode/shortage.h"
 #include "fuse/inode/ways.h"
 #include "fuse/keeper/keeping.h"
@@ -122,6 +124,8 @@ bool engine_start(struct server *s, int signals, GError **error)
 	        .overtaxed = kernel_overtaxed,
 	        .known = directory_known,
 	        .local_path = directory_local_path,
+	        .placed = place_note,
+	        .place = place_of,
 	        .user = s,
 	};
 	s->lister = lister_new(s->store, s->source, s->disk, s->clock, &lo);
@@ -139,6 +143,7 @@ bool engine_start(struct server *s, int signals, GError **error)
 	};
 	s->fill = fill_new(s->store, s->source, s->disk, s->clock, &fo);
 	s->waitqueue = waitqueue_new(s->clock);
+	s->doubts = doubts_new(s);
 	s->shortage = shortage_new();
 	s->flusher = flusher_new(s->store, s->disk, s->clock);
 	if (s->settings->inode32) {
@@ -173,10 +178,13 @@ void engine_settle(struct server *s)
 {
 	if (s->flusher)
 		flusher_stop(s->flusher);
+	if (s->doubts)
+		doubts_stop(s->doubts);
 	if (s->disk)
 		pool_free(s->disk);
 	s->disk = NULL;
 	g_clear_pointer(&s->flusher, flusher_free);
+	g_clear_pointer(&s->doubts, doubts_free);
 }
 
 void engine_stop(struct server *s)

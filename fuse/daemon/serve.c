@@ -23,6 +23,7 @@
 #include "fuse/daemon/root.h"
 #include "fuse/events/registry.h"
 #include "fuse/inode/backing.h"
+#include "fuse/inode/doubt.h"
 #include "fuse/inode/inode_table.h"
 #include "fuse/inode/notify.h"
 #include "fuse/inode/shortage.h"
@@ -104,7 +105,7 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 	session_start(s);
 	if (s->resumed) {
 		notifier_begin(s->notifier);
-		takeover_doubt(s);
+		doubts_begin(s->doubts);
 	}
 	struct stat st;
 	if (!session_wait_connected(s->loop))

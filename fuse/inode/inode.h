@@ -72,7 +72,8 @@ struct inode {
 	uint64_t nlookup;   /* the kernel's lookup count; under the table's lock, as the next */
 	uint32_t refs;      /* ours */
 	_Atomic bool alive; /* the slot is in use: set last, cleared first */
-	bool outlived;      /* twin_outlived(); under the table's lock */
+	bool outlived;      /* twin_outlived(); under the table's lock, as the next */
+	bool overcounted;   /* nlookup may be too high (doubt.h) */
 
 	uint32_t type; /* S_IFMT of the mode: never changes, as rdev */
 	uint32_t rdev;

@@ -302,13 +302,29 @@ void inode_put(struct server *s, struct inode *i)
 	unlinked_remove(s, unlinked);
 }
 
-void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup)
+uint64_t inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup)
 {
 	GArray *unlinked = NULL;
+	uint64_t left = 0;
 	mutex_lock(&s->inodes->lock);
 	struct inode *i = slot_locked(s->inodes, nodeid);
 	if (i && i->index != 0) {
 		i->nlookup -= MIN(i->nlookup, nlookup);
+		left = i->overcounted ? i->nlookup : 0;
+		release_locked(s, i, &unlinked);
+	}
+	mutex_unlock(&s->inodes->lock);
+	unlinked_remove(s, unlinked);
+	return left;
+}
+
+void inode_forget_unknown(struct server *s, uint64_t nodeid, uint64_t nlookup)
+{
+	GArray *unlinked = NULL;
+	mutex_lock(&s->inodes->lock);
+	struct inode *i = slot_locked(s->inodes, nodeid);
+	if (i && i->index != 0 && i->nlookup == nlookup) {
+		i->nlookup = 0;
 		release_locked(s, i, &unlinked);
 	}
 	mutex_unlock(&s->inodes->lock);
@@ -349,7 +365,8 @@ uint32_t inode_table_known(struct inode_table *t, uint32_t *next, struct inode_k
 	for (; (*next = slots_next(t->free, *next)) < t->area->inodes && count < most; ++*next) {
 		const struct inode *i = &t->slots[*next];
 		if (i->alive && (i->nlookup > 0 || i->index == 0))
-			out[count++] = (struct inode_known){inode_id(i), S_ISDIR(i->type)};
+			out[count++] =
+			        (struct inode_known){inode_id(i), i->nlookup, S_ISDIR(i->type)};
 	}
 	mutex_unlock(&t->lock);
 	return count;

@@ -29,7 +29,7 @@ void inode_put(struct server *s, struct inode *i);
  * *name (may be NULL), owned by the caller, also of an unlinked file. */
 struct inode *inode_parent(struct server *s, const struct inode *i, char **name);
 struct inode_known {
-	uint64_t id;
+	uint64_t id, nlookup;
 	bool directory;
 };
 /* The next `most` inodes that the kernel knows, from slot *next on, which this raises. Returns how
@@ -46,5 +46,8 @@ struct inode *inode_intern(struct server *s, struct inode *parent, const char *n
  * assign again. inode_rehash(): the name stayed. */
 void inode_unhash(struct inode_table *t, struct inode *i);
 void inode_rehash(struct inode_table *t, struct inode *i);
-void inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup);
+/* How many lookups are left, if these may be too many (doubt.h); 0: none, or they are right. */
+uint64_t inode_forget(struct server *s, uint64_t nodeid, uint64_t nlookup);
+/* The kernel does not know it: forgets all, if there are `nlookup` still. */
+void inode_forget_unknown(struct server *s, uint64_t nodeid, uint64_t nlookup);
 uint64_t inode_count(struct inode_table *t);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright the lacunafs authors */
 
-/* Shared by journal.c and recovery.c. */
+/* Shared by journal.c, recovery.c and takeover.c. */
 #pragma once
 #include "fuse/inode/journal.h"
 

@@ -245,6 +245,12 @@ void notifier_inode_now(struct notifier *n, uint64_t nodeid)
 		fuse_lowlevel_notify_inval_inode(n->session, nodeid, 0, 0);
 }
 
+bool notifier_ask(struct notifier *n, uint64_t nodeid, bool all)
+{
+	return !n ||
+	       fuse_lowlevel_notify_inval_inode(n->session, nodeid, all ? 0 : -1, 0) != -ENOENT;
+}
+
 bool notifier_full(struct notifier *n)
 {
 	return n && __atomic_load_n(&n->waiting, __ATOMIC_RELAXED) >= NOTICES_MAX;

@@ -53,5 +53,8 @@ void notifier_inode(struct notifier *n, uint64_t nodeid, bool pages);
 /* Attributes and pages are invalid when this returns. For a directory, or a file that no process
  * has open or can open meanwhile (evict.h). */
 void notifier_inode_now(struct notifier *n, uint64_t nodeid);
+/* Attributes, and `all` pages, are invalid when this returns, as above. false: the kernel does not
+ * know the inode. */
+bool notifier_ask(struct notifier *n, uint64_t nodeid, bool all);
 /* As many notices wait as may: no listing should be asked for that makes more. */
 bool notifier_full(struct notifier *n);

@@ -41,10 +41,11 @@ static void departure_finish(struct server *s, struct inode *i, const struct jou
 	if (!i->nameless || (i->indexed && !e->last))
 		return;
 	snprintf(path, sizeof(path), "/unlinked/%016" PRIx64, e->number);
-	if (e->number && tree_look(s->store, path, &node) == 0) {
+	int err = e->number ? tree_look(s->store, path, &node) : -ENOENT;
+	if (err != -ENOENT) /* it may be there, if the look failed */
 		inode_extra_locked(s, i)->unlinked = e->number;
+	if (err == 0)
 		tree_node_clear(&node);
-	}
 	if (e->last) {
 		i->indexed = false;
 		i->nlink = 0;

@@ -43,6 +43,7 @@ struct server {
 	bool served;                 /* it was mounted */
 	struct backing *backing;     /* passthrough registration */
 	struct notifier *notifier;   /* kernel cache invalidation */
+	struct doubts *doubts;       /* of inodes of a worker before */
 	struct waitqueue *waitqueue; /* requests that wait for a file or a descriptor */
 	struct flusher *flusher;     /* makes local writes durable */
 	struct shortage *shortage;   /* requests that found no space in the store */

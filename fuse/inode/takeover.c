@@ -7,17 +7,19 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "fetch/base/error.h"
+#include "fetch/store/tree/tree.h"
 #include "fuse/base/arena.h"
 #include "fuse/inode/access.h"
 #include "fuse/inode/backing.h"
 #include "fuse/inode/handle.h"
 #include "fuse/inode/inode_table_private.h"
-#include "fuse/inode/journal.h"
+#include "fuse/inode/journal_private.h"
 #include "fuse/inode/names.h"
 #include "fuse/inode/notices.h"
 #include "fuse/inode/notify.h"
 #include "fuse/inode/server.h"
 #include "fuse/inode/strikes.h"
+#include "fuse/inode/unlinked.h"
 
 static bool damaged(GError **error, const char *what, uint32_t index)
 {
@@ -49,6 +51,7 @@ static bool inode_reset(struct server *s, struct inode *i)
 	else
 		i->backing_link = NULL;
 	i->behind = i->revived = true;
+	i->overcounted = i->nlookup > 0;
 	if (!names_restore(s, i))
 		return false;
 	struct inode_extra *x = i->extra;
@@ -217,6 +220,37 @@ static void free_collect(struct server *s)
 	}
 }
 
+static void journal_number_add(void *user, struct journal_entry *e)
+{
+	if (e->number)
+		g_hash_table_add(user, &e->number);
+}
+
+/* Files without names that no inode has: the worker before was about to remove them, or had not
+ * given them to an inode. Whatever a change of names may still be about stays: the look at it may
+ * have failed. Before any other is made. */
+static void orphans_remove(struct server *s)
+{
+	struct inode_table *t = s->inodes;
+	if (s->read_only)
+		return;
+	g_autoptr(GArray) numbers = tree_orphans(s->store);
+	if (numbers->len == 0)
+		return;
+	g_autoptr(GHashTable) used = g_hash_table_new(g_int64_hash, g_int64_equal);
+	for (uint32_t n = 0; n < t->area->inodes; n++)
+		if (t->slots[n].alive && t->slots[n].extra && t->slots[n].extra->unlinked)
+			g_hash_table_add(used, &t->slots[n].extra->unlinked);
+	journal_each(s->area, journal_number_add, used);
+	GArray *unused = g_array_new(FALSE, FALSE, sizeof(struct unlinked));
+	for (guint n = 0; n < numbers->len; n++) {
+		struct unlinked one = {.number = g_array_index(numbers, uint64_t, n)};
+		if (!g_hash_table_contains(used, &one.number))
+			g_array_append_val(unused, one);
+	}
+	unlinked_remove(s, unused);
+}
+
 bool takeover_begin(struct server *s, GError **error)
 {
 	if (!area_check(s->area))
@@ -227,6 +261,7 @@ bool takeover_begin(struct server *s, GError **error)
 	if (!handles_restore(s, error))
 		return false;
 	free_collect(s);
+	orphans_remove(s);
 	return true;
 }
 
@@ -245,40 +280,6 @@ void takeover_backing(struct server *s)
 			g_hash_table_add(held, GINT_TO_POINTER(i->backing_id));
 	}
 	backing_recover(s->backing, held);
-}
-
-struct doubt {
-	struct pool_job job;
-	struct server *server;
-};
-
-#define DOUBT_BATCH 256
-
-/* The worker before may have changed attributes, and died before the notice. Pages have no need of
- * it: those of files are covered by keep_cache, or by the request that is sent again. */
-static void doubt_run(struct pool_job *job)
-{
-	struct doubt *doubt = (struct doubt *)((char *)job - offsetof(struct doubt, job));
-	struct server *s = doubt->server;
-	uint32_t next = 0, count;
-	do {
-		struct inode_known known[DOUBT_BATCH];
-		count = inode_table_known(s->inodes, &next, known, DOUBT_BATCH);
-		for (uint32_t n = 0; n < count; n++)
-			if (known[n].directory) /* its names in the kernel, too */
-				notifier_inode_now(s->notifier, known[n].id);
-			else
-				notifier_inode(s->notifier, known[n].id, false);
-	} while (count == DOUBT_BATCH);
-	g_free(doubt);
-}
-
-void takeover_doubt(struct server *s)
-{
-	struct doubt *doubt = g_new0(struct doubt, 1);
-	doubt->server = s;
-	doubt->job.run = doubt_run;
-	pool_submit(s->disk, &doubt->job);
 }
 
 static char *ended_how(int status)

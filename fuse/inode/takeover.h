@@ -20,9 +20,6 @@ struct server;
 
 /* After engine_start(), before the session. */
 bool takeover_begin(struct server *s, GError **error);
-/* Once it serves: the kernel drops all attributes, and its copies of directories, in the
- * background. What else may be stale, the notices of the worker before are about (notices.h). */
-void takeover_doubt(struct server *s);
 /* It serves: logs why, and how long it took. `asked`: the worker before was told to end. */
 void takeover_tell(struct server *s, bool asked);
 /* Once backing ids can be closed: of files that are not open any more. */

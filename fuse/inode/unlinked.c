@@ -25,7 +25,8 @@ void unlinked_remove(struct server *s, GArray *unlinked)
 	if (!unlinked)
 		return;
 	for (guint n = 0; n < unlinked->len; n++) /* before the store reuses the number */
-		s->inode_gone(s, g_array_index(unlinked, struct unlinked, n).ino);
+		if (g_array_index(unlinked, struct unlinked, n).ino)
+			s->inode_gone(s, g_array_index(unlinked, struct unlinked, n).ino);
 	struct dropping *d = g_new0(struct dropping, 1);
 	d->job.run = dropping_run;
 	d->store = s->store;

@@ -5,6 +5,7 @@
 #include <linux/limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "fuse/inode/doubt.h"
 #include "fuse/inode/journal.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
@@ -134,16 +135,23 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		listing_unref(l);
 }
 
+static void forget(struct server *s, fuse_ino_t ino, uint64_t nlookup)
+{
+	uint64_t left = inode_forget(s, ino, nlookup);
+	if (left)
+		doubts_add(s->doubts, ino, left);
+}
+
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	inode_forget(fuse_req_userdata(req), ino, nlookup);
+	forget(fuse_req_userdata(req), ino, nlookup);
 	reply_none(req);
 }
 
 void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
 	for (size_t n = 0; n < count; n++)
-		inode_forget(fuse_req_userdata(req), forgets[n].ino, forgets[n].nlookup);
+		forget(fuse_req_userdata(req), forgets[n].ino, forgets[n].nlookup);
 	reply_none(req);
 }
 

@@ -53,7 +53,10 @@ class Reader(threading.Thread):
 
 
 class Deaths(threading.Thread):
-    """Kills the daemon's worker now and then, every `pause` seconds on average, until stopped."""
+    """Kills the daemon's worker now and then, every `pause` seconds on average, until stopped. Also
+    one that has not taken over yet, but not so many of them that the keeper would give up."""
+
+    UNSERVED = 3  # in a row
 
     def __init__(self, m, seed, pause):
         super().__init__(daemon=True)
@@ -66,6 +69,8 @@ class Deaths(threading.Thread):
     def run(self):
         while not self.stopped.wait(self.choose.uniform(0, 2 * self.pause)):
             try:
+                if self.count % self.UNSERVED == 0:
+                    os.statvfs(self.m.path)  # waits for a worker
                 self.count += self.m.kill_worker(self.choose.choice(self.numbers)) is not None
             except OSError:
                 pass  # it was dead, or the mount ended

@@ -32,6 +32,7 @@ CHANGE, GROW, LOOK, OPEN, FLUSH = 1, 2, 4, 8, 16
 SHAPE = struct.Struct("=Iiqq32s256s")
 CALLS = 4096
 SOURCE = pathlib.Path(__file__).with_name("faulty.c")
+REPLY, FORGET = 1, 2  # unanswered.c
 
 
 class Faults:
@@ -64,6 +65,36 @@ class Faults:
     def kinds(self):
         """Of the calls seen, the first `CALLS` of them."""
         return self.shared[SHAPE.size:SHAPE.size + min(self.seen(), CALLS)]
+
+    def close(self):
+        self.shared.close()
+
+
+class Unanswered:
+    """A worker that ends before it answers (unanswered.c): for a mount with `env`."""
+
+    SHAPE = struct.Struct("=Ixxxxqq")
+
+    def __init__(self, scratch):
+        library, path = scratch / "unanswered.so", scratch / "unanswered"
+        subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", library,
+                        SOURCE.with_name("unanswered.c"), "-ldl"], check=True)
+        path.write_bytes(bytes(self.SHAPE.size))
+        path.chmod(0o666)
+        self.env = {"LD_PRELOAD": str(library), "UNANSWERED": str(path)}
+        with open(path, "r+b") as f:
+            self.shared = mmap.mmap(f.fileno(), self.SHAPE.size)
+
+    def set(self, mode, left=0):
+        """REPLY: before the reply after `left` others; FORGET: with the next FORGET."""
+        self.shared[:] = self.SHAPE.pack(OFF, left, 0)
+        self.shared[:4] = struct.pack("=I", mode)
+
+    def clear(self):
+        """How many replies there were, and whether a worker ended."""
+        mode, _, seen = self.SHAPE.unpack(self.shared[:])
+        self.shared[:4] = struct.pack("=I", OFF)
+        return seen, mode == OFF
 
     def close(self):
         self.shared.close()

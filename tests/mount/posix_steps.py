@@ -13,6 +13,7 @@ import pathlib
 import socket
 import stat
 import sys
+import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "posix"))
 
@@ -32,6 +33,7 @@ def noise(seed, length):
 class Side:
     def __init__(self, root):
         self.root, self.fds = os.fspath(root), {}
+        self.error = None  # the last one, with where it was raised
 
     def at(self, path):
         return os.path.join(self.root, path)
@@ -46,6 +48,7 @@ def told(side, step, arguments):
     try:
         return STEPS[step](side, *arguments)
     except OSError as e:
+        side.error = f"{e!r:.200} at {[f.name + ':' + f.line for f in traceback.extract_tb(e.__traceback__)][1:]}"
         return calls.name_of(e.errno)
 
 

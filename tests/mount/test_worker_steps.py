@@ -130,6 +130,46 @@ def test_a_worker_that_cannot_start(mount, scratch):
     m.pid = None
 
 
+def orphans(m):
+    folder = m.store / "state" / "unlinked"
+    return os.listdir(folder) if folder.exists() else []
+
+
+@pytest.mark.sanitize
+def test_an_unlinked_file_goes_with_its_last_handle(mount, scratch):
+    """Also if the worker before had counted a look-up twice, or a FORGET was lost with it; one that
+    is still open stays."""
+    root = scratch / "source"
+    root.mkdir()
+    ends = faults.Unanswered(scratch)
+    m = mount(root, env=ends.env)
+    open_still = os.open(m / "open", os.O_RDWR | os.O_CREAT)
+    os.write(open_still, b"still here")
+    os.unlink(m / "open")
+    for at in range(12):  # of a look-up, of a create, of an unlink, of a close
+        ends.set(faults.REPLY, left=at)
+        with open(m / f"twice{at}", "wb") as f:
+            f.write(b"x")
+        os.stat(m / f"twice{at}")
+        held = os.open(m / f"twice{at}", os.O_RDONLY)
+        os.unlink(m / f"twice{at}")
+        os.close(held)
+        ends.clear()
+    lost = os.open(m / "lost", os.O_RDWR | os.O_CREAT)
+    os.unlink(m / "lost")
+    assert len(orphans(m)) >= 2
+    before = m.worker()
+    ends.set(faults.FORGET)
+    os.close(lost)
+    assert processes.wait_until(lambda: m.worker() not in (None, before))
+    assert processes.wait_until(lambda: len(orphans(m)) == 1, 30)
+    assert os.pread(open_still, 100, 0) == b"still here"
+    assert m.status()["takeovers"] >= 8
+    os.close(open_still)
+    assert processes.wait_until(lambda: not orphans(m), 30)
+    ends.close()
+
+
 @pytest.mark.sanitize
 @pytest.mark.patience(300)
 def test_random_changes(lacunafs, seed, variant):

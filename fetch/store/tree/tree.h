@@ -92,6 +92,8 @@ struct tree_sweeping {
 };
 int tree_sweep(struct store *s, const char *path, const struct tree_sweeping *w, uint64_t *freed);
 int tree_orphan_drop(struct store *s, uint64_t number);
+/* The numbers that are in use there: of uint64_t, owned. */
+GArray *tree_orphans(struct store *s);
 uint64_t tree_number(struct store *s);
 
 /* Attributes of a kept or local object. `times`: UTIME_OMIT, UTIME_NOW as utimensat(2). */

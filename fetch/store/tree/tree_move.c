@@ -164,6 +164,26 @@ void tree_unlinked_sweep(struct store *s)
 	                unlinked_drop, s);
 }
 
+static int orphan_found(int fd, struct dirent *e, void *user)
+{
+	GArray *numbers = user;
+	char *end;
+	uint64_t number = g_ascii_strtoull(e->d_name, &end, 16);
+
+	if (number && *end == '\0' && strlen(e->d_name) == 16)
+		g_array_append_val(numbers, number);
+	return 0;
+}
+
+GArray *tree_orphans(struct store *s)
+{
+	GArray *numbers = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+
+	entries_foreach(path_open(s->state, "unlinked", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0),
+	                orphan_found, numbers);
+	return numbers;
+}
+
 int tree_aside(struct store *s, const char *path, uint64_t number)
 {
 	char to[40];
