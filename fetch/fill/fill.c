@@ -15,7 +15,7 @@
 #define AHEAD_NS INT64_C(5000000000)
 
 struct fill *fill_new(struct store *store, struct source *source, struct pool *disk,
-                      struct alarm_clock *clock, const struct fill_options *options)
+                      struct alarm_clock *clock, const struct fill_options *options) UNSHARED
 {
 	struct fill *f = g_new0(struct fill, 1);
 
