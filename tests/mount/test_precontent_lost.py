@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """Handlers that die, hang, or block on themselves."""
+import contextlib
 import errno
 import json
 import os
@@ -196,13 +197,24 @@ def test_a_handler_is_dismissed(source, mount, lacunafs):
     attached.close()
 
 
+def sockets(pid):
+    found = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found += os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:")
+    return found
+
+
 def test_no_scratch_file_can_be_made(source, mount):
     """The daemon has no descriptor left: an error, in a while; then it goes on."""
     m = mount(source)
     serving = Serving(Handler(m, name="h"), bring)
+    connected = sockets(m.worker())
     serving.handler.send(MARK, 1, struct.pack("=IIQ", MOUNT, 1, 0))
     assert processes.wait_until(lambda: m.status()["handlers"][0]["marks"] == 1)
     fd = os.open(m / "f", os.O_RDONLY)
+    # those of `status` are closed a little later, and would be free then
+    assert processes.wait_until(lambda: sockets(m.worker()) <= connected)
     used = {int(n) for n in os.listdir(f"/proc/{m.worker()}/fd")}
     before = resource.prlimit(m.worker(), resource.RLIMIT_NOFILE)
     try:
