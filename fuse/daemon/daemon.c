@@ -83,6 +83,10 @@ static int worker_serve(const struct daemon *d, const struct keeping *k, GError 
 	if (s->log && !log_is_syslog(s->log))
 		logfile_delegate(helper_log);
 	log_start(d->log, s->log || s->foreground ? NULL : s->store);
+	if (s->keeper && !k->area->kept)
+		g_message(
+		        "if the daemon dies, the mount is dead: a keeper needs more address space "
+		        "(ulimit -v)");
 	if (!s->foreground)
 		streams_follow();
 	int status = server_run(s, &start, k, k->resumes ? -1 : d->ready_fd, error);

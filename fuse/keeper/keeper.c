@@ -163,9 +163,14 @@ static bool keeper_init(struct keeper *k, const struct keeper_job *job)
 int keeper_run(const struct keeper_job *job)
 {
 	struct keeper k;
-	if (!keeper_init(&k, job) || !(k.keeping.area = area_new(true, &k.area_fd))) {
+	if (!keeper_init(&k, job)) {
 		perror("lacunafs: keeper");
 		return 1;
+	}
+	k.keeping.area = area_new(true, &k.area_fd);
+	if (!k.keeping.area) {
+		close(k.signals);
+		return keeper_without(job);
 	}
 	guard_start(&k.guard);
 	k.keeping.guard = k.guard.device;

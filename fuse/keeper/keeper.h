@@ -38,8 +38,9 @@ struct keeper_job {
 	bool detaches; /* from its session, once it is mounted */
 };
 
-/* Returns the exit status of the mount, in the keeper only. A worker that a signal ended before it
- * mounted ends the keeper likewise. */
+/* As keeper_without() where address space is limited (ulimit -v) to less than an area that outlives
+ * a worker takes, 2.2 GiB. Returns the exit status of the mount, in the keeper only. A worker that
+ * a signal ended before it mounted ends the keeper likewise. */
 int keeper_run(const struct keeper_job *job);
 /* In the place of another program's keeper, with the worker that runs. The same result. */
 int keeper_resume(const struct keeper_job *job, const struct handover *h, struct area *area);

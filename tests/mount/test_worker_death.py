@@ -152,6 +152,14 @@ def test_a_kernel_that_cannot_send_again(mount, serve, scratch):
     assert (m.again() / "slow").read_bytes() == b"s" * 300000
 
 
+def test_too_little_address_space(mount, tree):
+    """It is mounted without a keeper, and says so."""
+    m = mount(tree, "-o", "keeper=auto", prefix=("prlimit", f"--as={1 << 31}"))
+    status = m.status()
+    assert status["pid"] == status["worker"] == m.pid
+    assert "ulimit -v" in m.log()
+
+
 def test_the_two_processes(mount, tree):
     """Their names; the worker is what the kernel ends where memory is short."""
     def of(pid, name):
