@@ -25,6 +25,7 @@
 #include "fuse/inode/numbers.h"
 #include "fuse/inode/places.h"
 #include "fuse/inode/shortage.h"
+#include "fuse/inode/trim.h"
 #include "fuse/inode/ways.h"
 #include "fuse/keeper/keeping.h"
 #include "fuse/ops/meter.h"
@@ -153,6 +154,7 @@ bool engine_start(struct server *s, int signals, GError **error)
 	}
 	s->arena = arena_new(s->area);
 	s->inodes = inode_table_new(s->area, s->numbers);
+	s->trim = trim_new(s->clock, s->disk);
 	s->handles = handle_table_new(s->area, rlimits_descriptors());
 	s->mishaps = mishaps_new();
 	return true;
@@ -180,6 +182,8 @@ void engine_settle(struct server *s)
 		flusher_stop(s->flusher);
 	if (s->doubts)
 		doubts_stop(s->doubts);
+	if (s->trim)
+		trim_stop(s->trim);
 	if (s->disk)
 		pool_free(s->disk);
 	s->disk = NULL;
@@ -195,6 +199,7 @@ void engine_stop(struct server *s)
 		handle_table_free(s->handles, s);
 	if (s->inodes)
 		inode_table_free(s->inodes, s);
+	trim_free(s->trim);
 	numbers_free(s->numbers);
 	if (s->fill)
 		fill_free(s->fill);

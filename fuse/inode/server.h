@@ -32,6 +32,7 @@ struct server {
 	struct fill *fill;
 	struct numbers *numbers; /* NULL: st_ino is ino */
 	struct inode_table *inodes;
+	struct trim *trim;       /* memory of inodes that were forgotten */
 	struct mutex failing;    /* `failed` */
 	struct refusals *failed; /* READs that failed a moment ago */
 	struct rwlock names;     /* inode.h */

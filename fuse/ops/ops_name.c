@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include "fuse/inode/doubt.h"
 #include "fuse/inode/journal.h"
+#include "fuse/inode/trim.h"
 #include "fuse/ops/ops.h"
 #include "fuse/ops/parked.h"
 #include "fuse/ops/reply.h"
@@ -144,14 +145,18 @@ static void forget(struct server *s, fuse_ino_t ino, uint64_t nlookup)
 
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	forget(fuse_req_userdata(req), ino, nlookup);
+	struct server *s = fuse_req_userdata(req);
+	forget(s, ino, nlookup);
+	trim_forgot(s->trim, 1);
 	reply_none(req);
 }
 
 void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
+	struct server *s = fuse_req_userdata(req);
 	for (size_t n = 0; n < count; n++)
-		forget(fuse_req_userdata(req), forgets[n].ino, forgets[n].nlookup);
+		forget(s, forgets[n].ino, forgets[n].nlookup);
+	trim_forgot(s->trim, count);
 	reply_none(req);
 }
 

@@ -41,6 +41,7 @@ FOLDERS = 10  # of the names that are looked up and forgotten
 OPTIONS = ("min_free=0,listing_ttl=200ms,retries=1,connect_timeout=1s,stall_timeout=1s,"
            "wait_timeout=4s,mirror_retry=50ms")
 MS_NOSUID, MS_NODEV, MS_REMOUNT = 2, 4, 32
+TRIM = 3  # seconds after which the heap of forgotten inodes is the kernel's (fuse/inode/trim.c)
 WAITS = 30  # seconds, for what comes back by itself: the flusher has five
 SHARE = 4 << 20  # bytes that the quota leaves for cached data
 
@@ -258,6 +259,7 @@ class Soak:
         with self.quiet:
             self.program.run("evict", self.m.path)
             self.forget()
+            time.sleep(TRIM)
             return gauges.settle(base, WAITS)
 
 
