@@ -9,6 +9,8 @@
 #include <unistd.h>
 #include "fetch/index/index_private.h"
 
+#define LOADED_MAX ((32 << 20) / DIGEST_BLOCK)
+
 static bool refuse(const struct index *x, GError **error, const char *what)
 {
 	g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "%s: %s", x->name, what);
@@ -22,14 +24,40 @@ bool index_refuse(const struct index *x, uint64_t nid, GError **error, const cha
 	return false;
 }
 
-static bool piece_check(struct index *x, uint64_t piece, GError **error)
+static bool read_at(const struct index *x, uint64_t offset, void *out, uint64_t length,
+                    GError **error)
 {
-	uint32_t bit = UINT32_C(1) << (piece % 32), *word = &x->checked[piece / 32];
+	while (length > 0) {
+		ssize_t n = pread(x->fd, out, length, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n == 0)
+			return refuse(x, error, "cut short since it was opened");
+		if (n < 0) {
+			g_set_error(error, LOCAL_ERROR, errno, "%s: %s", x->name,
+			            g_strerror(errno));
+			return false;
+		}
+		out = (uint8_t *)out + n;
+		offset += (uint64_t)n;
+		length -= (uint64_t)n;
+	}
+	return true;
+}
+
+static uint64_t piece_size(const struct index *x, uint64_t piece)
+{
+	return MIN(DIGEST_BLOCK, x->tail.leaves - piece * DIGEST_BLOCK);
+}
+
+/* Reads a piece, and compares it with its leaf. */
+static bool piece_read(const struct index *x, uint64_t piece, uint8_t *out, GError **error)
+{
 	uint64_t from = piece * DIGEST_BLOCK;
 	struct digest found;
-	if ((__atomic_load_n(word, __ATOMIC_RELAXED) & bit) != 0)
-		return true;
-	digest_of(x->map + from, MIN(DIGEST_BLOCK, x->tail.leaves - from), &found);
+	if (!read_at(x, from, out, piece_size(x, piece), error))
+		return false;
+	digest_of(out, piece_size(x, piece), &found);
 	const struct digest *leaf = (const struct digest *)(x->map + x->tail.leaves) + piece;
 	if (!digest_equal(&found, leaf)) {
 		g_autofree char *expects = digest_text(leaf), *is = digest_text(&found);
@@ -39,8 +67,48 @@ static bool piece_check(struct index *x, uint64_t piece, GError **error)
 		            x->name, from, expects, is);
 		return false;
 	}
-	__atomic_fetch_or(word, bit, __ATOMIC_RELAXED);
 	return true;
+}
+
+static bool piece_load(struct index *x, uint64_t piece, GError **error)
+{
+	uint32_t bit = UINT32_C(1) << (piece % 32), *word = &x->checked[piece / 32];
+	if ((__atomic_load_n(word, __ATOMIC_ACQUIRE) & bit) != 0)
+		return true;
+	g_autofree uint8_t *data = g_malloc(DIGEST_BLOCK);
+	if (!piece_read(x, piece, data, error))
+		return false;
+	mutex_lock(&x->lock);
+	if ((*word & bit) == 0) { /* else others read it */
+		memcpy(x->map + piece * DIGEST_BLOCK, data, piece_size(x, piece));
+		__atomic_fetch_or(word, bit, __ATOMIC_RELEASE);
+		x->loaded++;
+	}
+	mutex_unlock(&x->lock);
+	return true;
+}
+
+static uint64_t pieces_of(const struct index *x)
+{
+	return (x->tail.leaves + DIGEST_BLOCK - 1) / DIGEST_BLOCK;
+}
+
+void index_enter(struct index *x)
+{
+	mutex_lock(&x->lock);
+	x->users++;
+	mutex_unlock(&x->lock);
+}
+
+void index_leave(struct index *x)
+{
+	mutex_lock(&x->lock);
+	if (--x->users == 0 && x->loaded > x->loaded_max) {
+		memset(x->checked, 0, pieces_of(x) / 32 * 4 + 4);
+		madvise(x->map, x->tail.leaves & ~(DIGEST_BLOCK - 1), MADV_DONTNEED);
+		x->loaded = 0;
+	}
+	mutex_unlock(&x->lock);
 }
 
 const void *index_at(struct index *x, uint64_t offset, uint64_t length, GError **error)
@@ -50,7 +118,7 @@ const void *index_at(struct index *x, uint64_t offset, uint64_t length, GError *
 		return NULL;
 	}
 	for (uint64_t n = offset / DIGEST_BLOCK; n <= (offset + length - 1) / DIGEST_BLOCK; n++)
-		if (!piece_check(x, n, error))
+		if (!piece_load(x, n, error))
 			return NULL;
 	return x->map + offset;
 }
@@ -66,8 +134,9 @@ const void *index_image_at(struct index *x, uint64_t offset, uint64_t length, GE
 
 bool index_verify(struct index *x, GError **error)
 {
-	for (uint64_t n = 0; n * DIGEST_BLOCK < x->tail.leaves; n++)
-		if (!piece_check(x, n, error))
+	g_autofree uint8_t *data = g_malloc(DIGEST_BLOCK);
+	for (uint64_t n = 0; n < pieces_of(x); n++)
+		if (!piece_read(x, n, data, error))
 			return false;
 	return true;
 }
@@ -110,7 +179,9 @@ static bool tail_fits(const struct index_tail *t)
 static bool tail_read(struct index *x, const struct digest *root, GError **error)
 {
 	struct index_tail *t = &x->tail;
-	const uint8_t *tail = x->map + x->size - sizeof(*t);
+	uint8_t *tail = x->map + x->size - sizeof(*t);
+	if (!read_at(x, x->size - sizeof(*t), tail, sizeof(*t), error))
+		return false;
 	memcpy(t, tail, sizeof(*t));
 	tail_decode(t);
 	if (t->magic != INDEX_MAGIC)
@@ -122,6 +193,8 @@ static bool tail_read(struct index *x, const struct digest *root, GError **error
 		return refuse(x, error, "cut short, or longer than it says");
 	if (!tail_fits(t))
 		return refuse(x, error, "its parts do not fit together");
+	if (!read_at(x, t->leaves, x->map + t->leaves, x->size - sizeof(*t) - t->leaves, error))
+		return false;
 	const struct digest_part parts[] = {
 	        {x->map + t->leaves, (size_t)(x->size - sizeof(*t) - t->leaves)},
 	        {tail, sizeof(*t)},
@@ -150,10 +223,10 @@ static bool super_read(struct index *x, GError **error)
 	return true;
 }
 
-static bool map_open(struct index *x, int fd, GError **error)
+static bool map_open(struct index *x, GError **error)
 {
 	struct stat st;
-	if (fstat(fd, &st) < 0) {
+	if (fstat(x->fd, &st) < 0) {
 		g_set_error(error, LOCAL_ERROR, errno, "%s: %s", x->name, g_strerror(errno));
 		return false;
 	}
@@ -161,7 +234,8 @@ static bool map_open(struct index *x, int fd, GError **error)
 	    (uint64_t)st.st_size > INDEX_SIZE_MAX)
 		return refuse(x, error, "not the size of an index");
 	x->size = (uint64_t)st.st_size;
-	void *map = mmap(NULL, x->size, PROT_READ, MAP_SHARED, fd, 0);
+	void *map = mmap(NULL, x->size, PROT_READ | PROT_WRITE,
+	                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED) {
 		g_set_error(error, LOCAL_ERROR, errno, "%s: %s", x->name, g_strerror(errno));
 		return false;
@@ -174,12 +248,13 @@ struct index *index_open(int fd, const char *name, const struct digest *root, GE
 {
 	struct index *x = g_new0(struct index, 1);
 	x->refs = 1;
+	x->fd = fd;
 	x->name = g_strdup(name);
-	bool ok = map_open(x, fd, error) && tail_read(x, root, error);
-	close(fd);
+	x->loaded_max = LOADED_MAX;
+	mutex_init(&x->lock, RANK_INDEX);
+	bool ok = map_open(x, error) && tail_read(x, root, error);
 	if (ok) {
-		uint64_t pieces = (x->tail.leaves + DIGEST_BLOCK - 1) / DIGEST_BLOCK;
-		x->checked = g_new0(uint32_t, pieces / 32 + 1); /* ≤ 128 KiB */
+		x->checked = g_new0(uint32_t, pieces_of(x) / 32 + 1); /* ≤ 128 KiB */
 		ok = super_read(x, error);
 	}
 	if (ok)
@@ -200,6 +275,8 @@ void index_unref(struct index *x)
 		return;
 	if (x->map != NULL)
 		munmap(x->map, x->size);
+	close(x->fd);
+	mutex_destroy(&x->lock);
 	g_free(x->checked);
 	g_free(x->name);
 	g_free(x);

@@ -4,13 +4,14 @@
 /* An index (format.h), read where it lies: nothing of it is parsed into memory.
  * Shape:   nodes are numbered by nid, their place in the image
  * Units:   bytes; times in ns since 1970
- * Owns:    its mapping; reference counted (atomic)
- * Locking: immutable; every function from any thread. Reading may wait for the local disk
- * Trust:   nothing in it is believed. Opening checks the leaves against the root; each piece of
- *          64 KiB is compared with its leaf when it is first used; offsets, counts, names and types
- *          are checked at each use. A directory has one parent, the one that its ".." names, so no
- *          way down from the root leads into a circle
- * Errors:  FETCH_PROTOCOL for damage, LOCAL_ERROR for the file itself; outputs stay untouched
+ * Owns:    its file, and copies of pieces of 64 KiB; reference counted (atomic)
+ * Memory:  32 MiB of pieces, and those read meanwhile if there is a call at any time. Not the
+ * mapped file: its disk may fail, and who can write to it could change it after the check Locking:
+ * immutable; every function from any thread. Reading may wait for the local disk Trust:   nothing
+ * in it is believed. Opening checks the leaves against the root; each piece is compared with its
+ * leaf when it is read; offsets, counts, names and types are checked at each use. A directory has
+ * one parent, the one that its ".." names, so no way down from the root leads into a circle Errors:
+ * FETCH_PROTOCOL for damage, LOCAL_ERROR for the file itself; outputs stay untouched
  */
 #pragma once
 #include "fetch/base/error.h"
@@ -62,7 +63,7 @@ bool index_list(struct index *x, const struct index_node *directory, uint64_t pa
 /* A symlink's; caller frees. */
 char *index_target(struct index *x, const struct index_node *link, GError **error);
 
-/* Calls `each` for every xattr: full name, value into the index. */
+/* Calls `each` for every xattr: full name, value into the index, for that call. */
 typedef void (*index_xattr)(void *user, const char *name, const void *value, size_t size);
 bool index_xattrs(struct index *x, const struct index_node *node, index_xattr each, void *user,
                   GError **error);
@@ -70,10 +71,10 @@ bool index_xattrs(struct index *x, const struct index_node *node, index_xattr ea
 /* A number for the content of a file: a hash of its size and all its digests; never 0. */
 bool index_version(struct index *x, const struct index_node *file, uint64_t *version,
                    GError **error);
-/* The digest of the block of DIGEST_BLOCK bytes of a file that begins at `offset`. *digest NULL: a
- * hole. */
-bool index_block(struct index *x, const struct index_node *file, uint64_t offset,
-                 const struct digest **digest, GError **error);
+/* The digest of the block of DIGEST_BLOCK bytes of a file that begins at `offset`; or it is a hole.
+ */
+bool index_block(struct index *x, const struct index_node *file, uint64_t offset, bool *hole,
+                 struct digest *digest, GError **error);
 
 /* ---- packs ---- */
 
@@ -94,8 +95,8 @@ bool index_pack_find(struct index *x, const struct digest *id, struct index_pack
 bool index_pack_frame(struct index *x, const struct index_pack *p, uint32_t n,
                       struct index_frame *out, GError **error);
 /* The digest of block `n` of the object's bytes. */
-const struct digest *index_pack_block(struct index *x, const struct index_pack *p, uint64_t n,
-                                      GError **error);
+bool index_pack_block(struct index *x, const struct index_pack *p, uint64_t n, struct digest *out,
+                      GError **error);
 /* Is all of the file in an object? *out, and at which offset of its content. */
 bool index_packed(struct index *x, const struct index_node *file, bool *packed,
                   struct index_pack *out, uint64_t *offset, GError **error);

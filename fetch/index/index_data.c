@@ -112,6 +112,7 @@ static bool place_of(struct index *x, const struct index_node *f, uint64_t offse
 bool index_packed(struct index *x, const struct index_node *file, bool *packed,
                   struct index_pack *out, uint64_t *offset, GError **error)
 {
+	INDEX_USE(x);
 	struct place place = {.hole = true};
 	struct index_frame frame;
 	if (S_ISREG(file->mode) && file->size > 0 && file->size <= PACK_FILE_MAX &&
@@ -133,9 +134,10 @@ bool index_packed(struct index *x, const struct index_node *file, bool *packed,
 	return true;
 }
 
-bool index_block(struct index *x, const struct index_node *file, uint64_t offset,
-                 const struct digest **digest, GError **error)
+bool index_block(struct index *x, const struct index_node *file, uint64_t offset, bool *hole,
+                 struct digest *digest, GError **error)
 {
+	INDEX_USE(x);
 	struct place place;
 	g_assert(S_ISREG(file->mode) && offset < file->size && offset % DIGEST_BLOCK == 0);
 	if (!place_of(x, file, offset, &place, error))
@@ -145,13 +147,16 @@ bool index_block(struct index *x, const struct index_node *file, uint64_t offset
 		d = index_at(x, x->tail.digests + place.digest * DIGEST_SIZE, DIGEST_SIZE, error);
 	if (!place.hole && d == NULL)
 		return false;
-	*digest = d;
+	*hole = place.hole;
+	if (d != NULL)
+		*digest = *d;
 	return true;
 }
 
 bool index_version(struct index *x, const struct index_node *file, uint64_t *version,
                    GError **error)
 {
+	INDEX_USE(x);
 	XXH3_state_t *hash = XXH3_createState();
 	bool ok = hash != NULL;
 	if (!ok)

@@ -107,6 +107,7 @@ static bool walk_name(struct walk *w, const struct index_name *n, index_each eac
 bool index_list(struct index *x, const struct index_node *directory, uint64_t parent,
                 index_each each, void *user, GError **error)
 {
+	INDEX_USE(x);
 	struct walk w = {.index = x, .directory = directory, .parent = parent};
 	bool ok = directory->size > 0 ||
 	          index_refuse(x, directory->nid, error, "a directory of no size");
@@ -195,6 +196,7 @@ static bool missing(const char *path, GError **error)
 
 bool index_find(struct index *x, const char *path, struct index_node *out, GError **error)
 {
+	INDEX_USE(x);
 	struct index_node node;
 	if (!index_top(x, &node, error))
 		return false;

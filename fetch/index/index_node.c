@@ -46,6 +46,7 @@ static bool layout_fits(const struct index_node *n)
 
 bool index_node(struct index *x, uint64_t nid, struct index_node *out, GError **error)
 {
+	INDEX_USE(x);
 	if (nid < NID_FIRST || nid >= INDEX_SIZE_MAX >> EROFS_NID_SHIFT)
 		return index_refuse(x, nid, error, "outside of the image");
 	const struct erofs_inode *i = index_image_at(x, nid << EROFS_NID_SHIFT, sizeof(*i), error);
@@ -81,6 +82,7 @@ bool index_node(struct index *x, uint64_t nid, struct index_node *out, GError **
 
 bool index_top(struct index *x, struct index_node *out, GError **error)
 {
+	INDEX_USE(x);
 	struct index_node top;
 	if (!index_node(x, x->root_nid, &top, error))
 		return false;
@@ -106,6 +108,7 @@ const void *index_flat(struct index *x, const struct index_node *node, uint64_t 
 
 char *index_target(struct index *x, const struct index_node *link, GError **error)
 {
+	INDEX_USE(x);
 	size_t length;
 	const char *data = index_flat(x, link, 0, &length, error);
 	if (data == NULL)

@@ -35,6 +35,7 @@ static const struct index_frame *frame_at(struct index *x, uint32_t number, GErr
 bool index_pack_frame(struct index *x, const struct index_pack *p, uint32_t n,
                       struct index_frame *out, GError **error)
 {
+	INDEX_USE(x);
 	const struct index_frame *f = frame_at(x, p->frame + n, error);
 	if (f == NULL)
 		return false;
@@ -55,6 +56,7 @@ bool index_pack_frame(struct index *x, const struct index_pack *p, uint32_t n,
 
 bool index_pack(struct index *x, uint32_t number, struct index_pack *out, GError **error)
 {
+	INDEX_USE(x);
 	const struct index_object *o = object_at(x, number, error);
 	struct index_frame last;
 	if (o == NULL)
@@ -82,6 +84,7 @@ bool index_pack(struct index *x, uint32_t number, struct index_pack *out, GError
 bool index_pack_find(struct index *x, const struct digest *id, struct index_pack *out,
                      GError **error)
 {
+	INDEX_USE(x);
 	for (uint32_t n = 0; n < x->tail.object_count; n++) {
 		const struct index_object *o = object_at(x, n, error);
 		if (o == NULL)
@@ -92,15 +95,21 @@ bool index_pack_find(struct index *x, const struct digest *id, struct index_pack
 	return false;
 }
 
-const struct digest *index_pack_block(struct index *x, const struct index_pack *p, uint64_t n,
-                                      GError **error)
+bool index_pack_block(struct index *x, const struct index_pack *p, uint64_t n, struct digest *out,
+                      GError **error)
 {
+	INDEX_USE(x);
 	g_assert(n <= (p->size - 1) / DIGEST_BLOCK);
-	return index_at(x, x->tail.digests + (p->digest + n) * DIGEST_SIZE, DIGEST_SIZE, error);
+	const struct digest *d =
+	        index_at(x, x->tail.digests + (p->digest + n) * DIGEST_SIZE, DIGEST_SIZE, error);
+	if (d != NULL)
+		*out = *d;
+	return d != NULL;
 }
 
 bool index_frame_owner(struct index *x, uint32_t number, struct index_pack *out, GError **error)
 {
+	INDEX_USE(x);
 	const struct index_frame *f = frame_at(x, number, error);
 	struct index_pack p;
 	if (f == NULL || !index_pack(x, le32toh(f->object), &p, error))

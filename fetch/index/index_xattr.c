@@ -56,6 +56,7 @@ static bool entry_take(struct index *x, const struct index_node *node, uint64_t 
 bool index_xattrs(struct index *x, const struct index_node *node, index_xattr each, void *user,
                   GError **error)
 {
+	INDEX_USE(x);
 	if (node->xattr_size == 0)
 		return true;
 	uint64_t at = (node->nid << EROFS_NID_SHIFT) + sizeof(struct erofs_inode);

@@ -103,14 +103,15 @@ static bool piece_check(struct worker *w, const struct index_node *n, int fd, ui
                         GError **error)
 {
 	uint64_t length = MIN(PIECE, n->size - offset);
-	const struct digest *expected;
+	struct digest expected;
+	bool hole;
 	if (!piece_read(w, w->path->str, fd, offset, length))
 		return true;
 	for (uint64_t at = 0; at < length; at += DIGEST_BLOCK) {
-		if (!index_block(w->audit->index, n, offset + at, &expected, error))
+		if (!index_block(w->audit->index, n, offset + at, &hole, &expected, error))
 			return false;
 		block_compare(w, w->path->str, offset + at, w->buffer + at,
-		              MIN(DIGEST_BLOCK, length - at), expected);
+		              MIN(DIGEST_BLOCK, length - at), hole ? NULL : &expected);
 	}
 	__atomic_add_fetch(&w->audit->totals.bytes_done, length, __ATOMIC_RELAXED);
 	return true;
@@ -205,12 +206,12 @@ static bool object_check(struct worker *w, const struct index_pack *p, const cha
 		if (!piece_read(w, path, fd, at, length))
 			break;
 		for (uint64_t n = 0; ok && n < length; n += DIGEST_BLOCK) {
-			const struct digest *expected = index_pack_block(
-			        w->audit->index, p, (at + n) / DIGEST_BLOCK, error);
-			ok = expected != NULL;
+			struct digest expected;
+			ok = index_pack_block(w->audit->index, p, (at + n) / DIGEST_BLOCK,
+			                      &expected, error);
 			if (ok)
 				block_compare(w, path, at + n, w->buffer + n,
-				              MIN(DIGEST_BLOCK, length - n), expected);
+				              MIN(DIGEST_BLOCK, length - n), &expected);
 		}
 		__atomic_add_fetch(&w->audit->totals.bytes_done, length, __ATOMIC_RELAXED);
 	}

@@ -96,10 +96,10 @@ bool reuse_digests(const struct reuse *r, const char *path, const struct spill_i
 	if (r == NULL || !index_find(r->index, path, &node, NULL) || !is_unchanged(r, &node, file))
 		return false;
 	for (uint64_t at = 0; at < length; at += DIGEST_BLOCK) {
-		const struct digest *digest;
-		if (!index_block(r->index, &node, offset + at, &digest, NULL) || digest == NULL)
+		bool hole;
+		struct digest *to = &out[at / DIGEST_BLOCK];
+		if (!index_block(r->index, &node, offset + at, &hole, to, NULL) || hole)
 			return false;
-		out[at / DIGEST_BLOCK] = *digest;
 	}
 	return true;
 }

@@ -269,3 +269,24 @@ def test_tree_without_its_index(lacunafs, mount, small, serve):
     m = m.again("-o", "listing_ttl=0")
     assert (m / "d" / "e" / "g").read_bytes() == b"g\n"
     assert "no index any more" in m.log()
+
+
+@pytest.mark.sanitize
+def test_the_kept_index_is_cut_or_changed(lacunafs, mount, small, serve):
+    """Under the mount, by a disk that fails or by another program: an error, or what was there."""
+    for n in range(2000):
+        trees.put(small / "many" / f"{n:04}", b"")
+    published.publish(lacunafs, small)
+    server = serve(small)
+    m = mount(server.url, "-o", "listing_ttl=0")
+    assert os.listdir(m / "d") == ["e"]
+    [index] = [p for p in (m.store / "state" / "index").iterdir() if p.name != "head"]
+    whole = index.read_bytes()
+    index.write_bytes(bytes(len(whole)))
+    os.truncate(index, 4096)
+    with pytest.raises(OSError) as e:
+        len(os.listdir(m / "many"))
+    assert e.value.errno == errno.EIO
+    assert "cut short" in m.log()
+    index.write_bytes(whole)
+    assert len(os.listdir(m / "many")) == 2000

@@ -63,8 +63,8 @@ static bool proof_check(const struct source_proof *p, const char *path, uint64_t
 {
 	struct edition *e = edition_of(p);
 	struct index_node node;
-	const struct digest *expected;
-	struct digest found;
+	struct digest expected, found;
+	bool hole;
 	if (!index_find(e->index, path, &node, error))
 		return false;
 	if (!S_ISREG(node.mode) || offset >= node.size ||
@@ -73,14 +73,14 @@ static bool proof_check(const struct source_proof *p, const char *path, uint64_t
 		            "the index has another size than was listed");
 		return false;
 	}
-	if (!index_block(e->index, &node, offset, &expected, error))
+	if (!index_block(e->index, &node, offset, &hole, &expected, error))
 		return false;
-	if (expected == NULL && is_zeros(data, length))
+	if (hole && is_zeros(data, length))
 		return true;
 	digest_of(data, length, &found);
-	if (expected != NULL && digest_equal(expected, &found))
+	if (!hole && digest_equal(&expected, &found))
 		return true;
-	g_autofree char *expects = expected != NULL ? digest_text(expected) : NULL;
+	g_autofree char *expects = hole ? NULL : digest_text(&expected);
 	g_autofree char *is = digest_text(&found);
 	g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "expected %s%s, found sha256:%s",
 	            expects != NULL ? "sha256:" : "zeros (a hole)", expects != NULL ? expects : "",

@@ -14,7 +14,7 @@ struct reading {
 	struct listing_builder *builder; /* owned */
 	GString *path;                   /* owned; of the entry */
 	size_t prefix;                   /* of it: the directory's path and '/' */
-	GPtrArray *names, *values;       /* owned; xattrs: names owned, values in the index */
+	GPtrArray *names, *values;       /* owned; xattrs: owned */
 	GArray *sizes;
 };
 
@@ -25,7 +25,7 @@ static bool ino_of(struct edition *e, const char *path, const struct index_node 
 {
 	uint64_t ino;
 	if (node->nlink > 1 && !S_ISDIR(node->mode)) {
-		const struct digest *first = NULL;
+		bool hole;
 		struct {
 			struct digest first;
 			uint64_t size;
@@ -35,10 +35,8 @@ static bool ino_of(struct edition *e, const char *path, const struct index_node 
 		          .mode = node->mode & S_IFMT,
 		          .rdev = node->rdev};
 		if (S_ISREG(node->mode) && node->size > 0 &&
-		    !index_block(e->index, node, 0, &first, error))
+		    !index_block(e->index, node, 0, &hole, &what.first, error))
 			return false;
-		if (first != NULL)
-			what.first = *first;
 		ino = XXH3_64bits(&what, sizeof(what));
 	} else {
 		ino = XXH3_64bits(path, strlen(path));
@@ -72,7 +70,7 @@ static void xattr_add(void *user, const char *name, const void *value, size_t si
 {
 	struct reading *r = user;
 	g_ptr_array_add(r->names, g_strdup(name));
-	g_ptr_array_add(r->values, (gpointer)value);
+	g_ptr_array_add(r->values, memcpy(g_malloc(size + 1), value, size));
 	g_array_append_val(r->sizes, size);
 }
 
@@ -152,7 +150,7 @@ static struct reading reading_new(struct edition *e, const char *path)
 	        .builder = listing_builder_new(),
 	        .path = g_string_new(path),
 	        .names = g_ptr_array_new_with_free_func(g_free),
-	        .values = g_ptr_array_new(),
+	        .values = g_ptr_array_new_with_free_func(g_free),
 	        .sizes = g_array_new(FALSE, FALSE, sizeof(size_t)),
 	};
 }

@@ -124,20 +124,19 @@ static bool block_check(const struct source_proof *p, const char *path, uint64_t
                         const void *data, size_t length, GError **error)
 {
 	struct pack_read *r = read_of(p);
-	struct digest found;
+	struct digest expected, found;
 	if (offset >= r->range.pack.size ||
 	    length != MIN(DIGEST_BLOCK, r->range.pack.size - offset)) {
 		g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "another size than the index has");
 		return false;
 	}
-	const struct digest *expected =
-	        index_pack_block(r->edition->index, &r->range.pack, offset / DIGEST_BLOCK, error);
-	if (expected == NULL)
+	if (!index_pack_block(r->edition->index, &r->range.pack, offset / DIGEST_BLOCK, &expected,
+	                      error))
 		return false;
 	digest_of(data, length, &found);
-	if (digest_equal(expected, &found))
+	if (digest_equal(&expected, &found))
 		return true;
-	g_autofree char *expects = digest_text(expected), *is = digest_text(&found);
+	g_autofree char *expects = digest_text(&expected), *is = digest_text(&found);
 	g_set_error(error, FETCH_ERROR, FETCH_PROTOCOL, "expected sha256:%s, found sha256:%s",
 	            expects, is);
 	return false;
