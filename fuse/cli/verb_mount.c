@@ -184,6 +184,11 @@ static int run(int argc, char **argv)
 		verb_complain("%s", error->message);
 		return g_error_matches(error, FETCH_ERROR, FETCH_USAGE) ? EXIT_USAGE : EXIT_FAILED;
 	}
+	int status;
+	if (daemon_revive(s, &status)) {
+		settings_free(s);
+		return status;
+	}
 	bool ok = mountpoint_check(s, &error) && sources_check(s, &error) &&
 	          file_check(s->source_options.token_file, &error) &&
 	          file_check(s->source_options.query_file, &error) &&

@@ -18,11 +18,14 @@
 #include "fuse/base/caller.h"
 #include "fuse/base/log.h"
 #include "fuse/base/logfile.h"
+#include "fuse/base/mounts.h"
 #include "fuse/base/streams.h"
+#include "fuse/base/unmount.h"
 #include "fuse/daemon/confine.h"
 #include "fuse/daemon/helper.h"
 #include "fuse/daemon/mounting.h"
 #include "fuse/daemon/serve.h"
+#include "fuse/keeper/fdstore.h"
 #include "fuse/keeper/handover.h"
 #include "fuse/keeper/keeper.h"
 
@@ -127,11 +130,15 @@ static int worker_run(const struct keeping *k, void *user)
 {
 	const struct daemon *d = user;
 	g_autoptr(GError) error = NULL;
+	int status = 1;
 	if (d->settings->keeper) {
 		prctl(PR_SET_NAME, WORKER_NAME);
 		worker_offer(d->keeper_kib);
 	}
-	int status = worker_serve(d, k, &error);
+	if (keeping_claim(k))
+		status = worker_serve(d, k, &error);
+	else
+		g_set_error_literal(&error, LOCAL_ERROR, EBUSY, "the worker before does not end");
 	if (status && d->cause_fd >= 0)
 		dprintf(d->cause_fd, "\nlacunafs: %s\n", error->message);
 	if (d->cause_fd >= 0)
@@ -255,6 +262,7 @@ bool daemon_foreground(const struct settings *s, GError **error)
 static int standby_run(struct daemon *d, const struct handover *h, struct area *area)
 {
 	struct keeping k = {.area = area,
+	                    .area_fd = h->area,
 	                    .socket = h->socket,
 	                    .keeper = getppid(),
 	                    .guard = -1,
@@ -288,6 +296,41 @@ int daemon_resume(const struct settings *s, const struct handover *h, GError **e
 	                                        : standby_run(&d, h, area);
 	g_free(d.log);
 	return status;
+}
+
+/* What cannot be resumed: the mount is dead. */
+static void stored_drop(const struct settings *s, struct fdstore_kept *kept, const char *why)
+{
+	g_autofree char *note = NULL;
+	g_autoptr(GPtrArray) mounts = mounts_read(NULL);
+	const struct mount *m = mounts ? mounts_at(mounts, s->mountpoint) : NULL;
+	fprintf(stderr, "lacunafs: %s: cannot be resumed, and is mounted anew: %s\n", s->mountpoint,
+	        why);
+	fdstore_drop(kept);
+	if (m && mount_is_ours(m) && unmount(s->mountpoint, true, &note))
+		fprintf(stderr, "lacunafs: %s: %s\n", s->mountpoint, note ? note : "is mounted");
+}
+
+bool daemon_revive(const struct settings *s, int *status)
+{
+	struct fdstore_kept kept;
+	const char *why = "it was not served yet, or has ended";
+	fdstore_take(&kept);
+	if (kept.area < 0 && kept.fds[KEPT_DEVICE] < 0)
+		return false;
+	struct area *area = s->keeper && s->foreground ? area_map(kept.area, &why) : NULL;
+	bool usable =
+	        area && area_check(area) && kept.fds[KEPT_DEVICE] >= 0 && kept.fds[KEPT_LOCK] >= 0;
+	if (!usable) {
+		stored_drop(s, &kept, why);
+		return false;
+	}
+	struct daemon d = {.settings = s, .ready_fd = -1, .cause_fd = -1};
+	const struct keeper_job job = job_of(&d);
+	prctl(PR_SET_NAME, KEEPER_NAME);
+	d.keeper_kib = memory_kib();
+	*status = keeper_revive(&job, &kept, area);
+	return true;
 }
 
 static bool parent_wait(pid_t child, int ready_fd, int cause_fd, GError **error)

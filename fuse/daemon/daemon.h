@@ -17,3 +17,7 @@ bool daemon_background(const struct settings *s, GError **error);
 /* For a keeper of another program, or in its place (fuse/keeper/upgrade.h). The exit status;
  * `error` is set if the mount's state cannot be taken over: then nothing has happened to it. */
 int daemon_resume(const struct settings *s, const struct handover *h, GError **error);
+/* A mount that the service manager has descriptors of, since its keeper was killed
+ * (fuse/keeper/fdstore.h), goes on until it is unmounted: its exit status. false: there is none, or
+ * none any more. Before anything looks at the mount point, which nobody serves now. */
+bool daemon_revive(const struct settings *s, int *status);

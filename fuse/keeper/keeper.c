@@ -154,6 +154,9 @@ static bool keeper_init(struct keeper *k, const struct keeper_job *job)
 {
 	*k = (struct keeper){.job = job, .socket = -1, .guard = {.device = -1, .keeps = true}};
 	upgrade_init(&k->upgrade);
+	k->store.socket = -1;
+	if (!job->detaches) /* else it is not the manager's main process */
+		fdstore_open(&k->store);
 	k->signals = signals_open();
 	k->keeping.keeper = getpid();
 	memset(k->keeping.fds, -1, sizeof(k->keeping.fds));
@@ -167,14 +170,32 @@ int keeper_run(const struct keeper_job *job)
 		perror("lacunafs: keeper");
 		return 1;
 	}
-	k.keeping.area = area_new(true, &k.area_fd);
+	k.keeping.area = area_new(true, &k.keeping.area_fd);
 	if (!k.keeping.area) {
 		close(k.signals);
 		return keeper_without(job);
 	}
-	guard_start(&k.guard);
+	fdstore_put(&k.store, FDSTORE_AREA, k.keeping.area_fd, false);
+	if (k.store.socket < 0 ||
+	    k.keeping.area_fd < 0) /* else what waits, waits for the next one */
+		guard_start(&k.guard);
 	k.keeping.guard = k.guard.device;
 	return keeper_go(&k, true);
+}
+
+int keeper_revive(const struct keeper_job *job, const struct fdstore_kept *kept, struct area *area)
+{
+	struct keeper k;
+	if (!keeper_init(&k, job))
+		return 1;
+	area->status = -1;
+	area->ended_ns = keeper_now();
+	k.keeping.area = area;
+	k.keeping.area_fd = kept->area;
+	k.keeping.guard = -1;
+	k.keeping.resumes = true;
+	memcpy(k.keeping.fds, kept->fds, sizeof(kept->fds));
+	return keeper_go(&k, false);
 }
 
 int keeper_resume(const struct keeper_job *job, const struct handover *h, struct area *area)
@@ -183,7 +204,7 @@ int keeper_resume(const struct keeper_job *job, const struct handover *h, struct
 	if (!keeper_init(&k, job))
 		return 1;
 	k.keeping.area = area;
-	k.area_fd = h->area;
+	k.keeping.area_fd = h->area;
 	k.keeping.guard = -1;
 	k.keeping.resumes = true;
 	memcpy(k.keeping.fds, h->fds, sizeof(h->fds));
@@ -193,6 +214,7 @@ int keeper_resume(const struct keeper_job *job, const struct handover *h, struct
 	k.stop = h->stop;
 	k.served = true;
 	k.served_ns = keeper_now();
+	k.ready = true;
 	upgrade_answer(h->client, NULL);
 	return keeper_go(&k, false);
 }
@@ -200,7 +222,8 @@ int keeper_resume(const struct keeper_job *job, const struct handover *h, struct
 int keeper_without(const struct keeper_job *job)
 {
 	struct guard guard = {.keeps = false};
-	struct keeping k = {.socket = -1, .keeper = getpid(), .area = area_new(false, NULL)};
+	struct keeping k = {
+	        .area = area_new(false, NULL), .area_fd = -1, .socket = -1, .keeper = getpid()};
 	for (unsigned n = 0; n < KEPT_MAX; n++)
 		k.fds[n] = -1;
 	if (!k.area) {

@@ -14,15 +14,16 @@
  *
  * A worker is a fork of the keeper, without an exec: the area is at the same address in each, and
  * nothing has to be parsed or loaded. Another program takes over by an exec: first of a worker,
- * then in the keeper's place (upgrade.h). Killing the keeper kills the worker, and ends the mount.
- * Limits:  one thread; allocates nothing after the first worker was started; reads nothing but
- *          fixed words of its workers, what a program says that cannot take over, and, when it
- *          refuses, the header of requests
- * Signals: SIGTERM, SIGINT and SIGHUP are passed on to the worker, and to the next one
+ * then in the keeper's place (upgrade.h). Killing the keeper kills the worker, and ends the mount,
+ * unless a service manager keeps its descriptors and starts it again (fdstore.h). Limits:  one
+ * thread; allocates nothing after the first worker was started; reads nothing but fixed words of
+ * its workers, what a program says that cannot take over, and, when it refuses, the header of
+ * requests Signals: SIGTERM, SIGINT and SIGHUP are passed on to the worker, and to the next one
  */
 #pragma once
 #include "fuse/keeper/keeping.h"
 
+struct fdstore_kept;
 struct handover;
 
 struct keeper_job {
@@ -44,5 +45,8 @@ struct keeper_job {
 int keeper_run(const struct keeper_job *job);
 /* In the place of another program's keeper, with the worker that runs. The same result. */
 int keeper_resume(const struct keeper_job *job, const struct handover *h, struct area *area);
+/* In the place of a keeper that was killed, with what the service manager has of it (fdstore.h):
+ * the area is mapped, and `kept` has the device and the lock. The same result. */
+int keeper_revive(const struct keeper_job *job, const struct fdstore_kept *kept, struct area *area);
 /* -o keeper=no: this process is the worker. If it dies, the mount is dead. */
 int keeper_without(const struct keeper_job *job);

@@ -3,6 +3,7 @@
 
 /* Shared by keeper.c (one worker after the other) and worker.c (one worker's life). */
 #pragma once
+#include "fuse/keeper/fdstore.h"
 #include "fuse/keeper/guard.h"
 #include "fuse/keeper/keeper.h"
 #include "fuse/keeper/upgrade.h"
@@ -11,7 +12,6 @@ struct keeper {
 	const struct keeper_job *job;
 	struct keeping keeping;
 	struct guard guard;
-	int area_fd;         /* -1: it lies in anonymous memory */
 	int signals, socket; /* the keeper's end; -1: the worker is dead */
 	pid_t worker;        /* 0: none */
 	int stop;            /* a signal to be passed on to each worker; 0: none */
@@ -21,6 +21,8 @@ struct keeper {
 	unsigned failed;     /* starts in a row */
 	unsigned quick;      /* deaths in a row */
 	struct upgrade upgrade;
+	struct fdstore store;
+	bool ready; /* the service manager was told */
 };
 
 int64_t keeper_now(void); /* CLOCK_MONOTONIC */

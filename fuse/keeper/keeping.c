@@ -2,10 +2,16 @@
  * Copyright the lacunafs authors */
 #include "fuse/keeper/keeping.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
+#include <stdio.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include "fuse/base/area.h"
 #include "fuse/keeper/word.h"
+
+#define CLAIM_TRIES 20000
+#define CLAIM_PAUSE 1000 /* µs */
 
 static void say(const struct keeping *k, struct word word, int fd)
 {
@@ -35,6 +41,22 @@ void keeping_leave(const struct keeping *k)
 {
 	k->area->phase = AREA_LEAVES;
 	say(k, (struct word){.kind = WORD_LEAVE}, -1);
+}
+
+/* A lock of this process's own open file: it goes with the table of descriptors (word.h). */
+bool keeping_claim(const struct keeping *k)
+{
+	char path[32];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", k->area_fd);
+	int fd = k->area_fd < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) /* no /proc: then no service manager, either */
+		return true;
+	for (unsigned n = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; n++) {
+		if (n >= CLAIM_TRIES)
+			return false;
+		usleep(CLAIM_PAUSE);
+	}
+	return true;
 }
 
 bool keeping_upgrade(const struct keeping *k, int client)

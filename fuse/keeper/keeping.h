@@ -27,6 +27,7 @@ enum kept {
 
 struct keeping {
 	struct area *area;
+	int area_fd;       /* -1: it lies in anonymous memory */
 	int socket;        /* to the keeper; -1: there is none */
 	int fds[KEPT_MAX]; /* -1: not handed over yet */
 	pid_t keeper;      /* or this process */
@@ -44,6 +45,9 @@ void keeping_serve(const struct keeping *k);
 /* The mount ends: there will be no next worker, and the keeper closes the device. */
 void keeping_leave(const struct keeping *k);
 
+/* Before a worker touches anything: it is the only one from here on. Waits for the end of one whose
+ * keeper was killed. false: that one does not end. */
+bool keeping_claim(const struct keeping *k);
 /* The client, whose connection this is, asks for an upgrade to its own program (upgrade.h): the
  * keeper answers it. false: no other worker can take over. */
 bool keeping_upgrade(const struct keeping *k, int client);

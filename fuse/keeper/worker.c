@@ -92,8 +92,10 @@ bool worker_start(struct keeper *k)
 void keeper_keep(struct keeper *k, uint32_t what, int fd)
 {
 	int before = what < KEPT_MAX ? k->keeping.fds[what] : fd;
-	if (what < KEPT_MAX)
+	if (what < KEPT_MAX) {
 		k->keeping.fds[what] = fd;
+		fdstore_put(&k->store, what, fd, before >= 0);
+	}
 	if (before >= 0)
 		close(before);
 }
@@ -114,7 +116,7 @@ static void guard_given(struct keeper *k)
 
 static struct handover handover_of(const struct keeper *k)
 {
-	struct handover h = {.area = k->area_fd,
+	struct handover h = {.area = k->keeping.area_fd,
 	                     .words_size = (uint32_t)k->job->words_size,
 	                     .output = -1,
 	                     .errors = -1,
@@ -152,9 +154,14 @@ static bool word_take(struct keeper *k)
 		k->served_ns = keeper_now();
 		k->failed = 0;
 		guard_given(k);
+		if (!k->ready)
+			fdstore_say(&k->store, "READY=1");
+		k->ready = true;
 		if (k->job->detaches)
 			setsid(); /* fails from the second time on */
 	} else if (word.kind == WORD_LEAVE) {
+		fdstore_say(&k->store, "STOPPING=1");
+		fdstore_put(&k->store, FDSTORE_AREA, -1, true);
 		keeper_drop(k);
 	}
 	return true;

@@ -137,7 +137,6 @@ def test_an_ordinary_user_upgrades_and_others_do_not(mount, serve, tree, newer, 
 
 @pytest.mark.parametrize("how, why", [
     ("abort()", "ended by signal 6"),
-    ("return 3", "the new program refuses"),
     ('fputs("lacunafs: no \\"way\\"\\n", stderr); return 1', "refuses: no 'way'"),
     ("close(0); for (int n = 3; n < 99; n++) close(n); pause()", "the new program refuses"),
 ])

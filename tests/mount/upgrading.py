@@ -92,12 +92,20 @@ def asked_by(program, m):
     return json.loads(done.stdout)
 
 
+def area_of(m):
+    """The path of the keeper's descriptor of its area."""
+    for fd in glob.glob(f"/proc/{m.pid}/fd/*"):
+        try:
+            if os.readlink(fd).startswith("/memfd:lacunafs"):
+                return fd
+        except FileNotFoundError:
+            pass  # it was closed since
+    raise AssertionError("no area")
+
+
 def layout_change(m, value=None):
     """Gives the state of the mount another layout, or `value`; returns what it was."""
-    for fd in glob.glob(f"/proc/{m.pid}/fd/*"):
-        if os.readlink(fd).startswith("/memfd:lacunafs"):
-            break
-    with open(fd, "r+b", buffering=0) as area:
+    with open(area_of(m), "r+b", buffering=0) as area:
         header = area.read(LAYOUT_AT)
         [at] = [n for n in range(8, LAYOUT_AT, 8)
                 if struct.unpack_from("<Q", header, n - 8)[0] == 0x7e9000000000]
