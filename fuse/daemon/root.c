@@ -50,7 +50,9 @@ static int root_wait(struct server *s, struct root_wait *r, int signals, int rea
 /* The listing of the root tells what kind of source it is, and may tell of the root itself. */
 static void root_describe(struct server *s, struct inode *root)
 {
+	struct source_published unused;
 	s->xattrs = source_lister(s->source)->xattrs || !s->read_only;
+	s->indexed = source_published(s->source, &unused);
 	struct listing *top = source_top(s->source);
 	if (!top)
 		return;
@@ -79,13 +81,10 @@ bool root_list(struct server *s, struct inode *root, int signals, int ready_fd, 
 	if (l)
 		listing_unref(l);
 	/* a listing of the store is of a version that perhaps nobody signed */
-	struct source_published unused;
-	bool shown = err == 0 &&
-	             (!s->settings->source_options.keys || source_published(s->source, &unused));
-	if (shown) {
+	if (err == 0)
 		root_describe(s, root);
+	if (err == 0 && (s->indexed || !s->settings->source_options.keys))
 		return true;
-	}
 	err = err != 0 ? err : EIO;
 	g_autofree char *cause = directory_cause(d);
 	const char *why = err == EINTR ? "interrupted before it answered"

@@ -66,9 +66,10 @@ struct server {
 	uint32_t uid, gid;            /* of the mounting user */
 	const struct confinement *confinement; /* borrowed */
 	bool xattrs;                           /* files may have xattrs */
-	bool read_only;                        /* -o ro */
-	bool noatime;                          /* -o noatime */
-	enum exec_writes exec_writes;          /* the daemon's part of -o exec_writes */
+	bool indexed;   /* listings have all attributes, and come from the local disk */
+	bool read_only; /* -o ro */
+	bool noatime;   /* -o noatime */
+	enum exec_writes exec_writes; /* the daemon's part of -o exec_writes */
 	struct server_counters counters;
 	int64_t refused_ns; /* CLOCK_MONOTONIC: an open was refused, and its name is looked up once
 	                     * more; atomic */

@@ -37,6 +37,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	/* The daemon reports all its changes: the kernel need not guess from the mtime */
 	fuse_unset_feature_flag(conn, FUSE_CAP_AUTO_INVAL_DATA);
 	want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA);
+	/* The kernel would ask for the attributes of the first names of a directory only, and look
+	 * the others up, one by one: find -ls of 1,000,000 files 29.5 us a file, so 7.2 */
+	if (s->indexed)
+		fuse_unset_feature_flag(conn, FUSE_CAP_READDIRPLUS_AUTO);
 	want(conn, FUSE_CAP_NO_OPENDIR_SUPPORT);
 	want(conn, FUSE_CAP_PARALLEL_DIROPS);
 	want(conn, FUSE_CAP_CACHE_SYMLINKS);

@@ -290,3 +290,17 @@ def test_the_kept_index_is_cut_or_changed(lacunafs, mount, small, serve):
     assert "cut short" in m.log()
     index.write_bytes(whole)
     assert len(os.listdir(m / "many")) == 2000
+
+
+def test_attributes_come_with_the_names(lacunafs, mount, scratch, serve):
+    """A walk looks up no file of a large directory: the names have brought its attributes."""
+    tree = scratch / "tree"
+    for n in range(3000):
+        trees.put(tree / "d" / f"{n:05}", b"")
+    published.publish(lacunafs, tree)
+    m = mount(serve(tree).url)
+    assert subprocess.run(["find", m.path, "-ls"], stdout=subprocess.PIPE, check=True).stdout.count(b"\n") == 3002
+    counts = {line.split('"')[1]: int(line.split()[-1])
+              for line in m.program.run("metrics", m.path).stdout.splitlines()
+              if line.startswith("lacunafs_request_duration_seconds_count{")}
+    assert counts["readdirplus"] > 1 and counts.get("lookup", 0) < 300, counts
