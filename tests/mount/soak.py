@@ -9,7 +9,7 @@ nothing is open, what was made is removed, cached data is evicted, and the kerne
 `--only` runs some of the phases: which of them leaks?
 
 By hand, as root:
-    soak.py --seconds 1800 [--names 1000000] [--only lists,storm] [--options keeper] [--seed N]
+    soak.py --seconds 1800 [--names 1000000] [--only lists,storm] [--options keeper=no] [--seed N]
 """
 import argparse
 import contextlib
@@ -41,6 +41,7 @@ FOLDERS = 10  # of the names that are looked up and forgotten
 OPTIONS = ("min_free=0,listing_ttl=200ms,retries=1,connect_timeout=1s,stall_timeout=1s,"
            "wait_timeout=4s,mirror_retry=50ms")
 MS_NOSUID, MS_NODEV, MS_REMOUNT = 2, 4, 32
+REFRESH = 900  # seconds; 40 us for each inode that is known, on a busy machine
 TRIM = 3  # seconds after which the heap of forgotten inodes is the kernel's (fuse/inode/trim.c)
 WAITS = 30  # seconds, for what comes back by itself: the flusher has five
 SHARE = 4 << 20  # bytes that the quota leaves for cached data
@@ -126,7 +127,7 @@ class Soak:
             for n in range(4):
                 trees.put(top / f"dir-{name}-{n}" / "inner" / "file", b"deep", THEN)
                 trees.put(top / f"kind{n}" / "file" if step % 2 else top / f"kind{n}", b"k", THEN)
-            self.program.run("refresh", self.m.path)
+            self.program.run("refresh", self.m.path, timeout=REFRESH)
             found = [path for path in self.walk(self.m / "changing") if path.is_file()]
             assert len(found) >= self.work, found
             for path in found[:20]:
@@ -136,7 +137,7 @@ class Soak:
                 with contextlib.suppress(FileNotFoundError):
                     (self.m / "changing" / f"f{n}").unlink()
         shutil.rmtree(self.root / "changing")
-        self.program.run("refresh", self.m.path)
+        self.program.run("refresh", self.m.path, timeout=REFRESH)
         self.walk(self.m.path / "changing")
 
     def walk(self, top):
@@ -305,7 +306,7 @@ def main():
     parser.add_argument("--work", type=int, default=200)
     parser.add_argument("--only", default=",".join(PHASES))
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--options", default="", help="more mount options: keeper")
+    parser.add_argument("--options", default="", help="more mount options, such as keeper=no")
     parser.add_argument("--build", default="build")
     parser.add_argument("--variant", choices=["plain", "asan", "tsan"], default="plain")
     args = parser.parse_args()
