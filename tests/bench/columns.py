@@ -109,9 +109,11 @@ class Lacuna(Column):
         self.binary, self.name, self.title = binary, name, title
         self.source, self.options = source, options
 
+    def remote(self, part):
+        return self.origin.url(part) if self.source == "http" else f"dir:{self.origin.data / part}"
+
     def mount(self, part):
-        remote = self.origin.url(part) if self.source == "http" else \
-            f"dir:{self.origin.data / part}"
+        remote = self.remote(part)
         reader, writer = os.pipe()
         try:
             self.spawn(self.binary, "mount", remote, self.path, "--store", self.home / "store",
@@ -146,6 +148,37 @@ class Lacuna(Column):
             except subprocess.TimeoutExpired:
                 pass
         super().unmount()
+
+
+class Published(Lacuna):
+    """The same tree, published with packs; through a proxy that makes a round trip `delay_ms` longer."""
+    parts = ("tree",)
+
+    def __init__(self, scratch, origin, binary, name, title, delay_ms=0):
+        super().__init__(scratch, origin, binary, name, title)
+        self.delay_ms, self.proxy = delay_ms, None
+
+    def mount(self, part):
+        """The proxy runs until stop(); the publishing is not counted."""
+        subprocess.run([self.binary, "publish", self.origin.root / part], capture_output=True, check=True)
+        if not self.delay_ms:
+            self.url = self.origin.url(part)
+        else:
+            self.proxy = subprocess.Popen([machine.HERE / "delay.py", str(self.origin.port),
+                                           str(self.delay_ms)], stdout=subprocess.PIPE, text=True)
+            self.url = f"http://127.0.0.1:{int(self.proxy.stdout.readline())}/{part}/"
+        super().mount(part)
+
+    def remote(self, part):
+        return self.url
+
+    def unmount(self):
+        super().unmount()
+        if self.proxy:
+            self.proxy.terminate()
+            self.proxy.wait()
+            self.proxy.stdout.close()
+            self.proxy = None
 
 
 class Httpdirfs(Column):

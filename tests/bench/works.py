@@ -166,6 +166,7 @@ class Work:
         return min(self.run(scratch, column, number) for _ in range(times))
 
 
+PUBLISHED = ("published", "published-20ms")
 MOUNTED = ("lacunafs", "lacunafs-dir", "precontent", "httpdirfs", "rclone")
 WRITABLE = ("native", "lacunafs", "lacunafs-dir", "precontent")
 WORKS = [
@@ -187,9 +188,9 @@ WORKS = [
     Work("warm", "project", "project", "configure and build busybox inside",
          project.BUSYBOX.build, ("native",), fresh=True, finish=project.BUSYBOX.finish),
     Work("cold", "walk", "tree", "walk and stat", walk, ("httpdirfs", "rclone", "lacunafs"),
-         ("lacunafs", "lacunafs-dir", "httpdirfs", "rclone")),
+         ("lacunafs", "lacunafs-dir", *PUBLISHED, "httpdirfs", "rclone")),
     Work("cold", "read", "tree", "read all small files", read_all,
-         ("httpdirfs", "rclone", "lacunafs"), MOUNTED),
+         ("httpdirfs", "rclone", "lacunafs"), (*MOUNTED, *PUBLISHED)),
     Work("cold", "exec", "big", "exec, to first output", execute_first,
          ("precontent", "httpdirfs", "rclone", "lacunafs"), MOUNTED),
     Work("cold", "mmap", "big", f"mmap, {PAGES} random pages", touch,
