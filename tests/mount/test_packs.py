@@ -16,6 +16,7 @@ import lying
 import processes
 import published
 import trees
+from dying import PATIENT, die
 from outcomes import error_of, soon
 from test_published import below_lacuna, twist
 
@@ -287,7 +288,7 @@ def test_handlers_are_asked(lacunafs, mount, small, serve):
 def test_the_worker_dies_while_a_pack_comes(lacunafs, mount, small, serve):
     published.publish(lacunafs, small, packs=True)
     server = serve(small)
-    m = mount(server.url)
+    m = mount(server.url, "-o", "keeper=auto", "-o", PATIENT)
     os.listdir(m / "d00")
     server.lie("/.lacuna/objects/*", lying.delay(1), times=2)
     results = []
@@ -296,7 +297,7 @@ def test_the_worker_dies_while_a_pack_comes(lacunafs, mount, small, serve):
     for r in readers:
         r.start()
     assert processes.wait_until(lambda: objects_asked(server))
-    m.kill_worker()
+    die(m)
     for r in readers:
         r.join(60)
     assert results == [True] * 4 and m.status()["takeovers"] == 1
