@@ -6,12 +6,13 @@
  * Units:   bytes; times in ns since 1970
  * Owns:    its file, and copies of pieces of 64 KiB; reference counted (atomic)
  * Memory:  32 MiB of pieces, and those read meanwhile if there is a call at any time. Not the
- * mapped file: its disk may fail, and who can write to it could change it after the check Locking:
- * immutable; every function from any thread. Reading may wait for the local disk Trust:   nothing
- * in it is believed. Opening checks the leaves against the root; each piece is compared with its
- * leaf when it is read; offsets, counts, names and types are checked at each use. A directory has
- * one parent, the one that its ".." names, so no way down from the root leads into a circle Errors:
- * FETCH_PROTOCOL for damage, LOCAL_ERROR for the file itself; outputs stay untouched
+ *          mapped file: its disk may fail, and who can write to it could change it after the check
+ * Locking: immutable; every function from any thread. Reading may wait for the local disk
+ * Trust:   nothing in it is believed. Opening checks the leaves against the root; each piece is
+ *          compared with its leaf when it is read; offsets, counts, names and types are checked at
+ *          each use. A directory has one parent, the one that its ".." names, so no way down from
+ *          the root leads into a circle
+ * Errors:  FETCH_PROTOCOL for damage, LOCAL_ERROR for the file itself; outputs stay untouched
  */
 #pragma once
 #include "fetch/base/error.h"

@@ -4,10 +4,11 @@
 /* Which slots of a table in the area (area.h) are free; the lowest is taken first, so that those in
  * use stay together.
  * Shape:   chunks of SLOTS_CHUNK slots; on the heap a bit for each slot, and one for each chunk
- * that has a free slot. Slots from *used on were never taken Memory:  the pages of chunks without a
- * slot in use go back to the kernel, SLOTS_SPARE chunks at a time, and *used becomes less. They are
- * zeros then, and cost a page when they are read Killed:  zeros are a free slot. The next worker
- * gives the slots that it finds free Locking: its user's
+ *          that has a free slot. Slots from *used on were never taken
+ * Memory:  the pages of chunks without a slot in use go back to the kernel, SLOTS_SPARE chunks at
+ *          a time, and *used becomes less. They are zeros then, and cost a page when they are read
+ * Killed:  zeros are a free slot. The next worker gives the slots that it finds free
+ * Locking: its user's
  */
 #pragma once
 #include <stdatomic.h>

@@ -2,7 +2,7 @@
  * Copyright the lacunafs authors */
 
 /* After many inodes were forgotten, what malloc has kept of their listings and tables goes back to
- * the kernel: 55 MB of 1,000,000 inodes.
+ * the kernel: 14 of 32 MB after 300,000 inodes.
  * Cost:    one malloc_trim(3), on the disk pool, TRIM_EACH or more inodes and two seconds after the
  *          one before
  * Locking: any thread
