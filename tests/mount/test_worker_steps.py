@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import pathlib
-import random
 import subprocess
 
 import crash_points
@@ -181,9 +180,9 @@ def test_random_changes(lacunafs, seed, variant):
 
 
 @pytest.mark.patience(300)
-def test_killed_at_any_step(lacunafs, scratch):
+@pytest.mark.parametrize("kind", [worker_points.Campaign, worker_points.Replies])
+def test_killed_at_any_step(lacunafs, scratch, choose, kind):
     """worker_points.py, at a random choice of points."""
-    choose = random.Random()
-    rows = choose.sample(crash_points.rows(), 12)
-    points, wrong = worker_points.Campaign(lacunafs, scratch, rows).torture(choose, 40)
+    rows = choose.sample(crash_points.rows(), 8)
+    points, wrong = kind(lacunafs, scratch, rows).torture(choose, 25)
     assert points and not wrong, "\n".join(wrong)

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """The worker is killed before every single change that every operation makes of the store, and the
-next one takes over: each step works as if nothing had happened, and is done once. The rows are those
-of crash_points.py.
+next one takes over: each step works as if nothing had happened, and is done once. Or before every
+answer: the step is done, and nobody knows. The rows are those of crash_points.py.
 
-By hand: worker_points.py [--build DIR] [--rows REGEX]
+By hand: worker_points.py [--build DIR] [--rows REGEX] [--replies]
 """
 import argparse
 import os
@@ -66,6 +66,8 @@ class Campaign(crashing.Campaign):
             except crashing.Wrong as e:
                 wrong.append(str(e))
         self.faults.clear()
+        # what may be in use goes after a while (doubt.h)
+        processes.wait_until(lambda: not crashing.leftovers(self.mounted.store), 20)
         left = crashing.leftovers(self.mounted.store)
         if left:
             wrong.append(f"left in the store: {left}")
@@ -76,11 +78,33 @@ class Campaign(crashing.Campaign):
         return len(points), wrong
 
 
+class Replies(Campaign):
+    """Points before answers. How many there are differs a little from run to run: the kernel
+    releases files when it likes."""
+
+    def __init__(self, program, scratch, rows):
+        super().__init__(program, scratch, rows)
+        self.faults = faults.Unanswered(program.scratch)
+
+    def run(self, row, d, at, torn=False, epoch=False):
+        kept = row.prepare(d)
+        self.faults.set(faults.REPLY, left=at - 1)
+        _, failed = crashing.steps_of(row, d)
+        seen, _ = self.faults.clear()
+        for fd in kept or ():
+            os.close(fd)
+        if failed:
+            raise crashing.Wrong(f"{row.name}: {failed!r} as the worker died before answer {at}")
+        return len(row.steps), seen, "answer"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build")
     parser.add_argument("--rows", default="", help="regular expression of names")
+    parser.add_argument("--replies", action="store_true", help="before answers, not changes")
     args = parser.parse_args()
+    kind = Replies if args.replies else Campaign
     processes.adopt()
     found, started, bad, tried = crash_points.rows(args.rows), time.monotonic(), 0, 0
     for at in range(0, len(found), crash_points.BATCH):
@@ -88,7 +112,7 @@ def main():
         scratch.chmod(0o755)
         program = mounting.Program(args.build, "plain", scratch)
         try:
-            n, wrong = Campaign(program, scratch, found[at:at + crash_points.BATCH]).torture()
+            n, wrong = kind(program, scratch, found[at:at + crash_points.BATCH]).torture()
         finally:
             wrong = wrong + program.close()
             shutil.rmtree(scratch, ignore_errors=True)
