@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import threading
+import time
 
 import processes
 import upgrading
@@ -70,7 +71,9 @@ class Deaths(threading.Thread):
         while not self.stopped.wait(self.choose.uniform(0, 2 * self.pause)):
             try:
                 if self.count % self.UNSERVED == 0:
-                    os.statvfs(self.m.path)  # waits for a worker
+                    began = time.monotonic()
+                    os.statvfs(self.m.path)  # waits for a worker, which then works as long
+                    self.stopped.wait(time.monotonic() - began)
                 self.count += self.m.kill_worker(self.choose.choice(self.numbers)) is not None
             except OSError:
                 pass  # it was dead, or the mount ended

@@ -134,7 +134,6 @@ def orphans(m):
     return os.listdir(folder) if folder.exists() else []
 
 
-@pytest.mark.sanitize
 def test_an_unlinked_file_goes_with_its_last_handle(mount, scratch):
     """Also if the worker before had counted a look-up twice, or a FORGET was lost with it; one that
     is still open stays."""
