@@ -54,6 +54,7 @@ static void packs_read(struct index *x)
 {
 	struct index_pack p;
 	struct index_frame f;
+	struct digest digest;
 	for (uint32_t n = 0; n < 16; n++) {
 		if (!index_pack(x, n, &p, NULL))
 			continue;
@@ -63,7 +64,8 @@ static void packs_read(struct index *x)
 				check(f.stored > 0 && f.size <= FRAME_SIZE &&
 				      f.offset + f.stored <= p.size);
 		for (uint64_t i = 0; i <= (p.size - 1) / DIGEST_BLOCK; i++)
-			index_pack_block(x, &p, i, NULL);
+			if (index_pack_block(x, &p, i, &digest, NULL))
+				check(digest_equal(&digest, &digest));
 		check(!index_pack_find(x, &p.id, &p, NULL) || p.size > 0);
 	}
 }
