@@ -126,6 +126,8 @@ struct transfer {
 	int64_t since_ns, began_ns;      /* 0: no answer yet */
 	uint64_t arrived;                /* bytes; atomic */
 	bool ended FILL_LOCKED;          /* neither split nor given chunks any more */
+	int64_t anew_ns FILL_LOCKED;     /* its chunks are not requested anew before this time */
+#define ANEW_ALWAYS INT64_C(-1)          /* ranges were answered since */
 	/* The source's thread only: */
 	uint64_t at, end;   /* next byte, and end of the delivery */
 	XXH3_state_t *hash; /* owned; of the chunk being stored */

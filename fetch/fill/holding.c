@@ -123,6 +123,8 @@ bool transfer_give_locked(struct transfer *t)
 			transfer_release_locked(t, k);
 			transfer_hold_locked(other, k);
 		}
+		if (other->anew_ns == ANEW_ALWAYS)
+			other->anew_ns = 0;
 		return true;
 	}
 	return false;

@@ -85,9 +85,41 @@ static void plan_split_locked(struct plan *p, struct transfer *t, uint64_t chunk
 	plan_append(p, rest);
 }
 
+/* Would a reader of `chunk` wait in vain for a server that ignored Range, and sends the whole file
+ * too slowly? Perhaps it, or another mirror, knows ranges now. One request in `wait_ms` tries that,
+ * until one succeeds; if it does not, the chunks go back to `t` (transfer_give_locked). */
+static bool anew_pays_locked(const struct transfer *t, uint64_t chunk, int64_t now)
+        REQUIRES(fill_locked)
+{
+	struct content *c = t->content;
+	uint64_t arrived = __atomic_load_n(&t->arrived, __ATOMIC_RELAXED);
+	int64_t wait_ns = (int64_t)c->fill->options.wait_ms * 1000000;
+
+	if (t->kind != TRANSFER_FETCH || t->held == NULL || t->ended || chunk < t->cursor ||
+	    t->read.supplied || arrived == 0 || now < t->anew_ns)
+		return false;
+	return (double)((chunk + 1 - t->cursor) << content_shift(c)) / arrived *
+	               (now - t->began_ns) >
+	       wait_ns;
+}
+
+/* Is `chunk`, which `t` holds, to be requested once more? `t` is `*left` if it left others. */
+static bool plan_anew_locked(struct plan *p, struct transfer *t, struct transfer **left,
+                             uint64_t chunk, int64_t now) REQUIRES(fill_locked)
+{
+	if (t != *left && !anew_pays_locked(t, chunk, now))
+		return false;
+	if (t->anew_ns != ANEW_ALWAYS)
+		t->anew_ns = now + (int64_t)p->content->fill->options.wait_ms * 1000000;
+	*left = t;
+	transfer_release_locked(t, chunk);
+	plan_add_locked(p, chunk, TRANSFER_FETCH);
+	return true;
+}
+
 uint64_t plan_range_locked(struct plan *p, uint64_t first, uint64_t last)
 {
-	struct transfer *holder, *before = NULL;
+	struct transfer *holder, *before = NULL, *left = NULL;
 	int64_t now = clock_now();
 	uint64_t missing = 0;
 
@@ -103,7 +135,7 @@ uint64_t plan_range_locked(struct plan *p, uint64_t first, uint64_t last)
 			plan_add_locked(p, k, TRANSFER_VERIFY);
 		else if (holder != before && holder != p->open && split_pays_locked(holder, k, now))
 			plan_split_locked(p, holder, k);
-		else
+		else if (!plan_anew_locked(p, holder, &left, k, now))
 			before = holder;
 	}
 	return missing;
