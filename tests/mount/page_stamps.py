@@ -243,13 +243,19 @@ class Campaign:
 
 
 def torture(program, scratch, seed, seconds, round_s=4.0, sources=("dir", "http"), without=(),
-            tally=None, fixed=None):
+            tally=None, fixed=None, least=None):
     """Returns the number of rounds and what was counted; raises what was wrong, or puts it into
-    the list `tally` and goes on."""
+    the list `tally` and goes on. `least`: until as much was counted, it goes on for
+    up to eleven times as long."""
     choose, totals = random.Random(seed), {}
     pathlib.Path(scratch).mkdir(exist_ok=True)
     until, rounds, campaigns = time.monotonic() + seconds, 0, 0
-    while rounds < 2 or time.monotonic() < until:
+
+    def goes_on():
+        now, few = time.monotonic(), any(totals.get(n, 0) < k for n, k in (least or {}).items())
+        return rounds < 2 or now < until or (few and now < until + 10 * seconds)
+
+    while goes_on():
         http = sources[campaigns % len(sources)] == "http"
         campaigns += 1
         c = Campaign(program, choose, http, pathlib.Path(scratch) / f"c{campaigns}", without,
@@ -258,7 +264,8 @@ def torture(program, scratch, seed, seconds, round_s=4.0, sources=("dir", "http"
         try:
             c.mount()
             for _ in range(choose.choice([1, 2, 3])):
-                c.one_round(min(round_s, max(1, until - time.monotonic())))
+                left = until - time.monotonic()
+                c.one_round(min(round_s, max(1, left)) if left > 0 else round_s)
                 rounds += 1
                 if choose.random() < 0.7:
                     c.settle(60 if tally is None else 5)

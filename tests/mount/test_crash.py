@@ -18,23 +18,23 @@ def some(choose, program, scratch, rows, points, **options):
     assert tried == points
 
 
-@pytest.mark.patience(240)
+@pytest.mark.patience(600)
 def test_killed_at_any_step(lacunafs, scratch, choose):
     some(choose, lacunafs, scratch, choose.sample(crash_points.rows(), 32), 110)
 
 
-@pytest.mark.patience(240)
+@pytest.mark.patience(600)
 def test_killed_in_the_middle_of_a_write(lacunafs, scratch, choose):
     rows = crash_points.rows("read|write|append|truncate|extend")
     some(choose, lacunafs, scratch, choose.sample(rows, 10), 30, torn=True)
 
 
-@pytest.mark.patience(240)
+@pytest.mark.patience(600)
 def test_killed_and_the_epoch_ends(lacunafs, scratch, choose):
     some(choose, lacunafs, scratch, choose.sample(crash_points.rows(), 16), 50, epochs=True)
 
 
-@pytest.mark.patience(240)
+@pytest.mark.patience(600)
 @pytest.mark.parametrize("event, expression, kind", [
     (crashing.SYNC, "write|append|fsync", crashing), (crashing.SCAN, "", crashing),
     (None, "", vanishing)], ids=["sync", "scan", "vanish"])
@@ -56,6 +56,7 @@ def test_made_by_somebody_else(lacunafs, scratch):
     assert tried > 2 * len(rows)
 
 
+@pytest.mark.patience(600)
 def test_set_id_at_every_step(lacunafs, scratch):
     """The bits are nobody's but who had them, at no step of a chown; a mode comes whole."""
     rows = crash_points.rows("set-id")

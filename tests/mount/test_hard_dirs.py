@@ -45,12 +45,15 @@ def test_move_of_very_many(mount, serve, scratch):
         os.rename(m / name, m / f"moved-{name}")
         seconds[name] = time.monotonic() - begun
     assert server.asked() == []
-    assert seconds["big"] < seconds["small"] + 0.05
     assert sum(len(files) for _, _, files in os.walk(m.store / "tree")) == 0
-    assert len(os.listdir(m / "moved-big")) == 50_000
     begun = time.monotonic()
+    assert len(os.listdir(m / "moved-big")) == 50_000
+    listed = time.monotonic()
     os.rename(m / "moved-big", m / "moved-small" / "again")  # listed, and its names known
-    assert time.monotonic() - begun < 0.05
+    seconds["again"] = time.monotonic() - listed
+    # a step for each name takes many times as long as to list them, however busy the machine is
+    allowed = 0.05 + seconds["small"] + listed - begun
+    assert max(seconds.values()) < allowed, seconds
     assert os.stat(m / "moved-small" / "again" / "049999").st_size == 10
     m.umount()
     m = m.again()

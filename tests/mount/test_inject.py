@@ -22,20 +22,20 @@ def some(choose, campaign, points):
     assert tried == points
 
 
-@pytest.mark.patience(240)
+@pytest.mark.patience(600)
 def test_any_call_fails(disk, lacunafs, choose):
     rows = [*choose.sample(crash_points.rows(), 20), *injecting.verbs()]
     some(choose, injecting.Campaign(lacunafs, disk, rows), 200)
 
 
-@pytest.mark.patience(240)
+@pytest.mark.patience(600)
 def test_a_look_that_fails(disk, lacunafs, choose):
     """What is not known is not taken for absent: mode, owner, seals, names and maps stay."""
     rows = crash_points.rows("^kept: truncate$|^hard links kept, unlink all$|^remote: chown$")
     some(choose, injecting.Campaign(lacunafs, disk, rows, ["EIO"]), 150)
 
 
-@pytest.mark.patience(240)
+@pytest.mark.patience(600)
 def test_mount_and_umount(disk, lacunafs, choose):
     tried, wrong = injecting.Mounts(lacunafs, disk).torture(
         ["EIO", "ENOMEM", "EMFILE", "ENOSPC"], lambda p: choose.sample(p, 24))
