@@ -188,6 +188,8 @@ void transfer_release_all_locked(struct transfer *t) REQUIRES(fill_locked);
 void transfer_drop_charge_locked(struct transfer *t) REQUIRES(fill_locked);
 /* Moves the held chunks to a transfer that will deliver them anyway; false: there is none. */
 bool transfer_give_locked(struct transfer *t) REQUIRES(fill_locked);
+/* An answer has the range that was asked for: chunks of those that do not may be requested anew. */
+void transfers_ask_anew_locked(struct content *c) REQUIRES(fill_locked);
 /* The source will deliver [offset, +length): `t` holds all absent chunks of that range, too. */
 void transfer_widen_locked(struct transfer *t, uint64_t offset, uint64_t length)
         REQUIRES(fill_locked);

@@ -104,6 +104,12 @@ static bool delivery_chunks(struct content *c, uint64_t offset, uint64_t length,
 	return (end == size || end >> shift > 0) && *first <= *last;
 }
 
+void transfers_ask_anew_locked(struct content *c)
+{
+	for (GList *l = c->transfers; l; l = l->next)
+		((struct transfer *)l->data)->anew_ns = ANEW_ALWAYS;
+}
+
 bool transfer_give_locked(struct transfer *t)
 {
 	struct content *c = t->content;

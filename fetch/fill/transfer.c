@@ -103,13 +103,6 @@ static int transfer_file(struct transfer *t, struct store_file **out)
 	return 0;
 }
 
-/* An answer has the range that was asked for: those that do not are no reason to wait. */
-static void transfer_ranges_are_known_locked(struct content *c) REQUIRES(fill_locked)
-{
-	for (GList *l = c->transfers; l; l = l->next)
-		((struct transfer *)l->data)->anew_ns = ANEW_ALWAYS;
-}
-
 static int transfer_begin(struct source_read *r)
 {
 	struct transfer *t = (struct transfer *)r;
@@ -140,7 +133,7 @@ static int transfer_begin(struct source_read *r)
 		t->began_ns = clock_now();
 		t->cursor = r->offset >> content_shift(c);
 		if (t->held == NULL)
-			transfer_ranges_are_known_locked(c);
+			transfers_ask_anew_locked(c);
 	}
 	fill_unlock(c->fill);
 	content_yield(c);
