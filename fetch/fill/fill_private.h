@@ -190,6 +190,11 @@ void transfer_drop_charge_locked(struct transfer *t) REQUIRES(fill_locked);
 bool transfer_give_locked(struct transfer *t) REQUIRES(fill_locked);
 /* An answer has the range that was asked for: chunks of those that do not may be requested anew. */
 void transfers_ask_anew_locked(struct content *c) REQUIRES(fill_locked);
+/* The answer of `t` comes to `chunk`: `t` takes it if nobody holds it, or a request that has no
+ * answer yet. */
+void transfer_take_back_locked(struct transfer *t, uint64_t chunk) REQUIRES(fill_locked);
+/* Do requests without an answer hold chunks that the answer of `t` still comes to? */
+bool transfer_lent_locked(const struct transfer *t) REQUIRES(fill_locked);
 /* The source will deliver [offset, +length): `t` holds all absent chunks of that range, too. */
 void transfer_widen_locked(struct transfer *t, uint64_t offset, uint64_t length)
         REQUIRES(fill_locked);

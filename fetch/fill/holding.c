@@ -147,6 +147,29 @@ static bool chunk_take_over_locked(struct transfer *holder, uint64_t chunk) REQU
 	return true;
 }
 
+void transfer_take_back_locked(struct transfer *t, uint64_t chunk)
+{
+	struct transfer *holder = NULL;
+	enum chunk_state state = chunk_state_locked(t->content, chunk, &holder);
+
+	if (state == CHUNK_ABSENT ||
+	    (holder && holder != t && chunk_take_over_locked(holder, chunk)))
+		transfer_hold_locked(t, chunk);
+}
+
+bool transfer_lent_locked(const struct transfer *t)
+{
+	for (GList *l = t->content->transfers; l; l = l->next) {
+		const struct transfer *other = l->data;
+
+		if (other != t && other->kind == TRANSFER_FETCH && other->began_ns == 0 &&
+		    !other->ended && t->cursor <= other->last &&
+		    transfer_holds_any_locked(other, t->cursor, other->last))
+			return true;
+	}
+	return false;
+}
+
 void transfer_widen_locked(struct transfer *t, uint64_t offset, uint64_t length)
 {
 	struct content *c = t->content;

@@ -199,7 +199,9 @@ static bool evict_enter(struct fill *f, const char *path)
 	struct content *kept = NULL;
 
 	fill_lock(f);
-	bool mine = g_hash_table_add(f->evicting, (char *)path);
+	bool mine = !g_hash_table_contains(f->evicting, path);
+	if (mine) /* only then: the set would keep the later pointer of equal ones */
+		g_hash_table_add(f->evicting, (char *)path);
 	for (GList *l = f->recent.head; mine && l && !kept; l = l->next)
 		if (strcmp(((struct content *)l->data)->path, path) == 0) {
 			kept = l->data;

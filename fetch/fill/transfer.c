@@ -199,9 +199,12 @@ static int transfer_enter(struct transfer *t, uint64_t chunk)
 	fill_lock(f);
 	if (transfer_is_unwanted_locked(t, chunk))
 		transfer_release_all_locked(t);
+	else if (t->held != NULL)
+		transfer_take_back_locked(t, chunk);
 	t->taking = transfer_holds_locked(t, chunk);
 	t->cursor = chunk + 1;
-	ended = t->ended = t->first > t->last && t->end - t->at >= DRAIN_BYTES;
+	ended = t->ended =
+	        t->first > t->last && t->end - t->at >= DRAIN_BYTES && !transfer_lent_locked(t);
 	fill_unlock(f);
 	if (t->taking)
 		XXH3_64bits_reset(t->hash);

@@ -100,14 +100,28 @@ void index_enter(struct index *x)
 	mutex_unlock(&x->lock);
 }
 
+static void pieces_drop_locked(struct index *x) REQUIRES(x->lock)
+{
+	if (x->users > 0 || x->loaded <= x->loaded_max)
+		return;
+	memset(x->checked, 0, pieces_of(x) / 32 * 4 + 4);
+	madvise(x->map, x->tail.leaves & ~(DIGEST_BLOCK - 1), MADV_DONTNEED);
+	x->loaded = 0;
+}
+
 void index_leave(struct index *x)
 {
 	mutex_lock(&x->lock);
-	if (--x->users == 0 && x->loaded > x->loaded_max) {
-		memset(x->checked, 0, pieces_of(x) / 32 * 4 + 4);
-		madvise(x->map, x->tail.leaves & ~(DIGEST_BLOCK - 1), MADV_DONTNEED);
-		x->loaded = 0;
-	}
+	x->users--;
+	pieces_drop_locked(x);
+	mutex_unlock(&x->lock);
+}
+
+void index_retire(struct index *x)
+{
+	mutex_lock(&x->lock);
+	x->loaded_max = 0;
+	pieces_drop_locked(x);
 	mutex_unlock(&x->lock);
 }
 

@@ -170,6 +170,8 @@ static int run_gc(const struct words *w)
 
 /* ---- the command line ---- */
 
+#define GRACE_MAX_S (INT64_C(36500) * 86400) /* a time in ns has 292 years */
+
 static bool grace_parse(struct words *w)
 {
 	static const struct {
@@ -179,7 +181,8 @@ static bool grace_parse(struct words *w)
 	char *end = w->grace;
 	guint64 n = g_ascii_isdigit(*end) ? g_ascii_strtoull(w->grace, &end, 10) : 0;
 	for (unsigned i = 0; i < G_N_ELEMENTS(units) && end != w->grace && n <= 1000000; i++)
-		if (*end == units[i].unit && (*end == '\0' || end[1] == '\0')) {
+		if (*end == units[i].unit && (*end == '\0' || end[1] == '\0') &&
+		    (int64_t)n * units[i].seconds <= GRACE_MAX_S) {
 			w->grace_s = (int64_t)n * units[i].seconds;
 			return true;
 		}

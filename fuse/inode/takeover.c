@@ -269,6 +269,7 @@ void takeover_backing(struct server *s)
 {
 	struct inode_table *t = s->inodes;
 	g_autoptr(GHashTable) held = g_hash_table_new(NULL, NULL);
+	mutex_lock(&t->lock); /* the evictor runs already */
 	for (uint32_t n = 0; (n = slots_next(t->free, n)) < t->area->inodes; n++) {
 		struct inode *i = &t->slots[n];
 		if (!S_ISREG(i->type))
@@ -279,6 +280,7 @@ void takeover_backing(struct server *s)
 		if (i->backing_id > 0)
 			g_hash_table_add(held, GINT_TO_POINTER(i->backing_id));
 	}
+	mutex_unlock(&t->lock);
 	backing_recover(s->backing, held);
 }
 

@@ -135,6 +135,7 @@ http {{
       proxy_pass {self.options['origin']};
       proxy_cache lacuna; proxy_cache_valid 200 365d;
       proxy_cache_lock on; proxy_cache_lock_timeout 1h; proxy_cache_lock_age 1h;
+      proxy_ignore_client_abort on;
     }}
     location = /.lacuna/head {{ proxy_pass {self.options['origin']}; }}
   }}

@@ -193,6 +193,7 @@ def test_programs_and_maps(lacunafs, mount, scratch, serve):
     assert m.status("d00/f011")["content"] == "complete"
 
 
+@pytest.mark.sanitize
 def test_fill_and_evict(lacunafs, mount, small, serve):
     published.publish(lacunafs, small, packs=True)
     server = serve(small)

@@ -7,10 +7,10 @@ import errno
 import os
 import pathlib
 import subprocess
+import threading
 
 import crash_points
 import faults
-import lying
 import processes
 import pytest
 import random_ops
@@ -39,7 +39,8 @@ def test_notices_are_sent_again(mount, serve, scratch):
         trees.put(root / "d" / name, b"x")
     names = [f"new{n}" for n in range(20)]
     server = serve(root, index="python")
-    server.lie("/d/slow", lying.delay(8), methods=("HEAD",))
+    answers = threading.Event()
+    server.lie("/d/slow", lambda request, answer: answers.wait(60), methods=("HEAD",))
     m = mount(server.url, "-o", f"listing_ttl=10ms,{PATIENT}")
     assert (m / "d" / "goes").read_bytes() == b"x"
     for name in names:
@@ -50,9 +51,12 @@ def test_notices_are_sent_again(mount, serve, scratch):
         trees.put(root / "d" / name, b"y")
     (root / "d" / "goes").unlink()
     listed = Reader(lambda: os.listdir(m / "d"))
-    assert processes.wait_until(lambda: stuck(m), 7)
-    assert slow.is_alive()
-    die_at_once(m)
+    try:
+        assert processes.wait_until(lambda: stuck(m))
+        assert slow.is_alive()
+        die_at_once(m)
+    finally:
+        answers.set()
     assert slow.answer().st_size == 1
     listed.answer()
     assert processes.wait_until(lambda: all((m / "d" / name).exists() for name in names))

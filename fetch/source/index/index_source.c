@@ -200,6 +200,7 @@ void index_fetched(struct index_source *s, struct edition *edition, bool plain, 
 	mutex_lock(&s->lock);
 	if (error == NULL)
 		s->asked_ns = s->fetch.began_ns;
+	struct edition *before = edition != NULL ? s->current : NULL;
 	if (edition != NULL) {
 		g_ptr_array_add(s->editions, edition);
 		s->current = edition;
@@ -214,6 +215,8 @@ void index_fetched(struct index_source *s, struct edition *edition, bool plain, 
 		g_queue_push_tail(&waiting, q);
 	s->fetching = false;
 	mutex_unlock(&s->lock);
+	if (before != NULL)
+		index_retire(before->index);
 	if (edition != NULL) {
 		g_autofree char *root = digest_text(&edition->head.root);
 		g_message("the tree is published: version %" G_GUINT64_FORMAT ", sha256:%s",
