@@ -115,6 +115,11 @@ struct area *area_map(int fd, const char **why)
 	return NULL;
 }
 
+bool area_is_placed(const struct area *a)
+{
+	return a == PLACE;
+}
+
 void area_free(struct area *a)
 {
 	munmap(a, a->offsets[AREA_REGIONS]);

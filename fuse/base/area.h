@@ -78,6 +78,9 @@ uint64_t area_layout(void);
 /* The area that another program has made. NULL: `why` is one line, static: it is none, has another
  * layout, or its place is taken in this process. */
 struct area *area_map(int fd, const char **why);
+/* Does it lie at the address that every program keeps free? Elsewhere (a small address space, that
+ * address taken) area_map() of another program may find it taken, by chance. */
+bool area_is_placed(const struct area *a);
 void area_free(struct area *a);
 /* Is it an area of this version that a worker left? */
 bool area_check(const struct area *a);

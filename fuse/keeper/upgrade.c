@@ -3,7 +3,6 @@
 #include "fuse/keeper/upgrade.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,21 +10,18 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "fuse/base/area.h"
 #include "fuse/keeper/handover.h"
+#include "fuse/keeper/peer.h"
 #include "fuse/keeper/word.h"
 
 #define START_NS INT64_C(30000000000)
 #define SAID_MAX 512
 #define REAP_TRIES 50
 #define REAP_PAUSE 1000 /* µs */
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77 /* Linux 6.5 */
-#endif
 
 static void fd_close(int *fd)
 {
@@ -112,33 +108,6 @@ void upgrade_fail(struct upgrade *u, const char *why)
 	upgrade_init(u);
 }
 
-/* -1: *why, static. A pid may be another process's once its own has ended. */
-static int peer_program(int client, const char **why)
-{
-	struct ucred peer = {0};
-	socklen_t size = sizeof(peer);
-	char path[32];
-	int process = -1;
-	*why = "its process is not to be seen from here";
-	if (getsockopt(client, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid <= 0)
-		return -1;
-	*why = "only the user who mounted it can upgrade it";
-	if (peer.uid != geteuid())
-		return -1;
-	size = sizeof(process);
-	if (getsockopt(client, SOL_SOCKET, SO_PEERPIDFD, &process, &size) < 0)
-		process = (int)syscall(SYS_pidfd_open, peer.pid, 0);
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)peer.pid);
-	int fd = open(path, O_PATH | O_CLOEXEC);
-	struct pollfd p = {.fd = process, .events = POLLIN};
-	bool lives = process >= 0 && poll(&p, 1, 0) == 0;
-	*why = lives ? strerror(errno) : "its process has ended";
-	fd_close(&process);
-	if (!lives)
-		fd_close(&fd);
-	return fd;
-}
-
 /* In the child. */
 static void worker_exec(struct upgrade *u, const struct handover *h, const char *words, int socket)
 {
@@ -170,14 +139,26 @@ static bool worker_spawn(struct upgrade *u, const struct handover *h, const char
 	return u->pid > 0;
 }
 
-void upgrade_begin(struct upgrade *u, int client, const struct handover *h, const char *words)
+/* -1: *why, static. */
+static int program_of(int client, const struct handover *h, const struct area *area,
+                      const char **why)
+{
+	*why = "its state lies in memory that cannot be handed over (a limit of file sizes)";
+	if (h->area < 0)
+		return -1;
+	*why = "its state lies where another program may have no room for it";
+	if (!area_is_placed(area))
+		return -1;
+	return peer_program(client, area->device, why);
+}
+
+void upgrade_begin(struct upgrade *u, int client, const struct handover *h, const char *words,
+                   const struct area *area)
 {
 	struct timespec now;
 	const char *why = "another upgrade is under way";
-	if (u->stage == UPGRADE_NONE && h->area < 0)
-		why = "its state lies in memory that cannot be handed over (a limit of file sizes)";
-	else if (u->stage == UPGRADE_NONE)
-		u->program = peer_program(client, &why);
+	if (u->stage == UPGRADE_NONE)
+		u->program = program_of(client, h, area, &why);
 	if (u->stage != UPGRADE_NONE || u->program < 0) {
 		upgrade_answer(client, why);
 		return;

@@ -15,11 +15,15 @@
  *          keeper will parse: what fails there costs nothing
  * Tries:   a worker took over, as after a death; the old keeper watches it. Then the keeper is
  *          replaced, too: same process, same children; later workers are its forks
- * Program: that of the process which asks: the keeper opens /proc/PID/exe of its connection's peer.
- *          Nobody can name a file. A confined worker that was taken over by somebody can ask for
- *          it, too, or hand over another client's connection: what runs then is the program that it
- *          is itself, since it can execute no other, nor change its exe link (seccomp.h); or one
- *          that this user runs anyway
+ * Program: that of the process which asks, by /proc/PID/exe (peer.h). Nobody can name a file. It
+ *          must not lie on the mount, which nobody serves while a worker is replaced; a file system
+ *          stacked on the mount (overlayfs) is not recognized
+ * Trust:   what runs in the end, with all that the keeper may do, is a program that a process of
+ *          the keeper's user, in its user and mount namespaces, runs itself. Other limits of that
+ *          process are not compared: chroot, seccomp, capabilities it dropped, a security module.
+ *          A confined worker that was taken over by somebody can ask for it, too, for the program
+ *          that it is itself (it can execute no other: seccomp.h), or hand over any connection that
+ *          it has, of a client that never asked: then that client's program runs
  * Asked:   by the user of the keeper only; not by root for another user's mount
  * Limits:  one upgrade at a time. An area in anonymous memory (RLIMIT_FSIZE below its size) cannot
  *          be handed over. If the new worker changes the store so that the old program cannot open
@@ -30,6 +34,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct area;
 struct handover;
 
 enum upgrade_stage { UPGRADE_NONE, UPGRADE_STARTS, UPGRADE_READY, UPGRADE_TRIES };
@@ -47,7 +52,8 @@ struct upgrade {
 
 void upgrade_init(struct upgrade *u);
 /* Takes `client`. `h`: area and words_size are set. */
-void upgrade_begin(struct upgrade *u, int client, const struct handover *h, const char *words);
+void upgrade_begin(struct upgrade *u, int client, const struct handover *h, const char *words,
+                   const struct area *area);
 /* UPGRADE_STARTS: its socket is readable. */
 void upgrade_take(struct upgrade *u);
 /* The time of UPGRADE_STARTS may be over. */

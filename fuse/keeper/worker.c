@@ -128,7 +128,7 @@ static struct handover handover_of(const struct keeper *k)
 static void upgrade_asked(struct keeper *k, int client)
 {
 	struct handover h = handover_of(k);
-	upgrade_begin(&k->upgrade, client, &h, k->job->words);
+	upgrade_begin(&k->upgrade, client, &h, k->job->words, k->keeping.area);
 }
 
 /* false: the end of the worker. */

@@ -150,14 +150,57 @@ def test_a_program_that_does_not_start(mount, scratch, how, why):
     goes_on(m, m.log())
 
 
+def asked_through(s):
+    s.sendall(b'{"verb":"upgrade"}\n')
+    return json.loads(s.makefile().readline())
+
+
 def test_a_script_is_no_program(mount, scratch):
     """Its interpreter is what asks, and what would be started."""
     trees.put(scratch / "source" / "a", b"a")
     m = mount(scratch / "source", "-o", "keeper=auto")
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(upgrading.address(m))
-        s.sendall(b'{"verb":"upgrade"}\n')
-        assert "the new program refuses" in json.loads(s.makefile().readline())["error"]
+        assert "the new program refuses" in asked_through(s)["error"]
+    goes_on(m, m.log())
+
+
+def test_the_program_of_one_who_is_gone(mount, scratch):
+    """Its process id may be somebody else's."""
+    trees.put(scratch / "source" / "a", b"a")
+    m = mount(scratch / "source", "-o", "keeper=auto")
+    with socket.socket(socket.AF_UNIX) as s:
+        where = upgrading.address(m)
+        child = os.fork()
+        if child == 0:
+            s.connect(where)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert "its process " in asked_through(s)["error"]
+    goes_on(m, m.log())
+
+
+@pytest.mark.parametrize("kind", ["--mount", "--map-root-user"])
+def test_another_namespace(mount, scratch, newer, kind):
+    """The same user id there may be somebody else."""
+    trees.put(scratch / "source" / "a", b"a")
+    m = mount(scratch / "source", "-o", "keeper=auto")
+    done = subprocess.run(["unshare", kind, newer, "upgrade", m.path], env=m.program.env, timeout=120,
+                          capture_output=True, text=True)
+    if "unshare: unshare failed" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 1 and "another user or mount namespace" in done.stderr, done.stderr
+    goes_on(m, m.log())
+
+
+def test_a_program_on_the_mount(mount, scratch, newer):
+    """The keeper would wait for itself."""
+    trees.put(scratch / "source" / "a", b"a")
+    m = mount(scratch / "source", "-o", "keeper=auto")
+    (m / "newer").write_bytes(newer.read_bytes())
+    (m / "newer").chmod(0o755)
+    done = upgrading.upgrade(m, m / "newer")
+    assert done.returncode == 1 and "lies on this mount" in done.stderr, done.stderr
     goes_on(m, m.log())
 
 
