@@ -145,17 +145,13 @@ static EVP_PKEY *key_next(BIO *file, bool *end)
 	return key;
 }
 
-struct keyring *keyring_open(const char *path, GError **error)
+static struct keyring *keyring_read(BIO *file, const char *path, GError **error)
 {
-	BIO *file = file_open(path, error);
-	if (file == NULL)
-		return NULL;
 	struct keyring *k = g_new0(struct keyring, 1);
 	bool ok = true, end = false;
 	EVP_PKEY *key;
 	while (ok && (key = key_next(file, &end)) != NULL)
 		ok = key_add(k, key, path, error);
-	BIO_free(file);
 	if (ok && (k->count == 0 || !end))
 		ok = refuse(error, path,
 		            "expects Ed25519 public keys in PEM (openssl pkey -in KEY -pubout)");
@@ -163,6 +159,42 @@ struct keyring *keyring_open(const char *path, GError **error)
 		return k;
 	keyring_free(k);
 	return NULL;
+}
+
+struct keyring *keyring_open(const char *path, GError **error)
+{
+	BIO *file = file_open(path, error);
+	if (file == NULL)
+		return NULL;
+	struct keyring *k = keyring_read(file, path, error);
+	BIO_free(file);
+	return k;
+}
+
+struct keyring *keyring_parse(const char *text, const char *path, GError **error)
+{
+	BIO *memory = BIO_new_mem_buf(text, -1);
+	if (memory == NULL) {
+		refuse(error, path, "no memory for its keys");
+		return NULL;
+	}
+	struct keyring *k = keyring_read(memory, path, error);
+	BIO_free(memory);
+	return k;
+}
+
+char *keyring_text(const struct keyring *k)
+{
+	BIO *memory = BIO_new(BIO_s_mem());
+	bool ok = memory != NULL;
+	char *data = NULL;
+	for (unsigned n = 0; ok && n < k->count; n++)
+		ok = PEM_write_bio_PUBKEY(memory, k->keys[n]) == 1;
+	long size = ok ? BIO_get_mem_data(memory, &data) : 0;
+	char *text = ok ? g_strndup(data, (gsize)size) : NULL;
+	BIO_free(memory);
+	ERR_clear_error();
+	return text;
 }
 
 void keyring_free(struct keyring *k)

@@ -31,6 +31,10 @@ bool signer_signed(const struct signer *s, const void *text, size_t size,
  * another one, both are valid. Immutable. */
 struct keyring;
 struct keyring *keyring_open(const char *path, GError **error);
+/* From what keyring_text() gave; `path` is for the error. */
+struct keyring *keyring_parse(const char *text, const char *path, GError **error);
+/* PEM, a key behind the other. Caller frees. NULL: no memory. */
+char *keyring_text(const struct keyring *k);
 void keyring_free(struct keyring *k);
 /* Is it a signature of one of the keys? *key: the name of that one. */
 bool keyring_check(const struct keyring *k, const void *text, size_t size,

@@ -51,8 +51,8 @@ struct settings {
 	char *metrics;    /* where to serve them: address.h; NULL: nowhere */
 	char *log;        /* file; NULL: STORE/state/log, in the foreground stderr */
 	int ready_fd;     /* --foreground: written to when the mount answers; -1 */
-	GString *words;   /* the arguments anew, each with its '\0', for another program: they give
-	                   * the same settings in any current directory. May contain credentials */
+	GString *words;   /* all of it, each word with its '\0', for another program: they give the
+	                   * same settings in any current directory. May contain credentials */
 };
 
 /* One, or none if the store itself lies on an overlay. */

@@ -17,6 +17,9 @@ struct words { /* of the command line, as GOption hands them over; owned */
 	char *store, *token_file, *query_file, *ca_file, *cert, *key, *log;
 	int ready_fd;
 	gboolean foreground;
+	/* Of a mount that goes on: borrowed, as in restate.h. NULL: a new mount */
+	const char *keys;
+	char **sources; /* those not taken yet */
 };
 
 static void words_clear(struct words *w)
@@ -153,12 +156,17 @@ static bool header_check(const char *header, GError **error)
 }
 
 /* A source that cannot be parsed may hold credentials anywhere: it is not quoted. */
-static bool source_take(const char *url, bool away, char **whole, char **canonical, GError **error)
+static bool source_take(struct words *w, const char *url, bool away, char **whole, char **canonical,
+                        GError **error)
 {
 	g_autoptr(GError) cause = NULL;
 	*whole = absolute_url(url, error);
 	if (!*whole)
 		return false;
+	if (w->keys) {
+		*canonical = *w->sources ? g_strdup(*w->sources++) : NULL;
+		return *canonical || usage(error, "the mount's words lack a source");
+	}
 	*canonical = source_canonical(*whole, away, &cause);
 	if (cause && !strstr(cause->message, url) && !strpbrk(url, "@?"))
 		g_prefix_error(&cause, "%s: ", url);
@@ -168,9 +176,10 @@ static bool source_take(const char *url, bool away, char **whole, char **canonic
 }
 
 /* From -o mirror= already, and from --mirror. */
-static bool mirrors_take(struct settings *s, char **more, GError **error)
+static bool mirrors_take(struct words *w, struct settings *s, GError **error)
 {
 	g_autoptr(GPtrArray) given = s->mirrors;
+	char **more = w->mirrors;
 	s->mirrors = g_ptr_array_new_with_free_func(g_free);
 	for (; more && *more; more++)
 		g_ptr_array_add(given, g_strdup(*more));
@@ -181,7 +190,7 @@ static bool mirrors_take(struct settings *s, char **more, GError **error)
 		const char *url = given->pdata[n];
 		if (!url[0])
 			return usage(error, "mount: --mirror must not be empty");
-		bool ok = source_take(url, true, &whole, &canonical, error);
+		bool ok = source_take(w, url, true, &whole, &canonical, error);
 		bool twice = ok && (strcmp(canonical, s->source) == 0 ||
 		                    g_ptr_array_find_with_equal_func(s->mirror_names, canonical,
 		                                                     g_str_equal, NULL));
@@ -218,32 +227,42 @@ static char *log_place(const char *word, GError **error)
 	return log_is_syslog(word) ? g_strdup(word) : resolved_file(word, error);
 }
 
+static char *log_known(const char *word, GError **error)
+{
+	return log_is_syslog(word) ? g_strdup(word) : absolute(word, error);
+}
+
 static bool places_take(const struct words *w, struct settings *s, GError **error)
 {
 	struct source_options *o = &s->source_options;
 	g_autofree char *named = g_steal_pointer(&s->store); /* -o store= */
 	const char *store = w->store ? w->store : named;
+	/* a mount's own words have resolved paths: nothing looks at the disk, or at the mount */
+	bool known = w->keys != NULL;
 	if (!store)
 		s->store = default_store(s->source);
-	return place_take(&s->mountpoint, w->rest[1], resolved, error) &&
-	       place_take(&s->store, store, resolved, error) &&
+	return place_take(&s->mountpoint, w->rest[1], known ? absolute : resolved, error) &&
+	       place_take(&s->store, store, known ? absolute : resolved, error) &&
 	       place_take(&o->token_file, w->token_file, absolute, error) &&
 	       place_take(&o->query_file, w->query_file, absolute, error) &&
 	       place_take(&o->ca_file, w->ca_file, absolute, error) &&
 	       place_take(&o->cert_file, w->cert, absolute, error) &&
 	       place_take(&o->key_file, w->key, absolute, error) &&
-	       place_take(&s->log, w->log, log_place, error);
+	       place_take(&s->log, w->log, known ? log_known : log_place, error);
 }
 
-/* Read here, once: the mount may cover the file, and a daemon may not reach it any more. */
-static bool keys_take(struct settings *s, GError **error)
+/* Read once, by the first program: the mount may cover the file, and a daemon may not reach it any
+ * more. */
+static bool keys_take(const struct words *w, struct settings *s, GError **error)
 {
 	const char *file = s->verify_key;
 	if (!file)
 		return true;
 	if (s->source_options.no_verify || s->source_options.no_index)
 		return usage(error, "-o verify_key: excludes verify=no and index=no");
-	return (s->source_options.keys = keyring_open(file, error)) != NULL;
+	s->source_options.keys =
+	        w->keys ? keyring_parse(w->keys, file, error) : keyring_open(file, error);
+	return s->source_options.keys != NULL;
 }
 
 static bool words_take(struct words *w, struct settings *s, GError **error)
@@ -266,8 +285,8 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 	    !is_given(w->ca_file, "--ca-file", error))
 		return false;
 	bool away = s->source_options.offline || s->mirrors->len || w->mirrors;
-	if (!source_take(w->rest[0], away, &s->url, &s->source, error) ||
-	    !mirrors_take(s, w->mirrors, error))
+	if (!source_take(w, w->rest[0], away, &s->url, &s->source, error) ||
+	    !mirrors_take(w, s, error))
 		return false;
 	s->source_options.wait_ms = s->wait_ms;
 	if (s->owner_named && s->source_options.own)
@@ -278,17 +297,18 @@ static bool words_take(struct words *w, struct settings *s, GError **error)
 	s->foreground = w->foreground;
 	s->ready_fd = w->ready_fd;
 	s->source_options.headers = g_strdupv(w->headers);
-	return places_take(w, s, error) && keys_take(s, error);
+	return places_take(w, s, error) && keys_take(w, s, error);
 }
 
-struct settings *settings_parse(int argc, char **argv, GError **error)
+/* `words`: nothing, or keys and sources alone. */
+static struct settings *parse(int argc, char **argv, struct words words, GError **error)
 {
 	struct settings *s = g_new0(struct settings, 1);
 	s->fuse_options = g_ptr_array_new_with_free_func(g_free);
 	s->mirrors = g_ptr_array_new_with_free_func(g_free);
 	s->mirror_names = g_ptr_array_new_with_free_func(g_free);
 	option_defaults(s);
-	struct words words = {.ready_fd = -1};
+	words.ready_fd = -1;
 	g_autoptr(GError) cause = NULL;
 	bool ok = words_parse(argc, argv, &words, &cause) && words_take(&words, s, &cause);
 	if (ok)
@@ -302,12 +322,27 @@ struct settings *settings_parse(int argc, char **argv, GError **error)
 	return NULL;
 }
 
+struct settings *settings_parse(int argc, char **argv, GError **error)
+{
+	return parse(argc, argv, (struct words){0}, error);
+}
+
 struct settings *settings_from_words(const char *words, size_t size, GError **error)
 {
-	g_autoptr(GPtrArray) argv = g_ptr_array_new();
+	g_autoptr(GPtrArray) list = g_ptr_array_new();
 	for (const char *word = words; word < words + size; word += strlen(word) + 1)
-		g_ptr_array_add(argv, (char *)word);
-	return settings_parse((int)argv->len, (char **)argv->pdata, error);
+		g_ptr_array_add(list, (char *)word);
+	g_ptr_array_add(list, NULL);
+	guint end = 1;
+	while (end < list->len - 1 && ((char *)list->pdata[end])[0])
+		end++;
+	if (end >= list->len - 1) {
+		usage(error, "the mount's words are damaged");
+		return NULL;
+	}
+	list->pdata[end] = NULL; /* of the sources */
+	const struct words known = {.keys = list->pdata[0], .sources = (char **)list->pdata + 1};
+	return parse((int)(list->len - end - 2), (char **)list->pdata + end + 1, known, error);
 }
 
 void settings_free(struct settings *s)

@@ -3,13 +3,19 @@
 #include "fuse/cli/restate.h"
 #include <string.h>
 #include "fetch/base/path.h"
+#include "fetch/index/signature.h"
+
+static void add_word(GString *words, const char *word)
+{
+	g_string_append_len(words, word, (gssize)strlen(word) + 1);
+}
 
 static void add(GString *words, const char *option, const char *value)
 {
 	if (!value)
 		return;
-	g_string_append_len(words, option, (gssize)strlen(option) + 1);
-	g_string_append_len(words, value, (gssize)strlen(value) + 1);
+	add_word(words, option);
+	add_word(words, value);
 }
 
 /* Of those with a path, which the settings have as an absolute one. */
@@ -54,6 +60,12 @@ GString *restate(char **options, const struct settings *s)
 {
 	const struct source_options *o = &s->source_options;
 	GString *words = g_string_new(NULL);
+	g_autofree char *keys = o->keys ? keyring_text(o->keys) : NULL;
+	add_word(words, keys ? keys : "");
+	add_word(words, s->source);
+	for (guint n = 0; n < s->mirror_names->len; n++)
+		add_word(words, s->mirror_names->pdata[n]);
+	add_word(words, "");
 	for (char **list = options; list && *list; list++)
 		add_options(words, *list);
 	add_path_option(words, "verify_key=", s->verify_key);
@@ -69,8 +81,8 @@ GString *restate(char **options, const struct settings *s)
 	add(words, "--key", o->key_file);
 	add(words, "--log", s->log);
 	if (s->foreground)
-		g_string_append_len(words, "-f", sizeof("-f"));
+		add_word(words, "-f");
 	add(words, "--", s->url);
-	g_string_append_len(words, s->mountpoint, (gssize)strlen(s->mountpoint) + 1);
+	add_word(words, s->mountpoint);
 	return words;
 }

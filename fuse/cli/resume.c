@@ -6,6 +6,7 @@
 #include "fuse/cli/verb.h"
 #include "fuse/daemon/daemon.h"
 #include "fuse/keeper/handover.h"
+#include "fuse/keeper/upgrade.h"
 
 int resume_run(const char *number)
 {
@@ -19,8 +20,12 @@ int resume_run(const char *number)
 	}
 	struct settings *s = settings_from_words(words, h.words_size, &error);
 	int status = s ? daemon_resume(s, &h, &error) : EXIT_FAILED;
-	if (error)
+	if (error) {
+		handover_again(&h, words);
+		if (h.role == HANDOVER_KEEPER)
+			upgrade_answer(h.client, error->message);
 		verb_complain("%s", error->message);
+	}
 	settings_free(s);
 	return status;
 }

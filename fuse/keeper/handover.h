@@ -13,8 +13,9 @@
 #include <stdint.h>
 #include "fuse/keeper/keeping.h"
 
-#define HANDOVER_VERSION 1
+#define HANDOVER_VERSION 2
 #define HANDOVER_OPTION "--resume="
+#define HANDOVER_TRIES 50
 #define HANDOVER_WORDS_MAX (UINT32_C(16) << 20)
 
 enum handover_role { HANDOVER_WORKER = 1, HANDOVER_KEEPER };
@@ -32,11 +33,16 @@ struct handover {
 	int32_t worker, guard; /* HANDOVER_KEEPER: pids; 0: none */
 	int32_t stop;          /* HANDOVER_KEEPER: a signal for each worker; 0: none */
 	int32_t fds[KEPT_MAX]; /* HANDOVER_KEEPER */
+	uint32_t tries;        /* HANDOVER_KEEPER: by handover_again(), so far */
 };
 
 /* Runs `program` in the place of this one. Returns on failure only, with errno, and nothing has
  * changed. */
 void handover_exec(const struct handover *h, const char *words, int program);
+/* HANDOVER_KEEPER: this program, which cannot go on, starts once more: the mount would end with it,
+ * and its address space is laid out anew each time. Returns after HANDOVER_TRIES, a second or
+ * more, or on failure. */
+void handover_again(const struct handover *h, const char *words);
 /* false: `why`, static. *words: caller frees, with g_free(); it has words_size bytes, the last is
  * '\0'. All descriptors are closed by the next exec, and `fd` now. */
 bool handover_read(int fd, struct handover *h, char **words, const char **why);

@@ -7,9 +7,11 @@ import subprocess
 
 import pytest
 
+import dying
 import lying
 import published
 import trees
+import upgrading
 from outcomes import soon
 
 
@@ -81,6 +83,24 @@ def test_signed(lacunafs, mount, small, scratch, keys, serve):
         m = mount(url, "-o", f"verify_key={both}")
         assert (m / "d" / "g").read_bytes() == b"g\n"
         m.umount()
+
+
+def test_a_key_is_read_once(lacunafs, mount, small, scratch, keys):
+    """A program that takes over has it from the one before, and refuses what that would refuse."""
+    (mine, public), (others, _) = keys
+    published.publish(lacunafs, small, "--sign", mine)
+    key = scratch / "key"
+    key.write_bytes(public.read_bytes())
+    m = mount(small, "-o", f"keeper=auto,listing_ttl=0,verify_key={key}")
+    key.unlink()
+    upgrading.upgraded(m, upgrading.newer(lacunafs, scratch))
+    dying.die(m)
+    assert m.status()["published"]["key"]
+    trees.put(small / "new", b"new\n")
+    published.publish(lacunafs, small, "--sign", others)
+    assert "new" not in os.listdir(m.path)
+    published.publish(lacunafs, small, "--sign", mine)
+    soon(lambda: "new" in os.listdir(m.path))
 
 
 def twisted(head, at, to):

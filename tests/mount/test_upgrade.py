@@ -223,9 +223,8 @@ def test_a_worker_that_dies_soon_is_replaced_by_the_old_program(mount, scratch, 
     m = mount(scratch / "source", "-o", "keeper=auto")
     held = open(m / "a", "rb")
     asked = Reader(lambda: upgrading.upgrade(m, newer))
-    assert processes.wait_until(lambda: program_of(m.worker()) == str(newer)
-                                and upgrading.LINE in m.log())
-    os.kill(m.worker(), signal.SIGSEGV)
+    with upgrading.trial(m, newer) as worker:
+        os.kill(worker, signal.SIGSEGV)
     done = asked.answer()
     assert done.returncode == 1
     assert "ended with signal 11, the old program goes on" in done.stderr, done.stderr
@@ -233,6 +232,21 @@ def test_a_worker_that_dies_soon_is_replaced_by_the_old_program(mount, scratch, 
     held.close()
     goes_on(m, "")
     upgraded(m, newer)
+
+
+def test_a_keeper_that_cannot_go_on_starts_again(mount, scratch, newer):
+    """Once it is executed there is no other: here it finds another layout for a moment."""
+    trees.put(scratch / "source" / "a", b"a")
+    m = mount(scratch / "source", "-o", "keeper=auto")
+    asked = Reader(lambda: upgrading.upgrade(m, newer))
+    with upgrading.trial(m, newer):
+        before = upgrading.layout_change(m)
+    assert processes.wait_until(lambda: program_of(m.pid) == str(newer))
+    upgrading.layout_change(m, before)
+    done = asked.answer()
+    assert done.returncode == 0, done.stderr
+    die(m)
+    assert (m / "a").read_bytes() == b"a"
 
 
 def test_one_upgrade_at_a_time(mount, scratch, newer):
@@ -250,8 +264,10 @@ def test_a_mount_that_ends_meanwhile(mount, scratch, newer):
     trees.put(scratch / "source" / "a", b"a")
     m = mount(scratch / "source", "-o", "keeper=auto")
     asked = Reader(lambda: upgrading.upgrade(m, newer))
-    assert processes.wait_until(lambda: program_of(m.worker()) == str(newer))
-    m.umount()
+    with upgrading.trial(m, newer):
+        ends = Reader(m.umount)
+        assert processes.wait_until(lambda: not os.path.ismount(m.path))
+    ends.answer()
     done = asked.answer()
     assert done.returncode == 1 and "the mount has ended" in done.stderr, done.stderr
 
@@ -265,7 +281,7 @@ def test_without_a_keeper(mount, tree, newer):
 def test_the_option_of_keepers_alone(lacunafs, scratch):
     """What no keeper wrote is refused, whatever it is."""
     with open(scratch / "f", "wb") as f:
-        f.write(struct.pack("<QIIII", 0x315245564f43414c, 1, 2, 1 << 31, 0) * 20)
+        f.write(struct.pack("<QIIII", 0x315245564f43414c, 2, 2, 1 << 31, 0) * 20)
     for what in ("", "x", "77", "-1", "0"):
         with open(scratch / "f", "rb") as f:
             done = subprocess.run([lacunafs.path, f"--resume={what}"], stdin=f, timeout=30,

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright the lacunafs authors
 """Upgrades of live mounts, and programs for them."""
+import contextlib
 import glob
 import json
 import os
 import pathlib
 import re
+import signal
 import struct
 import subprocess
+import time
 
 import processes
 
@@ -68,6 +71,25 @@ def upgraded(m, new):
     done = upgrade(m, new, m.user)
     assert done.returncode == 0, done.stderr
     assert program_of(m.pid) == program_of(m.worker()) == str(new)
+
+
+@contextlib.contextmanager
+def trial(m, new):
+    """While the worker of `new` serves, and the keeper, which stands still, waits for what becomes of
+    it. Gives the worker's pid."""
+    assert processes.wait_until(lambda: program_of(m.worker()) == str(new), 60)
+    try:
+        for _ in range(30):  # the keeper may not have told it to begin
+            os.kill(m.pid, signal.SIGSTOP)
+            if processes.wait_until(lambda: LINE in m.log(), 2):
+                break
+            os.kill(m.pid, signal.SIGCONT)
+            time.sleep(0.01)
+        else:
+            raise AssertionError("the new worker does not serve")
+        yield m.worker()
+    finally:
+        os.kill(m.pid, signal.SIGCONT)
 
 
 def address(m):
