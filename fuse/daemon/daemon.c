@@ -135,10 +135,12 @@ static int worker_run(const struct keeping *k, void *user)
 		prctl(PR_SET_NAME, WORKER_NAME);
 		worker_offer(d->keeper_kib);
 	}
-	if (keeping_claim(k))
+	int err = keeping_claim(k);
+	if (!err)
 		status = worker_serve(d, k, &error);
 	else
-		g_set_error_literal(&error, LOCAL_ERROR, EBUSY, "the worker before does not end");
+		g_set_error(&error, LOCAL_ERROR, -err, "cannot be the mount's only worker: %s",
+		            err == -EBUSY ? "the one before does not end" : g_strerror(-err));
 	if (status && d->cause_fd >= 0)
 		dprintf(d->cause_fd, "\nlacunafs: %s\n", error->message);
 	if (d->cause_fd >= 0)
@@ -269,7 +271,10 @@ static int standby_run(struct daemon *d, const struct handover *h, struct area *
 	                    .resumes = true,
 	                    .asked = true};
 	memset(k.fds, -1, sizeof(k.fds));
-	if (!keeping_stand_by(&k))
+	/* The exec of a program with capabilities took it away. Being told to go on shows that the
+	 * keeper lived after this. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!keeping_stand_by(&k) || getppid() != k.keeper)
 		return 1;
 	dup2(h->errors, STDERR_FILENO);
 	close(h->errors);

@@ -127,10 +127,12 @@ static bool mounted_run(struct server *s, int ready_fd, int signals, GError **er
 		keeping_hand(s->keeping, KEPT_LISTENER, control_listener(s->control));
 		if (!s->resumed)
 			keeping_serve(s->keeping);
-		if (s->resumed)
+		if (s->resumed) {
 			takeover_tell(s, s->keeping->asked);
-		else
+			keeping_settled(s->keeping);
+		} else {
 			g_message("mounted %s at %s", s->settings->source, s->settings->mountpoint);
+		}
 		/* Not before: while autofs mounts, it lets only the process group of the mounting
 		 * past the mountpoint; all others wait for the mount that they would make. From
 		 * here on the daemon does not use the mountpoint's path. */

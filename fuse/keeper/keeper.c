@@ -100,6 +100,7 @@ static bool may_go_on(struct keeper *k)
 
 static int refuse(struct keeper *k)
 {
+	upgrade_fail(&k->upgrade, "no worker can be started: the mount answers EIO");
 	for (unsigned n = 0; n < KEPT_MAX; n++) /* clients and handlers get an error, not silence */
 		if (n != KEPT_DEVICE)
 			keeper_keep(k, n, -1);

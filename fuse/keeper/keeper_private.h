@@ -16,10 +16,12 @@ struct keeper {
 	pid_t worker;        /* 0: none */
 	int stop;            /* a signal to be passed on to each worker; 0: none */
 	bool served;         /* this worker took over, or mounted */
-	bool late;           /* it was killed, since it did not */
-	int64_t served_ns;   /* CLOCK_MONOTONIC */
-	unsigned failed;     /* starts in a row */
-	unsigned quick;      /* deaths in a row */
+	bool settled;        /* and has started all that it consists of */
+	bool late;           /* it was killed, since it did not, in time */
+	int64_t served_ns;   /* CLOCK_MONOTONIC; of WORD_SERVE, as the next of WORD_SETTLED */
+	int64_t settled_ns;
+	unsigned failed; /* starts in a row */
+	unsigned quick;  /* deaths in a row */
 	struct upgrade upgrade;
 	struct fdstore store;
 	bool ready; /* the service manager was told */

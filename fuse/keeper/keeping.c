@@ -37,6 +37,11 @@ void keeping_serve(const struct keeping *k)
 	say(k, (struct word){.kind = WORD_SERVE}, -1);
 }
 
+void keeping_settled(const struct keeping *k)
+{
+	say(k, (struct word){.kind = WORD_SETTLED}, -1);
+}
+
 void keeping_leave(const struct keeping *k)
 {
 	k->area->phase = AREA_LEAVES;
@@ -44,19 +49,21 @@ void keeping_leave(const struct keeping *k)
 }
 
 /* A lock of this process's own open file: it goes with the table of descriptors (word.h). */
-bool keeping_claim(const struct keeping *k)
+int keeping_claim(const struct keeping *k)
 {
 	char path[32];
+	if (k->area_fd < 0)
+		return 0;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", k->area_fd);
-	int fd = k->area_fd < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) /* no /proc: then no service manager, either */
-		return true;
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 	for (unsigned n = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; n++) {
 		if (n >= CLAIM_TRIES)
-			return false;
+			return -EBUSY;
 		usleep(CLAIM_PAUSE);
 	}
-	return true;
+	return 0;
 }
 
 bool keeping_upgrade(const struct keeping *k, int client)

@@ -42,12 +42,14 @@ void keeping_hand(const struct keeping *k, enum kept what, int fd);
 void keeping_drop(const struct keeping *k, enum kept what);
 /* The mount is served from here on, by this worker or, where area.resends, the next. */
 void keeping_serve(const struct keeping *k);
+/* This worker, which took over, has started all that it consists of. */
+void keeping_settled(const struct keeping *k);
 /* The mount ends: there will be no next worker, and the keeper closes the device. */
 void keeping_leave(const struct keeping *k);
 
 /* Before a worker touches anything: it is the only one from here on. Waits for the end of one whose
- * keeper was killed. false: that one does not end. */
-bool keeping_claim(const struct keeping *k);
+ * keeper was killed. 0; -EBUSY: that one does not end; -errno. */
+int keeping_claim(const struct keeping *k);
 /* The client, whose connection this is, asks for an upgrade to its own program (upgrade.h): the
  * keeper answers it. false: no other worker can take over. */
 bool keeping_upgrade(const struct keeping *k, int client);

@@ -183,7 +183,8 @@ void upgrade_take(struct upgrade *u)
 	if (n > 0 && word.kind == WORD_READY)
 		u->stage = UPGRADE_READY;
 	else if (n >= 0 || errno != EINTR)
-		upgrade_fail(u, "the new program refuses");
+		upgrade_fail(u, u->stage == UPGRADE_READY ? "the new program's worker has ended"
+		                                          : "the new program refuses");
 }
 
 void upgrade_expire(struct upgrade *u, int64_t now_ns)

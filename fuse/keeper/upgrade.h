@@ -54,7 +54,7 @@ void upgrade_init(struct upgrade *u);
 /* Takes `client`. `h`: area and words_size are set. */
 void upgrade_begin(struct upgrade *u, int client, const struct handover *h, const char *words,
                    const struct area *area);
-/* UPGRADE_STARTS: its socket is readable. */
+/* UPGRADE_STARTS, UPGRADE_READY: its socket is readable. */
 void upgrade_take(struct upgrade *u);
 /* The time of UPGRADE_STARTS may be over. */
 void upgrade_expire(struct upgrade *u, int64_t now_ns);

@@ -12,7 +12,8 @@
 enum word_kind {
 	WORD_HAND = 1, /* with the descriptor `what`: also from the keeper to a worker that waits */
 	WORD_DROP,
-	WORD_SERVE,
+	WORD_SERVE,   /* it takes requests: a death from here on is one of theirs */
+	WORD_SETTLED, /* all of it runs: the trial of another program's worker begins */
 	WORD_LEAVE,
 	WORD_UPGRADE, /* with the connection of a client who asks for it (upgrade.h) */
 	WORD_READY,   /* another program's worker could take over, */

@@ -70,7 +70,7 @@ bool worker_start(struct keeper *k)
 	int pair[2];
 	k->keeping.area->workers++;
 	k->keeping.area->fresh = 0;
-	k->served = k->late = false;
+	k->served = k->settled = k->late = false;
 	if (k->upgrade.stage == UPGRADE_READY && worker_adopt(k))
 		return true;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -159,6 +159,9 @@ static bool word_take(struct keeper *k)
 		k->ready = true;
 		if (k->job->detaches)
 			setsid(); /* fails from the second time on */
+	} else if (word.kind == WORD_SETTLED) {
+		k->settled = true;
+		k->settled_ns = keeper_now();
 	} else if (word.kind == WORD_LEAVE) {
 		fdstore_say(&k->store, "STOPPING=1");
 		fdstore_put(&k->store, FDSTORE_AREA, -1, true);
@@ -212,6 +215,32 @@ static int64_t worker_ask(struct keeper *k, int64_t now)
 	return u->until_ns;
 }
 
+/* A dead one, or one that unmounts, is the next to be looked at: by this program. */
+static bool worker_serves(const struct keeper *k)
+{
+	struct pollfd p = {.fd = k->socket};
+	bool ended = poll(&p, 1, 0) != 0 && (p.revents & (POLLHUP | POLLERR));
+	return !ended && k->keeping.area->phase == AREA_SERVES;
+}
+
+/* Another program's worker must settle, and then serve for a while. */
+static int64_t worker_try(struct keeper *k, int64_t now)
+{
+	const int64_t ms = 1000000;
+	int64_t until = k->settled ? k->settled_ns + TRIAL_MS * ms : k->served_ns + START_MS * ms;
+	if (now < until)
+		return until;
+	if (!worker_serves(k))
+		return INT64_MAX;
+	if (k->settled) {
+		keeper_replace(k);
+	} else if (!k->late) {
+		k->late = true;
+		kill(k->worker, SIGKILL);
+	}
+	return INT64_MAX;
+}
+
 /* What is due; ms until something will be; -1: nothing will. */
 static int duties(struct keeper *k, int64_t since)
 {
@@ -222,11 +251,8 @@ static int duties(struct keeper *k, int64_t since)
 		until = k->upgrade.until_ns;
 	if (k->upgrade.stage == UPGRADE_READY && k->served)
 		until = worker_ask(k, now);
-	if (k->upgrade.stage == UPGRADE_TRIES && k->served) {
-		until = k->served_ns + TRIAL_MS * ms;
-		if (now >= until)
-			keeper_replace(k);
-	}
+	if (k->upgrade.stage == UPGRADE_TRIES && k->served)
+		until = worker_try(k, now);
 	if (k->keeping.resumes && !k->served && !k->late) {
 		int64_t late = since + START_MS * ms;
 		k->late = now >= late;
@@ -243,10 +269,11 @@ void worker_watch(struct keeper *k)
 	const int64_t since = keeper_now();
 	for (;;) {
 		int wait = duties(k, since);
-		bool starts = k->upgrade.stage == UPGRADE_STARTS;
+		bool waits =
+		        k->upgrade.stage == UPGRADE_STARTS || k->upgrade.stage == UPGRADE_READY;
 		struct pollfd fds[] = {{.fd = k->socket, .events = POLLIN},
 		                       {.fd = k->signals, .events = POLLIN},
-		                       {.fd = starts ? k->upgrade.socket : -1, .events = POLLIN}};
+		                       {.fd = waits ? k->upgrade.socket : -1, .events = POLLIN}};
 		if (poll(fds, 3, wait) < 0)
 			continue;
 		if (fds[1].revents)

@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 
 import handlers
 import lying
@@ -264,9 +265,10 @@ def test_a_mount_that_ends_meanwhile(mount, scratch, newer):
     trees.put(scratch / "source" / "a", b"a")
     m = mount(scratch / "source", "-o", "keeper=auto")
     asked = Reader(lambda: upgrading.upgrade(m, newer))
-    with upgrading.trial(m, newer):
+    with upgrading.trial(m, newer) as worker:
         ends = Reader(m.umount)
-        assert processes.wait_until(lambda: not os.path.ismount(m.path))
+        assert processes.wait_until(lambda: program_of(worker) is None, 30)
+        time.sleep(2)  # the trial is over when the keeper looks again
     ends.answer()
     done = asked.answer()
     assert done.returncode == 1 and "the mount has ended" in done.stderr, done.stderr
