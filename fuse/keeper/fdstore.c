@@ -38,8 +38,9 @@ void fdstore_open(struct fdstore *s)
 {
 	const struct timeval patience = {.tv_sec = PATIENCE_S};
 	const char *path = getenv("NOTIFY_SOCKET");
+	const char *room = getenv("FDSTORE");
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	s->socket = -1;
+	*s = (struct fdstore){.socket = -1};
 	size_t length = path ? strlen(path) : 0;
 	if (length < 2 || length >= sizeof(to.sun_path) || !strchr("/@", path[0]))
 		return;
@@ -51,7 +52,7 @@ void fdstore_open(struct fdstore *s)
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (fd >= 0 && connect(fd, (const struct sockaddr *)&to,
 	                       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) == 0)
-		s->socket = fd;
+		*s = (struct fdstore){.socket = fd, .keeps = room && atoi(room) > 0};
 	else if (fd >= 0)
 		close(fd);
 }
@@ -89,7 +90,7 @@ void fdstore_put(const struct fdstore *s, uint32_t what, int fd, bool before)
 	snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
 	if (before)
 		message(s, text, -1);
-	if (fd < 0)
+	if (fd < 0 || !s->keeps)
 		return;
 	snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s", name);
 	message(s, text, fd);

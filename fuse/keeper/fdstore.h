@@ -7,6 +7,8 @@
  * Stores:  descriptors by name, which outlive a keeper that is killed: the area, what the keeper
  *          keeps. The manager starts the next keeper with them, which resumes the mount
  *          (keeper_resume()). It drops those whose other end has gone by itself
+ * Knows:   whether there is a store, from $FDSTORE, the number of descriptors that it has room for:
+ *          of systemd 254 and later, or of the unit's Environment=
  * Trust:   the manager's variables name descriptors; only those of our names are taken, and the
  * area is checked as any other Source:  sd_notify(3), sd_listen_fds(3): FDSTORE=1, FDNAME=,
  * FDSTOREREMOVE=1, LISTEN_FDS
@@ -19,7 +21,8 @@
 #define FDSTORE_AREA KEPT_MAX /* beside enum kept */
 
 struct fdstore {
-	int socket; /* -1: there is no manager, or it has no store for us: nothing is done */
+	int socket; /* -1: there is no manager: nothing is done */
+	bool keeps; /* it has a store for us, by $FDSTORE: else it is told how the mount is, only */
 };
 
 /* What it stored for a keeper before this one; -1: none of that name. */

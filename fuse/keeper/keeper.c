@@ -177,8 +177,7 @@ int keeper_run(const struct keeper_job *job)
 		return keeper_without(job);
 	}
 	fdstore_put(&k.store, FDSTORE_AREA, k.keeping.area_fd, false);
-	if (k.store.socket < 0 ||
-	    k.keeping.area_fd < 0) /* else what waits, waits for the next one */
+	if (!k.store.keeps || k.keeping.area_fd < 0) /* else what waits, waits for the next one */
 		guard_start(&k.guard);
 	k.keeping.guard = k.guard.device;
 	return keeper_go(&k, true);
@@ -220,17 +219,29 @@ int keeper_resume(const struct keeper_job *job, const struct handover *h, struct
 	return keeper_go(&k, false);
 }
 
+static void manager_tell(const void *manager, const char *text)
+{
+	fdstore_say(manager, text);
+}
+
 int keeper_without(const struct keeper_job *job)
 {
 	struct guard guard = {.keeps = false};
-	struct keeping k = {
-	        .area = area_new(false, NULL), .area_fd = -1, .socket = -1, .keeper = getpid()};
+	struct fdstore store = {.socket = -1};
+	struct keeping k = {.area = area_new(false, NULL),
+	                    .area_fd = -1,
+	                    .socket = -1,
+	                    .tell = manager_tell,
+	                    .manager = &store,
+	                    .keeper = getpid()};
 	for (unsigned n = 0; n < KEPT_MAX; n++)
 		k.fds[n] = -1;
 	if (!k.area) {
 		perror("lacunafs: memory");
 		return 1;
 	}
+	if (!job->detaches)
+		fdstore_open(&store);
 	guard_start(&guard);
 	k.guard = guard.device;
 	int status = job->work(&k, job->user);

@@ -35,6 +35,8 @@ void keeping_serve(const struct keeping *k)
 	if (k->area->resends)
 		k->area->phase = AREA_SERVES;
 	say(k, (struct word){.kind = WORD_SERVE}, -1);
+	if (k->tell)
+		k->tell(k->manager, "READY=1");
 }
 
 void keeping_settled(const struct keeping *k)
@@ -46,6 +48,8 @@ void keeping_leave(const struct keeping *k)
 {
 	k->area->phase = AREA_LEAVES;
 	say(k, (struct word){.kind = WORD_LEAVE}, -1);
+	if (k->tell)
+		k->tell(k->manager, "STOPPING=1");
 }
 
 /* A lock of this process's own open file: it goes with the table of descriptors (word.h). */

@@ -27,8 +27,11 @@ enum kept {
 
 struct keeping {
 	struct area *area;
-	int area_fd;       /* -1: it lies in anonymous memory */
-	int socket;        /* to the keeper; -1: there is none */
+	int area_fd; /* -1: it lies in anonymous memory */
+	int socket;  /* to the keeper; -1: there is none */
+	/* Without a keeper: tells the service manager a line; NULL: the keeper does. */
+	void (*tell)(const void *manager, const char *text);
+	const void *manager;
 	int fds[KEPT_MAX]; /* -1: not handed over yet */
 	pid_t keeper;      /* or this process */
 	int guard;    /* /dev/fuse, the guard's: becomes one of the mount's (guard.h); -1: none */

@@ -55,7 +55,8 @@ class Child:
 class Manager:
     """Receives what a service says: `kept` is (name, descriptor) in order, `said` the other lines."""
 
-    def __init__(self, scratch):
+    def __init__(self, scratch, room):
+        self.room = room  # for descriptors; 0: no store
         self.path = str(scratch / "notify")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.path)
@@ -99,6 +100,8 @@ class Manager:
             self.kept = kept
             fds = [fd for _, fd in kept]
             env = {**env, "NOTIFY_SOCKET": self.path}
+            if self.room:
+                env["FDSTORE"] = str(self.room)
             if fds:
                 env |= {"LISTEN_FDS": str(len(fds)),
                         "LISTEN_FDNAMES": ":".join(name for name, _ in kept)}
@@ -116,8 +119,8 @@ class Manager:
 class Supervised(mounting.Mount):
     """In the foreground, below a manager."""
 
-    def __init__(self, program, source, *args, **options):
-        self.manager = Manager(program.scratch)
+    def __init__(self, program, source, *args, room=40, **options):
+        self.manager = Manager(program.scratch, room)
         self.program, self.child = program, None
         self.prepare()
         super().__init__(program, source, args, None, None, **options)

@@ -159,3 +159,23 @@ def test_an_ordinary_user(supervised, serve, tree, nobody, lacunafs, scratch):
     assert m.status()["takeovers"] == 0
     m.restart()
     assert m.status()["takeovers"] == 1
+
+
+def test_a_manager_without_a_store(supervised, scratch):
+    """What waits when the keeper is killed gets an error, and the next one mounts anew."""
+    root = scratch / "source"
+    trees.put(root / "a", b"a")
+    m = supervised(root, room=0)
+    assert processes.child_named(m.pid, "lacunafs-guard") and m.manager.names() == []
+    (m / "new").write_bytes(b"n")
+    m.restart()
+    assert m.status()["takeovers"] == 0
+    assert (m / "a").read_bytes() == b"a" and (m / "new").read_bytes() == b"n"
+
+
+def test_a_manager_without_a_keeper(supervised, tree):
+    """It is told all the same."""
+    m = supervised(tree, "-o", "keeper=no")
+    assert m.manager.names() == []
+    m.umount()
+    assert processes.wait_until(lambda: m.manager.said == ["READY=1", "STOPPING=1"]), m.manager.said
