@@ -242,7 +242,14 @@ def test_a_keeper_that_cannot_go_on_starts_again(mount, scratch, newer):
     asked = Reader(lambda: upgrading.upgrade(m, newer))
     with upgrading.trial(m, newer):
         before = upgrading.layout_change(m)
-    assert processes.wait_until(lambda: program_of(m.pid) == str(newer))
+    stacks = set()  # another with each exec
+
+    def starts():
+        if program_of(m.pid) == str(newer):
+            maps = pathlib.Path(f"/proc/{m.pid}/maps").read_text().splitlines()
+            stacks.update(line.split()[0] for line in maps if line.endswith("[stack]"))
+        return len(stacks)
+    assert processes.wait_until(lambda: starts() > 2)
     upgrading.layout_change(m, before)
     done = asked.answer()
     assert done.returncode == 0, done.stderr
