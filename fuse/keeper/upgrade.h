@@ -13,8 +13,10 @@
  * Starts:  the program runs beside the old worker, as `lacunafs --resume=FD` (handover.h). It
  * compares the layout of the area, maps it, and parses the words of the mount, the same that its
  *          keeper will parse: what fails there costs nothing
- * Tries:   a worker took over, as after a death; the old keeper watches it. Then the keeper is
- *          replaced, too: same process, same children; later workers are its forks
+ * Tries:   a worker took over, as after a death; the old keeper watches it for TRIAL_MS from when
+ *          all of it runs. Then the keeper is replaced, too, unless that worker has ended or
+ *          unmounts: same process, same children; later workers are its forks. What fails from
+ *          there on would end the mount: handover_again()
  * Program: that of the process which asks, by /proc/PID/exe (peer.h). Nobody can name a file. It
  *          must not lie on the mount, which nobody serves while a worker is replaced; a file system
  *          stacked on the mount (overlayfs) is not recognized
