@@ -194,6 +194,29 @@ def test_another_namespace(mount, scratch, newer, kind):
     goes_on(m, m.log())
 
 
+def test_a_keeper_in_a_pid_namespace(lacunafs, scratch, newer):
+    """Which has another number for who asks than /proc has, or none."""
+    point = scratch / "m"
+    point.mkdir()
+    trees.put(scratch / "source" / "a", b"a")
+    argv = ["unshare", "--pid", "--fork", "--kill-child", lacunafs.path, "mount", "-f", scratch / "source",
+            point, "--store", scratch / "s"]
+    ready, told = os.pipe()
+    with (processes.Child([*argv, f"--ready-fd={told}"], env=lacunafs.env, pass_fds=[told],
+                          stderr=subprocess.DEVNULL) as outer, open(ready, "rb") as ready):
+        os.close(told)
+        assert ready.read(1)
+        try:
+            done = subprocess.run([newer, "upgrade", point], env=lacunafs.env, timeout=120,
+                                  capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            assert program_of(processes.child_named(outer.pid, "lacunafs-keeper")) == str(newer)
+            assert (point / "a").read_bytes() == b"a"
+        finally:
+            subprocess.run(["umount", point], check=True)
+            assert outer.wait(30) == 0
+
+
 def test_a_program_on_the_mount(mount, scratch, newer):
     """The keeper would wait for itself."""
     trees.put(scratch / "source" / "a", b"a")
