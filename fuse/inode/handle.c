@@ -202,6 +202,13 @@ uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int f
 	return fh;
 }
 
+void handle_visit(struct handle_table *t, uint64_t fh, uint64_t visited)
+{
+	mutex_lock(&t->lock); /* RELEASE, on another thread, takes it first */
+	t->slots[(uint32_t)fh].visited = visited;
+	mutex_unlock(&t->lock);
+}
+
 struct handle *handle_get(struct handle_table *t, uint64_t fh)
 {
 	struct handle *h = NULL;

@@ -47,6 +47,8 @@ bool handle_table_full(struct handle_table *t);
 /* Takes over the references, and `fd` (-1: none). `flags`, `request`: of the open. */
 uint64_t handle_open(struct server *s, struct inode *i, struct content *c, int fd, int flags,
                      enum iomode_kind iomode, bool watched, uint64_t request);
+/* The local file that the new handle visits, before the open is answered. */
+void handle_visit(struct handle_table *t, uint64_t fh, uint64_t visited);
 uint64_t handle_table_count(struct handle_table *t);            /* of open handles */
 struct handle *handle_get(struct handle_table *t, uint64_t fh); /* NULL: not alive */
 /* Takeover: a slot is alive, or free. */

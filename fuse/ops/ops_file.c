@@ -198,7 +198,8 @@ static void open_run(const struct opening *o)
 	if (visited)
 		store_lru_touch(s->store, visited);
 	fi->fh = handle_open(s, i, c, fd, fi->flags, iomode, watched, replay_unique());
-	handle_get(s->handles, fi->fh)->visited = visited;
+	if (visited)
+		handle_visit(s->handles, fi->fh, visited);
 	if (reply_open(req, fi) == -ENOENT)
 		handle_release(s, handle_get(s->handles, fi->fh)); /* no RELEASE will come */
 }
