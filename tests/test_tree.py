@@ -33,6 +33,14 @@ if format_version() == 14:
         assert not wrong, "clang-format -i " + " ".join(wrong)
 
 
+def test_lines_fit():
+    """Comments, too, which clang-format leaves as they are."""
+    long = [f"{path.relative_to(TOP)}:{n}" for path in SOURCES
+            for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            if len(line.expandtabs(8)) > 100]
+    assert long == []
+
+
 def test_licence_lines():
     scripts = [p for p in (TOP / "tests").rglob("*.py")] + \
         [TOP / n for n in ("quickstart", "check", ".ci/run", "tests/setup")]

@@ -40,16 +40,15 @@ struct fill {
 	GQueue waiters FILL_LOCKED;
 	struct alarm deadline;
 	bool deadline_set FILL_LOCKED, stopped FILL_LOCKED;
-	unsigned submitting FILL_LOCKED; /* threads between a plan and the end of its submission */
-	uint64_t ahead FILL_LOCKED;      /* bytes under way without a waiter */
-	struct rate rate FILL_LOCKED;    /* of fetches */
-	unsigned fetches FILL_LOCKED;    /* transfers of that kind */
-	GHashTable *packs;               /* path (the content's) → struct content, not counted;
-	                                  * its entries under the lock, as the next one's */
-	GHashTable *evicting;            /* set of paths of packs, borrowed */
-	GQueue recent FILL_LOCKED;       /* of struct content, references: packs */
-	struct {                         /* the last fetch of a pack */
-		char *path;              /* owned; NULL: none */
+	unsigned submitting FILL_LOCKED;  /* threads between a plan and the end of its submission */
+	uint64_t ahead FILL_LOCKED;       /* bytes under way without a waiter */
+	struct rate rate FILL_LOCKED;     /* of fetches */
+	unsigned fetches FILL_LOCKED;     /* transfers of that kind */
+	GHashTable *packs FILL_LOCKED;    /* path (the content's) → struct content, not counted */
+	GHashTable *evicting FILL_LOCKED; /* set of paths of packs, borrowed */
+	GQueue recent FILL_LOCKED;        /* of struct content, references: packs */
+	struct {                          /* the last fetch of a pack */
+		char *path;               /* owned; NULL: none */
 		uint64_t next, window;
 		bool ended; /* to its end */
 	} walk FILL_LOCKED;

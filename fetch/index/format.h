@@ -21,10 +21,11 @@
  *   root <64 hex digits>\n        of the index
  *   size <decimal>\n              of the index, bytes
  *   serial <decimal>\n            rises with each version, about seconds since 1970, when the
- * publish began; a lower one is refused (rollback) signature <128 hex digits>\n  perhaps: Ed25519
- * (RFC 8032), of the four lines above it \n, then spaces to the end, the last byte is \n Lines with
- * other words between `serial` and the empty line are for later versions. A signature is of a
- * version, not of a place: trees that must not be taken for one another need a key each.
+ *                                 publish began; a lower one is refused (rollback)
+ *   signature <128 hex digits>\n  perhaps: Ed25519 (RFC 8032), of the four lines above it
+ *   \n, then spaces to the end, the last byte is \n
+ * Lines with other words between `serial` and the empty line are for later versions. A signature
+ * is of a version, not of a place: trees that must not be taken for one another need a key each.
  *
  * index:
  *   image     an EROFS file system without file data; `image_size` bytes, a multiple of 4096

@@ -7,9 +7,9 @@
  *          listed when it became local, or is listed as the directory is loaded. A readdir goes on
  *          after another process has loaded the names: the numbers of those that it was told are
  *          as before, those of the others follow from the names. The place stays as long as the
- * name, whatever later listings contain, so that readdir returns it once. readdir takes numbers
- * from the highest to the lowest: a name created or renamed meanwhile lies behind its position, so
- *          readdir ends
+ *          name, whatever later listings contain, so that readdir returns it once. readdir takes
+ *          numbers from the highest to the lowest: a name created or renamed meanwhile lies behind
+ *          its position, so readdir ends
  * Owns:    its names
  * Locking: the caller's
  */

@@ -9,9 +9,10 @@
  *         The inode would stay for ever, and in the store an unlinked file
  *
  * What else may be stale, the notices of the worker before are about (notices.h). Pages of files
- * are covered by keep_cache, or by the request that is sent again. Rule:    an inode is forgotten
- * if the kernel says twice, DOUBT_NS apart, that it does not know it, and its lookup count is the
- * same. Once is not enough: a process whose LOOKUP was answered enters the inode a moment later
+ * are covered by keep_cache, or by the request that is sent again.
+ * Rule:    an inode is forgotten if the kernel says twice, DOUBT_NS apart, that it does not know
+ *          it, and its lookup count is the same. Once is not enough: a process whose LOOKUP was
+ *          answered enters the inode a moment later
  * Locking: any thread, no lock held
  */
 #pragma once

@@ -238,7 +238,7 @@ static void orphans_remove(struct server *s)
 	if (numbers->len == 0)
 		return;
 	g_autoptr(GHashTable) used = g_hash_table_new(g_int64_hash, g_int64_equal);
-	for (uint32_t n = 0; n < t->area->inodes; n++)
+	for (uint32_t n = 0; (n = slots_next(t->free, n)) < t->area->inodes; n++)
 		if (t->slots[n].alive && t->slots[n].extra && t->slots[n].extra->unlinked)
 			g_hash_table_add(used, &t->slots[n].extra->unlinked);
 	journal_each(s->area, journal_number_add, used);

@@ -10,8 +10,8 @@
  * Knows:   whether there is a store, from $FDSTORE, the number of descriptors that it has room for:
  *          of systemd 254 and later, or of the unit's Environment=
  * Trust:   the manager's variables name descriptors; only those of our names are taken, and the
- * area is checked as any other Source:  sd_notify(3), sd_listen_fds(3): FDSTORE=1, FDNAME=,
- * FDSTOREREMOVE=1, LISTEN_FDS
+ *          area is checked as any other
+ * Source:  sd_notify(3), sd_listen_fds(3): FDSTORE=1, FDNAME=, FDSTOREREMOVE=1, LISTEN_FDS
  */
 #pragma once
 #include <stdbool.h>

@@ -9,16 +9,16 @@
  *        │                          │  ▲                                 │
  *     its end is the keeper's    dies  takes over              its end is the keeper's
  *                                   ▼  │
- *                                  starts ──cannot, START_TRIES times──▶ refuses: EIO, until
- * unmounted
+ *                                  starts ──cannot, START_TRIES times──▶ refuses: EIO
  *
  * A worker is a fork of the keeper, without an exec: the area is at the same address in each, and
  * nothing has to be parsed or loaded. Another program takes over by an exec: first of a worker,
  * then in the keeper's place (upgrade.h). Killing the keeper kills the worker, and ends the mount,
- * unless a service manager keeps its descriptors and starts it again (fdstore.h). Limits:  one
- * thread; allocates nothing after the first worker was started; reads nothing but fixed words of
- * its workers, what a program says that cannot take over, and, when it refuses, the header of
- * requests Signals: SIGTERM, SIGINT and SIGHUP are passed on to the worker, and to the next one
+ * unless a service manager keeps its descriptors and starts it again (fdstore.h).
+ * Limits:  one thread; allocates nothing after the first worker was started; reads nothing but
+ *          fixed words of its workers, what a program says that cannot take over, and, when it
+ *          refuses, the header of requests
+ * Signals: SIGTERM, SIGINT and SIGHUP are passed on to the worker, and to the next one
  */
 #pragma once
 #include "fuse/keeper/keeping.h"

@@ -3,16 +3,16 @@
 
 /* Another program takes over a live mount. Nothing is given up before it has shown that it works:
  *
- *     none ──asked──▶ starts ──it is ready──▶ ready ──the old worker has ended──▶ tries
- *       ▲               │ it refuses, dies,       (asked to; killed after YIELD_MS)  │ │ it serves
- *       │               │ takes longer than START_MS                                 │ │ for
- * TRIAL_MS ├──the old worker goes on──┘                                                 │ │ ├──a
- * fork of the old keeper takes over◀──it dies─────────────────────────────┘ ▼ └──the new program
- * answers◀──the keeper executes it in its own place───────────┘
+ *     none    asked for ─▶ starts
+ *     starts  it is ready ─▶ ready; it refuses, dies, or takes longer than START_NS ─▶ none: the
+ *             old worker goes on
+ *     ready   the old worker has ended (asked to; killed after YIELD_MS) ─▶ tries
+ *     tries   it dies ─▶ none: a fork of the old keeper takes over; it serves for TRIAL_MS: the
+ *             keeper executes the new program in its own place, which answers
  *
  * Starts:  the program runs beside the old worker, as `lacunafs --resume=FD` (handover.h). It
- * compares the layout of the area, maps it, and parses the words of the mount, the same that its
- *          keeper will parse: what fails there costs nothing
+ *          compares the layout of the area, maps it, and parses the words of the mount, the same
+ *          that its keeper will parse: what fails there costs nothing
  * Tries:   a worker took over, as after a death; the old keeper watches it for TRIAL_MS from when
  *          all of it runs. Then the keeper is replaced, too, unless that worker has ended or
  *          unmounts: same process, same children; later workers are its forks. What fails from

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import handlers
 import processes
 import upgrading
 
@@ -51,6 +52,16 @@ class Reader(threading.Thread):
         if self.error:
             raise self.error
         return self.got
+
+
+def is_brought(path, handler):
+    """The handler, still attached, is asked for the file and brings it; then it goes."""
+    reader = Reader(path.read_bytes)
+    event = handler.next()
+    event.bring(b"W" * 9000)
+    handler.answer(event, handlers.ALLOW)
+    assert reader.answer() == b"W" * 9000
+    handler.detach()
 
 
 class Deaths(threading.Thread):

@@ -15,7 +15,7 @@ import pytest
 import supervising
 import trees
 import upgrading
-from dying import PATIENT, Reader, die
+from dying import PATIENT, Reader, die, is_brought
 
 KEPT = ["lacuna-area", "lacuna-device", "lacuna-listener", "lacuna-lock", "lacuna-second"]
 
@@ -60,12 +60,7 @@ def test_what_is_open_goes_on(supervised, scratch):
         assert sorted(os.listdir(m / "e")) == ["a", "new"]
         with open(m / "e" / "a", "rb") as other, pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    reader = Reader(lambda: (m / "watched").read_bytes())
-    event = handler.next()
-    event.bring(b"W" * 9000)
-    handler.answer(event, handlers.ALLOW)
-    assert reader.answer() == b"W" * 9000
-    handler.detach()
+    is_brought(m / "watched", handler)
     with where:
         out, _ = where.communicate("\n")
     assert out == "1" * 8192 + f"{m / 'e'}\n"

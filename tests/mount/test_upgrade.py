@@ -20,7 +20,7 @@ import processes
 import pytest
 import trees
 import upgrading
-from dying import PATIENT, Reader, die
+from dying import PATIENT, Reader, die, is_brought
 from upgrading import program_of, upgraded
 
 
@@ -85,12 +85,7 @@ def test_what_is_open_goes_on(mount, scratch, newer):
         assert [h["state"] for h in m.status()["handlers"]] == ["attached"]
         die(m)
         assert program_of(m.worker()) == str(newer)
-    reader = Reader(lambda: (m / "watched").read_bytes())
-    event = handler.next()
-    event.bring(b"W" * 9000)
-    handler.answer(event, handlers.ALLOW)
-    assert reader.answer() == b"W" * 9000
-    handler.detach()
+    is_brought(m / "watched", handler)
     with where:
         out, _ = where.communicate("\n")
     assert out == "c" * 200000 + f"{m / 'e'}\n"

@@ -26,16 +26,19 @@ import processes  # noqa: E402
 
 
 class Campaign(crashing.Campaign):
+    kind, what = faults.KILL_ONCE, None
+
     def run(self, row, d, at, torn=False, epoch=False):
         """→ how many calls were seen, and the one that the worker died before."""
         kept = row.prepare(d)
-        self.faults.set(faults.KILL_ONCE, left=at - 1)
+        self.faults.set(self.kind, left=at - 1)
         _, failed = crashing.steps_of(row, d)
         seen, call = self.faults.clear()
+        call = self.what or call
         for fd in kept or ():
             os.close(fd)
         if failed:
-            raise crashing.Wrong(f"{row.name}: {failed!r} as the worker died before call {at} "
+            raise crashing.Wrong(f"{row.name}: {failed!r} as the worker died before step {at} "
                                  f"({call})")
         return len(row.steps), seen, call
 
@@ -82,20 +85,11 @@ class Replies(Campaign):
     """Points before answers. How many there are differs a little from run to run: the kernel
     releases files when it likes."""
 
+    kind, what = faults.REPLY, "answer"
+
     def __init__(self, program, scratch, rows):
         super().__init__(program, scratch, rows)
         self.faults = faults.Unanswered(program.scratch)
-
-    def run(self, row, d, at, torn=False, epoch=False):
-        kept = row.prepare(d)
-        self.faults.set(faults.REPLY, left=at - 1)
-        _, failed = crashing.steps_of(row, d)
-        seen, _ = self.faults.clear()
-        for fd in kept or ():
-            os.close(fd)
-        if failed:
-            raise crashing.Wrong(f"{row.name}: {failed!r} as the worker died before answer {at}")
-        return len(row.steps), seen, "answer"
 
 
 def main():

@@ -7,6 +7,18 @@
 
 #define CHUNK (UINT64_C(64) << 10)
 
+/* A file of 100 chunks, whose first two took 0.2 s. */
+static struct content *slow_answer(struct engine *e)
+{
+	fake_file_add(e->fake, "f", 100 * CHUNK);
+	e->fake->ignore_range = true;
+	struct content *c = engine_content(e, "f");
+	fake_stall(e->fake, true, 2 * CHUNK);
+	g_assert_cmpint(content_read(c, 0, CHUNK, 0), ==, 0);
+	g_usleep(200000);
+	return c;
+}
+
 /* A server that ignored Range once, and sends the whole file too slowly: what it has not sent is
  * requested again, one request at a time until one is answered with its range. */
 static void test_ignored_range_slowly(void)
@@ -17,12 +29,7 @@ static void test_ignored_range_slowly(void)
 	struct fill_counters n;
 	struct content *c;
 
-	fake_file_add(e->fake, "f", 100 * CHUNK);
-	e->fake->ignore_range = true;
-	c = engine_content(e, "f");
-	fake_stall(e->fake, true, 2 * CHUNK);
-	g_assert_cmpint(content_read(c, 0, CHUNK, 0), ==, 0);
-	g_usleep(200000);
+	c = slow_answer(e);
 	waiter_init(&one);
 	waiter_init(&two);
 	g_assert_cmpint(waiter_want(&one, c, 90 * CHUNK, CHUNK, 0), ==, -EINPROGRESS);
@@ -55,12 +62,7 @@ static void test_ignored_range_and_failure(void)
 	struct waiter one;
 	struct content *c;
 
-	fake_file_add(e->fake, "f", 100 * CHUNK);
-	e->fake->ignore_range = true;
-	c = engine_content(e, "f");
-	fake_stall(e->fake, true, 2 * CHUNK);
-	g_assert_cmpint(content_read(c, 0, CHUNK, 0), ==, 0);
-	g_usleep(200000);
+	c = slow_answer(e);
 	fake_fail(e->fake, FETCH_MISSING, 1);
 	waiter_init(&one);
 	g_assert_cmpint(waiter_want(&one, c, 90 * CHUNK, CHUNK, 0), ==, -EINPROGRESS);

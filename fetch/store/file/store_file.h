@@ -12,7 +12,7 @@
 
 /* Is it a path of state/packs (format.h)? All others are those of the tree. */
 bool store_path_is_pack(const char *path);
-/*  * Opens an existing local file; -ENOENT where there is none, -ESTALE where the file is
+/* Opens an existing local file; -ENOENT where there is none, -ESTALE where the file is
  * not bound to its map (it is set aside, as if there were none). */
 int store_file_open(struct store *s, const char *path, uint64_t ino, struct store_file **out);
 /* Creates a file with every chunk absent, or opens an existing one. It gets its name (parents too)
