@@ -78,14 +78,7 @@ class Nginx(Web):
         tls = self.options.get("tls")
         self.scheme = "https" if tls else "http"
         secure = f"ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]};" if tls else ""
-        user = "user root;" if os.geteuid() == 0 else ""
-        temporary = "".join(f"{kind}_temp_path {self.scratch}/{kind};" for kind in
-                            ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        (self.scratch / "conf").write_text(f"""
-{user} worker_processes 1; pid {self.pidfile}; error_log {self.scratch}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-  {temporary}
+        self.write(f"""
   log_format one '$request_method $status $bytes_sent "$http_range" $server_protocol $request_uri';
   access_log {self.scratch}/access.log one;
   default_type application/octet-stream; sendfile on; keepalive_requests 100000;
@@ -98,7 +91,19 @@ http {{
     autoindex_exact_size {self.options.get('exact', 'on')};
     {self.options.get('extra', '')}
   }}
-}}
+""")
+
+    def write(self, http):
+        """The configuration, around what stands in its block `http`."""
+        user = "user root;" if os.geteuid() == 0 else ""
+        temporary = "".join(f"{kind}_temp_path {self.scratch}/{kind};" for kind in
+                            ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        (self.scratch / "conf").write_text(f"""
+{user} worker_processes 1; pid {self.pidfile}; error_log {self.scratch}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  {temporary}
+{http}}}
 """)
 
     def argv(self):
@@ -114,20 +119,14 @@ http {{
         return found
 
 
-class Cache(Web):
+class Cache(Nginx):
     """nginx as a cache of `options["origin"]`, a URL: everything for ever, but the head of a published
     tree, which it asks for each time. README's configuration."""
 
     def configure(self):
         self.scheme = "http"
-        user = "user root;" if os.geteuid() == 0 else ""
-        temporary = "".join(f"{kind}_temp_path {self.scratch}/{kind};" for kind in
-                            ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        (self.scratch / "conf").write_text(f"""
-{user} worker_processes 1; pid {self.pidfile}; error_log {self.scratch}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-  {temporary} access_log off;
+        self.write(f"""
+  access_log off;
   proxy_cache_path {self.scratch}/cache keys_zone=lacuna:1m max_size=1g inactive=30d;
   server {{
     listen 127.0.0.1:{self.port};
@@ -139,12 +138,7 @@ http {{
     }}
     location = /.lacuna/head {{ proxy_pass {self.options['origin']}; }}
   }}
-}}
 """)
-
-    def argv(self):
-        return ["nginx", "-c", self.scratch / "conf", "-p", self.scratch,
-                "-e", self.scratch / "error.log"]
 
 
 class Apache(Web):
